@@ -1,0 +1,124 @@
+"""Iterative pruning by the Taylor first-order criterion, and the record of what survives (paper, section 3.1)."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def taylor_criterion(weight: Tensor, grad: Tensor) -> Tensor:
+    """(g * dL/dg)^2 per filter, the squared first-order change of the loss if the filter were removed.
+
+    After Molchanov et al., Importance Estimation for Neural Network Pruning, CVPR 2019, equation 8.
+    """
+    return (weight * grad).square()
+
+
+def survivors(criterion: Tensor, alive: Tensor, step: int, most: int) -> Tensor:
+    """Which filters outlive a round: a bool per filter, over all layers together.
+
+    Filters already pruned count as criterion 0. The threshold is the (pruned + ``step``)-th smallest value, at most
+    the ``most``-th; every filter at or below it falls, ties together.
+    """
+    criterion = torch.where(alive, criterion, torch.zeros_like(criterion))
+    rank = min(int((~alive).sum()) + step, most)
+    return alive & (criterion > criterion.kthvalue(rank).values)
+
+
+class TaylorPruner:
+    """Closes the gates that matter least, a few every few batches, until a layer is down to its last filter.
+
+    Call ``step()`` after each backward pass; it reads the gradients of the gates and clears nothing. Batches are
+    numbered from 0; when the number is a positive multiple of ``prune_every``, a round closes about ``prune_step``
+    gates by their mean criterion since the last round. From the moment every layer has lost a filter, each finished
+    round appends the surviving widths to ``history``. The iteration ends when a round meets a layer with one
+    survivor or would take its last one (that round is not recorded), or after the rounds that would prune
+    ``prune_fraction`` of all filters. If it ends with an empty history, the widths at that moment are the only row.
+
+    ``gates``: modules with a 1-D ``weight``, one per layer.
+    """
+
+    def __init__(self, gates: Sequence[nn.Module], prune_every: int = 50, prune_step: int = 10,
+                 prune_fraction: float = 0.95):
+        self.gates = list(gates)
+        self.prune_every, self.prune_step = prune_every, prune_step
+        self.full_widths = [len(gate.weight) for gate in self.gates]
+        self.most_pruned = int(prune_fraction * sum(self.full_widths))
+        self.most_rounds = math.ceil(self.most_pruned / prune_step)
+        self.history: list[list[int]] = []
+        self.batches = self.rounds = self.scored = 0
+        self.ended = False
+        device = self.gates[0].weight.device
+        self.alive = torch.ones(sum(self.full_widths), dtype=torch.bool, device=device)
+        self.resize([torch.arange(width, device=device) for width in self.full_widths])
+        for gate in self.gates:
+            gate.weight.requires_grad_(True)
+
+    def resize(self, kept: list[Tensor]) -> None:
+        """Says that gate l now holds only the filters ``kept[l]`` (indices) of its original ones; between rounds."""
+        starts = torch.tensor([0, *self.full_widths[:-1]]).cumsum(0).tolist()
+        self.kept = torch.cat([index + start for index, start in zip(kept, starts)])
+        self.total = torch.zeros(len(self.kept), dtype=self.gates[0].weight.dtype, device=self.alive.device)
+
+    @property
+    def widths(self) -> list[int]:
+        """The surviving filters of each layer, now."""
+        return [int(layer.sum()) for layer in self.alive.split(self.full_widths)]
+
+    def step(self) -> bool:
+        """Counts one batch; False once the iteration has ended."""
+        if self.ended or self.rounds >= self.most_rounds:
+            self.finish()
+            return False
+        weights = torch.cat([gate.weight.detach() for gate in self.gates])
+        grads = torch.cat([gate.weight.grad for gate in self.gates])
+        self.total += taylor_criterion(weights, grads)
+        self.scored += 1
+        number, self.batches = self.batches, self.batches + 1
+        if number > 0 and number % self.prune_every == 0 and not self._round():
+            self.finish()
+        return not self.ended
+
+    def finish(self) -> None:
+        """Ends the iteration, here or because the epochs have run out."""
+        self.ended = True
+        if not self.history:
+            self.history.append(self.widths)
+
+    def _round(self) -> bool:
+        """Prunes once; False where that would leave, or a round before has left, a layer at its end."""
+        if not torch.isfinite(self.total).all():
+            raise FloatingPointError("the Taylor criterion is not finite")
+        if min(self.widths) <= 1:
+            return False
+        criterion = torch.zeros(len(self.alive), dtype=self.total.dtype, device=self.total.device)
+        criterion[self.kept] = self.total / self.scored
+        alive = survivors(criterion, self.alive, self.prune_step, self.most_pruned)
+        widths = [int(layer.sum()) for layer in alive.split(self.full_widths)]
+        if min(widths) < 1:
+            return False
+        self.alive = alive
+        self._close_gates()
+        self.rounds += 1
+        self.scored = 0
+        self.total.zero_()
+        if all(width < full for width, full in zip(widths, self.full_widths)):
+            self.history.append(widths)
+        return True
+
+    def _close_gates(self) -> None:
+        open_gates = self.alive[self.kept].split([len(gate.weight) for gate in self.gates])
+        with torch.no_grad():
+            for gate, is_open in zip(self.gates, open_gates):
+                gate.weight.copy_(is_open)
+
+    def state_dict(self) -> dict:
+        """Everything that the next step depends on, beside the gates themselves."""
+        return {name: getattr(self, name) for name in
+                ("history", "batches", "rounds", "scored", "ended", "alive", "kept", "total")}
+
+    def load_state_dict(self, state: dict) -> None:
+        for name in self.state_dict():
+            setattr(self, name, state[name])

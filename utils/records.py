@@ -1,0 +1,300 @@
+"""Every path and every file format. No other file spells a file name or opens a record.
+
+Files are written under a temporary name and renamed, so a reader never sees half of one. Tables and records are plain
+text; weights are read with ``weights_only=True``: opening a file never runs code from it.
+"""
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import math
+import os
+import platform
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from utils.powerlaw import PowerLaw
+
+PUBLISHED = "published"  # the record name that stands for the paper's own figures
+
+
+class UserError(Exception):
+    """Something that the user can mend: one line that says what is wrong, where, and what to do."""
+
+
+# --- paths ---------------------------------------------------------------------------------------------------------
+
+def search_record(record_dir: str, save: str) -> Path:
+    return Path(record_dir) / f"{save}.json"
+
+
+def search_rows(record_dir: str, save: str, iteration: int) -> Path:
+    return Path(record_dir) / f"{save}_{iteration}.csv"
+
+
+def result_file(plot_dir: str, model: str, save: str, ratio: float) -> Path:
+    return Path(plot_dir) / model / f"{save}_{percent(ratio)}.json"
+
+
+def percent(ratio: float) -> int:
+    """int(100 * ratio), safe from binary fractions (1.15 is 115)."""
+    return int(round(100 * ratio, 6))
+
+
+def weights_file(model_dir: str, model: str, save: str) -> Path:
+    return Path(model_dir) / model / f"{save}.pt"
+
+
+def checkpoint_file(model_dir: str, model: str, save: str) -> Path:
+    """The unfinished work of ``save``; removed when it is finished."""
+    return Path(model_dir) / model / f"{save}_unfinished.pt"
+
+
+def published_accuracy(plot_dir: str) -> Path:
+    return Path(plot_dir) / PUBLISHED / "accuracy.csv"
+
+
+def published_scaling(plot_dir: str) -> Path:
+    return Path(plot_dir) / PUBLISHED / "scaling.json"
+
+
+def check_name(save: str) -> str:
+    """``save`` itself, if it can be part of a file name. Raises UserError."""
+    if not re.fullmatch(r"\w[\w.+-]{0,150}", save):
+        raise UserError(f"--save {save!r}: a name has letters, digits, and _ . + - only, and no slash")
+    if save == PUBLISHED:
+        raise UserError(f"--save {save!r}: this name stands for the published figures; choose another")
+    return save
+
+
+# --- writing -------------------------------------------------------------------------------------------------------
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``, put in its place when the block ends well; on an error ``path`` stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: can't be written ({error.strerror or error}); what was there is untouched") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: dict) -> None:
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_rows(path: Path, rows: list[list[int]]) -> None:
+    """One line of widths per recorded round."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def write_tensors(path: Path, content: dict) -> None:
+    """A dict of tensors, numbers, strings, lists and dicts of them."""
+    import torch
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    with replacing(path) as temporary:
+        temporary.write_bytes(stream.getvalue())
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+def read_text(path: Path, hint: str = "") -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file{'; ' + hint if hint else ''}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: can't be read ({getattr(error, 'strerror', None) or error})") from None
+
+
+def read_json(path: Path, hint: str = ""):
+    """Raises UserError for a file that is missing, torn, or holds NaN or infinity."""
+
+    def refuse(constant: str):
+        raise ValueError(f"it holds {constant}")
+
+    def finite(digits: str) -> float:
+        number = float(digits)
+        return number if math.isfinite(number) else refuse(digits)
+
+    try:
+        return json.loads(read_text(path, hint), parse_constant=refuse, parse_float=finite)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: damaged or not JSON ({error}); restore it or remove it") from None
+
+
+def read_rows(path: Path, layers: int) -> list[list[int]]:
+    """The recorded widths of one iteration. Raises UserError for anything else than rows of ``layers`` counts."""
+    try:
+        rows = [[int(cell) for cell in row] for row in csv.reader(read_text(path).splitlines())]
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{path}: damaged ({error}); restore it or remove it") from None
+    if not rows or any(len(row) != layers or min(row) < 1 for row in rows):
+        raise UserError(f"{path}: damaged or of another model; expected rows of {layers} positive numbers")
+    return rows
+
+
+def read_tensors(path: Path) -> dict:
+    """What write_tensors wrote, on the CPU. Raises UserError for anything else; runs no code from the file."""
+    import torch
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file") from None
+    except Exception as error:  # torch raises whatever the damage happens to cause
+        raise UserError(f"{path}: damaged, or not weights ({type(error).__name__}); restore it or remove it") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, not a checkpoint")
+    return content
+
+
+def read_search(record_dir: str, save: str, model: str, dataset: str | None) -> dict:
+    """The record of a search, checked: of this model (and dataset, if given), its numbers finite and of one length.
+
+    Raises UserError otherwise.
+    """
+    path = search_record(record_dir, save)
+    record = read_json(path, f"is {save!r} the --save name of a finished or begun search?")
+    check_search(path, record)
+    if record["model"] != model or dataset not in (None, record["dataset"]):
+        raise UserError(f"{path}: a search of {record['model']} on {record['dataset']}, not of {model} on {dataset}")
+    return record
+
+
+def check_search(path: Path, record) -> None:
+    """Raises UserError where ``record`` is not what a search writes."""
+    try:
+        layers = None
+        if not isinstance(record["settings"], dict) or not all(isinstance(record[k], str) for k in ("model", "dataset")):
+            raise ValueError("settings")
+        if not (record["num_classes"] >= 1 and record["image_size"] >= 1):
+            raise ValueError("num_classes, image_size")
+        for entry in record["iterations"]:
+            layers = layers or len(entry["filters"])
+            if not all(width == int(width) >= 1 for width in entry["filters"]):
+                raise ValueError("filters")
+            check_scaling(entry, layers)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not the record of a search, or damaged ({error}); restore it or remove it") from None
+
+
+def check_scaling(entry: dict, layers: int) -> PowerLaw:
+    """alpha and beta of one iteration. Raises ValueError where they are not ``layers`` positive, finite numbers."""
+    law = PowerLaw([float(a) for a in entry["alpha"]], [float(b) for b in entry["beta"]])
+    if not len(law.alpha) == len(law.beta) == layers:
+        raise ValueError(f"alpha and beta must have {layers} numbers")
+    if not all(math.isfinite(number) for number in law.alpha + law.beta) or min(law.alpha) <= 0:
+        raise ValueError("alpha and beta must be finite, alpha positive")
+    return law
+
+
+def read_published_scaling(plot_dir: str, model: str, dataset: str, warmup: int | None = None) -> dict:
+    """The published alpha and beta: {"warmup": P, "iterations": [{"alpha", "beta"}, ...]} of this model and dataset.
+
+    Without ``warmup`` the setting that the paper's curves use. Raises UserError where nothing was published.
+    """
+    path = published_scaling(plot_dir)
+    table = read_json(path, "it comes with the project; run from its folder or give --plot-dir")
+    try:
+        for entry in table:
+            if (entry["model"], entry["dataset"]) == (model, dataset) and warmup in (None, entry["warmup"]):
+                for iteration in entry["iterations"]:
+                    check_scaling(iteration, len(entry["iterations"][0]["alpha"]))
+                return entry
+        pairs = sorted({f"{entry['model']} on {entry['dataset']}" for entry in table})
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UserError(f"{path}: damaged ({error}); restore it from the repository") from None
+    raise UserError(f"nothing was published for {model} on {dataset}; there is {', '.join(pairs)}")
+
+
+def read_scalings(record_dir: str, plot_dir: str, name: str, model: str, dataset: str) -> dict:
+    """The record of the search ``name``, or of what was published: num_classes, image_size, and iterations of alpha,
+    beta. Raises UserError."""
+    if name != PUBLISHED:
+        return read_search(record_dir, name, model, dataset)
+    from utils.options import dataset_settings
+    entry, settings = read_published_scaling(plot_dir, model, dataset), dataset_settings(dataset)
+    return {**entry, "num_classes": settings.num_classes, "image_size": settings.image_size}
+
+
+def law_of(record: dict, iteration: int) -> PowerLaw:
+    """alpha and beta after iteration ``iteration`` (from 0; -1 is the last). Raises UserError if it isn't there."""
+    iterations = record["iterations"]
+    if not -len(iterations) <= iteration < len(iterations):
+        have = f"0 to {len(iterations) - 1}" if iterations else "none"
+        raise UserError(f"--descent-idx {iteration}: this search has the iterations {have}")
+    return PowerLaw(iterations[iteration]["alpha"], iterations[iteration]["beta"])
+
+
+def read_accuracy(plot_dir: str) -> list[dict]:
+    """The published trainings: model, dataset, method, ratio, seed, epochs, best_test_acc, last_test_acc."""
+    path = published_accuracy(plot_dir)
+    try:
+        rows = []
+        for row in csv.DictReader(read_text(path, "it comes with the project").splitlines()):
+            numbers = {key: float(row[key]) for key in ("ratio", "best_test_acc", "last_test_acc")}
+            if not all(math.isfinite(number) for number in numbers.values()):
+                raise ValueError("a number is not finite")
+            rows.append({**row, **numbers, "seed": int(row["seed"])})
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: damaged ({error}); restore it from the repository") from None
+    return rows
+
+
+# --- who wrote it, and who is writing ------------------------------------------------------------------------------
+
+def versions(device: str) -> dict:
+    """The software and hardware that a number depends on."""
+    import torch
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.machine()
+    return {"python": platform.python_version(), "torch": torch.__version__, "device": f"{device} ({name})"}
+
+
+@contextlib.contextmanager
+def working_on(path: Path) -> Iterator[None]:
+    """Holds the name that ``path`` belongs to for this process. Raises UserError while another one works on it."""
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = lock.open("w")
+    except OSError as error:
+        raise UserError(f"{path.parent}: can't be written to ({error.strerror})") from None
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with this process, however it ends
+            if not os.path.samestat(os.fstat(stream.fileno()), lock.stat()):  # unlinked by its last holder meanwhile
+                raise OSError
+        except OSError:
+            raise UserError(f"{path}: another process is working under this name; wait for it or choose another --save") from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def same_settings(path: Path, settings: dict, stored: dict, may_grow: tuple[str, ...] = ()) -> None:
+    """Raises UserError where work found under a name was begun with other settings."""
+    for name in sorted({*settings, *stored}):
+        new, old = settings.get(name), stored.get(name)
+        grown = name in may_grow and isinstance(new, (int, float)) and isinstance(old, (int, float)) and new >= old
+        if new != old and not grown:
+            raise UserError(f"{path}: begun with {name} = {old}, not {new}; give that, another --save, or --overwrite")
+

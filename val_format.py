@@ -1,0 +1,69 @@
+"""Splits TinyImageNet's 10,000 validation images into val/<wnid>/images and test/<wnid>/images, 25 each per class."""
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from utils import options
+from utils.records import UserError, read_text
+
+
+def find(data_dir: str) -> Path:
+    """The unzipped archive: ``data_dir`` itself, or tiny-imagenet-200 in it or in this folder. Raises UserError."""
+    places = [Path(data_dir), Path(data_dir) / "tiny-imagenet-200", Path("tiny-imagenet-200")]
+    for place in places:
+        if (place / "val" / "val_annotations.txt").is_file():
+            return place
+    raise UserError(f"no val/val_annotations.txt in {', '.join(map(str, places))}: unzip tiny-imagenet-200.zip there, or say "
+                    "where it is with --data")
+
+
+def plan(root: Path) -> list[tuple[Path, Path]]:
+    """Every (source, target) of the split: a class's images in numeric order, the first half val, the rest test.
+
+    Raises UserError where an image is in neither place; nothing has been moved then.
+    """
+    by_class = defaultdict(list)
+    for line in read_text(root / "val" / "val_annotations.txt").splitlines():
+        name, wnid = (line.split("\t") + [""])[:2]
+        if not (re.fullmatch(r"\w+\.JPEG", name) and re.fullmatch(r"\w+", wnid)):
+            raise UserError(f"{root / 'val' / 'val_annotations.txt'}: {line!r} is not 'image<TAB>class<TAB>box'; unzip the archive again")
+        by_class[wnid].append(name)
+    moves = []
+    for wnid, names in sorted(by_class.items()):
+        names.sort(key=lambda name: int(re.sub(r"\D", "", name) or 0))
+        for i, name in enumerate(names):
+            part = "val" if i < len(names) // 2 else "test"
+            moves.append((root / "val" / "images" / name, root / part / wnid / "images" / name))
+    missing = [source for source, target in moves if not (source.exists() or target.exists())]
+    if missing:
+        raise UserError(f"{missing[0]}: missing, with {len(missing) - 1} more; unzip the archive again. Nothing was moved")
+    return moves
+
+
+def main() -> None:
+    p = options.Parser(__doc__)
+    p.add("--data", "the unzipped archive, or the folder that tiny-imagenet-200 is in", default="data", metavar="DIR")
+    root = find(p.parse_args().data)
+    moves = plan(root)
+    unlabelled, aside = root / "test" / "images", root / "test_unlabelled" / "images"
+    if unlabelled.is_dir():
+        if aside.exists():
+            raise UserError(f"{unlabelled} and {aside} both exist; move one of them away")
+        aside.parent.mkdir(exist_ok=True)
+        unlabelled.rename(aside)
+        print(f"{unlabelled} has no labels: moved to {aside}")
+    todo = [(source, target) for source, target in moves if source.exists()]
+    for source, target in todo:
+        if target.exists():
+            raise UserError(f"{source} and {target} both exist; remove one of them")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.rename(target)
+    left = root / "val" / "images"
+    if left.is_dir() and not any(left.iterdir()):
+        left.rmdir()
+    classes = len({target.parent for _, target in moves}) // 2
+    print(f"{root}: {classes} classes, {len(moves)} validation images in val/ and test/; {len(todo)} moved now")
+
+
+if __name__ == "__main__":
+    options.run(main)
