@@ -3,6 +3,7 @@ from torch import Tensor, nn
 
 from model.cost import Cost, is_convolution
 from model.gate import gate, norm_and_gate
+from model.pointwise import pointwise
 
 STAGES = [1, 2, 3, 4, 3, 3, 1]  # bottlenecks per stage
 TEMPLATE = [32] + [16] + [24] * 2 + [32] * 3 + [64] * 4 + [96] * 3 + [160] * 3 + [320] + [1280]
@@ -29,7 +30,7 @@ class Bottleneck(nn.Module):
         )
         self.shortcut = nn.Identity()
         if is_convolution(inp, out, stride, convcut):
-            self.shortcut = nn.Sequential(nn.Conv2d(inp, out, 1, stride), nn.BatchNorm2d(out))
+            self.shortcut = nn.Sequential(pointwise(inp, out, stride, bias=True), nn.BatchNorm2d(out))
         self.gate = gate(out, gated)
 
     def forward(self, x: Tensor) -> Tensor:

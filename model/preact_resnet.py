@@ -3,6 +3,7 @@ from torch import Tensor, nn
 
 from model.cost import Cost, is_convolution
 from model.gate import gate, norm_and_gate
+from model.pointwise import pointwise
 
 # Stem, then (first, second) width of the eight blocks. Width 2k is what block k reads, 2k+1 lies between its two
 # convolutions, 2k+2 is what it writes; the last width is what the classifier reads.
@@ -28,7 +29,9 @@ class PreActBlock(nn.Module):
         self.bn2 = norm_and_gate(mid, gated)
         self.conv2 = nn.Conv2d(mid, out, 3, padding=1, bias=False)
         self.relu = nn.ReLU(inplace=True)
-        self.shortcut = nn.Conv2d(inp, out, 1, stride, bias=False) if is_convolution(inp, out, stride, convcut) else None
+        self.shortcut = None
+        if is_convolution(inp, out, stride, convcut):
+            self.shortcut = pointwise(inp, out, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         a = self.relu(self.bn1(x))

@@ -46,7 +46,8 @@ class Compactor:
     network that does something not known to work channel by channel.
     """
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: nn.Module, multiple: int = MULTIPLE):
+        self.multiple = multiple
         self.graph = _Tracer().trace(network)
         self.modules = dict(network.named_modules())
         self.device = next(network.parameters()).device
@@ -121,7 +122,7 @@ class Compactor:
             name = node.name
             if any(user.op == "output" for user in node.users):
                 wanted[name] = self.kept[name].clone()
-            wanted[name] = _rounded_up(wanted[name] & self.kept[name], self.kept[name])
+            wanted[name] = _rounded_up(wanted[name] & self.kept[name], self.kept[name], self.multiple)
             for arg in node.all_input_nodes:
                 if arg.name in wanted:
                     ask = wanted[name] if self._by_channel(node) else ~zero[arg.name]
@@ -188,9 +189,9 @@ def _positions(source: Tensor, target: Tensor) -> Tensor:
     return position[target]
 
 
-def _rounded_up(wanted: Tensor, available: Tensor) -> Tensor:
-    """``wanted`` with as many more of the ``available`` channels as make it a multiple of 8 (at least 1 channel)."""
-    missing = -int(wanted.sum()) % MULTIPLE or (0 if wanted.any() else MULTIPLE)
+def _rounded_up(wanted: Tensor, available: Tensor, multiple: int) -> Tensor:
+    """``wanted`` with as many more of the ``available`` channels as make it a multiple (not 0) of ``multiple``."""
+    missing = -int(wanted.sum()) % multiple or (0 if wanted.any() else multiple)
     spare = (available & ~wanted).nonzero().flatten()[:missing]
     wanted = wanted.clone()
     wanted[spare] = True

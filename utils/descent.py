@@ -16,7 +16,7 @@ from model.gate import gates_of
 from utils import records
 from utils.compaction import Compactor
 from utils.data import Data, load_data, training_batches
-from utils.engine import Runner, generator, pick_device, seed_from, sgd, train_one_epoch
+from utils.engine import Runner, check_memory, generator, pick_device, seed_from, sgd, train_one_epoch
 from utils.options import dataset_name, seed_of, show_settings
 from utils.powerlaw import PowerLaw, fit_power_law
 from utils.pruning import TaylorPruner
@@ -133,8 +133,10 @@ def checkpoint_of(args: argparse.Namespace) -> Path:
 def residual_filters(args: argparse.Namespace, data: Data, runner: Runner, iteration: int,
                      filters: list[int]) -> tuple[list[list[int]], float]:
     """One iteration: warm up, then train and prune to the end. The recorded rows of widths, and the seconds it took."""
+    shape = {"num_classes": data.num_classes, "image_size": data.image_size}
+    check_memory(count_params(args.model, filters, **shape), runner)
     torch.manual_seed(seed_from(args.seed, iteration))
-    network = runner.place(build_model(args.model, filters, num_classes=data.num_classes, image_size=data.image_size, gated=True))
+    network = runner.place(build_model(args.model, filters, **shape, gated=True))
     compactor = Compactor(network) if args.compact else None
     state = Iteration(compactor.network if compactor else network,
                       sgd(network, args.lr, args.momentum, args.weight_decay),

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -47,6 +48,15 @@ def pick_device(name: str) -> str:
     if name.startswith("cuda"):
         torch.backends.cudnn.benchmark = True
     return name
+
+
+def check_memory(params: int, runner: Runner) -> None:
+    """Raises UserError where weights, gradients and momentum alone would not fit into the device's memory."""
+    cuda = runner.device.startswith("cuda")
+    memory = torch.cuda.mem_get_info()[1] if cuda else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if (needed := 3 * 4 * params) > memory:
+        raise UserError(f"a network of {params:,} parameters needs {needed / 2**30:,.0f} GiB to train; this device has "
+                        f"{memory / 2**30:,.0f}. Use a smaller ratio")
 
 
 def generator(*numbers: int) -> torch.Generator:

@@ -178,6 +178,29 @@ def add_search(p: Parser, dataset: Dataset) -> None:
           dest="compact")
 
 
+def add_sweep(p: Parser) -> None:
+    """The options of a sweep over ratios."""
+    add_running(p)
+    add_training(p)
+    p.add("--prune-fname", "NeuralScale: the --save name of a search, or 'published'; with --morph, of a --morph search",
+          metavar="NAME")
+    p.add("--descent-idx", "descent iteration, counted from 0 (default: the last one, 14 of a full search)", type=whole(0),
+          metavar="I")
+    p.add("--uniform", "uniform scaling of the template", action="store_true")
+    p.add("--morph", "MorphNet (Taylor-FO): the published widths, or those of --prune-fname", action="store_true")
+    p.add("--convcut", "a convolution in every shortcut", action="store_true")
+    p.add("--ratios", "scaling ratios (default: 0.25 to 2 in steps of 0.25, on TinyImageNet to 1)", type=ratio, nargs="+",
+          metavar="R")
+
+
+def fill_in(args: argparse.Namespace, *, fine_tuning: bool = False) -> None:
+    """Puts in the data set's own defaults where nothing was given."""
+    settings = dataset_settings(dataset_name(args.dataset))
+    args.epochs = args.epochs or (settings.fine_tune_epochs if fine_tuning else settings.epochs)
+    if "ratios" in vars(args):
+        args.ratios = args.ratios or list(settings.ratios)
+
+
 def seed_of(args: argparse.Namespace) -> int:
     """--seed, else the X of --save NAME_X, else 0."""
     if args.seed is not None:

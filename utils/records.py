@@ -235,6 +235,46 @@ def read_scalings(record_dir: str, plot_dir: str, name: str, model: str, dataset
     return {**entry, "num_classes": settings.num_classes, "image_size": settings.image_size}
 
 
+def read_morph(record_dir: str, plot_dir: str, name: str | None, model: str, dataset: str) -> list[int]:
+    """The widths of the MorphNet baseline: the last row of the ``--morph`` search ``name``, without one the published.
+
+    Raises UserError.
+    """
+    if name is None:
+        path = Path(plot_dir) / PUBLISHED / "morphnet.json"
+        table = read_json(path, "it comes with the project; run from its folder or give --plot-dir")
+        try:
+            if dataset in table[model]:
+                return [int(width) for width in table[model][dataset]]
+            pairs = [f"{m} on {d}" for m in table for d in table[m]]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{path}: damaged ({error}); restore it from the repository") from None
+        raise UserError(f"no MorphNet widths were published for {model} on {dataset} (there is {', '.join(pairs)}); search them with "
+                        "architecture_descent.py --morph and give its name with --prune-fname")
+    record = read_search(record_dir, name, model, dataset)
+    if not record["settings"].get("morph") or not record["iterations"]:
+        raise UserError(f"{search_record(record_dir, name)}: not a finished --morph search; without --morph it gives NeuralScale")
+    return read_rows(search_rows(record_dir, name, 0), len(record["iterations"][0]["filters"]))[-1]
+
+
+def read_result(path: Path) -> dict:
+    """The result of one training. Raises UserError for anything else."""
+    result = read_json(path)
+    try:
+        curve = result["test_acc"]
+        if not (all(0 <= float(accuracy) <= 100 for accuracy in curve) and result["best"] == max(curve)
+                and result["last"] == curve[-1] and result["params"] >= 1 and result["macs"] >= 1 and result["ratio"] > 0
+                and isinstance(result["seed"], int) and isinstance(result["settings"], dict)
+                and all(isinstance(result[key], str) for key in ("model", "dataset", "method"))):
+            raise ValueError("its numbers disagree")
+        for width in result["filters"]:
+            if not int(width) >= 1:
+                raise ValueError("filters")
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UserError(f"{path}: not the result of a training, or damaged ({error}); restore it or remove it") from None
+    return result
+
+
 def law_of(record: dict, iteration: int) -> PowerLaw:
     """alpha and beta after iteration ``iteration`` (from 0; -1 is the last). Raises UserError if it isn't there."""
     iterations = record["iterations"]

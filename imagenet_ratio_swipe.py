@@ -1,0 +1,15 @@
+"""Trains networks from scratch on TinyImageNet at several scaling ratios: NeuralScale's, uniform ones or MorphNet's."""
+from utils import options
+
+
+def main() -> None:
+    p = options.parser(__doc__, dataset="tinyimagenet", models=["resnet18", "mobilenetv2"])
+    options.add_sweep(p)
+    args = p.parse_args()
+    options.fill_in(args)
+    from utils.sweep import sweep
+    sweep(args)
+
+
+if __name__ == "__main__":
+    options.run(main)
