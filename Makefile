@@ -3,14 +3,29 @@ FIND = for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; 
 	if $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then echo $$p; break; fi; done
 PYTHON ?= $(shell $(FIND))
 RUN = .venv/bin/python
-DEMO = --dataset digits --record-dir demo/prune_record --plot-dir demo/saved_plots --model-dir demo/saved_models
+SHOW = --model vgg --dataset digits --record-dir demo/prune_record --plot-dir demo/saved_plots
+DEMO = $(SHOW) --model-dir demo/saved_models
+SWEEP = --ratios 0.125 0.25 --epochs 10 --batch-size 64 --resume
 
-.PHONY: demo test lint clean
+.PHONY: demo figures test lint clean
 
 demo: .venv/installed
-	$(RUN) architecture_descent.py --model vgg $(DEMO) --save demo --ratio 0.25 --warmup 1 --iterations 4 --prune-every 3 --batch-size 64 --resume
-	$(RUN) list_architecture.py --model vgg --dataset digits --record-dir demo/prune_record --plot-dir demo/saved_plots --prune-fname demo --ratios 0.125 0.25 0.5 --plot
-	$(RUN) plot_filters.py --model vgg --dataset digits --record-dir demo/prune_record --plot-dir demo/saved_plots --prune-fname demo
+	$(RUN) architecture_descent.py $(DEMO) --save demo --ratio 0.25 --warmup 1 --iterations 4 --prune-every 3 --batch-size 64 --resume
+	$(RUN) list_architecture.py $(SHOW) --prune-fname demo --ratios 0.125 0.25 0.5 --plot
+	$(RUN) plot_filters.py $(SHOW) --prune-fname demo
+	$(RUN) ratio_swipe.py $(DEMO) --prune-fname demo --save neuralscale_0 $(SWEEP)
+	$(RUN) ratio_swipe.py $(DEMO) --uniform --save uniform_0 $(SWEEP)
+	$(RUN) plot_ratio.py $(SHOW) --runs uniform=uniform NeuralScale=neuralscale
+
+figures: .venv/installed
+	set -e; for pair in vgg_CIFAR10 vgg_CIFAR100 resnet18_CIFAR100 resnet18_tinyimagenet mobilenetv2_CIFAR100 mobilenetv2_tinyimagenet; do \
+		of="--model $${pair%_*} --dataset $${pair#*_}"; \
+		$(RUN) plot_ratio.py $$of --out images/$${pair}_accuracy.png; \
+		$(RUN) list_architecture.py $$of --prune-fname published --plot --out images/$${pair}_architectures.png; done
+	$(RUN) plot_ratio_warmup.py --model vgg --dataset CIFAR10 --out images/vgg_CIFAR10_warmup.png
+	$(RUN) plot_ratio_warmup.py --model mobilenetv2 --dataset CIFAR100 --out images/mobilenetv2_CIFAR100_warmup.png
+	$(RUN) plot_ratio_warmup.py --model resnet18 --dataset tinyimagenet --convcut --out images/resnet18_tinyimagenet_convcut.png
+	$(RUN) plot_ratio_warmup.py --model mobilenetv2 --dataset tinyimagenet --convcut --out images/mobilenetv2_tinyimagenet_convcut.png
 
 test: .venv/installed-dev
 	$(RUN) -m pytest -n 2 $(PYTEST)

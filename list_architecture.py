@@ -10,12 +10,13 @@ def main() -> None:
     p.add("--ratios", "scaling ratios (default: the data set's)", type=options.ratio, nargs="+", metavar="R")
     p.add("--json", "print JSON instead of a table", action="store_true")
     p.add("--plot", "draw heat maps of the widths over the iterations", action="store_true")
+    p.add("--out", "the PNG to write (default: <plot-dir>/<model>/<dataset>_<name>_architectures.png)", metavar="FILE")
     args = p.parse_args()
 
     from model import count_macs, count_params, prepare_filters
     from utils import records
     dataset = options.dataset_name(args.dataset)
-    record = records.read_scalings(args.record_dir, args.plot_dir, args.prune_fname, args.model, dataset)
+    record = records.read_scalings(args.record_dir, args.prune_fname, args.model, dataset)
     shape = {"num_classes": record["num_classes"], "image_size": record["image_size"]}
     table = []
     for ratio in args.ratios or options.dataset_settings(dataset).ratios:
@@ -30,7 +31,8 @@ def main() -> None:
         print(f"{args.model} on {dataset}, {args.prune_fname}: filters per layer")
         print(f"{'ratio':>6} {'it.':>4} {'parameters':>11} {'MMACs':>8}  filters")
         for row in table:
-            print(f"{row['ratio']:6g} {row['iteration']:4} {row['params']:11,} {row['macs'] / 1e6:8.1f}  {' '.join(map(str, row['filters']))}")
+            filters = " ".join(map(str, row["filters"]))
+            print(f"{row['ratio']:6g} {row['iteration']:4} {row['params']:11,} {row['macs'] / 1e6:8.1f}  {filters}")
     if args.plot:
         plot(args, dataset, table)
 
@@ -54,9 +56,9 @@ def plot(args, dataset: str, table: list[dict]) -> None:
         image = plotting.heat_map(ax, widths, f"ratio {ratio:g}", widths.max())
         fig.colorbar(image, ax=ax, label="filters", pad=0.01)
     fig.suptitle(f"{args.model} on {dataset}: filters per layer over the descent ({args.prune_fname})")
-    name = f"{dataset}_{args.prune_fname}_architectures.png"
+    out = args.out or Path(args.plot_dir) / args.model / f"{dataset}_{args.prune_fname}_architectures.png"
     with redirect_stdout(sys.stderr if args.json else sys.stdout):
-        plotting.save(fig, Path(args.plot_dir) / args.model / name)
+        plotting.save(fig, Path(out))
 
 
 if __name__ == "__main__":

@@ -43,9 +43,9 @@ class Iteration:
         """Scores the batch just trained; after a pruning round, removes what has died."""
         rounds = self.pruner.rounds
         go_on = self.pruner.step()
-        if self.compactor and self.pruner.rounds > rounds:
-            if self.compactor.compact(list(self.pruner.alive.split(self.pruner.full_widths)), self.optimizer):
-                self.pruner.resize(self.compactor.kept_filters())
+        pruned = self.compactor and self.pruner.rounds > rounds
+        if pruned and self.compactor.compact(list(self.pruner.alive.split(self.pruner.full_widths)), self.optimizer):
+            self.pruner.resize(self.compactor.kept_filters())
         return go_on
 
     def state_dict(self) -> dict:

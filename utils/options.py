@@ -193,6 +193,16 @@ def add_sweep(p: Parser) -> None:
           metavar="R")
 
 
+def add_plotting(p: Parser) -> None:
+    """The options of the scripts that draw curves."""
+    p.add("--runs", "your runs: NAME, NAME_0, NAME_1, ... are the seeds of LABEL (default: the README's names)", nargs="+",
+          metavar="LABEL=NAME")
+    p.add("--no-published", "leave the published curves out", action="store_true")
+    p.add("--axis", "against what", choices=["params", "macs", "latency"], default="params")
+    p.add("--device", "where to measure latency", default="auto")
+    p.add("--out", "the PNG to write (default: <plot-dir>/<model>/<dataset>_....png)", metavar="FILE")
+
+
 def fill_in(args: argparse.Namespace, *, fine_tuning: bool = False) -> None:
     """Puts in the data set's own defaults where nothing was given."""
     settings = dataset_settings(dataset_name(args.dataset))
@@ -247,10 +257,9 @@ def run(main: Callable[[], None]) -> None:
         where = f"{error.filename}: " if error.filename else ""
         _last_words(f"{script}: error: {where}{error.strerror or error}", 2)
     except (MemoryError, RuntimeError) as error:
-        text = str(error)
-        if not (isinstance(error, MemoryError) or "memory" in text.lower()):
+        if not (isinstance(error, MemoryError) or "memory" in str(error).lower()):
             raise
-        _last_words(f"{script}: error: out of memory; use a smaller --batch-size or --ratio ({text.splitlines()[0][:150] if text else 'MemoryError'})", 2)
+        _last_words(f"{script}: error: out of memory; use a smaller --batch-size or ratio ({str(error)[:150]})", 2)
 
 
 def _last_words(line: str, status: int):

@@ -20,6 +20,7 @@ from pathlib import Path
 from utils.powerlaw import PowerLaw
 
 PUBLISHED = "published"  # the record name that stands for the paper's own figures
+PUBLISHED_DIR = Path(__file__).resolve().parent.parent / "saved_plots" / PUBLISHED  # part of the project, wherever it is run
 
 
 class UserError(Exception):
@@ -52,14 +53,6 @@ def weights_file(model_dir: str, model: str, save: str) -> Path:
 def checkpoint_file(model_dir: str, model: str, save: str) -> Path:
     """The unfinished work of ``save``; removed when it is finished."""
     return Path(model_dir) / model / f"{save}_unfinished.pt"
-
-
-def published_accuracy(plot_dir: str) -> Path:
-    return Path(plot_dir) / PUBLISHED / "accuracy.csv"
-
-
-def published_scaling(plot_dir: str) -> Path:
-    return Path(plot_dir) / PUBLISHED / "scaling.json"
 
 
 def check_name(save: str) -> str:
@@ -206,13 +199,13 @@ def check_scaling(entry: dict, layers: int) -> PowerLaw:
     return law
 
 
-def read_published_scaling(plot_dir: str, model: str, dataset: str, warmup: int | None = None) -> dict:
+def read_published_scaling(model: str, dataset: str, warmup: int | None = None) -> dict:
     """The published alpha and beta: {"warmup": P, "iterations": [{"alpha", "beta"}, ...]} of this model and dataset.
 
     Without ``warmup`` the setting that the paper's curves use. Raises UserError where nothing was published.
     """
-    path = published_scaling(plot_dir)
-    table = read_json(path, "it comes with the project; run from its folder or give --plot-dir")
+    path = PUBLISHED_DIR / "scaling.json"
+    table = read_json(path, "it comes with the project; restore it")
     try:
         for entry in table:
             if (entry["model"], entry["dataset"]) == (model, dataset) and warmup in (None, entry["warmup"]):
@@ -225,24 +218,32 @@ def read_published_scaling(plot_dir: str, model: str, dataset: str, warmup: int 
     raise UserError(f"nothing was published for {model} on {dataset}; there is {', '.join(pairs)}")
 
 
-def read_scalings(record_dir: str, plot_dir: str, name: str, model: str, dataset: str) -> dict:
+def published_warmup(model: str, dataset: str) -> int | None:
+    """The warm-up of the published curves of this model and data set; None where nothing was published."""
+    try:
+        return read_published_scaling(model, dataset)["warmup"]
+    except UserError:
+        return None
+
+
+def read_scalings(record_dir: str, name: str, model: str, dataset: str) -> dict:
     """The record of the search ``name``, or of what was published: num_classes, image_size, and iterations of alpha,
     beta. Raises UserError."""
     if name != PUBLISHED:
         return read_search(record_dir, name, model, dataset)
     from utils.options import dataset_settings
-    entry, settings = read_published_scaling(plot_dir, model, dataset), dataset_settings(dataset)
+    entry, settings = read_published_scaling(model, dataset), dataset_settings(dataset)
     return {**entry, "num_classes": settings.num_classes, "image_size": settings.image_size}
 
 
-def read_morph(record_dir: str, plot_dir: str, name: str | None, model: str, dataset: str) -> list[int]:
+def read_morph(record_dir: str, name: str | None, model: str, dataset: str) -> list[int]:
     """The widths of the MorphNet baseline: the last row of the ``--morph`` search ``name``, without one the published.
 
     Raises UserError.
     """
     if name is None:
-        path = Path(plot_dir) / PUBLISHED / "morphnet.json"
-        table = read_json(path, "it comes with the project; run from its folder or give --plot-dir")
+        path = PUBLISHED_DIR / "morphnet.json"
+        table = read_json(path, "it comes with the project; restore it")
         try:
             if dataset in table[model]:
                 return [int(width) for width in table[model][dataset]]
@@ -284,12 +285,12 @@ def law_of(record: dict, iteration: int) -> PowerLaw:
     return PowerLaw(iterations[iteration]["alpha"], iterations[iteration]["beta"])
 
 
-def read_accuracy(plot_dir: str) -> list[dict]:
+def read_accuracy() -> list[dict]:
     """The published trainings: model, dataset, method, ratio, seed, epochs, best_test_acc, last_test_acc."""
-    path = published_accuracy(plot_dir)
+    path = PUBLISHED_DIR / "accuracy.csv"
     try:
         rows = []
-        for row in csv.DictReader(read_text(path, "it comes with the project").splitlines()):
+        for row in csv.DictReader(read_text(path, "it comes with the project; restore it").splitlines()):
             numbers = {key: float(row[key]) for key in ("ratio", "best_test_acc", "last_test_acc")}
             if not all(math.isfinite(number) for number in numbers.values()):
                 raise ValueError("a number is not finite")

@@ -71,10 +71,10 @@ def method_of(args: argparse.Namespace, dataset: str):
     if args.uniform:
         return "convcut" if args.convcut else "uniform", None, None
     if args.morph:
-        return "morphnet" + suffix, None, records.read_morph(args.record_dir, args.plot_dir, args.prune_fname, args.model, dataset)
+        return "morphnet" + suffix, None, records.read_morph(args.record_dir, args.prune_fname, args.model, dataset)
     if not args.prune_fname:
         raise UserError("say which networks to train: --prune-fname NAME (of a search, or 'published'), --uniform or --morph")
-    record = records.read_scalings(args.record_dir, args.plot_dir, args.prune_fname, args.model, dataset)
+    record = records.read_scalings(args.record_dir, args.prune_fname, args.model, dataset)
     if (record.get("settings") or {}).get("morph"):
         raise UserError(f"{args.prune_fname} is a --morph search; give --morph too")
     index = -1 if args.descent_idx is None else args.descent_idx
@@ -153,7 +153,9 @@ def train(args: argparse.Namespace, build, begun_with: dict, checkpoint: Path, d
             group["lr"] = training_lr(epoch, args.epochs, milestones, args.lr)
         loss, accuracy, _ = train_one_epoch(forward, batches, optimizer, runner, epoch=epoch,
                                             draw=generator(args.seed, 0, epoch), title=f"{title}, epoch {epoch}")
-        for key, number in zip(curve, (loss, accuracy, *evaluate(forward, tests, runner))):
+        test_loss, test_accuracy = evaluate(forward, tests, runner)
+        print(f"  test: loss {test_loss:.4f}, accuracy {test_accuracy:.2f} %", flush=True)
+        for key, number in zip(curve, (loss, accuracy, test_loss, test_accuracy)):
             curve[key].append(number)
         seconds += time.monotonic() - began
         if epoch + 1 < args.epochs:

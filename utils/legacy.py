@@ -1,0 +1,50 @@
+"""Reads the original release's ``.pk`` results, without trusting them.
+
+Unpickling runs whatever code a file names. This unpickler knows how to make numbers, strings, lists, dicts and numpy
+arrays, and refuses a file that names anything else.
+"""
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+
+from utils.records import UserError
+
+_ARRAY_PARTS = {"_reconstruct", "scalar", "ndarray", "dtype"}
+_ARRAY_MODULES = {"numpy", "numpy.core.multiarray", "numpy._core.multiarray"}
+LARGEST = 64 * 2**20  # bytes; a result of 300 epochs has some 20,000
+
+
+class _NumbersOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str):
+        if module in _ARRAY_MODULES and name in _ARRAY_PARTS:
+            return getattr(np if hasattr(np, name) else np._core.multiarray if hasattr(np, "_core") else np.core.multiarray, name)
+        if (module, name) == ("_codecs", "encode"):  # how Python 2 and 3 share the bytes of an array
+            return _encode
+        raise pickle.UnpicklingError(f"it names {module}.{name}")
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    return text.encode("latin1")
+
+
+def read_test_accuracy(path: Path) -> list[float]:
+    """The test accuracy of each epoch, in %. Raises UserError for a file that holds anything but numbers."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"larger than {LARGEST} bytes")
+        content = _NumbersOnly(io.BytesIO(path.read_bytes())).load()
+        curve = next(value for key, value in content.items() if re.search("test.*acc|acc.*test", str(key).lower()))
+        accuracy = [float(number) for number in np.asarray(curve, float).ravel()]
+        if not accuracy or not all(math.isfinite(a) and 0 <= a <= 100 for a in accuracy):
+            raise ValueError("no accuracies in %")
+    except StopIteration:
+        raise UserError(f"{path}: has no list of test accuracies; it has {', '.join(map(str, content))[:200]}") from None
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise UserError(f"{path}: refused or damaged ({str(error)[:200]}); only dicts of numbers are read") from None
+    return accuracy
