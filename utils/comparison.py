@@ -213,7 +213,7 @@ def draw(curves: list[Curve], subject: Subject, axis: str, title: str, path: Pat
     """Accuracy above, the gap to uniform below, against parameters, MACs or latency."""
     from utils import plotting
     has_gap = any(reference_of(c, curves) not in (None, c) for c in curves)
-    fig, axes = plotting.figure(2 if has_gap else 1, 1, width=9.0, height=6.6 if has_gap else 4.2, sharex=True, squeeze=False,
+    fig, axes = plotting.figure(2 if has_gap else 1, 1, width=7.2, height=7.0 if has_gap else 4.6, sharex=True, squeeze=False,
                                 height_ratios=[3, 2] if has_gap else None)
     top, bottom = axes[0, 0], axes[-1, 0]
     for index, curve in enumerate(curves):
@@ -236,6 +236,6 @@ def draw(curves: list[Curve], subject: Subject, axis: str, title: str, path: Pat
         plotting.plain_log_x(bottom)
     else:
         plotting.millions(bottom)
-    plotting.legend_beside(top)
+    plotting.legend_below(fig, top)
     plotting.save(fig, path)
 

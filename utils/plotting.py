@@ -34,6 +34,11 @@ def legend_beside(axes: Axes, **more) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), **more)
 
 
+def legend_below(fig: Figure, axes: Axes) -> None:
+    """The legend of ``axes`` under the whole figure, in two columns, for labels too long to stand beside it."""
+    fig.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+
+
 def millions(axes: Axes) -> None:
     """The x axis, linear, in millions."""
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e6:g}"))
