@@ -5,12 +5,12 @@ PYTHON ?= $(shell $(FIND))
 RUN = .venv/bin/python
 SHOW = --model vgg --dataset digits --record-dir demo/prune_record --plot-dir demo/saved_plots
 DEMO = $(SHOW) --model-dir demo/saved_models
-SWEEP = --ratios 0.125 0.25 --epochs 10 --batch-size 64 --resume
+SWEEP = --ratios 0.0625 0.125 0.25 --epochs 8 --batch-size 64 --resume
 
 .PHONY: demo figures test lint clean
 
 demo: .venv/installed
-	$(RUN) architecture_descent.py $(DEMO) --save demo --ratio 0.25 --warmup 1 --iterations 4 --prune-every 3 --batch-size 64 --resume
+	$(RUN) architecture_descent.py $(DEMO) --save demo --ratio 0.25 --warmup 1 --iterations 4 --prune-every 2 --batch-size 64 --resume
 	$(RUN) list_architecture.py $(SHOW) --prune-fname demo --ratios 0.125 0.25 0.5 --plot
 	$(RUN) plot_filters.py $(SHOW) --prune-fname demo
 	$(RUN) ratio_swipe.py $(DEMO) --prune-fname demo --save neuralscale_0 $(SWEEP)

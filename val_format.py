@@ -34,6 +34,9 @@ def plan(root: Path) -> list[tuple[Path, Path]]:
         for i, name in enumerate(names):
             part = "val" if i < len(names) // 2 else "test"
             moves.append((root / "val" / "images" / name, root / part / wnid / "images" / name))
+    both = [source for source, target in moves if source.exists() and target.exists()]
+    if both:
+        raise UserError(f"{both[0]} is also where it would be moved to; remove one of them. Nothing was moved")
     missing = [source for source, target in moves if not (source.exists() or target.exists())]
     if missing:
         raise UserError(f"{missing[0]}: missing, with {len(missing) - 1} more; unzip the archive again. Nothing was moved")
@@ -54,8 +57,6 @@ def main() -> None:
         print(f"{unlabelled} has no labels: moved to {aside}")
     todo = [(source, target) for source, target in moves if source.exists()]
     for source, target in todo:
-        if target.exists():
-            raise UserError(f"{source} and {target} both exist; remove one of them")
         target.parent.mkdir(parents=True, exist_ok=True)
         source.rename(target)
     left = root / "val" / "images"

@@ -54,6 +54,8 @@ def count_macs(name: str, filters, *, num_classes: int = 10, image_size: int = 3
 
 def _cost(name: str, filters, num_classes: int, image_size: int, convcut: bool) -> Cost:
     cost = Cost()
+    if len(filters) != len(template(name)):
+        raise ValueError(f"{name} has {len(template(name))} widths, not {len(filters)}")
     if isinstance(filters, (list, tuple)):
         filters = check_filters(name, filters)
     network(name).count(cost, filters, num_classes, image_size, convcut)

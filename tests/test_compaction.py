@@ -31,21 +31,24 @@ def begin(name: str, filters: list[int], compact: bool, *, prune_fraction: float
 
 
 def batches(image_size: int, number: int = 100):
-    draw, images = torch.Generator().manual_seed(1), 4 if image_size == 32 else 2
+    draw, images = torch.Generator().manual_seed(1), 4 if image_size == 32 else 3
     for _ in range(number):
         yield (torch.randn(images, 3, image_size, image_size, generator=draw, dtype=torch.float64),
                torch.randint(0, 10, (images,), generator=draw))
 
 
-def train(state: Iteration, source) -> Iteration:
-    """Over all of ``source``, or until the iteration has ended."""
+def train(state: Iteration, source) -> list[list[int]]:
+    """Over all of ``source``, or until the iteration has ended. The surviving widths after each batch."""
+    widths = []
     for images, labels in source:
         state.network.zero_grad()
         F.cross_entropy(state.network(images), labels).backward()
         state.optimizer.step()
-        if not state.after_step():
+        go_on = state.after_step()
+        widths.append(state.pruner.widths)
+        if not go_on:
             break
-    return state
+    return widths
 
 
 def assert_same_but_for_the_dead(masked: Iteration, compacted: Iteration) -> None:
@@ -58,7 +61,9 @@ def assert_same_but_for_the_dead(masked: Iteration, compacted: Iteration) -> Non
         rows, source = kept[node.name], node.all_input_nodes[0].name
         dense = isinstance(whole, nn.Linear) or (isinstance(whole, nn.Conv2d) and whole.groups == 1)
 
-        def sliced(tensor, rows=rows, columns=kept.get(source) if dense else None):
+        columns = kept.get(source) if dense else None
+
+        def sliced(tensor, rows=rows, columns=columns):
             tensor = tensor[rows]
             return tensor[:, columns] if columns is not None and tensor.dim() > 1 else tensor
 
@@ -82,27 +87,164 @@ def size(state: Iteration) -> int:
     ("vgg", FILTERS["vgg"], 64, False, 0.5),
     ("resnet18", FILTERS["resnet18"], 32, False, 0.95),
     ("resnet18", EVERYWHERE_EQUAL, 32, False, 0.95),
-    ("resnet18", EVERYWHERE_EQUAL, 64, False, 0.5),
+    ("resnet18", EVERYWHERE_EQUAL, 64, False, 0.4),
     ("resnet18", EVERYWHERE_EQUAL, 32, True, 0.95),
     ("mobilenetv2", FILTERS["mobilenetv2"], 32, False, 0.95),
-    ("mobilenetv2", FILTERS["mobilenetv2"], 64, False, 0.5),
+    ("mobilenetv2", FILTERS["mobilenetv2"], 64, False, 0.3),
     ("mobilenetv2", FILTERS["mobilenetv2"], 32, True, 0.5),
 ], ids=lambda value: None if isinstance(value, list) else str(value))
 def test_a_compacted_search_is_the_masked_search(name, filters, image_size, convcut, fraction):
-    masked, compacted = (
-        train(begin(name, filters, compact, prune_fraction=fraction, image_size=image_size, convcut=convcut), batches(image_size))
-        for compact in (False, True))
-    pruner = masked.pruner
-    assert pruner.ended and compacted.pruner.ended
-    if fraction == 0.95:  # these end by the rule of the last filter, the others by the number of rounds
-        assert min(pruner.widths) == 1 or pruner.rounds < pruner.most_rounds
-    else:
-        assert pruner.rounds == pruner.most_rounds
-    assert compacted.pruner.history == pruner.history
-    assert torch.equal(compacted.pruner.alive, pruner.alive)
+    masked, compacted = (begin(name, filters, compact, prune_fraction=fraction, image_size=image_size, convcut=convcut)
+                         for compact in (False, True))
+    widths = train(masked, batches(image_size))
+    assert train(compacted, batches(image_size)) == widths
+    assert masked.pruner.ended and compacted.pruner.ended
+    # Pruned to 95 % a layer is down to its last filter first; the others end by the number of rounds.
+    assert (masked.pruner.rounds == masked.pruner.most_rounds) == (fraction < 0.95)
+    assert compacted.pruner.history == masked.pruner.history
+    assert torch.equal(compacted.pruner.alive, masked.pruner.alive)
     assert size(compacted) < size(masked)
-    print(len(pruner.history), pruner.rounds, pruner.most_rounds, pruner.history[-1], size(masked), size(compacted))
     assert_same_but_for_the_dead(masked, compacted)
+    assert_same_outputs(masked, compacted, image_size)
+
+
+def assert_same_outputs(one: Iteration, other: Iteration, image_size: int = 32, atol: float = 1e-9) -> None:
     [(images, _)] = batches(image_size, 1)
     with torch.no_grad():
-        torch.testing.assert_close(compacted.network.eval()(images), masked.network.eval()(images), rtol=0, atol=1e-9)
+        torch.testing.assert_close(one.network.eval()(images), other.network.eval()(images), rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_fresh_network_restored_from_a_file_is_the_one_that_was_saved(name, tmp_path):
+    whole, interrupted, restored = (begin(name, FILTERS[name], True) for _ in range(3))
+    first, rest = list(batches(32, 10))[:6], list(batches(32, 10))[6:]
+    train(whole, first)
+    train(interrupted, first)
+    assert size(interrupted) < size(restored)
+    write_tensors(tmp_path / "state.pt", interrupted.state_dict())
+    restored.load_state_dict(read_tensors(tmp_path / "state.pt"))
+    assert size(restored) == size(interrupted)
+    assert_same_outputs(restored, interrupted, atol=0)
+    for state in (whole, restored):
+        state.network.train()
+    assert train(restored, rest) == train(whole, rest)  # goes on, momentum and running criterion included
+    assert restored.pruner.history == whole.pruner.history
+    assert_same_outputs(restored, whole, atol=1e-12)
+
+
+# --- what is kept --------------------------------------------------------------------------------------------------
+
+def closed(network: nn.Module, survivors: list[int]) -> list[torch.Tensor]:
+    """Closes the gates of ``network`` but for the last ``survivors[l]`` of layer l; which are alive."""
+    alive = []
+    for gate, left in zip(gates_of(network), survivors, strict=True):
+        alive.append(torch.arange(len(gate.weight)) >= len(gate.weight) - left)
+        gate.weight.data.copy_(alive[-1])
+    return alive
+
+
+def test_widths_are_rounded_up_to_multiples_of_8_with_dead_filters():
+    torch.manual_seed(0)
+    network = build_model("vgg", [40, 40, 33, 33, 12, 12, 24, 24], gated=True).double().eval()
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    compactor = Compactor(network)
+    alive = closed(network, [1, 8, 9, 33, 11, 8, 17, 24])
+    with torch.no_grad():
+        expected = network(images)
+    assert MULTIPLE == 8
+    assert compactor.compact(alive)
+    # 11 of 12 stay 12, for there are no 16; 33 of 33 and 24 of 24 have nothing to lose.
+    assert [module.out_channels for module in compactor.network.modules() if isinstance(module, nn.Conv2d)] == [
+        8, 8, 16, 33, 12, 8, 24, 24]
+    assert [len(gate.weight) for gate in gates_of(compactor.network)] == [8, 8, 16, 33, 12, 8, 24, 24]
+    for filters, living in zip(compactor.kept_filters(), alive):
+        assert living[filters].sum() == living.sum()  # all that are alive are there
+    with torch.no_grad():
+        torch.testing.assert_close(compactor.network(images), expected, rtol=0, atol=1e-12)
+    assert not compactor.compact(alive)  # nothing more to remove
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_without_closed_gates_nothing_is_removed(name):
+    network = build_model(name, FILTERS[name], gated=True)
+    compactor = Compactor(network)
+    assert not compactor.compact([torch.ones(width, dtype=torch.bool) for width in FILTERS[name]])
+    assert [len(filters) for filters in compactor.kept_filters()] == FILTERS[name]
+
+
+def test_a_channel_of_a_residual_stream_stays_for_as_long_as_any_block_reads_it():
+    torch.manual_seed(0)
+    network = build_model("resnet18", [32] * 17, gated=True).double().eval()
+    compactor, images = Compactor(network), torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    first_half = torch.arange(32) < 16
+    # Widths 0, 2 and 4: what the blocks 0, 1 and 2 read; block 2 has a convolution as shortcut, so the stream ends there.
+    for readers_closed, stem_filters in (((0,), 32), ((0, 2), 32), ((0, 2, 4), 16)):
+        alive = [first_half if layer in readers_closed else torch.ones(32, dtype=torch.bool) for layer in range(17)]
+        for layer in readers_closed:
+            gates_of(network)[layer].weight.data.copy_(first_half[: len(gates_of(network)[layer].weight)])
+        with torch.no_grad():
+            expected = compactor.network(images)
+            compactor.compact(alive)
+            torch.testing.assert_close(compactor.network(images), expected, rtol=0, atol=1e-12)
+        assert compactor.network.stem.out_channels == stem_filters
+
+
+# --- what is not known ---------------------------------------------------------------------------------------------
+
+class Sandwich(nn.Module):
+    """Convolution, norm, gate, an ``operation``, convolution, pooling, linear layer."""
+
+    def __init__(self, operation, channels: int = 16):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), GateLayer(16))
+        self.operation = operation
+        self.last = nn.Sequential(nn.Conv2d(channels, 16, 1), nn.AdaptiveAvgPool2d(1))
+        self.classifier = nn.Linear(16, 10)
+
+    def forward(self, x):
+        return self.classifier(self.last(self.operation(self.first(x))).flatten(1))
+
+
+class Function(nn.Module):
+    """Traced through, so that the graph holds the function itself."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(("operation", "channels"), [
+    (nn.Softmax(dim=1), 16),
+    (nn.GroupNorm(4, 16), 16),
+    (nn.PixelShuffle(2), 4),
+    (nn.Sigmoid(), 16),  # works channel by channel, but makes a half of a zero
+    (Function(lambda x: torch.cat([x, x], dim=1)), 32),
+    (Function(lambda x: x.flip(1)), 16),
+    (Function(torch.exp), 16),
+    (Function(lambda x: x[:, :8]), 8),
+    (Function(lambda x: x + 1), 16),  # a closed gate is no zero behind this sum
+    (nn.Conv2d(16, 16, 3, padding=1, groups=2), 16),  # neither dense nor one filter per channel
+    (nn.Conv2d(16, 32, 3, padding=1, groups=16), 32),
+], ids=["softmax", "group norm", "shuffle", "sigmoid", "cat", "flip", "exp", "slice", "plus 1", "grouped", "depth multiplier"])
+def test_an_operation_that_is_not_known_raises_not_implemented_error(operation, channels):
+    network = Sandwich(operation, channels)
+    assert network(torch.zeros(1, 3, 8, 8)).shape == (1, 10)  # a sound network, as such
+    with pytest.raises(NotImplementedError, match="channel by channel"):
+        Compactor(network)
+
+
+def test_maps_flattened_into_features_raise_not_implemented_error():
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), GateLayer(16))
+            self.classifier = nn.Linear(16 * 64, 10)
+
+        def forward(self, x):
+            return self.classifier(self.first(x).flatten(1))
+
+    with pytest.raises(NotImplementedError, match="channel by channel"):
+        Compactor(Flat())

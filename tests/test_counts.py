@@ -126,6 +126,16 @@ def test_filter_lists_that_fit_no_network_raise_value_error(name):
                 count(name, bad)
 
 
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("surplus", [-1, 1])
+def test_arrays_of_another_number_of_layers_raise_value_error(name, surplus):
+    layers = len(template(name)) + surplus
+    for filters in (np.full(layers, 8), np.full((layers, 5), 8)):
+        for count in (count_params, count_macs):
+            with pytest.raises(ValueError, match=f"{layers}"):
+                count(name, filters)
+
+
 @pytest.mark.parametrize("call", [build_model, count_params, count_macs, uniform_filters])
 def test_an_unknown_model_raises_value_error_that_names_the_known(call):
     with pytest.raises(ValueError, match=r"'vgg16'.*vgg, resnet18, mobilenetv2"):

@@ -84,18 +84,16 @@ class Compactor:
         return self.modules[node.target] if node.op == "call_module" else None
 
     def _channels(self, node: fx.Node) -> int:
-        """The channels of a node's result, dimension 1, in the full network."""
-        while True:
-            module = self._module(node)
-            if isinstance(module, nn.Conv2d):
-                return module.out_channels
-            if isinstance(module, nn.Linear):
-                return module.out_features
-            if isinstance(module, _BatchNorm):
-                return module.num_features
-            if not self._by_channel(node):
-                raise NotImplementedError(f"{node.format_node()} is not known to work channel by channel")
-            node = node.args[0]
+        """The channels of a node's result, dimension 1, in the full network. Refuses what is not understood."""
+        module = self._module(node)
+        if isinstance(module, nn.Conv2d) and (module.groups == 1 or self._by_channel(node)):
+            return module.out_channels
+        inputs = [self._channels(arg) for arg in node.args if isinstance(arg, fx.Node) and arg.op != "placeholder"]
+        if isinstance(module, nn.Linear) and module.in_features == inputs[0]:
+            return module.out_features
+        if self._by_channel(node) and len(set(inputs)) == 1 and (node.target not in SUMS or len(inputs) == 2):
+            return inputs[0]
+        raise NotImplementedError(f"{node.format_node()} is not known to work channel by channel")
 
     def _by_channel(self, node: fx.Node) -> bool:
         """Whether channel c of the result depends only on channel c of each argument."""

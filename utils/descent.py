@@ -80,7 +80,8 @@ def descend(args: argparse.Namespace) -> None:
             print(f"{path}: finished before, with these settings; nothing to do (--overwrite begins anew)")
             return
         runner = Runner(pick_device(args.device), args.amp)
-        data = load_data(args.dataset, args.data, runner.device, limit_train=args.limit_train, batch_size=args.batch_size)
+        # The search never looks at the test images.
+        data = load_data(args.dataset, args.data, runner.device, limit_train=args.limit_train, limit_test=1, batch_size=args.batch_size)
         if record and (record["num_classes"], record["image_size"]) != (data.num_classes, data.image_size):
             raise UserError(f"{path}: begun with {record['num_classes']} classes of {record['image_size']} pixels; the data now has "
                             f"{data.num_classes} of {data.image_size}")

@@ -137,12 +137,19 @@ def read_json(path: Path, hint: str = ""):
 def read_rows(path: Path, layers: int) -> list[list[int]]:
     """The recorded widths of one iteration. Raises UserError for anything else than rows of ``layers`` counts."""
     try:
-        rows = [[int(cell) for cell in row] for row in csv.reader(read_text(path).splitlines())]
+        lines = csv.reader(read_text(path).splitlines(), strict=True)
+        rows = [[_digits(cell) for cell in row] for row in lines]
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path}: damaged ({error}); restore it or remove it") from None
     if not rows or any(len(row) != layers or min(row) < 1 for row in rows):
         raise UserError(f"{path}: damaged or of another model; expected rows of {layers} positive numbers")
     return rows
+
+
+def _digits(cell: str) -> int:
+    if not (cell.isascii() and cell.isdigit()):  # int() would take 1_0 and +1
+        raise ValueError(f"{cell!r} is not a whole number")
+    return int(cell)
 
 
 def read_tensors(path: Path) -> dict:
