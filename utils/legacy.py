@@ -15,15 +15,18 @@ import numpy as np
 
 from utils.records import UserError
 
-_ARRAY_PARTS = {"_reconstruct", "scalar", "ndarray", "dtype"}
-_ARRAY_MODULES = {"numpy", "numpy.core.multiarray", "numpy._core.multiarray"}
+_CORE = np._core if hasattr(np, "_core") else np.core  # its name changed with numpy 2; files have either
+_ARRAY_PARTS = {
+    ("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype, ("multiarray", "_reconstruct"): _CORE.multiarray._reconstruct,
+    ("multiarray", "scalar"): _CORE.multiarray.scalar, ("numeric", "_frombuffer"): _CORE.numeric._frombuffer}
 LARGEST = 64 * 2**20  # bytes; a result of 300 epochs has some 20,000
 
 
 class _NumbersOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str):
-        if module in _ARRAY_MODULES and name in _ARRAY_PARTS:
-            return getattr(np if hasattr(np, name) else np._core.multiarray if hasattr(np, "_core") else np.core.multiarray, name)
+        part = (re.sub(r"^numpy\._?core\.", "", module), name)
+        if part in _ARRAY_PARTS:
+            return _ARRAY_PARTS[part]
         if (module, name) == ("_codecs", "encode"):  # how Python 2 and 3 share the bytes of an array
             return _encode
         raise pickle.UnpicklingError(f"it names {module}.{name}")
