@@ -20,6 +20,7 @@ def main() -> None:
     shape = {"num_classes": record["num_classes"], "image_size": record["image_size"]}
     table = []
     for ratio in args.ratios or options.dataset_settings(dataset).ratios:
+        options.refuse_empty_layers(args.model, ratio)
         for iteration in range(len(record["iterations"])):
             filters = prepare_filters(args.model, ratio, scaling=records.law_of(record, iteration), **shape)
             table.append({

@@ -20,7 +20,8 @@ def main() -> None:
     layers = len(record["iterations"][0]["filters"])
     fig, axes = plotting.figure(1, len(iterations), width=1.6 + 4.6 * len(iterations), height=5.0, sharey=True, squeeze=False)
     for iteration, ax in zip(iterations, axes[0]):
-        rows = np.array(records.read_rows(records.search_rows(args.record_dir, args.prune_fname, iteration), layers))
+        path = records.search_rows(args.record_dir, args.prune_fname, iteration)
+        rows = np.array(records.read_rows(path, layers, record["iterations"][iteration]["rounds"]))
         params = count_params(args.model, rows.T, num_classes=record["num_classes"], image_size=record["image_size"])
         law = records.law_of(record, iteration)
         fitted = law.widths(np.geomspace(params.min(), params.max(), 100))

@@ -34,6 +34,11 @@ def plan(root: Path) -> list[tuple[Path, Path]]:
         for i, name in enumerate(names):
             part = "val" if i < len(names) // 2 else "test"
             moves.append((root / "val" / "images" / name, root / part / wnid / "images" / name))
+    images = root / "val" / "images"
+    stray = sorted({path.name for path in images.glob("*")} - {source.name for source, _ in moves})
+    if stray:
+        raise UserError(f"{images / stray[0]}: not in val_annotations.txt, with {len(stray) - 1} more; unzip the archive again. "
+                        "Nothing was moved")
     both = [source for source, target in moves if source.exists() and target.exists()]
     if both:
         raise UserError(f"{both[0]} is also where it would be moved to; remove one of them. Nothing was moved")

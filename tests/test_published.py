@@ -113,7 +113,8 @@ def test_the_shortcut_comparison_counts_the_convolutions(monkeypatch, capsys, tm
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-@pytest.mark.parametrize("curve", [[10.0, 70.5], np.array([10.0, 70.5]), [np.float64(10), np.float64(70.5)]], ids=["list", "array", "scalars"])
+@pytest.mark.parametrize("curve", [[10.0, 70.5], np.array([10.0, 70.5]), [np.float64(10), np.float64(70.5)]],
+                         ids=["list", "array", "scalars"])
 def test_pickled_results_of_the_original_release_are_read(tmp_path, protocol, curve):
     path = tmp_path / "x.pk"
     path.write_bytes(pickle.dumps({"train_loss": [1.0], "test_acc": curve}, protocol))

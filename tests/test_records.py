@@ -161,7 +161,7 @@ def test_weights_that_are_torn_or_missing_or_no_checkpoint_are_named(tmp_path):
 
 def search_record() -> dict:
     return {"model": "vgg", "dataset": "digits", "num_classes": 10, "image_size": 32, "settings": {}, "versions": {},
-            "iterations": [{"alpha": [1.5, 2.0], "beta": [0.25, -0.1], "filters": [64, 32], "rounds": 7, "seconds": 1.0}]}
+            "iterations": [{"alpha": [1.5, 2.0] * 4, "beta": [0.25, -0.1] * 4, "filters": [64, 32] * 4, "rounds": 7, "seconds": 1.0}]}
 
 
 def test_a_search_is_read_for_the_model_and_data_set_it_was_made_with(tmp_path):

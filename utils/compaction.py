@@ -26,6 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from model.gate import GatedBatchNorm2d, GateLayer, gates_of
 
 MULTIPLE = 8
+WORTHWHILE = 0.05  # of the filters: every new shape costs the device time to find out how to convolve it
 CHANNELWISE = (GateLayer, _BatchNorm, nn.ReLU, nn.ReLU6, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Identity)
 BY_CHANNEL_METHODS = {"flatten"}
 SUMS = {operator.add, operator.iadd, torch.add}
@@ -60,10 +61,15 @@ class Compactor:
                 self.gate_nodes[node.name] = [id(g) for g in gates_of(network)].index(id(gate))
         self.network = fx.GraphModule(network, copy.deepcopy(self.graph))
 
-    def compact(self, alive: list[Tensor], optimizer: torch.optim.Optimizer | None = None) -> bool:
-        """Removes what the gates outside ``alive`` (a bool per filter, per gate) made dead. True if anything went."""
+    def compact(self, alive: list[Tensor], optimizer: torch.optim.Optimizer | None = None,
+                worthwhile: float = WORTHWHILE) -> bool:
+        """Removes what the gates outside ``alive`` (a bool per filter, per gate) made dead.
+
+        Only if at least the fraction ``worthwhile`` of the filters goes; returns whether it was done.
+        """
         kept = self._wanted([layer.cpu() for layer in alive])
-        if all(torch.equal(kept[name], self.kept[name]) for name in kept):
+        before, after = (sum(int(masks[name].sum()) for name in self.gate_nodes) for masks in (self.kept, kept))
+        if after == before or after > (1 - worthwhile) * before:
             return False
         self._cut(kept, optimizer)
         return True

@@ -17,7 +17,7 @@ from utils import records
 from utils.compaction import Compactor
 from utils.data import Data, load_data, training_batches
 from utils.engine import Runner, check_memory, generator, pick_device, seed_from, sgd, train_one_epoch
-from utils.options import dataset_name, seed_of, show_settings
+from utils.options import dataset_name, refuse_empty_layers, seed_of, show_settings
 from utils.powerlaw import PowerLaw, fit_power_law
 from utils.pruning import TaylorPruner
 from utils.records import UserError
@@ -72,8 +72,9 @@ def descend(args: argparse.Namespace) -> None:
         args.iterations, args.prune_fraction = 1, args.prune_fraction or 0.5
     args.prune_fraction = args.prune_fraction or 0.95
     args.seed = seed_of(args)
+    refuse_empty_layers(args.model, args.ratio)
     path = records.search_record(args.record_dir, args.save)
-    with records.working_on(path):
+    with records.working_on(path, checkpoint_of(args).parent):
         settings = {name: getattr(args, name) for name in SETTINGS}
         record = stored_record(path, args, settings)
         if record and len(record["iterations"]) >= args.iterations:

@@ -42,6 +42,8 @@ def pick_device(name: str) -> str:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if torch.device(name).type not in ("cpu", "cuda"):
+            raise NotImplementedError
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError, ImportError):
         raise UserError(f"--device {name}: not available on this machine; --device cpu is") from None
@@ -149,7 +151,15 @@ def train_one_epoch(network: nn.Module, batches: Batches, optimizer: torch.optim
         raise Diverged(f"a gradient is not a finite number in epoch {epoch}, batch {totals.batches - 1} (both counted from 0); "
                        "the state of the last good epoch is kept. Try a smaller --lr") from None
     progress.close(numbers())
+    if not torch.stack([parameter.detach().isfinite().all() for parameter in numbers_of(network)]).all():
+        raise Diverged(f"the weights are not finite numbers at the end of epoch {epoch}, batch {totals.batches - 1} (both counted "
+                       "from 0); the state of the last good epoch is kept. Try a smaller --lr")
     return *totals.result, go_on
+
+
+def numbers_of(network: nn.Module) -> list[Tensor]:
+    """All that a network has learned: its parameters, and the running statistics of its norms."""
+    return [*network.parameters(), *(buffer for buffer in network.buffers() if buffer.is_floating_point())]
 
 
 @torch.no_grad()

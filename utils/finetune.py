@@ -7,12 +7,13 @@ from pathlib import Path
 from torch import nn
 
 from model import build_model, count_macs, count_params, uniform_filters
+from model.gate import gates_of
 from utils import records
 from utils.engine import check_memory
 from utils.magnitude import largest_filters, prune, pruned_widths
-from utils.options import seed_of
+from utils.options import refuse_empty_layers, seed_of
 from utils.records import UserError
-from utils.sweep import prepare, refuse_empty_layers, train_or_skip
+from utils.sweep import prepare, train_or_skip
 
 SAME_OUTPUTS = 1e-3  # relative; masking and removing differ by the rounding of float32
 
@@ -28,7 +29,7 @@ def train_base(args: argparse.Namespace) -> None:
     """The body of train_norm.py."""
     args.seed = seed_of(args)
     refuse_empty_layers(args.model, args.ratio)
-    with records.working_on(Path(args.plot_dir) / args.model / args.save):
+    with records.working_on(Path(args.plot_dir) / args.model / args.save, Path(args.model_dir) / args.model):
         data, runner = prepare(args, args.batch_size)
         shape = {"num_classes": data.num_classes, "image_size": data.image_size}
         filters = uniform_filters(args.model, args.ratio)
@@ -45,7 +46,7 @@ def fine_tune(args: argparse.Namespace) -> None:
     refuse_empty_layers(args.model, args.ratio)
     path = records.weights_file(args.model_dir, args.model, args.prune_fname)
     base = records.read_tensors(path)
-    with records.working_on(Path(args.plot_dir) / args.model / args.save):
+    with records.working_on(Path(args.plot_dir) / args.model / args.save, Path(args.model_dir) / args.model):
         data, runner = prepare(args, args.batch_size)
         shape = {"num_classes": data.num_classes, "image_size": data.image_size}
         try:
@@ -65,7 +66,7 @@ def fine_tune(args: argparse.Namespace) -> None:
         if not difference < SAME_OUTPUTS:
             raise UserError(f"{path}: removing the pruned filters changed the outputs by {difference:.1e}, relative to the largest; "
                             "are its weights finite?")
-        physical = sum(p.numel() for p in small.parameters()) - sum(widths)
+        physical = sum(p.numel() for p in small.parameters()) - sum(gate.weight.numel() for gate in gates_of(small))
         print(f"pruned {sum(base['filters']) - sum(widths)} of {sum(base['filters'])} filters by L1 norm: {' '.join(map(str, widths))}\n"
               f"  {about['params']:,} parameters, {about['macs'] / 1e6:.1f} MMACs; rebuilt small ({physical:,} parameters), its outputs "
               f"differ by {difference:.1e}", flush=True)

@@ -19,6 +19,7 @@ _CORE = np._core if hasattr(np, "_core") else np.core  # its name changed with n
 _ARRAY_PARTS = {
     ("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype, ("multiarray", "_reconstruct"): _CORE.multiarray._reconstruct,
     ("multiarray", "scalar"): _CORE.multiarray.scalar, ("numeric", "_frombuffer"): _CORE.numeric._frombuffer}
+MOST_EPOCHS = 100_000
 LARGEST = 64 * 2**20  # bytes; a result of 300 epochs has some 20,000
 
 
@@ -43,7 +44,9 @@ def read_test_accuracy(path: Path) -> list[float]:
             raise ValueError(f"larger than {LARGEST} bytes")
         content = _NumbersOnly(io.BytesIO(path.read_bytes())).load()
         curve = next(value for key, value in content.items() if re.search("test.*acc|acc.*test", str(key).lower()))
-        accuracy = [float(number) for number in np.asarray(curve, float).ravel()]
+        if len(curve) > MOST_EPOCHS:
+            raise ValueError(f"more than {MOST_EPOCHS} epochs")
+        accuracy = [float(number) for number in curve]
         if not accuracy or not all(math.isfinite(a) and 0 <= a <= 100 for a in accuracy):
             raise ValueError("no accuracies in %")
     except StopIteration:

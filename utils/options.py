@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from model import MODELS
+from model import MODELS, template
 from utils.records import UserError, check_name
 
 
@@ -122,7 +122,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_args([re.sub(r"^--[\w-]+", lambda m: m[0].replace("_", "-"), arg) for arg in args], namespace)
 
     def error(self, message: str):
-        print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
+        print(" ".join(f"{self.prog}: error: {message} (see {self.prog} --help)".split()), file=sys.stderr)
         raise SystemExit(2)
 
 
@@ -217,6 +217,13 @@ def seed_of(args: argparse.Namespace) -> int:
         return args.seed
     number = re.search(r"_(\d{1,9})$", args.save)
     return int(number[1]) if number else 0
+
+
+def refuse_empty_layers(model: str, ratio: float) -> None:
+    """Raises UserError for a ratio that leaves a layer of the template without a filter."""
+    narrowest = min(template(model))
+    if int(narrowest * ratio) < 1:
+        raise UserError(f"ratio {ratio:g}: {model}'s narrowest layer has {narrowest} filters, and would have none left")
 
 
 def show_settings(args: argparse.Namespace, **more) -> None:

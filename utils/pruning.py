@@ -120,5 +120,9 @@ class TaylorPruner:
                 ("history", "batches", "rounds", "scored", "ended", "alive", "kept", "total")}
 
     def load_state_dict(self, state: dict) -> None:
+        """Raises ValueError for the state of a pruner of other gates."""
+        held = sum(len(gate.weight) for gate in self.gates)
+        if len(state["alive"]) != len(self.alive) or not len(state["kept"]) == len(state["total"]) == held:
+            raise ValueError("the state is of other gates")
         for name in self.state_dict():
             setattr(self, name, state[name])

@@ -14,12 +14,14 @@ import math
 import os
 import platform
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from utils.powerlaw import PowerLaw
 
 PUBLISHED = "published"  # the record name that stands for the paper's own figures
+PUBLISHED_TRAININGS = 1260
 PUBLISHED_DIR = Path(__file__).resolve().parent.parent / "saved_plots" / PUBLISHED  # part of the project, wherever it is run
 
 
@@ -69,9 +71,9 @@ def check_name(save: str) -> str:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``, put in its place when the block ends well; on an error ``path`` stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -79,7 +81,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"{path}: can't be written ({error.strerror or error}); what was there is untouched") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -128,21 +131,29 @@ def read_json(path: Path, hint: str = ""):
         number = float(digits)
         return number if math.isfinite(number) else refuse(digits)
 
+    def countable(digits: str) -> int:
+        return int(digits) if len(digits) < 18 else refuse(digits[:20])
+
     try:
-        return json.loads(read_text(path, hint), parse_constant=refuse, parse_float=finite)
+        return json.loads(read_text(path, hint), parse_constant=refuse, parse_float=finite, parse_int=countable)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged or not JSON ({error}); restore it or remove it") from None
 
 
-def read_rows(path: Path, layers: int) -> list[list[int]]:
-    """The recorded widths of one iteration. Raises UserError for anything else than rows of ``layers`` counts."""
+def read_rows(path: Path, layers: int, rounds: int | None = None) -> list[list[int]]:
+    """The recorded widths of one iteration. Raises UserError for anything else than ``rounds`` rows of ``layers`` counts."""
     try:
-        lines = csv.reader(read_text(path).splitlines(), strict=True)
+        text = read_text(path)
+        if not text.endswith("\n"):
+            raise ValueError("its last line is torn")
+        lines = csv.reader(text.splitlines(), strict=True)
         rows = [[_digits(cell) for cell in row] for row in lines]
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path}: damaged ({error}); restore it or remove it") from None
     if not rows or any(len(row) != layers or min(row) < 1 for row in rows):
         raise UserError(f"{path}: damaged or of another model; expected rows of {layers} positive numbers")
+    if rounds not in (None, len(rows)):
+        raise UserError(f"{path}: has {len(rows)} rows, its search recorded {rounds}; restore it or remove it")
     return rows
 
 
@@ -156,7 +167,9 @@ def read_tensors(path: Path) -> dict:
     """What write_tensors wrote, on the CPU. Raises UserError for anything else; runs no code from the file."""
     import torch
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # about odd pickles, which are refused here anyway
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
     except Exception as error:  # torch raises whatever the damage happens to cause
@@ -182,13 +195,15 @@ def read_search(record_dir: str, save: str, model: str, dataset: str | None) -> 
 def check_search(path: Path, record) -> None:
     """Raises UserError where ``record`` is not what a search writes."""
     try:
-        layers = None
         if not isinstance(record["settings"], dict) or not all(isinstance(record[k], str) for k in ("model", "dataset")):
             raise ValueError("settings")
-        if not (record["num_classes"] >= 1 and record["image_size"] >= 1):
+        if not all(isinstance(record[key], int) and 1 <= record[key] <= 10**6 for key in ("num_classes", "image_size")):
             raise ValueError("num_classes, image_size")
+        from model import template
+        layers = len(template(record["model"]))
         for entry in record["iterations"]:
-            layers = layers or len(entry["filters"])
+            if len(entry["filters"]) != layers or not isinstance(entry["rounds"], int):
+                raise ValueError(f"{record['model']} has {layers} layers")
             if not all(width == int(width) >= 1 for width in entry["filters"]):
                 raise ValueError("filters")
             check_scaling(entry, layers)
@@ -201,8 +216,8 @@ def check_scaling(entry: dict, layers: int) -> PowerLaw:
     law = PowerLaw([float(a) for a in entry["alpha"]], [float(b) for b in entry["beta"]])
     if not len(law.alpha) == len(law.beta) == layers:
         raise ValueError(f"alpha and beta must have {layers} numbers")
-    if not all(math.isfinite(number) for number in law.alpha + law.beta) or min(law.alpha) <= 0:
-        raise ValueError("alpha and beta must be finite, alpha positive")
+    if not all(0 < a < 1e30 for a in law.alpha) or not all(-100 < b < 100 for b in law.beta):
+        raise ValueError("alpha must be positive, alpha and beta of a sane size")
     return law
 
 
@@ -214,6 +229,8 @@ def read_published_scaling(model: str, dataset: str, warmup: int | None = None) 
     path = PUBLISHED_DIR / "scaling.json"
     table = read_json(path, "it comes with the project; restore it")
     try:
+        if not (isinstance(table, list) and table):
+            raise ValueError("not a list of searches")
         for entry in table:
             if (entry["model"], entry["dataset"]) == (model, dataset) and warmup in (None, entry["warmup"]):
                 for iteration in entry["iterations"]:
@@ -248,12 +265,16 @@ def read_morph(record_dir: str, name: str | None, model: str, dataset: str) -> l
 
     Raises UserError.
     """
+    from model import template
     if name is None:
         path = PUBLISHED_DIR / "morphnet.json"
         table = read_json(path, "it comes with the project; restore it")
         try:
             if dataset in table[model]:
-                return [int(width) for width in table[model][dataset]]
+                widths = [width for width in table[model][dataset] if isinstance(width, int) and width >= 1]
+                if len(widths) != len(template(model)):
+                    raise ValueError(f"{model} on {dataset}")
+                return widths
             pairs = [f"{m} on {d}" for m in table for d in table[m]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"{path}: damaged ({error}); restore it from the repository") from None
@@ -262,7 +283,8 @@ def read_morph(record_dir: str, name: str | None, model: str, dataset: str) -> l
     record = read_search(record_dir, name, model, dataset)
     if not record["settings"].get("morph") or not record["iterations"]:
         raise UserError(f"{search_record(record_dir, name)}: not a finished --morph search; without --morph it gives NeuralScale")
-    return read_rows(search_rows(record_dir, name, 0), len(record["iterations"][0]["filters"]))[-1]
+    entry = record["iterations"][0]
+    return read_rows(search_rows(record_dir, name, 0), len(entry["filters"]), entry["rounds"])[-1]
 
 
 def read_result(path: Path) -> dict:
@@ -272,7 +294,7 @@ def read_result(path: Path) -> dict:
         curve = result["test_acc"]
         if not (all(0 <= float(accuracy) <= 100 for accuracy in curve) and result["best"] == max(curve)
                 and result["last"] == curve[-1] and result["params"] >= 1 and result["macs"] >= 1 and result["ratio"] > 0
-                and isinstance(result["seed"], int) and isinstance(result["settings"], dict)
+                and isinstance(result["seed"], int) and isinstance(result["convcut"], bool) and isinstance(result["settings"], dict)
                 and all(isinstance(result[key], str) for key in ("model", "dataset", "method"))):
             raise ValueError("its numbers disagree")
         for width in result["filters"]:
@@ -296,12 +318,19 @@ def read_accuracy() -> list[dict]:
     """The published trainings: model, dataset, method, ratio, seed, epochs, best_test_acc, last_test_acc."""
     path = PUBLISHED_DIR / "accuracy.csv"
     try:
-        rows = []
-        for row in csv.DictReader(read_text(path, "it comes with the project; restore it").splitlines()):
+        rows, text = [], read_text(path, "it comes with the project; restore it")
+        if not text.endswith("\n"):
+            raise ValueError("its last line is torn")
+        for row in csv.DictReader(text.splitlines(), strict=True):
             numbers = {key: float(row[key]) for key in ("ratio", "best_test_acc", "last_test_acc")}
             if not all(math.isfinite(number) for number in numbers.values()):
                 raise ValueError("a number is not finite")
-            rows.append({**row, **numbers, "seed": int(row["seed"])})
+            accuracies = numbers["best_test_acc"], numbers["last_test_acc"]
+            if None in row or not (0 < numbers["ratio"] <= 64 and all(0 <= accuracy <= 100 for accuracy in accuracies)):
+                raise ValueError("a ratio or an accuracy is out of range")
+            rows.append({**row, **numbers, "seed": int(row["seed"]), "epochs": int(row["epochs"])})
+        if len(rows) != PUBLISHED_TRAININGS:
+            raise ValueError(f"{len(rows)} of {PUBLISHED_TRAININGS} trainings")
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: damaged ({error}); restore it from the repository") from None
     return rows
@@ -317,9 +346,13 @@ def versions(device: str) -> dict:
 
 
 @contextlib.contextmanager
-def working_on(path: Path) -> Iterator[None]:
-    """Holds the name that ``path`` belongs to for this process. Raises UserError while another one works on it."""
+def working_on(path: Path, *folders: Path) -> Iterator[None]:
+    """Holds the name that ``path`` belongs to for this process. Raises UserError while another one works on it, and
+    when its folder, or one of the other ``folders`` that will be written to, can't be."""
     lock = path.with_name(f".{path.name}.lock")
+    for folder in folders:
+        write_text(folder / f".{path.name}.probe", "")
+        (folder / f".{path.name}.probe").unlink()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = lock.open("w")

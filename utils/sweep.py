@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from torch import nn
 from model import build_model, count_macs, count_params, prepare_filters, uniform_filters
 from utils import records
 from utils.data import Data, load_data, test_batches, training_batches
-from utils.engine import Runner, check_memory, evaluate, generator, pick_device, seed_from, sgd, train_one_epoch
-from utils.options import dataset_name, seed_of, show_settings
+from utils.engine import Diverged, Runner, check_memory, evaluate, generator, pick_device, seed_from, sgd, train_one_epoch
+from utils.options import dataset_name, refuse_empty_layers, seed_of, show_settings
 from utils.records import UserError
 from utils.schedule import training_lr
 
@@ -39,7 +40,7 @@ def sweep(args: argparse.Namespace) -> None:
         raise UserError(f"--ratios {' '.join(map(str, args.ratios))}: two of them share a file name, which has int(100 * ratio)")
     for ratio in args.ratios:
         refuse_empty_layers(args.model, ratio)
-    with records.working_on(Path(args.plot_dir) / args.model / args.save):
+    with records.working_on(Path(args.plot_dir) / args.model / args.save, Path(args.model_dir) / args.model):
         data, runner = prepare(args, args.batch_size)
         shape = {"num_classes": data.num_classes, "image_size": data.image_size}
         for ratio in args.ratios:
@@ -82,13 +83,6 @@ def method_of(args: argparse.Namespace, dataset: str):
     iteration = index % len(record["iterations"])
     print(f"{args.prune_fname}: alpha and beta of descent iteration {iteration}, of 0 to {len(record['iterations']) - 1}")
     return f"neuralscale_{iteration + 1}" + suffix, law, None
-
-
-def refuse_empty_layers(model: str, ratio: float) -> None:
-    """Raises UserError for a ratio that leaves a layer of the template without a filter."""
-    from model import template
-    if min(int(width * ratio) for width in template(model)) < 1:
-        raise UserError(f"ratio {ratio:g}: {model}'s narrowest layer has {min(template(model))} filters, and would have none left")
 
 
 def train_or_skip(args: argparse.Namespace, path: Path, name: str, described: dict, build, data: Data, runner: Runner,
@@ -154,6 +148,9 @@ def train(args: argparse.Namespace, build, begun_with: dict, checkpoint: Path, d
         loss, accuracy, _ = train_one_epoch(forward, batches, optimizer, runner, epoch=epoch,
                                             draw=generator(args.seed, 0, epoch), title=f"{title}, epoch {epoch}")
         test_loss, test_accuracy = evaluate(forward, tests, runner)
+        if not math.isfinite(test_loss):
+            raise Diverged(f"the loss of the test images is not a finite number after epoch {epoch}, batch {len(batches) - 1} (both "
+                           "counted from 0); the state of the last good epoch is kept. Try a smaller --lr")
         print(f"  test: loss {test_loss:.4f}, accuracy {test_accuracy:.2f} %", flush=True)
         for key, number in zip(curve, (loss, accuracy, test_loss, test_accuracy)):
             curve[key].append(number)

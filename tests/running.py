@@ -1,0 +1,155 @@
+"""Runs the project's scripts for the tests: inside this process, where torch is loaded already, or as real ones."""
+import contextlib
+import io
+import json
+import os
+import resource
+import runpy
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SCRIPTS = sorted(path.name for path in REPOSITORY.glob("*.py"))
+DIGITS = ["--dataset", "digits", "--limit-train", "100", "--limit-test", "50", "--batch-size", "50"]
+CHANGING = ("seconds", "versions")  # what two runs of one thing may differ in
+
+
+class Outcome(NamedTuple):
+    """How a script ended: its exit status, what it printed, what it complained of."""
+
+    status: int
+    out: str
+    err: str
+
+
+def call(script: str, *args) -> Outcome:
+    """Runs a script as __main__ in this process and in the current folder. What it does not handle is raised here."""
+    out, err = io.StringIO(), io.StringIO()
+    argv, sys.argv = sys.argv, [str(REPOSITORY / script), *map(str, args)]
+    handlers = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest's workers ignore it
+    status = 0
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), usual_warnings():
+            runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        status = end.code or 0
+    finally:
+        sys.argv = argv
+        for which, handler in handlers.items():
+            signal.signal(which, handler)
+    return Outcome(status, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def usual_warnings():
+    """Warnings are printed as Python does it by itself: a second line on stderr is one too many."""
+    def show(message, category, filename, lineno, file=None, line=None):
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
+        warnings.showwarning = show
+        yield
+
+
+def succeed(script: str, *args) -> str:
+    """What a script prints, that must end well."""
+    outcome = call(script, *args)
+    assert (outcome.status, outcome.err) == (0, "")
+    return outcome.out
+
+
+def start(script: str, *args, cwd, largest_file: int | None = None, **options) -> subprocess.Popen:
+    """Starts a script as a process of its own, on one thread; with ``largest_file``, on a disk that is full from there."""
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # pytest's workers ignore it, and what they start
+        if largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    return subprocess.Popen(
+        [sys.executable, str(REPOSITORY / script), *map(str, args)], cwd=cwd, text=True, stdin=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, preexec_fn=prepare,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options})
+
+
+def run(script: str, *args, cwd, timeout: float = 120, **options) -> Outcome:
+    """A script as a process of its own, to its end."""
+    with start(script, *args, cwd=cwd, **options) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    return Outcome(process.returncode, out, err)
+
+
+def fork(script: str, *args, prepare=lambda: None) -> int:
+    """The id of a process that runs a script from a copy of this one's memory, so that nothing has to be imported.
+
+    ``prepare`` runs there first. Its exit status is the script's.
+    """
+    child = os.fork()
+    if child == 0:
+        try:
+            prepare()
+            os._exit(call(script, *args).status)
+        finally:
+            os._exit(99)
+    return child
+
+
+def wait_for(child: int) -> int:
+    """The exit status of a forked process; minus the number of the signal that killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def assert_refused(outcome: Outcome, *naming) -> None:
+    """Exit status 2 and one line on stderr, in which each of ``naming`` stands."""
+    assert outcome.status == 2, f"status {outcome.status}, not 2; {outcome.out[-300:]}{outcome.err[-300:]}"
+    assert len(outcome.err.splitlines()) == 1, outcome.err
+    assert ": error: " in outcome.err and "Traceback" not in outcome.err, outcome.err
+    for name in naming:
+        assert str(name) in outcome.err, outcome.err
+
+
+def snapshot(folder) -> dict[str, bytes]:
+    """Every file below a folder, but locks."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*"))
+            if path.is_file() and not path.name.endswith(".lock")}
+
+
+def lasting(content):
+    """A record or result without what may differ between two runs of the same thing."""
+    if isinstance(content, dict):
+        return {key: lasting(value) for key, value in content.items() if key not in CHANGING}
+    return [lasting(value) for value in content] if isinstance(content, list) else content
+
+
+def everything(folder) -> dict[str, object]:
+    """All that scripts left in a folder, file by file, such that == means equal to the last bit."""
+    def content(path: Path):
+        if path.suffix == ".json":
+            return lasting(json.loads(path.read_text()))
+        if path.suffix == ".pt":
+            return bits(torch.load(path, weights_only=True))
+        return path.read_bytes()
+    return {str(path.relative_to(folder)): content(path) for path in sorted(Path(folder).rglob("*"))
+            if path.is_file() and not path.name.endswith(".lock")}
+
+
+def bits(content):
+    """Tensors as (dtype, shape, bytes), wherever they are in dicts and lists."""
+    if isinstance(content, torch.Tensor):
+        return str(content.dtype), tuple(content.shape), content.contiguous().numpy().tobytes()
+    if isinstance(content, dict):
+        return {key: bits(value) for key, value in content.items() if key not in CHANGING}
+    return [bits(value) for value in content] if isinstance(content, (list, tuple)) else content

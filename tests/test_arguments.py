@@ -1,0 +1,416 @@
+"""What is mistyped is refused: exit status 2, one line that names it, at once, and nothing written."""
+import re
+import resource
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from running import DIGITS, REPOSITORY, SCRIPTS, assert_refused, call, run, snapshot, succeed
+
+from utils import options
+
+# script and arguments | what the one line must name. `found` and `morphed` are searches, `base` a base network of ratio
+# 0.125, `done` a result, all of vgg on digits; a_file and a_folder are what they say.
+TABLE = r"""
+architecture_descent.py | --save
+architecture_descent.py --save | --save
+architecture_descent.py --save '' | --save
+architecture_descent.py --save ../../x | --save
+architecture_descent.py --save a/b | --save
+architecture_descent.py --save /tmp/x | --save
+architecture_descent.py --save . | --save
+architecture_descent.py --save .. | --save
+architecture_descent.py --save .hidden | --save
+architecture_descent.py --save 'two words' | --save
+architecture_descent.py --save published | published
+architecture_descent.py --save LONG | --save
+architecture_descent.py --save x --model alexnet | alexnet
+architecture_descent.py --save x --model VGG | VGG
+architecture_descent.py --save x --modle vgg | --modle
+architecture_descent.py --save x --mod vgg | --mod
+architecture_descent.py --save x stray | stray
+architecture_descent.py --save x --dataset nowhere | nowhere
+architecture_descent.py --save x --dataset cifar10 | cifar10
+architecture_descent.py --save x --dataset a_file | a_file
+architecture_descent.py --save x --dataset a_folder | a_folder
+architecture_descent.py --save x --dataset tinyimagenet --data a_folder | a_folder
+architecture_descent.py --save x --dataset tinyimagenet --data a_file | a_file
+architecture_descent.py --save x --epochs 0 | --epochs
+architecture_descent.py --save x --epochs -3 | --epochs
+architecture_descent.py --save x --epochs 1.5 | --epochs
+architecture_descent.py --save x --epochs many | --epochs
+architecture_descent.py --save x --epochs nan | --epochs
+architecture_descent.py --save x --epochs 99999999999999999999 | --epochs
+architecture_descent.py --save x --warmup -1 | --warmup
+architecture_descent.py --save x --warmup 300 | --warmup
+architecture_descent.py --save x --warmup 299 | --warmup
+architecture_descent.py --save x --warmup 5 --epochs 6 | --warmup
+architecture_descent.py --save x --epochs 1 --warmup 0 | --warmup
+architecture_descent.py --save x --iterations 0 | --iterations
+architecture_descent.py --save x --iterations inf | --iterations
+architecture_descent.py --save x --prune-every 0 | --prune-every
+architecture_descent.py --save x --prune-step 0 | --prune-step
+architecture_descent.py --save x --prune-step -10 | --prune-step
+architecture_descent.py --save x --prune-fraction 0 | --prune-fraction
+architecture_descent.py --save x --prune-fraction 1.5 | --prune-fraction
+architecture_descent.py --save x --prune-fraction nan | --prune-fraction
+architecture_descent.py --save x --ratio 0 | --ratio
+architecture_descent.py --save x --ratio -1 | --ratio
+architecture_descent.py --save x --ratio nan | --ratio
+architecture_descent.py --save x --ratio inf | --ratio
+architecture_descent.py --save x --ratio -inf | --ratio
+architecture_descent.py --save x --ratio 1e9 | --ratio
+architecture_descent.py --save x --ratio quarter | --ratio
+architecture_descent.py --save x --dataset digits --epochs 2 --warmup 0 --iterations 1 --ratio 0.015 | 0.015
+architecture_descent.py --save x --dataset digits --epochs 2 --warmup 0 --iterations 1 --ratio 1e-300 | ratio
+architecture_descent.py --save x --dataset digits --ratio 64 | GiB
+architecture_descent.py --save x --batch-size 0 | --batch-size
+architecture_descent.py --save x --batch-size -256 | --batch-size
+architecture_descent.py --save x --dataset digits --batch-size 1438 | --batch-size
+architecture_descent.py --save x --dataset digits --limit-train 100 --batch-size 101 | --batch-size
+architecture_descent.py --save x --lr 0 | --lr
+architecture_descent.py --save x --lr -0.1 | --lr
+architecture_descent.py --save x --lr nan | --lr
+architecture_descent.py --save x --lr inf | --lr
+architecture_descent.py --save x --lr 1000 | --lr
+architecture_descent.py --save x --momentum 1 | --momentum
+architecture_descent.py --save x --momentum -0.5 | --momentum
+architecture_descent.py --save x --weight-decay -1 | --weight-decay
+architecture_descent.py --save x --weight-decay nan | --weight-decay
+architecture_descent.py --save x --seed -1 | --seed
+architecture_descent.py --save x --seed 0.5 | --seed
+architecture_descent.py --save x --seed 99999999999999 | --seed
+architecture_descent.py --save x --limit-train 0 | --limit-train
+architecture_descent.py --save x --limit-train -5 | --limit-train
+architecture_descent.py --save x --limit-test 0 | --limit-test
+architecture_descent.py --save x --dataset digits --device nonsense | --device
+architecture_descent.py --save x --dataset digits --device '' | --device
+architecture_descent.py --save x --dataset digits --epochs 2 --warmup 0 --iterations 1 --device meta | --device
+architecture_descent.py --save x --dataset digits --device cuda:99 | --device
+architecture_descent.py --save x --dataset digits --device cuda | --device
+architecture_descent.py --save x --dataset digits --record-dir a_file | a_file
+architecture_descent.py --save x --dataset digits --record-dir a_file/below | a_file
+architecture_descent.py --save x --dataset digits --record-dir /proc/nowhere | /proc
+architecture_descent.py --save x --dataset digits --ratio 0.125 --epochs 3 --warmup 0 --iterations 1 --model-dir a_file | a_file
+architecture_descent.py --save x --dataset digits --ratio 0.125 --epochs 3 --warmup 0 --iterations 1 --model-dir /proc/nowhere | /proc
+architecture_descent.py --save found --dataset digits | found
+architecture_descent.py --save found --dataset digits --model resnet18 | found
+architecture_descent.py --save found --dataset tinyimagenet | found
+architecture_descent.py --save found --dataset digits --resume | found
+imagenet_architecture_descent.py | --save
+imagenet_architecture_descent.py --save x --model vgg | vgg
+imagenet_architecture_descent.py --save x --data nowhere | nowhere
+imagenet_architecture_descent.py --save x --data a_file | a_file
+imagenet_architecture_descent.py --save x --prune_every 0 | --prune-every
+imagenet_architecture_descent.py --save x --warmup 1000 | --warmup
+imagenet_architecture_descent.py --save ../x | --save
+imagenet_architecture_descent.py --save x --convcut | --convcut
+ratio_swipe.py | --save
+ratio_swipe.py --uniform | --save
+ratio_swipe.py --save x | --prune-fname
+ratio_swipe.py --save x --uniform --prune_fname found | --uniform
+ratio_swipe.py --save x --uniform --morph | --uniform
+ratio_swipe.py --save x --uniform --descent-idx 0 | --descent-idx
+ratio_swipe.py --save x --morph --descent_idx 0 | --descent-idx
+ratio_swipe.py --save x --descent-idx 0 | --prune-fname
+ratio_swipe.py --save x --morph --dataset digits | digits
+ratio_swipe.py --save x --morph --dataset digits --prune_fname found | found
+ratio_swipe.py --save x --dataset digits --prune_fname morphed | morphed
+ratio_swipe.py --save x --dataset digits --prune_fname nobody | nobody
+ratio_swipe.py --save x --dataset digits --prune_fname ../../nobody | nobody
+ratio_swipe.py --save x --dataset digits --prune_fname found --descent-idx 1 | --descent-idx
+ratio_swipe.py --save x --dataset digits --prune_fname found --descent-idx -1 | --descent-idx
+ratio_swipe.py --save x --dataset digits --prune_fname found --descent-idx last | --descent-idx
+ratio_swipe.py --save x --dataset digits --prune_fname found --model resnet18 | found vgg
+ratio_swipe.py --save x --dataset CIFAR100 --prune_fname found | found digits
+ratio_swipe.py --save x --dataset digits --prune_fname published | digits
+ratio_swipe.py --save x --dataset digits --prune_fname found --record-dir a_file | a_file
+ratio_swipe.py --save x --uniform --dataset digits --ratios | --ratios
+ratio_swipe.py --save x --uniform --dataset digits --ratios nan | --ratios
+ratio_swipe.py --save x --uniform --dataset digits --ratios 0.5 inf | --ratios
+ratio_swipe.py --save x --uniform --dataset digits --ratios 0 | --ratios
+ratio_swipe.py --save x --uniform --dataset digits --ratios -0.25 | --ratios
+ratio_swipe.py --save x --uniform --dataset digits --ratios 65 | --ratios
+ratio_swipe.py --save x --uniform --dataset digits --ratios 0.25 0.25 | --ratios
+ratio_swipe.py --save x --uniform --dataset digits --ratios 0.12 0.125 | --ratios
+ratio_swipe.py --save x --uniform --dataset digits --ratios 0.01 | 0.01
+ratio_swipe.py --save x --uniform --dataset digits --model mobilenetv2 --ratios 0.06 | 0.06
+ratio_swipe.py --save x --uniform --dataset digits --ratios 64 | GiB
+ratio_swipe.py --save x --prune_fname found --dataset digits --ratios 64 | GiB
+ratio_swipe.py --save x --uniform --dataset digits --epochs 0 | --epochs
+ratio_swipe.py --save x --uniform --dataset digits --batch-size 5000 | --batch-size
+ratio_swipe.py --save x --uniform --dataset digits --limit-train 0 | --limit-train
+ratio_swipe.py --save x --uniform --dataset digits --lr nan | --lr
+ratio_swipe.py --save x --uniform --dataset digits --device nonsense | --device
+ratio_swipe.py --save x --uniform --dataset digits --device cuda | --device
+ratio_swipe.py --save x --uniform --dataset digits --device meta | --device
+ratio_swipe.py --save x --uniform --dataset digits --plot-dir a_file | a_file
+ratio_swipe.py --save x --uniform --dataset digits --plot-dir /proc/nowhere | /proc
+ratio_swipe.py --save x --uniform --dataset digits --ratios 0.125 --epochs 1 --model-dir a_file | a_file
+ratio_swipe.py --save x --uniform --dataset nowhere | nowhere
+ratio_swipe.py --save x --uniform --warmup 5 | --warmup
+ratio_swipe.py --save published --uniform | published
+ratio_swipe.py --save done_0 --uniform --dataset digits --ratios 0.125 --epochs 1 | done_0_12.json
+imagenet_ratio_swipe.py --save x --uniform --model vgg | vgg
+imagenet_ratio_swipe.py --save x --uniform --data a_folder | a_folder
+imagenet_ratio_swipe.py --save x | --prune-fname
+imagenet_ratio_swipe.py --save x --prune_fname nobody | nobody
+imagenet_ratio_swipe.py --save x --model mobilenetv2 --prune_fname found | found vgg
+imagenet_ratio_swipe.py --save x --uniform --ratios 0.25 nan | --ratios
+train_norm.py | --save
+train_norm.py --save a/b | --save
+train_norm.py --save x --ratio 0 | --ratio
+train_norm.py --save x --ratio nan | --ratio
+train_norm.py --save x --dataset digits --ratio 0.001 | 0.001
+train_norm.py --save x --dataset digits --ratio 64 | GiB
+train_norm.py --save x --dataset digits --batch-size 5000 | --batch-size
+train_norm.py --save x --dataset digits --plot-dir a_file | a_file
+train_norm.py --save x --dataset digits --ratio 0.125 --epochs 1 --model-dir a_file | a_file
+train_norm.py --save x --dataset digits --device nonsense | --device
+train_norm.py --save x --prune_fname base | --prune-fname
+train_norm.py --save x --uniform | --uniform
+fine_tune.py --save x | --prune-fname
+fine_tune.py --prune_fname base | --save
+fine_tune.py --save x --dataset digits --prune_fname nobody | nobody
+fine_tune.py --save x --dataset digits --prune_fname a/b | --prune-fname
+fine_tune.py --save x --dataset digits --prune_fname base | ratio
+fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.125 | 0.125
+fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.001 | 0.001
+fine_tune.py --save x --dataset digits --prune_fname base --ratio inf | --ratio
+fine_tune.py --save x --dataset digits --prune_fname base --model resnet18 | base
+fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.1 --model-dir a_file | a_file
+fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.1 --plot-dir a_file | a_file
+fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.1 --batch-size 5000 | --batch-size
+list_architecture.py | --prune-fname
+list_architecture.py --prune-fname nobody | nobody
+list_architecture.py --prune-fname ../nobody | nobody
+list_architecture.py --prune-fname found --dataset CIFAR10 | found
+list_architecture.py --prune-fname found --dataset digits --model resnet18 | found
+list_architecture.py --prune-fname published --dataset digits | digits
+list_architecture.py --prune-fname published --model mobilenetv2 --dataset CIFAR10 | mobilenetv2
+list_architecture.py --prune-fname published --ratios 0 | --ratios
+list_architecture.py --prune-fname published --ratios nan | --ratios
+list_architecture.py --prune-fname published --ratios 100 | --ratios
+list_architecture.py --prune-fname published --ratios 0.001 | 0.001
+list_architecture.py --prune-fname published --model nobody | --model
+list_architecture.py --prune-fname found --dataset digits --record-dir a_file | a_file
+list_architecture.py --prune-fname found --dataset digits --ratios 0.25 --plot --out a_folder | a_folder
+list_architecture.py --prune-fname found --dataset digits --ratios 0.25 --plot --out a_file/x.png | a_file
+list_architecture.py --prune-fname found --dataset digits --ratios 0.25 --plot --out /proc/x.png | /proc
+list_architecture.py --prune-fname found --dataset digits --ratios 0.25 --plot --plot-dir a_file | a_file
+plot_filters.py | --prune-fname
+plot_filters.py --prune-fname nobody | nobody
+plot_filters.py --prune-fname published | published
+plot_filters.py --prune-fname found --dataset CIFAR10 | found
+plot_filters.py --prune-fname found --dataset digits --plot-dir a_file | a_file
+plot_filters.py --prune-fname found --dataset digits --record-dir a_folder | a_folder
+plot_ratio.py --model nobody | --model
+plot_ratio.py --axis time | --axis
+plot_ratio.py --runs | --runs
+plot_ratio.py --runs done | --runs
+plot_ratio.py --runs =done | --runs
+plot_ratio.py --runs mine= | --runs
+plot_ratio.py --runs mine=nobody | nobody
+plot_ratio.py --dataset CIFAR10 --runs mine=done | done_0_12.json
+plot_ratio.py --dataset digits --runs mine=done good | --runs
+plot_ratio.py --dataset digits | digits
+plot_ratio.py --dataset nowhere | nowhere
+plot_ratio.py --no-published | vgg_uni_c100
+plot_ratio.py --dataset digits --runs mine=done --out a_folder | a_folder
+plot_ratio.py --dataset digits --runs mine=done --out a_file/x.png | a_file
+plot_ratio.py --dataset digits --runs mine=done --plot-dir a_file | a_file
+plot_ratio.py --dataset digits --runs mine=done --axis latency --device nonsense | --device
+plot_ratio_warmup.py --axis weight | --axis
+plot_ratio_warmup.py --dataset digits | digits
+plot_ratio_warmup.py --convcut --dataset digits | digits
+plot_ratio_warmup.py --runs mine=nobody | nobody
+plot_ratio_warmup.py --dataset CIFAR10 --out a_folder | a_folder
+plot_ratio_finetune.py --ratio nan | --ratio
+plot_ratio_finetune.py --ratio 0.33 | 0.33
+plot_ratio_finetune.py --dataset digits | digits
+plot_ratio_finetune.py --runs mine | --runs
+val_format.py --data nowhere | nowhere
+val_format.py --data a_file | a_file
+val_format.py --data | --data
+val_format.py nowhere | nowhere
+val_format.py --date x | --date
+"""
+ROWS = [tuple(part.strip() for part in line.rsplit("|", 1)) for line in TABLE.replace("LONG", 200 * "x").strip().splitlines()]
+AS_PROCESSES = [  # one of each script; the first three are noticed late
+    "architecture_descent.py --save x --dataset digits --limit-train 100 --batch-size 101",
+    "ratio_swipe.py --save x --prune_fname found --dataset digits --ratios 64",
+    "plot_filters.py --prune-fname found --dataset digits --plot-dir a_file",
+    "imagenet_architecture_descent.py --save x --prune_every 0",
+    "imagenet_ratio_swipe.py --save x --uniform --ratios 0.25 nan",
+    "train_norm.py --save a/b",
+    "fine_tune.py --save x",
+    "list_architecture.py --prune-fname nobody",
+    "plot_ratio.py --axis time",
+    "plot_ratio_warmup.py --axis weight",
+    "plot_ratio_finetune.py --ratio nan",
+    "val_format.py --data nowhere",
+]
+SECONDS = 10  # of processor time: how long it takes by the clock depends on what else the machine does
+HELP_SECONDS = 3
+
+
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory):
+    """A folder with a finished search, a --morph search, a base network and a result."""
+    folder = tmp_path_factory.mktemp("stocked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        search = [*DIGITS, "--ratio", 0.125, "--epochs", 3, "--warmup", 0, "--prune-every", 1, "--iterations", 1]
+        succeed("architecture_descent.py", "--save", "found", *search)
+        succeed("architecture_descent.py", "--save", "morphed", "--morph", *search)
+        succeed("train_norm.py", "--save", "base", *DIGITS, "--ratio", 0.125, "--epochs", 1)
+        succeed("ratio_swipe.py", "--save", "done_0", "--uniform", *DIGITS, "--ratios", 0.125, "--epochs", 1)
+    (folder / "a_file").write_text("not a folder")
+    (folder / "a_folder").mkdir()
+    return folder
+
+
+@pytest.fixture
+def folder(stocked, tmp_path, monkeypatch):
+    """A copy of it, the current folder."""
+    shutil.copytree(stocked, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_table_is_large_and_covers_every_script():
+    assert len({command for command, _ in ROWS}) == len(ROWS) >= 60
+    assert {command.split()[0] for command, _ in ROWS} == set(SCRIPTS)
+    assert {command.split()[0] for command in AS_PROCESSES} == set(SCRIPTS)
+    assert set(AS_PROCESSES) <= {command for command, _ in ROWS}
+
+
+@pytest.mark.parametrize("command, naming", ROWS, ids=[command.replace("x" * 50, "") for command, _ in ROWS])
+def test_a_mistake_is_one_line_and_writes_nothing(command, naming, folder):
+    if command.endswith("--device cuda") and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    before, began = snapshot(folder), time.process_time()
+    outcome = call(*shlex.split(command))
+    seconds = time.process_time() - began
+    assert_refused(outcome, *naming.split())
+    assert snapshot(folder) == before
+    assert seconds < SECONDS
+
+
+@pytest.mark.parametrize("command", AS_PROCESSES)
+def test_a_mistake_ends_the_process_with_status_2(command, folder):
+    before = snapshot(folder)
+    outcome, seconds = timed(lambda: run(*shlex.split(command), cwd=folder))
+    assert_refused(outcome, *dict(ROWS)[command].split())
+    assert snapshot(folder) == before
+    assert seconds < SECONDS
+
+
+@pytest.mark.parametrize("script, more", [
+    ("architecture_descent.py", "--ratio 0.125 --epochs 3 --warmup 0"), ("ratio_swipe.py", "--uniform --ratios 0.125 --epochs 1"),
+    ("train_norm.py", "--ratio 0.125 --epochs 1")])
+def test_a_model_dir_that_cannot_be_written_is_noticed_before_training(script, more, folder):
+    """The weights are written after days."""
+    outcome = call(script, "--save", "x", *DIGITS, *more.split(), "--model-dir", "a_file")
+    assert_refused(outcome, "a_file")
+    assert "epoch 0" not in outcome.out
+
+
+def test_a_line_break_in_an_argument_makes_no_second_line(folder):
+    for arguments in (["--save", "x\ny"], ["--save", "x", "stray\nargument"], ["--save", "x", "--epochs", "0\n"],
+                      ["--save", "x", "--model", "a\nb"]):
+        assert_refused(call("architecture_descent.py", *arguments))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_is_quick_and_loads_no_torch(script, tmp_path):
+    program = (f"import runpy, sys; sys.path.insert(0, {str(REPOSITORY)!r}); sys.argv = sys.argv[1:]\n"
+               "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+               "finally: print('loaded:', *[name for name in ('torch', 'matplotlib', 'sklearn') if name in sys.modules])")
+    command = [sys.executable, "-c", program, str(REPOSITORY / script), "--help"]
+    done, seconds = timed(lambda: subprocess.run(command, cwd=tmp_path, capture_output=True, text=True))
+    assert done.returncode == 0 and not done.stderr and done.stdout.startswith(f"usage: {script}")
+    assert done.stdout.endswith("loaded:\n")
+    assert not any(tmp_path.iterdir())
+    assert seconds < HELP_SECONDS
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_shows_every_default(script, monkeypatch):
+    entries = {entry.split()[0].rstrip(","): entry for entry in re.split(r"\n  (?=-)", call(script, "--help").out)}
+    for action in parser_of(script, monkeypatch)._actions[1:]:  # all but --help
+        entry = " ".join(entries[action.option_strings[0]].split())
+        assert action.help
+        if action.default not in (None, True, False):
+            assert f"(default: {action.default})" in entry
+
+
+PAPER = {  # SPEC sections 1 and 4
+    "architecture_descent.py": {"warmup": 10, "iterations": 15, "epochs": 300, "prune_every": 50, "prune_step": 10, "ratio": 1.0,
+                                "batch_size": 256, "lr": 0.1, "momentum": 0.5, "weight_decay": 5e-4, "compact": True},
+    "imagenet_architecture_descent.py": {"dataset": "tinyimagenet", "warmup": 10, "iterations": 15, "prune_every": 100, "batch_size": 100},
+    "ratio_swipe.py": {"epochs": 300, "batch_size": 128, "lr": 0.1, "momentum": 0.5, "weight_decay": 5e-4,
+                       "ratios": [0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]},
+    "imagenet_ratio_swipe.py": {"dataset": "tinyimagenet", "epochs": 150, "batch_size": 128, "ratios": [0.25, 0.5, 0.75, 1]},
+    "train_norm.py": {"epochs": 300, "batch_size": 128, "lr": 0.1, "ratio": 1.0},
+    "fine_tune.py": {"epochs": 40, "batch_size": 128, "lr": 0.001, "ratio": 0.75},
+}
+COMMON = {"data": "data", "record_dir": "prune_record", "plot_dir": "saved_plots", "model_dir": "saved_models", "device": "auto"}
+
+
+@pytest.mark.parametrize("script", PAPER)
+def test_the_defaults_are_the_papers(script, monkeypatch):
+    flags = ["--save", "x", *(["--prune-fname", "x"] if script == "fine_tune.py" else [])]
+    settings = settings_of(script, monkeypatch, *flags)
+    expected = {**COMMON, **PAPER[script]}
+    assert {name: settings[name] for name in expected} == expected
+
+
+def test_tinyimagenet_fine_tunes_for_20_epochs(monkeypatch):
+    flags = ["--save", "x", "--prune-fname", "x", "--dataset", "tinyimagenet"]
+    assert settings_of("fine_tune.py", monkeypatch, *flags)["epochs"] == 20
+
+
+def test_hyphens_and_underscores_are_the_same_in_options_and_kept_in_values(monkeypatch):
+    for flags in (["--save=my_run_0", "--prune_every=7", "--limit_train", "5", "--record_dir", "a_b-c"],
+                  ["--save", "my_run_0", "--prune-every", "7", "--limit-train=5", "--record-dir=a_b-c"]):
+        settings = settings_of("architecture_descent.py", monkeypatch, *flags)
+        assert (settings["save"], settings["prune_every"], settings["limit_train"]) == ("my_run_0", 7, 5)
+        assert settings["record_dir"] == "a_b-c"
+
+
+class Taken(Exception):
+    """Carries something out of a script, which ends there."""
+
+
+def take(something, *_, **__):
+    raise Taken(something)
+
+
+def parser_of(script, monkeypatch) -> options.Parser:
+    with monkeypatch.context() as patch, pytest.raises(Taken) as taken:
+        patch.setattr(options.Parser, "parse_args", take)
+        call(script)
+    return taken.value.args[0]
+
+
+def settings_of(script, monkeypatch, *flags) -> dict:
+    """What a training script would work with."""
+    with monkeypatch.context() as patch, pytest.raises(Taken) as taken:
+        for body in ("descent.descend", "sweep.sweep", "finetune.train_base", "finetune.fine_tune"):
+            patch.setattr(f"utils.{body}", take)
+        call(script, *flags)
+    return vars(taken.value.args[0])
+
+
+def timed(work):
+    """What ``work`` returns, and the processor seconds of the processes that it waited for."""
+    def used() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+    before = used()
+    return work(), used() - before
