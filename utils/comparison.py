@@ -83,7 +83,7 @@ def subject_of(args: argparse.Namespace) -> Subject:
     settings = dataset_settings(name)
     subject = Subject(args.model, name, settings.num_classes or 0, settings.image_size, args.record_dir, args.plot_dir)
     if name not in DATASETS:
-        for path in sorted(subject.folder.glob("*.json")):
+        for path in sorted(subject.folder.glob("[!.]*.json")):
             result = records.read_json(path)
             if isinstance(result, dict) and result.get("dataset") == name:
                 subject.num_classes, subject.image_size = result["num_classes"], result["image_size"]

@@ -78,6 +78,7 @@ def descend(args: argparse.Namespace) -> None:
         settings = {name: getattr(args, name) for name in SETTINGS}
         record = stored_record(path, args, settings)
         if record and len(record["iterations"]) >= args.iterations:
+            checkpoint_of(args).unlink(missing_ok=True)
             print(f"{path}: finished before, with these settings; nothing to do (--overwrite begins anew)")
             return
         runner = Runner(pick_device(args.device), args.amp)
@@ -87,6 +88,11 @@ def descend(args: argparse.Namespace) -> None:
             raise UserError(f"{path}: begun with {record['num_classes']} classes of {record['image_size']} pixels; the data now has "
                             f"{data.num_classes} of {data.image_size}")
         show_settings(args, device=runner.device, images=len(data.train), num_classes=data.num_classes)
+        if args.overwrite:  # only now, when nothing the user can mend stands in the way of the new search
+            first = prepare_filters(args.model, args.ratio, search=True)
+            check_memory(count_params(args.model, first, num_classes=data.num_classes, image_size=data.image_size), runner)
+            for old in [path, checkpoint_of(args), *records.all_search_rows(args.record_dir, args.save)]:
+                old.unlink(missing_ok=True)
         record = record or {
             "model": args.model, "dataset": data.name, "num_classes": data.num_classes, "image_size": data.image_size,
             "settings": settings, "versions": records.versions(runner.device), "iterations": []}
@@ -110,8 +116,7 @@ def descend(args: argparse.Namespace) -> None:
 def stored_record(path: Path, args: argparse.Namespace, settings: dict) -> dict | None:
     """What an earlier run left under this name, if this run may go on with it. Raises UserError if it may not."""
     if args.overwrite:
-        for old in [path, checkpoint_of(args), *path.parent.glob(f"{args.save}_[0-9]*.csv")]:
-            old.unlink(missing_ok=True)
+        return None
     if not path.exists():
         if checkpoint_of(args).exists() and not args.resume:
             raise UserError(f"--save {args.save}: an interrupted search has this name; --resume goes on with it, --overwrite begins anew")

@@ -35,9 +35,18 @@ def train_base(args: argparse.Namespace) -> None:
         filters = uniform_filters(args.model, args.ratio)
         about = {**described(args, "base", filters, shape), "dataset": data.name}
         check_memory(about["params"], runner)
+        result, weights = records.result_file(args.plot_dir, args.model, args.save, args.ratio), records.weights_file(
+            args.model_dir, args.model, args.save)
+        if weights.exists() and not result.exists() and not args.overwrite and not weights_are(weights, filters):
+            raise UserError(f"{weights}: another network has this name; choose another --save, or --overwrite")
         print(f"base network: {about['params']:,} parameters, {about['macs'] / 1e6:.1f} MMACs")
-        train_or_skip(args, records.result_file(args.plot_dir, args.model, args.save, args.ratio), args.save, about,
+        train_or_skip(args, result, args.save, about,
                       lambda: build_model(args.model, filters, **shape), data, runner)
+
+
+def weights_are(path: Path, filters: list[int]) -> bool:
+    """Whether the network stored in ``path`` has these filters: then its training was interrupted just before the end."""
+    return records.read_tensors(path).get("filters") == filters
 
 
 def fine_tune(args: argparse.Namespace) -> None:

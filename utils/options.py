@@ -251,7 +251,7 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except (KeyboardInterrupt, Terminated) as stop:
-        again = " ".join(map(shlex.quote, sys.argv[1:]))
+        again = " ".join(shlex.quote(arg) for arg in sys.argv[1:] if arg != "--overwrite")
         again += "" if "--resume" in sys.argv or "--save" not in again else " --resume"
         _last_words(f"{script}: stopped; finished epochs are saved. Go on with: python3 {script} {again}",
                     130 if isinstance(stop, KeyboardInterrupt) else 143)

@@ -15,6 +15,7 @@ import os
 import platform
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,11 @@ def search_record(record_dir: str, save: str) -> Path:
 
 def search_rows(record_dir: str, save: str, iteration: int) -> Path:
     return Path(record_dir) / f"{save}_{iteration}.csv"
+
+
+def all_search_rows(record_dir: str, save: str) -> list[Path]:
+    """The rows of every iteration of the search ``save``, and of no other whose name begins alike."""
+    return [path for path in Path(record_dir).glob("*.csv") if re.fullmatch(re.escape(save) + r"_\d+\.csv", path.name)]
 
 
 def result_file(plot_dir: str, model: str, save: str, ratio: float) -> Path:
@@ -169,6 +175,9 @@ def read_tensors(path: Path) -> dict:
     try:
         with warnings.catch_warnings():  # about odd pickles, which are refused here anyway
             warnings.simplefilter("ignore")
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:  # torch itself checks no sums
+                    raise ValueError("a checksum is wrong")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
@@ -350,9 +359,6 @@ def working_on(path: Path, *folders: Path) -> Iterator[None]:
     """Holds the name that ``path`` belongs to for this process. Raises UserError while another one works on it, and
     when its folder, or one of the other ``folders`` that will be written to, can't be."""
     lock = path.with_name(f".{path.name}.lock")
-    for folder in folders:
-        write_text(folder / f".{path.name}.probe", "")
-        (folder / f".{path.name}.probe").unlink()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = lock.open("w")
@@ -366,6 +372,9 @@ def working_on(path: Path, *folders: Path) -> Iterator[None]:
         except OSError:
             raise UserError(f"{path}: another process is working under this name; wait for it or choose another --save") from None
         try:
+            for folder in folders:
+                write_text(folder / f".{path.name}.probe", "")
+                (folder / f".{path.name}.probe").unlink(missing_ok=True)
             yield
         finally:
             lock.unlink(missing_ok=True)

@@ -43,6 +43,12 @@ def sweep(args: argparse.Namespace) -> None:
     with records.working_on(Path(args.plot_dir) / args.model / args.save, Path(args.model_dir) / args.model):
         data, runner = prepare(args, args.batch_size)
         shape = {"num_classes": data.num_classes, "image_size": data.image_size}
+        largest = uniform_filters(args.model, max(args.ratios))
+        check_memory(count_params(args.model, largest, **shape), runner)
+        for ratio in args.ratios if args.overwrite else []:  # all at once: a stopped sweep goes on with --resume alone
+            records.result_file(args.plot_dir, args.model, args.save, ratio).unlink(missing_ok=True)
+            name = f"{args.save}_{records.percent(ratio)}"
+            records.checkpoint_file(args.model_dir, args.model, name).unlink(missing_ok=True)
         for ratio in args.ratios:
             filters = prepare_filters(args.model, ratio, scaling=scaling, pruned_filters=pruned, **shape)
             params = count_params(args.model, filters, convcut=args.convcut, **shape)
