@@ -1,4 +1,4 @@
-"""What several test files share: one torch thread, the folders of published figures and of real images, a script runner.
+"""What several test files share: one torch thread, a folder to run scripts in, the published figures, the real images.
 
 Only the tests that ask for ``published`` or ``real_images`` need files beyond the repository; without those they skip.
 """
@@ -6,14 +6,13 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 import torch
+from running import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
 
 torch.set_num_threads(1)  # pytest -n already gives each core a process
@@ -54,10 +53,9 @@ def real_images() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def run_script():
-    """run_script("val_format.py", "--data", folder, cwd=..., env={...}) -> CompletedProcess, its output as text."""
-    def run(script, *args, cwd=REPOSITORY, env=None, timeout=300) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, str(REPOSITORY / script), *map(str, args)], cwd=cwd, text=True,
-                              capture_output=True, timeout=timeout, env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})})
-    return run
+@pytest.fixture
+def folder(stocked, tmp_path, monkeypatch) -> Path:
+    """A copy, and the current folder, of what the test file's own fixture ``stocked`` has prepared once."""
+    shutil.copytree(stocked, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

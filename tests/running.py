@@ -68,7 +68,7 @@ def succeed(script: str, *args) -> str:
     return outcome.out
 
 
-def start(script: str, *args, cwd, largest_file: int | None = None, **options) -> subprocess.Popen:
+def start(script: str, *args, cwd=REPOSITORY, largest_file: int | None = None, **options) -> subprocess.Popen:
     """Starts a script as a process of its own, on one thread; with ``largest_file``, on a disk that is full from there."""
     def prepare() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # pytest's workers ignore it, and what they start
@@ -81,7 +81,7 @@ def start(script: str, *args, cwd, largest_file: int | None = None, **options) -
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options})
 
 
-def run(script: str, *args, cwd, timeout: float = 120, **options) -> Outcome:
+def run(script: str, *args, cwd=REPOSITORY, timeout: float = 120, **options) -> Outcome:
     """A script as a process of its own, to its end."""
     with start(script, *args, cwd=cwd, **options) as process:
         try:

@@ -2,7 +2,6 @@
 import re
 import resource
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -272,14 +271,6 @@ def stocked(tmp_path_factory):
     (folder / "a_file").write_text("not a folder")
     (folder / "a_folder").mkdir()
     return folder
-
-
-@pytest.fixture
-def folder(stocked, tmp_path, monkeypatch):
-    """A copy of it, the current folder."""
-    shutil.copytree(stocked, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_the_table_is_large_and_covers_every_script():

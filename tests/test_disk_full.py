@@ -83,13 +83,6 @@ def stocked(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def folder(stocked, tmp_path, monkeypatch):
-    shutil.copytree(stocked, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.mark.parametrize("script", COMMANDS)
 def test_a_script_stops_at_the_first_file_and_goes_on_when_there_is_room(script, folder, tmp_path_factory, monkeypatch):
     command = [script, "--save", "run", *COMMANDS[script]]

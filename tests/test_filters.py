@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from running import REPOSITORY
 
 from model import MODELS, count_params, prepare_filters, template, uniform_filters
 from utils.powerlaw import PowerLaw

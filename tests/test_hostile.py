@@ -66,12 +66,10 @@ def keep_checkpoint(patch) -> None:
 
 
 @pytest.fixture
-def folder(stocked, tmp_path, monkeypatch):
-    """A copy of it, the current folder; the published tables are those in it."""
-    shutil.copytree(stocked, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(records, "PUBLISHED_DIR", tmp_path / "published")
-    return tmp_path
+def folder(folder, monkeypatch):
+    """The published tables are those in it."""
+    monkeypatch.setattr(records, "PUBLISHED_DIR", folder / "published")
+    return folder
 
 
 # --- readers -------------------------------------------------------------------------------------------------------

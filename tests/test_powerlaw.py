@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
+from running import REPOSITORY
 
 from model import count_params
 from utils.powerlaw import PowerLaw, fit_power_law

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 import torch
-from conftest import REPOSITORY
+from running import REPOSITORY
 
 from utils import records
 from utils.records import UserError

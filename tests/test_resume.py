@@ -67,14 +67,6 @@ def undisturbed(stocked, tmp_path_factory):
     return result
 
 
-@pytest.fixture
-def folder(stocked, tmp_path, monkeypatch):
-    """A fresh folder, the current one."""
-    shutil.copytree(stocked, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def left(folder) -> dict:
     """All that is left in a folder, but for the remains of a write that was killed."""
     return {name: content for name, content in everything(folder).items() if ".tmp" not in name}

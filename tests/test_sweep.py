@@ -1,7 +1,6 @@
 """Training from scratch at every scale, and the magnitude baseline: what the results hold, from which networks."""
 import json
 import math
-import shutil
 from pathlib import Path
 
 import pytest
@@ -29,13 +28,6 @@ def stocked(tmp_path_factory):
         succeed("architecture_descent.py", "--save", "found", *SEARCH, "--iterations", 2)
         succeed("architecture_descent.py", "--save", "morphed", *SEARCH, "--morph")
     return folder
-
-
-@pytest.fixture
-def folder(stocked, tmp_path, monkeypatch):
-    shutil.copytree(stocked, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def result(name: str, model: str = "vgg") -> dict:
@@ -106,7 +98,7 @@ def test_published_methods_need_no_search(model, dataset, options, method, folde
     script = "imagenet_ratio_swipe.py" if dataset == "tinyimagenet" else "ratio_swipe.py"
     asked = []
 
-    def prepare(args, batch_size):
+    def prepare(args):
         asked.append((sweep.method_of(args, dataset), args))
         raise records.UserError("no data here")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
+from running import REPOSITORY, run
 
 import val_format
 
@@ -64,11 +64,11 @@ def folders(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_dir()}
 
 
-def test_each_class_gives_its_first_25_images_in_numeric_order_to_val_and_25_to_test(archive, run_script):
+def test_each_class_gives_its_first_25_images_in_numeric_order_to_val_and_25_to_test(archive):
     expected = expected_tree(archive)
-    result = run_script("val_format.py", "--data", archive)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "4 classes, 200 validation images" in result.stdout and "200 moved now" in result.stdout
+    result = run("val_format.py", "--data", archive)
+    assert (result.status, result.err) == (0, "")
+    assert "4 classes, 200 validation images" in result.out and "200 moved now" in result.out
     assert tree(archive) == expected
     for wnid in CLASSES:
         numbers = {part: [int(path.stem[4:]) for path in (archive / part / wnid / "images").iterdir()] for part in ("val", "test")}
@@ -90,39 +90,39 @@ def test_the_order_is_numeric_not_alphabetic(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [(), ("--data", "."), ("--data", "tiny-imagenet-200")])
-def test_the_archive_is_found_here_or_where_data_says_without_its_test_folder_too(archive, run_script, arguments):
+def test_the_archive_is_found_here_or_where_data_says_without_its_test_folder_too(archive, arguments):
     shutil.rmtree(archive / "test")  # as the README's commands do
     expected = expected_tree(archive)
-    assert run_script("val_format.py", *arguments, cwd=archive.parent).returncode == 0
+    assert run("val_format.py", *arguments, cwd=archive.parent).status == 0
     assert tree(archive) == expected
     assert not (archive / "test_unlabelled").exists()
 
 
-def test_a_second_run_changes_nothing(archive, run_script):
-    run_script("val_format.py", "--data", archive)
+def test_a_second_run_changes_nothing(archive):
+    run("val_format.py", "--data", archive)
     before, directories = tree(archive), folders(archive)
-    again = run_script("val_format.py", "--data", archive)
-    assert (again.returncode, again.stderr) == (0, "")
-    assert "0 moved now" in again.stdout
+    again = run("val_format.py", "--data", archive)
+    assert (again.status, again.err) == (0, "")
+    assert "0 moved now" in again.out
     assert (tree(archive), folders(archive)) == (before, directories)
 
 
-def test_unlabelled_test_images_are_moved_aside_not_deleted(archive, run_script):
+def test_unlabelled_test_images_are_moved_aside_not_deleted(archive):
     before = {path.name: path.read_bytes() for path in (archive / "test" / "images").iterdir()}
-    result = run_script("val_format.py", "--data", archive)
+    result = run("val_format.py", "--data", archive)
     assert {path.name: path.read_bytes() for path in (archive / "test_unlabelled" / "images").iterdir()} == before
     assert not (archive / "test" / "images").exists()
-    assert "test_unlabelled" in result.stdout
+    assert "test_unlabelled" in result.out
 
 
 @pytest.mark.parametrize("done", [1, 100, 199])
-def test_a_split_done_in_part_is_finished(archive, run_script, done):
+def test_a_split_done_in_part_is_finished(archive, done):
     expected = expected_tree(archive)
     for source, target in val_format.plan(archive)[:done]:
         target.parent.mkdir(parents=True, exist_ok=True)
         source.rename(target)
-    result = run_script("val_format.py", "--data", archive)
-    assert result.returncode == 0 and f"{200 - done} moved now" in result.stdout
+    result = run("val_format.py", "--data", archive)
+    assert result.status == 0 and f"{200 - done} moved now" in result.out
     assert tree(archive) == expected
 
 
@@ -142,25 +142,25 @@ runpy.run_path("val_format.py", run_name="__main__")
 
 
 @pytest.mark.parametrize("renames", [0, 1, 2, *np.random.default_rng(1).integers(3, 200, 3).tolist(), 200])
-def test_after_sigkill_every_file_is_still_there_and_the_next_run_finishes(archive, run_script, renames):
+def test_after_sigkill_every_file_is_still_there_and_the_next_run_finishes(archive, renames):
     expected, files = expected_tree(archive), sorted(tree(archive).values())
     killed = subprocess.run([sys.executable, "-c", KILLED, str(renames), "--data", archive], cwd=REPOSITORY, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert sorted(tree(archive).values()) == files
-    assert run_script("val_format.py", "--data", archive).returncode == 0
+    assert run("val_format.py", "--data", archive).status == 0
     assert tree(archive) == expected
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------
 
 def refused(result: subprocess.CompletedProcess) -> str:
-    assert result.returncode == 2
-    assert result.stdout == "" and result.stderr.count("\n") == 1 and "Traceback" not in result.stderr
-    return result.stderr
+    assert result.status == 2
+    assert result.out == "" and result.err.count("\n") == 1 and "Traceback" not in result.err
+    return result.err
 
 
 @pytest.mark.parametrize("part_done", [False, True])
-def test_a_missing_image_is_named_and_nothing_is_moved(archive, run_script, part_done):
+def test_a_missing_image_is_named_and_nothing_is_moved(archive, part_done):
     if part_done:
         for source, target in val_format.plan(archive)[:50]:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -168,42 +168,42 @@ def test_a_missing_image_is_named_and_nothing_is_moved(archive, run_script, part
     lost = next((archive / "val" / "images").iterdir())
     lost.unlink()
     before, directories = tree(archive), folders(archive)
-    message = refused(run_script("val_format.py", "--data", archive))
+    message = refused(run("val_format.py", "--data", archive))
     assert str(lost) in message and "Nothing was moved" in message
     assert (tree(archive), folders(archive)) == (before, directories)
 
 
-def test_an_image_that_is_in_both_places_is_not_overwritten(archive, run_script):
+def test_an_image_that_is_in_both_places_is_not_overwritten(archive):
     source, target = val_format.plan(archive)[120]
     target.parent.mkdir(parents=True)
     target.write_bytes(b"something else")
     files = sorted(content for _, _, content in tree(archive).values())
-    assert run_script("val_format.py", "--data", archive).returncode == 2
+    assert run("val_format.py", "--data", archive).status == 2
     assert target.read_bytes() == b"something else" and source.exists()
     assert sorted(content for _, _, content in tree(archive).values()) == files
     target.unlink()
     expected = expected_tree(archive)
-    assert run_script("val_format.py", "--data", archive).returncode == 0
+    assert run("val_format.py", "--data", archive).status == 0
     assert {name: file[2] for name, file in tree(archive).items()} == {name: file[2] for name, file in expected.items()}
 
 
 @pytest.mark.parametrize("line", ["../../escape.JPEG\tn01443537\t0", "val_0.JPEG", "val_0.JPEG\t../../n01\t0", "\udcff", ""])
-def test_annotations_that_are_not_annotations_are_refused_and_nothing_is_moved(archive, run_script, line):
+def test_annotations_that_are_not_annotations_are_refused_and_nothing_is_moved(archive, line):
     with (archive / "val" / "val_annotations.txt").open("ab") as stream:
         stream.write(f"{line}\n".encode(errors="surrogateescape"))
     before = tree(archive)
-    assert "val_annotations.txt" in refused(run_script("val_format.py", "--data", archive))
+    assert "val_annotations.txt" in refused(run("val_format.py", "--data", archive))
     assert tree(archive) == before
 
 
-def test_a_folder_without_the_archive_is_told_what_to_do(tmp_path, run_script):
-    message = refused(run_script("val_format.py", "--data", "nowhere", cwd=tmp_path))
+def test_a_folder_without_the_archive_is_told_what_to_do(tmp_path):
+    message = refused(run("val_format.py", "--data", "nowhere", cwd=tmp_path))
     assert "nowhere" in message and "tiny-imagenet-200.zip" in message and "--data" in message
 
 
 # --- the real archive ----------------------------------------------------------------------------------------------
 
-def test_the_real_archive_is_split_25_and_25_for_each_of_200_classes(real_images, run_script, tmp_path):
+def test_the_real_archive_is_split_25_and_25_for_each_of_200_classes(real_images, tmp_path):
     def link(source, target):  # the shared copy stays as it is: a rename of a second name leaves the first alone
         try:
             os.link(source, target)
@@ -216,11 +216,11 @@ def test_the_real_archive_is_split_25_and_25_for_each_of_200_classes(real_images
     if not (archive / "val" / "images").is_dir():
         pytest.skip(f"{real_images} has been split already")
     expected = {name: inode for name, (inode, _, _) in expected_tree(archive).items()}
-    result = run_script("val_format.py", cwd=tmp_path)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "200 classes, 10000 validation images" in result.stdout
+    result = run("val_format.py", cwd=tmp_path)
+    assert (result.status, result.err) == (0, "")
+    assert "200 classes, 10000 validation images" in result.out
     assert {str(path.relative_to(archive)): path.stat().st_ino for path in archive.rglob("*") if path.is_file()} == expected
     for part in ("val", "test"):
         assert {len(list((archive / part / wnid / "images").iterdir())) for wnid in set(
             line.split("\t")[1] for line in (archive / "val" / "val_annotations.txt").read_text().splitlines())} == {25}
-    assert "0 moved now" in run_script("val_format.py", cwd=tmp_path).stdout
+    assert "0 moved now" in run("val_format.py", cwd=tmp_path).out

@@ -13,7 +13,6 @@ from model import build_model, count_macs, count_params, prepare_filters
 from utils import records
 from utils.legacy import read_test_accuracy
 from utils.options import DATASETS, dataset_name, dataset_settings
-from utils.powerlaw import PowerLaw
 from utils.records import UserError
 
 
@@ -70,8 +69,7 @@ class Subject:
         elif match := re.fullmatch(r"neuralscale_(\d+)|warmup_(\d+)", method):
             warmup = int(match[2]) if match[2] else None
             entry = records.read_published_scaling(self.model, self.dataset, warmup)
-            law = entry["iterations"][int(match[1]) - 1 if match[1] else -1]
-            scaling = PowerLaw(law["alpha"], law["beta"])
+            scaling = records.law_of(entry, int(match[1]) - 1 if match[1] else -1)
         elif method not in ("uniform", "convcut", "magnitude"):
             raise UserError(f"method {method} is unknown; its networks can't be told from its name")
         return lambda ratio: prepare_filters(self.model, ratio, scaling=scaling, pruned_filters=pruned, **self.shape)
@@ -101,9 +99,10 @@ def published_curve(subject: Subject, method: str, label: str) -> Curve | None:
     curve = Curve(label, method, True, method == "convcut")
     filters = subject.filters_of(method)
     for row in sorted(rows, key=lambda row: row["ratio"]):
-        point = curve.points.setdefault(row["ratio"], None) or subject.point(filters(row["ratio"]), curve.convcut)
-        curve.points[row["ratio"]] = point
-        point.accuracy.append(row["best_test_acc"])
+        ratio = row["ratio"]
+        if ratio not in curve.points:
+            curve.points[ratio] = subject.point(filters(ratio), curve.convcut)
+        curve.points[ratio].accuracy.append(row["best_test_acc"])
     return curve
 
 
@@ -195,8 +194,8 @@ def print_table(curves: list[Curve], subject: Subject) -> None:
         print("(published: mean of per-batch accuracies; an exact count, as in runs of this project, reads up to 0.3 lower)")
     timed = any(point.latency is not None for curve in curves for point in curve.points.values())
     width = max(6, *(len(curve.label) for curve in curves))
-    print(f"{'method':{width}} {'ratio':>6} {'parameters':>11} {'MMACs':>8} {'ms':>8} {'mean':>7} {'std':>6} {'n':>3} {'gap':>7}"
-          if timed else f"{'method':{width}} {'ratio':>6} {'parameters':>11} {'MMACs':>8} {'mean':>7} {'std':>6} {'n':>3} {'gap':>7}")
+    milliseconds = f" {'ms':>8}" if timed else ""
+    print(f"{'method':{width}} {'ratio':>6} {'parameters':>11} {'MMACs':>8}{milliseconds} {'mean':>7} {'std':>6} {'n':>3} {'gap':>7}")
     for curve in curves:
         reference = reference_of(curve, curves)
         for ratio, point in curve.points.items():

@@ -42,6 +42,11 @@ class Data:
     std: Tensor
     settings: Dataset
 
+    @property
+    def shape(self) -> dict[str, int]:
+        """What the networks for this data have in common, as the keyword arguments of ``model``'s functions."""
+        return {"num_classes": self.num_classes, "image_size": self.image_size}
+
 
 @dataclass(frozen=True)
 class Augmentation:

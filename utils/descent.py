@@ -88,22 +88,20 @@ def descend(args: argparse.Namespace) -> None:
             raise UserError(f"{path}: begun with {record['num_classes']} classes of {record['image_size']} pixels; the data now has "
                             f"{data.num_classes} of {data.image_size}")
         show_settings(args, device=runner.device, images=len(data.train), num_classes=data.num_classes)
+        # The networks of later iterations are about as large as the first one.
+        check_memory(count_params(args.model, prepare_filters(args.model, args.ratio, search=True), **data.shape), runner)
         if args.overwrite:  # only now, when nothing the user can mend stands in the way of the new search
-            first = prepare_filters(args.model, args.ratio, search=True)
-            check_memory(count_params(args.model, first, num_classes=data.num_classes, image_size=data.image_size), runner)
             for old in [path, checkpoint_of(args), *records.all_search_rows(args.record_dir, args.save)]:
                 old.unlink(missing_ok=True)
         record = record or {
-            "model": args.model, "dataset": data.name, "num_classes": data.num_classes, "image_size": data.image_size,
+            "model": args.model, "dataset": data.name, **data.shape,
             "settings": settings, "versions": records.versions(runner.device), "iterations": []}
         record["settings"] = settings
         for iteration in range(len(record["iterations"]), args.iterations):
             law = records.law_of(record, -1) if iteration else None
-            filters = prepare_filters(args.model, args.ratio, num_classes=data.num_classes, image_size=data.image_size,
-                                      scaling=law, search=True)
+            filters = prepare_filters(args.model, args.ratio, scaling=law, search=True, **data.shape)
             rows, seconds = residual_filters(args, data, runner, iteration, filters)
-            sizes = count_params(args.model, np.array(rows).T, num_classes=data.num_classes, image_size=data.image_size)
-            law = fit_power_law(rows, sizes)
+            law = fit_power_law(rows, count_params(args.model, np.array(rows).T, **data.shape))
             records.write_rows(records.search_rows(args.record_dir, args.save, iteration), rows)
             record["iterations"].append({"alpha": law.alpha, "beta": law.beta, "filters": filters, "rounds": len(rows),
                                          "seconds": round(seconds, 1)})
@@ -121,10 +119,7 @@ def stored_record(path: Path, args: argparse.Namespace, settings: dict) -> dict 
         if checkpoint_of(args).exists() and not args.resume:
             raise UserError(f"--save {args.save}: an interrupted search has this name; --resume goes on with it, --overwrite begins anew")
         return None
-    record = records.read_search(args.record_dir, args.save, args.model, None)
-    name = dataset_name(args.dataset)
-    if record["dataset"] != name:
-        raise UserError(f"{path}: a search on {record['dataset']}, not {name}; choose another --save")
+    record = records.read_search(args.record_dir, args.save, args.model, dataset_name(args.dataset))
     unfinished = len(record["iterations"]) < args.iterations
     records.same_settings(path, settings, record["settings"], may_grow=("iterations",))
     if unfinished and not args.resume:
@@ -140,10 +135,8 @@ def checkpoint_of(args: argparse.Namespace) -> Path:
 def residual_filters(args: argparse.Namespace, data: Data, runner: Runner, iteration: int,
                      filters: list[int]) -> tuple[list[list[int]], float]:
     """One iteration: warm up, then train and prune to the end. The recorded rows of widths, and the seconds it took."""
-    shape = {"num_classes": data.num_classes, "image_size": data.image_size}
-    check_memory(count_params(args.model, filters, **shape), runner)
     torch.manual_seed(seed_from(args.seed, iteration))
-    network = runner.place(build_model(args.model, filters, **shape, gated=True))
+    network = runner.place(build_model(args.model, filters, **data.shape, gated=True))
     compactor = Compactor(network) if args.compact else None
     state = Iteration(compactor.network if compactor else network,
                       sgd(network, args.lr, args.momentum, args.weight_decay),

@@ -16,8 +16,22 @@ import numpy as np
 from utils.records import UserError
 
 _CORE = np._core if hasattr(np, "_core") else np.core  # its name changed with numpy 2; files have either
+
+
+class _Array:
+    """Stands for numpy.ndarray in the file: a name to pass on, not a thing to make (its memory would not come from the file)."""
+
+    def __new__(cls, *arguments):
+        raise pickle.UnpicklingError("it makes an array of numbers that are not in the file")
+
+
+def _empty_array(cls: type, shape: tuple, kind: bytes) -> np.ndarray:
+    """What numpy pickles an array as: an empty one, which the file then fills."""
+    return _CORE.multiarray._reconstruct(np.ndarray, (0,), b"b")
+
+
 _ARRAY_PARTS = {
-    ("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype, ("multiarray", "_reconstruct"): _CORE.multiarray._reconstruct,
+    ("numpy", "ndarray"): _Array, ("numpy", "dtype"): np.dtype, ("multiarray", "_reconstruct"): _empty_array,
     ("multiarray", "scalar"): _CORE.multiarray.scalar, ("numeric", "_frombuffer"): _CORE.numeric._frombuffer}
 MOST_EPOCHS = 100_000
 LARGEST = 64 * 2**20  # bytes; a result of 300 epochs has some 20,000

@@ -45,8 +45,13 @@ def all_search_rows(record_dir: str, save: str) -> list[Path]:
     return [path for path in Path(record_dir).glob("*.csv") if re.fullmatch(re.escape(save) + r"_\d+\.csv", path.name)]
 
 
+def at_ratio(save: str, ratio: float) -> str:
+    """The name of one training of a sweep."""
+    return f"{save}_{percent(ratio)}"
+
+
 def result_file(plot_dir: str, model: str, save: str, ratio: float) -> Path:
-    return Path(plot_dir) / model / f"{save}_{percent(ratio)}.json"
+    return Path(plot_dir) / model / f"{at_ratio(save, ratio)}.json"
 
 
 def percent(ratio: float) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,51 +23,58 @@ from utils.schedule import training_lr
 SETTINGS = ("seed", "epochs", "batch_size", "lr", "momentum", "weight_decay", "limit_train", "limit_test", "amp")
 
 
-def prepare(args: argparse.Namespace, batch_size: int) -> tuple[Data, Runner]:
+def prepare(args: argparse.Namespace) -> tuple[Data, Runner]:
     """The data and the device of a script that trains, with the settings printed."""
     runner = Runner(pick_device(args.device), args.amp)
     data = load_data(args.dataset, args.data, runner.device, limit_train=args.limit_train, limit_test=args.limit_test,
-                     batch_size=batch_size)
+                     batch_size=args.batch_size)
     show_settings(args, device=runner.device, images=len(data.train), num_classes=data.num_classes)
     return data, runner
+
+
+def describe(args: argparse.Namespace, data: Data, method: str, ratio: float, filters: list[int], convcut: bool = False) -> dict:
+    """What a result says of its network."""
+    return {
+        "model": args.model, "dataset": data.name, **data.shape, "method": method, "ratio": ratio, "seed": args.seed,
+        "convcut": convcut, "filters": filters, "params": count_params(args.model, filters, convcut=convcut, **data.shape),
+        "macs": count_macs(args.model, filters, convcut=convcut, **data.shape)}
 
 
 def sweep(args: argparse.Namespace) -> None:
     """The body of the ratio_swipe scripts: one training per ratio; what is finished is skipped."""
     args.seed = seed_of(args)
-    name = dataset_name(args.dataset)
-    method, scaling, pruned = method_of(args, name)
-    percents = [records.percent(ratio) for ratio in args.ratios]
-    if len(set(percents)) < len(percents):
+    method, scaling, pruned = method_of(args, dataset_name(args.dataset))
+    if len({records.percent(ratio) for ratio in args.ratios}) < len(args.ratios):
         raise UserError(f"--ratios {' '.join(map(str, args.ratios))}: two of them share a file name, which has int(100 * ratio)")
     for ratio in args.ratios:
         refuse_empty_layers(args.model, ratio)
-    with records.working_on(Path(args.plot_dir) / args.model / args.save, Path(args.model_dir) / args.model):
-        data, runner = prepare(args, args.batch_size)
-        shape = {"num_classes": data.num_classes, "image_size": data.image_size}
-        largest = uniform_filters(args.model, max(args.ratios))
-        check_memory(count_params(args.model, largest, **shape), runner)
-        for ratio in args.ratios if args.overwrite else []:  # all at once: a stopped sweep goes on with --resume alone
-            records.result_file(args.plot_dir, args.model, args.save, ratio).unlink(missing_ok=True)
-            name = f"{args.save}_{records.percent(ratio)}"
-            records.checkpoint_file(args.model_dir, args.model, name).unlink(missing_ok=True)
-        for ratio in args.ratios:
-            filters = prepare_filters(args.model, ratio, scaling=scaling, pruned_filters=pruned, **shape)
-            params = count_params(args.model, filters, convcut=args.convcut, **shape)
-            macs = count_macs(args.model, filters, convcut=args.convcut, **shape)
-            budget = count_params(args.model, uniform_filters(args.model, ratio), **shape)
-            print(f"ratio {ratio:g}, {method}: filters {' '.join(map(str, filters))}\n  {params:,} parameters, {params / budget:.2%} of "
-                  f"the budget {budget:,}; {macs / 1e6:.1f} MMACs", flush=True)
-            described = {
-                "model": args.model, "dataset": data.name, **shape, "method": method, "ratio": ratio, "seed": args.seed,
-                "convcut": args.convcut, "filters": filters, "params": params, "macs": macs}
-            check_memory(params, runner)
+    with working(args):
+        data, runner = prepare(args)
+        check_memory(count_params(args.model, uniform_filters(args.model, max(args.ratios)), **data.shape), runner)
+        trainings = [(records.result_file(args.plot_dir, args.model, args.save, ratio), records.at_ratio(args.save, ratio))
+                     for ratio in args.ratios]
+        for path, name in trainings if args.overwrite else []:  # all at once: a stopped sweep goes on with --resume alone
+            discard(args, path, name)
+        for ratio, (path, name) in zip(args.ratios, trainings):
+            filters = prepare_filters(args.model, ratio, scaling=scaling, pruned_filters=pruned, **data.shape)
+            described = describe(args, data, method, ratio, filters, args.convcut)
+            budget = count_params(args.model, uniform_filters(args.model, ratio), **data.shape)
+            print(f"ratio {ratio:g}, {method}: filters {' '.join(map(str, filters))}\n"
+                  f"  {described['params']:,} parameters, {described['params'] / budget:.2%} of the budget {budget:,}; "
+                  f"{described['macs'] / 1e6:.1f} MMACs", flush=True)
+            build = partial(build_model, args.model, filters, convcut=args.convcut, **data.shape)
+            train_or_skip(args, path, name, described, build, data, runner)
 
-            def build(filters=filters) -> nn.Module:
-                return build_model(args.model, filters, convcut=args.convcut, **shape)
 
-            train_or_skip(args, records.result_file(args.plot_dir, args.model, args.save, ratio),
-                          f"{args.save}_{records.percent(ratio)}", described, build, data, runner)
+def working(args: argparse.Namespace):
+    """Holds the name of a run that trains from scratch or fine-tunes."""
+    return records.working_on(Path(args.plot_dir) / args.model / args.save, Path(args.model_dir) / args.model)
+
+
+def discard(args: argparse.Namespace, path: Path, name: str) -> None:
+    """Removes the result ``path`` of the training ``name``, and its unfinished work: --overwrite."""
+    path.unlink(missing_ok=True)
+    records.checkpoint_file(args.model_dir, args.model, name).unlink(missing_ok=True)
 
 
 def method_of(args: argparse.Namespace, dataset: str):
@@ -91,8 +100,8 @@ def method_of(args: argparse.Namespace, dataset: str):
     return f"neuralscale_{iteration + 1}" + suffix, law, None
 
 
-def train_or_skip(args: argparse.Namespace, path: Path, name: str, described: dict, build, data: Data, runner: Runner,
-                  **schedule) -> None:
+def train_or_skip(args: argparse.Namespace, path: Path, name: str, described: dict, build: Callable[[], nn.Module],
+                  data: Data, runner: Runner, **schedule) -> None:
     """One training with its result in ``path``; skips what is finished, goes on with what is not.
 
     Raises UserError where something else stands under this name.
@@ -100,9 +109,6 @@ def train_or_skip(args: argparse.Namespace, path: Path, name: str, described: di
     settings = {key: getattr(args, key) for key in SETTINGS}
     begun_with = {**described, **settings, "images": len(data.train), "test_images": len(data.test)}
     checkpoint = records.checkpoint_file(args.model_dir, args.model, name)
-    if args.overwrite:
-        for old in (path, checkpoint):
-            old.unlink(missing_ok=True)
     if path.exists():
         found = records.read_result(path)
         records.same_settings(path, begun_with, {key: found.get(key, found["settings"].get(key)) for key in begun_with})
@@ -123,8 +129,9 @@ def train_or_skip(args: argparse.Namespace, path: Path, name: str, described: di
     print(f"  best {best:.2f} %, last {last:.2f} %: {path}", flush=True)
 
 
-def train(args: argparse.Namespace, build, begun_with: dict, checkpoint: Path, data: Data, runner: Runner, title: str, *,
-          milestones: tuple[float, ...] | None = None) -> tuple[nn.Module, dict[str, list[float]], float]:
+def train(args: argparse.Namespace, build: Callable[[], nn.Module], begun_with: dict, checkpoint: Path, data: Data,
+          runner: Runner, title: str, *, milestones: tuple[float, ...] | None = None,
+          ) -> tuple[nn.Module, dict[str, list[float]], float]:
     """Trains ``build()`` for ``args.epochs``, with a checkpoint after each. The network, its curve, the seconds.
 
     Raises UserError for a checkpoint that is damaged or was begun with other settings.
