@@ -1,8 +1,11 @@
 """The pruning phase of a short search, with masks and compacted, in turn; and how far the compacted one is from its
 floor: bare training steps of an ungated network with the surviving widths (rounded up to multiples of 8).
 
-Each run is a process of its own, for its peak memory. Prints the times, their ratio, whether the recorded rows agree
-and up to which row, and the ratio to the floor.
+A search this short prunes as an untrained network does. ``--like`` takes the residual filters that a real search
+recorded, cuts the way from the full network to the last row in equal parts, and trains at the middle of each.
+
+Each run is a process of its own, for its peak memory. Prints the time of the rounds that both had, the ratio of the
+times, up to which round the widths agree, and the ratio to the floor.
 """
 import argparse
 import json
@@ -24,41 +27,69 @@ def options() -> argparse.Namespace:
     p.add_argument("--ratio", type=float, default=1.0)
     p.add_argument("--batch-size", type=int, default=64)
     p.add_argument("--warmup-steps", type=int, default=10)
-    p.add_argument("--prune-every", type=int, default=2)
+    p.add_argument("--prune-every", type=int, default=5)
     p.add_argument("--prune-step", type=int, default=100)
+    p.add_argument("--like", type=Path, help="a file of residual filters")
+    p.add_argument("--rounds", type=int, default=20, help="parts of --like")
     p.add_argument("--repeats", type=int, default=2)
     p.add_argument("--device", default="auto")
-    p.add_argument("--double", action="store_true", help="float64, where the rows agree exactly")
-    p.add_argument("--kind", choices=["masks", "compact"], help=argparse.SUPPRESS)
+    p.add_argument("--double", action="store_true", help="float64, where the widths agree to the end")
+    p.add_argument("--kind", choices=["masks", "compact", "floor"], help=argparse.SUPPRESS)
     return p.parse_args()
 
 
+def rounds_like(path: Path, full: list[int], rounds: int) -> list[list[int]]:
+    """The widths in the middle of each of ``rounds`` equal parts of a recorded search, and at its end.
+
+    What it pruned before its first row is not recorded; it is taken to have gone in proportion, at the pace of the rows.
+    """
+    from utils.records import read_rows
+
+    rows = read_rows(path, len(full))
+    pace = (sum(rows[0]) - sum(rows[-1])) / (len(rows) - 1)
+    before = round((sum(full) - sum(rows[0])) / pace)
+    way = [[round(f + (r - f) * k / before) for f, r in zip(full, rows[0])] for k in range(before)] + rows
+    return [way[round((k + 0.5) * (len(way) - 1) / rounds)] for k in range(rounds)] + [way[-1]]
+
+
 def search(args: argparse.Namespace) -> dict:
-    """One pruning phase: seconds, recorded rows, peak memory, and the floor of the same phase."""
+    """One pruning phase: the widths after each round, the seconds until then, and the peak memory in bytes."""
     import torch
     import torch.nn.functional as F
 
     from model import build_model, prepare_filters
     from model.gate import gates_of
+    from utils import pruning
     from utils.compaction import Compactor
     from utils.data import load_data, training_batches
     from utils.descent import Iteration
     from utils.engine import Runner, pick_device, sgd
     from utils.latency import synchronize
-    from utils.pruning import TaylorPruner
 
     runner = Runner(pick_device(args.device))
     dtype = torch.float64 if args.double else torch.float32
     data = load_data(args.dataset, args.data, runner.device, limit_train=20 * args.batch_size)
-    shape = {"num_classes": data.num_classes, "image_size": data.image_size}
-    filters = prepare_filters(args.model, args.ratio, search=True, **shape)
+    filters = prepare_filters(args.model, args.ratio, search=True, **data.shape)
     torch.manual_seed(0)
-    network = runner.place(build_model(args.model, filters, gated=True, **shape).to(dtype))
-    compactor = Compactor(network) if args.kind == "compact" else None
+    network = runner.place(build_model(args.model, filters, gated=True, **data.shape).to(dtype))
+    compactor = None if args.kind == "masks" else Compactor(network)
     network = compactor.network if compactor else network
-    gates = gates_of(network)
-    state = Iteration(network, sgd(network, 0.01, 0.5, 5e-4), TaylorPruner(gates, args.prune_every, args.prune_step), compactor)
+    pruner = pruning.TaylorPruner(gates_of(network), args.prune_every, args.prune_step)
+    state = Iteration(network, sgd(network, 0.01, 0.5, 5e-4), pruner, compactor)
     batches = training_batches(data, args.batch_size, search=True, dtype=dtype)
+
+    if args.like:
+        targets = iter(rounds_like(args.like, filters, args.rounds))
+        pruner.most_rounds = args.rounds + 1
+
+        def most_important(criterion, alive, step, most):
+            kept = []
+            for values, living, width in zip(criterion.split(filters), alive.split(filters), next(targets)):
+                best = torch.where(living, values, -1).topk(min(width, int(living.sum()))).indices
+                kept.append(torch.zeros_like(living).index_fill(0, best, True))
+            return torch.cat(kept)
+
+        pruning.survivors = most_important
 
     def stream():
         for epoch in range(10**6):
@@ -71,33 +102,40 @@ def search(args: argparse.Namespace) -> dict:
         F.cross_entropy(network(images), labels).backward()
         optimizer.step()
 
+    def bare():
+        network = build_model(args.model, [len(kept) for kept in compactor.kept_filters()], **data.shape)
+        network = runner.place(network.to(dtype))
+        return network, sgd(network, 0.01, 0.5, 5e-4)
+
     source = stream()
     for _ in range(args.warmup_steps):
         step(network, state.optimizer, *next(source))
-    seconds = floor = 0.0
-    go_on, rounds = True, -1
+    seconds, widths, passed, go_on = [], [], 0.0, True
+    floor = bare() if args.kind == "floor" else None
     while go_on:
+        images, labels = next(source)
         synchronize(runner)
         began = time.perf_counter()
-        images, labels = next(source)
-        step(state.network, state.optimizer, images, labels)
+        step(*floor or (state.network, state.optimizer), images, labels)
+        synchronize(runner)
+        if widths or not args.like:  # the full network is not a part of the way
+            passed += time.perf_counter() - began
+        if floor:
+            step(state.network, state.optimizer, images, labels)
+        began = time.perf_counter()
         go_on = state.after_step()
         synchronize(runner)
-        seconds += time.perf_counter() - began
-        if compactor and args.repeats == 0:  # the floor, in a run of its own: it would disturb the memory and the caches
-            if state.pruner.rounds != rounds:
-                rounds = state.pruner.rounds
-                bare = runner.place(build_model(args.model, [len(k) for k in compactor.kept_filters()], **shape).to(dtype))
-                optimizer = sgd(bare, 0.01, 0.5, 5e-4)
-                step(bare, optimizer, images, labels)
-            synchronize(runner)
-            began = time.perf_counter()
-            step(bare, optimizer, images, labels)
-            synchronize(runner)
-            floor += time.perf_counter() - began
+        if not floor:
+            passed += time.perf_counter() - began
+        if pruner.rounds > len(widths):
+            widths.append(pruner.widths)
+            seconds.append(passed)
+            if floor:
+                floor = bare()
+                step(*floor, images, labels)
     memory = torch.cuda.max_memory_allocated() if runner.device.startswith("cuda") else 0
     peak = memory or 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": seconds, "floor": floor, "peak": peak, "rows": state.pruner.history}
+    return {"seconds": seconds, "widths": widths, "peak": peak}
 
 
 def main() -> None:
@@ -106,24 +144,30 @@ def main() -> None:
         print(json.dumps(search(args)))
         return
 
-    def run(kind: str, *more: str) -> dict:
-        command = [sys.executable, __file__, *sys.argv[1:], "--kind", kind, *more]
-        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    def run(kind: str) -> dict:
+        command = [sys.executable, __file__, *sys.argv[1:], "--kind", kind]
+        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+        if kind != "floor":
+            print(f"{kind:8}{len(found['widths']):4} rounds in {found['seconds'][-1]:6.1f} s, {sum(found['widths'][-1]):5} filters left, "
+                  f"peak {found['peak'] / 2**20:6.0f} MiB", flush=True)
+        return found
 
-    found = {"masks": [], "compact": []}
-    for repeat in range(args.repeats):
-        for kind, runs in found.items():
-            runs.append(run(kind))
-            print(f"run {repeat}, {kind:8} {runs[-1]['seconds']:7.1f} s, peak {runs[-1]['peak'] / 2**20:6.0f} MiB, "
-                  f"{len(runs[-1]['rows'])} rows", flush=True)
-    ratios = [a["seconds"] / b["seconds"] for a, b in zip(*found.values())]
-    masked, compact = (runs[0]["rows"] for runs in found.values())
-    agree = next((i for i, pair in enumerate(zip(masked, compact)) if pair[0] != pair[1]), min(len(masked), len(compact)))
-    floor = run("compact", "--repeats", "0")
-    peaks = [max(r["peak"] for r in runs) / 2**20 for runs in found.values()]
-    print(f"{args.model} on {args.dataset}, ratio {args.ratio:g}: compacted is {statistics.median(ratios):.2f} times faster than masks; "
-          f"{floor['seconds'] / floor['floor']:.2f} times its floor; peak {peaks[1]:.0f} MiB against {peaks[0]:.0f}; "
-          f"the first {agree} of {len(masked)} recorded rows agree")
+    def ratio(slow: list[dict], fast: list[dict]) -> float:
+        """Of the times of the rounds that both runs of a pair had; the median over the pairs."""
+        rounds = [min(len(a["seconds"]), len(b["seconds"])) - 1 for a, b in zip(slow, fast)]
+        return statistics.median(a["seconds"][n] / b["seconds"][n] for a, b, n in zip(slow, fast, rounds))
+
+    runs = [{kind: run(kind) for kind in ("masks", "compact", "floor")} for _ in range(args.repeats)]
+    masks, compact, floor = ([pair[kind] for pair in runs] for kind in ("masks", "compact", "floor"))
+    rounds = list(zip(masks[0]["widths"], compact[0]["widths"]))
+    agree = next((n for n, (a, b) in enumerate(rounds) if a != b), len(rounds))
+    print(f"{args.model} on {args.dataset}, ratio {args.ratio:g}, {len(rounds)} rounds of {args.prune_every} batches: compacted is "
+          f"{ratio(masks, compact):.2f} times faster than masks and takes {ratio(compact, floor):.2f} times its floor, which is "
+          f"{ratio(masks, floor):.2f} times faster than masks; peak {max(r['peak'] for r in compact) / 2**20:.0f} MiB against "
+          f"{max(r['peak'] for r in masks) / 2**20:.0f}; the widths agree in the first {agree} rounds")
+    if agree < len(rounds):
+        a, b = rounds[agree]
+        print(f"then {sum(abs(x - y) for x, y in zip(a, b))} of {sum(a)} filters are others")
 
 
 if __name__ == "__main__":

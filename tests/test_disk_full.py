@@ -117,7 +117,7 @@ def full_after(files: int, patch) -> None:
 def test_a_real_process_ends_with_status_2_and_one_line(folder):
     command = ["ratio_swipe.py", "--save", "run", *COMMANDS["ratio_swipe.py"]]
     before = snapshot(folder)
-    assert_refused(run(*command, cwd=folder, largest_file=SMALL), "run_6_unfinished.pt", "untouched")
+    assert_refused(run(*command, cwd=folder, largest_file=SMALL), "run@6@unfinished.pt", "untouched")
     assert snapshot(folder) == before
     succeed(*command)
 

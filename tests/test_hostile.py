@@ -62,7 +62,7 @@ def stocked(tmp_path_factory):
 def keep_checkpoint(patch) -> None:
     """Finished work keeps its checkpoint: as if it had been interrupted before its last epoch."""
     unlink = Path.unlink
-    patch.setattr(Path, "unlink", lambda path, **more: None if "unfinished" in path.name else unlink(path, **more))
+    patch.setattr(Path, "unlink", lambda path, **more: None if "@" in path.name else unlink(path, **more))
 
 
 @pytest.fixture
@@ -122,8 +122,8 @@ READERS = {
     "saved_plots/vgg/done_0_6.json": read_result,
     "saved_plots/vgg/vgg_uni_c10_0_25.pk": read_pk,
     "saved_models/vgg/base.pt": read_tensors,
-    "saved_models/vgg/begun_unfinished.pt": read_tensors,
-    "saved_models/vgg/begun_base_unfinished.pt": read_tensors,
+    "saved_models/vgg/begun@search.pt": read_tensors,
+    "saved_models/vgg/begun_base@unfinished.pt": read_tensors,
     "published/scaling.json": read_scaling,
     "published/morphnet.json": read_morph,
     "published/accuracy.csv": read_accuracy,
@@ -324,18 +324,18 @@ def test_a_checkpoint_of_another_seed_model_or_script_is_refused_and_kept(folder
     search = ["architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1, "--resume"]
     training = ["train_norm.py", "--save", "begun_base", *TRAIN, "--ratio", 0.08, "--resume"]
     before = snapshot(folder)
-    assert_refused(call(*search, "--seed", 1), "begun_unfinished.pt")
-    assert_refused(call(*training, "--seed", 1), "begun_base_unfinished.pt")
+    assert_refused(call(*search, "--seed", 1), "begun@search.pt")
+    assert_refused(call(*training, "--seed", 1), "begun_base@unfinished.pt")
     assert snapshot(folder) == before
     (folder / "saved_models" / "resnet18").mkdir()
-    shutil.copy(weights / "begun_unfinished.pt", folder / "saved_models" / "resnet18" / "begun_unfinished.pt")
-    search_checkpoint = (weights / "begun_unfinished.pt").read_bytes()
-    shutil.copy(weights / "begun_base_unfinished.pt", weights / "begun_unfinished.pt")
-    (weights / "begun_base_unfinished.pt").write_bytes(search_checkpoint)
+    shutil.copy(weights / "begun@search.pt", folder / "saved_models" / "resnet18" / "begun@search.pt")
+    search_checkpoint = (weights / "begun@search.pt").read_bytes()
+    shutil.copy(weights / "begun_base@unfinished.pt", weights / "begun@search.pt")
+    (weights / "begun_base@unfinished.pt").write_bytes(search_checkpoint)
     before = snapshot(folder)
-    assert_refused(call(*search, "--model", "resnet18", "--ratio", 0.0625), "begun_unfinished.pt")
-    assert_refused(call(*search), "begun_unfinished.pt")
-    assert_refused(call(*training), "begun_base_unfinished.pt")
+    assert_refused(call(*search, "--model", "resnet18", "--ratio", 0.0625), "begun@search.pt")
+    assert_refused(call(*search), "begun@search.pt")
+    assert_refused(call(*training), "begun_base@unfinished.pt")
     assert snapshot(folder) == before
 
 
@@ -362,8 +362,8 @@ def test_a_checkpoint_with_flipped_bits_in_its_description_is_refused_or_trains(
     """The pickled part of a checkpoint says what its tensors are; torch reads it without a checksum."""
     draw = random.Random(0)
     for name, command in (
-            ("begun_unfinished.pt", ["architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1]),
-            ("begun_base_unfinished.pt", ["train_norm.py", "--save", "begun_base", *TRAIN, "--ratio", 0.08])):
+            ("begun@search.pt", ["architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1]),
+            ("begun_base@unfinished.pt", ["train_norm.py", "--save", "begun_base", *TRAIN, "--ratio", 0.08])):
         path = folder / "saved_models" / "vgg" / name
         whole = path.read_bytes()
         with zipfile.ZipFile(path) as archive:
@@ -493,8 +493,8 @@ def other_layers(path: Path) -> None:
 
 
 CASES = [  # the file, what happens to it, the script that reads it
-    ("saved_models/vgg/begun_unfinished.pt", half, ["architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1, "--resume"]),
-    ("saved_models/vgg/begun_unfinished.pt", code, ["architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1, "--resume"]),
+    ("saved_models/vgg/begun@search.pt", half, ["architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1, "--resume"]),
+    ("saved_models/vgg/begun@search.pt", code, ["architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1, "--resume"]),
     ("prune_record/found.json", half, ["architecture_descent.py", "--save", "found", *SEARCH, "--iterations", 3, "--resume"]),
     ("prune_record/found.json", half, ["imagenet_architecture_descent.py", "--save", "found"]),
     ("prune_record/found.json", half, ["ratio_swipe.py", "--save", "x", "--prune-fname", "found", *TRAIN, "--ratios", 0.0625]),
@@ -502,8 +502,8 @@ CASES = [  # the file, what happens to it, the script that reads it
      ["ratio_swipe.py", "--save", "x", "--morph", "--prune-fname", "morphed", *TRAIN, "--ratios", 0.0625]),
     ("saved_plots/vgg/done_0_6.json", half, ["ratio_swipe.py", "--save", "done_0", "--uniform", "--ratios", 0.0625, *TRAIN]),
     ("prune_record/found.json", other_layers, ["imagenet_ratio_swipe.py", "--save", "x", "--prune-fname", "found"]),
-    ("saved_models/vgg/begun_base_unfinished.pt", half, ["train_norm.py", "--save", "begun_base", *TRAIN, "--ratio", 0.08, "--resume"]),
-    ("saved_models/vgg/begun_base_unfinished.pt", code, ["train_norm.py", "--save", "begun_base", *TRAIN, "--ratio", 0.08, "--resume"]),
+    ("saved_models/vgg/begun_base@unfinished.pt", half, ["train_norm.py", "--save", "begun_base", *TRAIN, "--ratio", 0.08, "--resume"]),
+    ("saved_models/vgg/begun_base@unfinished.pt", code, ["train_norm.py", "--save", "begun_base", *TRAIN, "--ratio", 0.08, "--resume"]),
     ("saved_models/vgg/base.pt", pickled, ["fine_tune.py", "--save", "x", *TRAIN, "--prune-fname", "base", "--ratio", 0.0625]),
     ("saved_models/vgg/base.pt", half, ["fine_tune.py", "--save", "x", *TRAIN, "--prune-fname", "base", "--ratio", 0.0625]),
     ("saved_models/vgg/base.pt", code, ["fine_tune.py", "--save", "x", *TRAIN, "--prune-fname", "base", "--ratio", 0.0625]),

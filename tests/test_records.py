@@ -69,6 +69,17 @@ def test_an_error_half_way_through_leaves_the_old_content_and_nothing_else(tmp_p
     assert os.listdir(tmp_path) == ["x.dat"]
 
 
+def test_the_remains_of_a_killed_writer_go_with_the_next_writing_and_those_of_a_living_one_stay(tmp_path):
+    with subprocess.Popen(["sleep", "60"]) as living:
+        remains = [tmp_path / f".a.json.{pid}.tmp.json" for pid in (2**22 + 1, living.pid)]  # no process has the first number
+        others = [tmp_path / name for name in (f".b.json.{2**22 + 1}.tmp.json", ".a.json.mine.tmp.json", f"a.json.{2**22 + 1}.tmp.json")]
+        for path in remains + others:
+            path.write_text("torn")
+        records.write_json(tmp_path / "a.json", {})
+        living.kill()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", *(path.name for path in (remains[1], *others))}
+
+
 def test_content_that_is_no_json_leaves_the_old_content(tmp_path):
     records.write_json(tmp_path / "x.json", {"a": 1})
     with pytest.raises(TypeError):

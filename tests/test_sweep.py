@@ -68,7 +68,7 @@ def test_a_method_trains_its_networks_within_the_budget(options, folder):
         assert found["filters"] == filters
         assert found["params"] == count_params("vgg", filters) <= count_params("vgg", uniform_filters("vgg", ratio))
         assert found["macs"] == count_macs("vgg", filters)
-        weights = records.read_tensors(Path(f"saved_models/vgg/run_0_{percent}.pt"))
+        weights = records.read_tensors(Path(f"saved_models/vgg/run_0@{percent}.pt"))
         network = build_model("vgg", filters, convcut=found["convcut"])
         network.load_state_dict(weights["network"])
         assert sum(p.numel() for p in network.parameters()) == found["params"]
@@ -149,7 +149,7 @@ def test_best_and_last_are_exact_fractions_of_the_test_set(folder):
 
 def test_last_is_the_accuracy_of_the_stored_weights(folder):
     succeed("ratio_swipe.py", "--save", "run", "--uniform", "--ratios", 0.0625, *DIGITS, "--epochs", 2)
-    stored = records.read_tensors(Path("saved_models/vgg/run_6.pt"))
+    stored = records.read_tensors(Path("saved_models/vgg/run@6.pt"))
     network = build_model("vgg", stored["filters"])
     network.load_state_dict(stored["network"])
     data = sweep.load_data("digits", "data", "cpu", limit_train=IMAGES, limit_test=TEST_IMAGES)
@@ -162,7 +162,7 @@ def test_finished_ratios_are_skipped(folder):
     succeed(*sweep_of, 0.125)
     before = snapshot(folder)
     out = succeed(*sweep_of, 0.0625, 0.125)
-    assert "run_0_12.json: finished before" in out and "run_0_12, epoch 0" not in out and "run_0_6, epoch 0" in out
+    assert "run_0_12.json: finished before" in out and "run_0@12, epoch 0" not in out and "run_0@6, epoch 0" in out
     after = snapshot(folder)
     assert before.items() <= after.items() and len(after) == len(before) + 2
 
@@ -226,7 +226,7 @@ def test_the_parameters_of_a_fine_tuned_network_are_told_right_and_within_the_bu
     succeed("train_norm.py", "--model", model, "--save", "base", "--ratio", wide, *ONCE)
     out = succeed("fine_tune.py", "--model", model, "--save", "tuned", "--prune-fname", "base", "--ratio", narrow, *ONCE)
     told = int(out.split("rebuilt small (")[1].split(" parameters")[0].replace(",", ""))
-    stored = records.read_tensors(Path(f"saved_models/{model}/tuned_{records.percent(narrow)}.pt"))
+    stored = records.read_tensors(Path(f"saved_models/{model}/tuned@{records.percent(narrow)}.pt"))
     trained = sum(tensor.numel() for name, tensor in stored["network"].items()
                   if "running" not in name and "num_batches" not in name and "gate" not in name)
     assert told == trained
@@ -292,7 +292,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_says_where(script, options, f
     outcome = call(script, "--save", "run", *DIGITS, "--epochs", 20, *options, *RUNAWAY)
     assert_refused(outcome, "epoch", "batch")
     assert not list(folder.glob("saved_plots/*/run*.json")) and not (folder / "prune_record" / "run.json").exists()
-    for checkpoint in folder.glob("saved_models/vgg/run*_unfinished.pt"):  # the last good one
+    for checkpoint in folder.glob("saved_models/vgg/run*@unfinished.pt"):  # the last good one
         assert finite(records.read_tensors(checkpoint))
 
 
@@ -339,7 +339,7 @@ def test_the_last_good_checkpoint_survives_and_a_smaller_rate_is_asked_for(folde
         outcome = call(*command)
     assert_refused(outcome, "epoch 2, batch 0", "--lr")
     assert len(written) == 2
-    assert Path("saved_models/vgg/run_unfinished.pt").read_bytes() == written[-1]
+    assert Path("saved_models/vgg/run@unfinished.pt").read_bytes() == written[-1]
     succeed(*command, "--resume")
     resumed = everything(folder)
     succeed(*command, "--overwrite")
@@ -367,7 +367,7 @@ def test_weights_that_ran_away_in_the_last_step_of_an_epoch_are_not_stored(scrip
     outcome = call(script, "--save", "run", *DIGITS, *options)
     assert_refused(outcome, "epoch 1, batch 1")
     assert not list(folder.glob("saved_plots/vgg/run*.json")) and not (folder / "prune_record" / "run.json").exists()
-    for checkpoint in folder.glob("saved_models/vgg/run*_unfinished.pt"):
+    for checkpoint in folder.glob("saved_models/vgg/run*@unfinished.pt"):
         assert finite(records.read_tensors(checkpoint))
 
 

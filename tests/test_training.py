@@ -41,7 +41,7 @@ def test_a_result_holds_the_network_that_was_trained_and_exact_accuracies(monkey
         assert (found["best"], found["last"]) == (max(found["test_acc"]), found["test_acc"][-1])
         hits = [accuracy * found["test_images"] / 100 for accuracy in found["test_acc"]]
         assert hits == pytest.approx([round(hit) for hit in hits], abs=1e-9)
-        weights = records.read_tensors(tmp_path / "saved_models" / "vgg" / f"u_3_{records.percent(ratio)}.pt")
+        weights = records.read_tensors(tmp_path / "saved_models" / "vgg" / f"u_3@{records.percent(ratio)}.pt")
         build_model("vgg", weights["filters"]).load_state_dict(weights["network"])
 
 
@@ -152,7 +152,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_epoch(mo
     with pytest.raises(UserError, match="epoch 2, batch 0"):
         run(monkeypatch, tmp_path, "ratio_swipe", *args)
     monkeypatch.setattr(engine.F, "cross_entropy", real)
-    saved = records.read_tensors(tmp_path / "saved_models" / "vgg" / "bad_6_unfinished.pt")
+    saved = records.read_tensors(tmp_path / "saved_models" / "vgg" / "bad@6@unfinished.pt")
     assert len(saved["curve"]["test_acc"]) == 2
     assert all(torch.isfinite(tensor).all() for tensor in saved["network"].values())
     run(monkeypatch, tmp_path, "ratio_swipe", *args, "--resume")

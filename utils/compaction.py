@@ -11,7 +11,7 @@ channels of each intermediate result are worth computing:
 
 A residual stream is thus kept for as long as anyone downstream reads it, whatever the architecture. The channels of a
 result are rounded up to a multiple of 8 with dead ones, because odd widths are slow on every processor; a dead channel
-that stays is masked by its gate as before. Where a layer wants other channels than its input has, an index_select is
+that stays is masked by its gate as before. Where a layer wants other channels than its input has, a selection is
 put between them.
 """
 from __future__ import annotations
@@ -30,7 +30,6 @@ WORTHWHILE = 0.05  # of the filters: every new shape costs the device time to fi
 CHANNELWISE = (GateLayer, _BatchNorm, nn.ReLU, nn.ReLU6, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Identity)
 BY_CHANNEL_METHODS = {"flatten"}
 SUMS = {operator.add, operator.iadd, torch.add}
-SELECT_BELOW = 0.75  # a select costs a copy of the activations: only where it drops a quarter of the channels
 
 
 class _Tracer(fx.Tracer):
@@ -133,19 +132,13 @@ class Compactor:
                     if node.op == "call_function":  # a sum needs no zeros
                         ask = ask & ~zero[arg.name]
                     wanted[arg.name] = wanted[arg.name] | ask
-        for node in nodes:  # what a norm would have to select from its input, it may as well work on, if it is little
-            arg = node.all_input_nodes[0]
-            if self._by_channel(node) and node.op == "call_module" and arg.name in wanted:
-                has, wants = wanted[arg.name], wanted[node.name]
-                if wants.sum() > SELECT_BELOW * has.sum() and not (has & ~self.kept[node.name]).any():
-                    wanted[node.name] = has.clone()
         return wanted
 
     def _cut(self, kept: dict[str, Tensor], optimizer: torch.optim.Optimizer | None) -> None:
         """Slices the parameters from ``self.kept`` to ``kept``, and puts selects where neighbours then disagree."""
         renamed: dict[Tensor, Tensor] = {}
         graph = copy.deepcopy(self.graph)
-        selects: dict[tuple[str, ...], Tensor] = {}
+        selections = nn.ModuleDict()
         for node, new_node in zip(self.graph.nodes, graph.nodes):
             if node.name not in kept:
                 continue
@@ -162,34 +155,61 @@ class Compactor:
                 continue
             for arg, new_arg in zip(node.all_input_nodes, new_node.all_input_nodes):
                 if arg.name in kept and not torch.equal(kept[arg.name], out):
-                    buffer = f"select_{arg.name}_for_{node.name}"
-                    selects[buffer] = _positions(kept[arg.name], out)
+                    name = f"{arg.name}_for_{node.name}"
+                    selections[name] = Selection(kept[arg.name], out).to(self.device)
                     with graph.inserting_before(new_node):
-                        index = graph.get_attr(buffer)
-                        select = graph.call_function(select_channels, (new_arg, index, not (out & ~kept[arg.name]).any()))
+                        select = graph.call_module(f"selections.{name}", (new_arg,))
                     new_node.replace_input_with(new_arg, select)
         for group in optimizer.param_groups if optimizer else []:
             group["params"] = [renamed.get(p, p) for p in group["params"]]
-        for name in [name for name, _ in self.network.named_buffers(recurse=False)]:
-            delattr(self.network, name)
-        for name, index in selects.items():
-            self.network.register_buffer(name, index.to(self.device), persistent=False)
+        self.network.selections = selections
         self.kept = kept
         self.network.graph = graph
 
 
-def select_channels(x: Tensor, index: Tensor, all_there: bool) -> Tensor:
-    """Channels ``index`` of x; where not ``all_there``, the index one past the last channel stands for zeros."""
-    if not all_there:
-        x = torch.nn.functional.pad(x, (0, 0, 0, 0, 0, 1)) if x.dim() == 4 else torch.nn.functional.pad(x, (0, 1))
-    selected = x.index_select(1, index)
-    return selected.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else selected
+class Selection(nn.Module):
+    """From a result with the channels ``source``, those of ``target``; zeros for what it does not have.
+
+    Both are bools per channel of the full network. Shapes: (N, C, ...) -> (N, C', ...), C and C' their sums.
+    """
+
+    def __init__(self, source: Tensor, target: Tensor):
+        super().__init__()
+        self.register_buffer("index", _positions(source, target), persistent=False)
+        self.register_buffer("back", _positions(target, source), persistent=False)
+        self.complete = not (target & ~source).any(), not (source & ~target).any()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _Select.apply(x, self.index, self.back, self.complete)
+
+
+class _Select(torch.autograd.Function):
+    """The backward pass of a selection is the selection back: several times faster than the one of index_select."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, index: Tensor, back: Tensor, complete: tuple[bool, bool]) -> Tensor:
+        ctx.save_for_backward(back)
+        ctx.complete = complete[1]
+        return _select(x, index, complete[0])
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return _select(grad, *ctx.saved_tensors, ctx.complete), None, None, None
+
+
+def _select(x: Tensor, index: Tensor, complete: bool) -> Tensor:
+    """Channels ``index`` of x, zeros where it is -1 (nowhere, if ``complete``): a gather along the innermost dimension."""
+    rows = x.movedim(1, -1)
+    picked = rows.gather(-1, index.clamp(min=0).expand(*rows.shape[:-1], -1))
+    if not complete:
+        picked *= index >= 0
+    return picked.movedim(-1, 1)
 
 
 def _positions(source: Tensor, target: Tensor) -> Tensor:
-    """Where each channel of ``target`` lies among those of ``source``; one past the end for what is not there."""
+    """Where each channel of ``target`` lies among those of ``source``; -1 for what is not there."""
     position = source.cumsum(0) - 1
-    position[~source] = int(source.sum())
+    position[~source] = -1
     return position[target]
 
 
@@ -204,7 +224,7 @@ def _rounded_up(wanted: Tensor, available: Tensor, multiple: int) -> Tensor:
 
 def _slice(module: nn.Module, rows: Tensor, columns: Tensor | None, optimizer: torch.optim.Optimizer | None,
            renamed: dict[Tensor, Tensor]) -> None:
-    """Keeps the output channels ``rows`` and the input channels ``columns`` of a layer, its gradients and momentum."""
+    """Keeps the output channels ``rows`` and the input channels ``columns`` of a layer, and its momentum. Its gradients go."""
 
     def sliced(tensor: Tensor) -> Tensor:
         cut = tensor.index_select(0, rows)
@@ -216,8 +236,6 @@ def _slice(module: nn.Module, rows: Tensor, columns: Tensor | None, optimizer: t
     for part in module.modules():
         for name, old in list(part.named_parameters(recurse=False)):
             new = nn.Parameter(sliced(old.detach()), requires_grad=old.requires_grad)
-            if old.grad is not None:
-                new.grad = sliced(old.grad)
             renamed[old] = new
             setattr(part, name, new)
             if optimizer is not None and old in optimizer.state:

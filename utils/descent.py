@@ -16,7 +16,7 @@ from model.gate import gates_of
 from utils import records
 from utils.compaction import Compactor
 from utils.data import Data, load_data, training_batches
-from utils.engine import Runner, check_memory, generator, pick_device, seed_from, sgd, train_one_epoch
+from utils.engine import Runner, check_memory, generator, give_back_freed_memory, pick_device, seed_from, sgd, train_one_epoch
 from utils.options import dataset_name, refuse_empty_layers, seed_of, show_settings
 from utils.powerlaw import PowerLaw, fit_power_law
 from utils.pruning import TaylorPruner
@@ -46,6 +46,7 @@ class Iteration:
         pruned = self.compactor and self.pruner.rounds > rounds
         if pruned and self.compactor.compact(list(self.pruner.alive.split(self.pruner.full_widths)), self.optimizer):
             self.pruner.resize(self.compactor.kept_filters())
+            give_back_freed_memory()
         return go_on
 
     def state_dict(self) -> dict:
@@ -129,7 +130,7 @@ def stored_record(path: Path, args: argparse.Namespace, settings: dict) -> dict 
 
 
 def checkpoint_of(args: argparse.Namespace) -> Path:
-    return records.checkpoint_file(args.model_dir, args.model, args.save)
+    return records.unfinished_search(args.model_dir, args.model, args.save)
 
 
 def residual_filters(args: argparse.Namespace, data: Data, runner: Runner, iteration: int,

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -49,7 +51,31 @@ def pick_device(name: str) -> str:
         raise UserError(f"--device {name}: not available on this machine; --device cpu is") from None
     if name.startswith("cuda"):
         torch.backends.cudnn.benchmark = True
+    else:
+        keep_freed_memory()
     return name
+
+
+def keep_freed_memory() -> None:
+    """Asks the C library to keep the memory that a training step frees, for the next one.
+
+    glibc gives large blocks back to the system at once, and the system clears every page of them anew at the next
+    step: that costs a tenth of a step of a large network and up to half of one of a small network.
+    """
+    if libc := _glibc():
+        m_mmap_max, m_trim_threshold = -4, -1  # from malloc.h
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def give_back_freed_memory() -> None:
+    """Gives back what is kept, once: after a network has shrunk, its tensors fit badly between those that were freed."""
+    if libc := _glibc():
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def check_memory(params: int, runner: Runner) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import fcntl
+import glob
 import io
 import json
 import math
@@ -45,13 +46,8 @@ def all_search_rows(record_dir: str, save: str) -> list[Path]:
     return [path for path in Path(record_dir).glob("*.csv") if re.fullmatch(re.escape(save) + r"_\d+\.csv", path.name)]
 
 
-def at_ratio(save: str, ratio: float) -> str:
-    """The name of one training of a sweep."""
-    return f"{save}_{percent(ratio)}"
-
-
 def result_file(plot_dir: str, model: str, save: str, ratio: float) -> Path:
-    return Path(plot_dir) / model / f"{at_ratio(save, ratio)}.json"
+    return Path(plot_dir) / model / f"{save}_{percent(ratio)}.json"
 
 
 def percent(ratio: float) -> int:
@@ -59,13 +55,23 @@ def percent(ratio: float) -> int:
     return int(round(100 * ratio, 6))
 
 
-def weights_file(model_dir: str, model: str, save: str) -> Path:
-    return Path(model_dir) / model / f"{save}.pt"
+def at_ratio(save: str, ratio: float) -> str:
+    """What one training of a sweep calls its weights. No --save name has an @: x at ratio 0.25 is not the run x_25."""
+    return f"{save}@{percent(ratio)}"
 
 
-def checkpoint_file(model_dir: str, model: str, save: str) -> Path:
-    """The unfinished work of ``save``; removed when it is finished."""
-    return Path(model_dir) / model / f"{save}_unfinished.pt"
+def weights_file(model_dir: str, model: str, name: str) -> Path:
+    return Path(model_dir) / model / f"{name}.pt"
+
+
+def unfinished_training(model_dir: str, model: str, name: str) -> Path:
+    """The checkpoint of the training ``name``; removed when it is finished."""
+    return Path(model_dir) / model / f"{name}@unfinished.pt"
+
+
+def unfinished_search(model_dir: str, model: str, save: str) -> Path:
+    """The checkpoint of the search ``save``; removed when its iteration is finished."""
+    return Path(model_dir) / model / f"{save}@search.pt"
 
 
 def check_name(save: str) -> str:
@@ -85,6 +91,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_up(path)
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -94,6 +101,18 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _sweep_up(path: Path) -> None:
+    """Removes what writers of ``path`` left that were killed."""
+    for remains in path.parent.glob(f".{glob.escape(path.name)}.*.tmp{path.suffix}"):
+        writer = remains.name.removeprefix(f".{path.name}.").removesuffix(f".tmp{path.suffix}")
+        try:
+            os.kill(int(writer), 0)  # asks whether it runs
+        except ProcessLookupError:
+            remains.unlink(missing_ok=True)
+        except (ValueError, OverflowError, PermissionError):
+            pass  # no file of ours, or of a process of somebody else's
 
 
 def write_text(path: Path, text: str) -> None:

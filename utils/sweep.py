@@ -74,7 +74,7 @@ def working(args: argparse.Namespace):
 def discard(args: argparse.Namespace, path: Path, name: str) -> None:
     """Removes the result ``path`` of the training ``name``, and its unfinished work: --overwrite."""
     path.unlink(missing_ok=True)
-    records.checkpoint_file(args.model_dir, args.model, name).unlink(missing_ok=True)
+    records.unfinished_training(args.model_dir, args.model, name).unlink(missing_ok=True)
 
 
 def method_of(args: argparse.Namespace, dataset: str):
@@ -108,7 +108,7 @@ def train_or_skip(args: argparse.Namespace, path: Path, name: str, described: di
     """
     settings = {key: getattr(args, key) for key in SETTINGS}
     begun_with = {**described, **settings, "images": len(data.train), "test_images": len(data.test)}
-    checkpoint = records.checkpoint_file(args.model_dir, args.model, name)
+    checkpoint = records.unfinished_training(args.model_dir, args.model, name)
     if path.exists():
         found = records.read_result(path)
         records.same_settings(path, begun_with, {key: found.get(key, found["settings"].get(key)) for key in begun_with})
