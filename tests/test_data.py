@@ -1,6 +1,11 @@
 """Data sets are read as they are on disk; batches are exactly the crops, flips and turns that they claim to be."""
 import hashlib
+import http.server
 import pickle
+import shutil
+import tarfile
+import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -294,6 +299,41 @@ def test_a_damaged_image_is_named(folder, content):
     assert str(bad) in refused(str(folder), "nowhere", "cpu")
 
 
+@pytest.mark.parametrize("kind", ["png", "jpg", "bmp", "tiff", "ppm", "webp"])
+def test_an_image_torn_anywhere_is_named_or_read(folder, kind):
+    """And one with a flipped bit: never anything but one line that names the image."""
+    bad = folder / "train" / "a cat" / f"x.{kind}"
+    Image.effect_noise((24, 24), 60).convert("RGB").save(bad)
+    whole, seen = bad.read_bytes(), []
+    step = max(1, len(whole) // 40)
+    damaged = [whole[:n] for n in range(0, len(whole), step)]
+    damaged += [whole[:n] + bytes([whole[n] ^ 1 << n % 8]) + whole[n + 1:] for n in range(0, len(whole), step)]
+    for content in damaged:
+        bad.write_bytes(content)
+        try:
+            load_data(str(folder), "nowhere", "cpu")
+        except UserError as error:
+            seen.append(str(error))
+    assert seen and all(str(bad) in message and "\n" not in message for message in seen)
+
+
+def test_an_image_too_large_to_decode_is_named(folder, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert str(folder / "train") in refused(str(folder), "nowhere", "cpu")
+
+
+def test_links_to_images_and_classes_are_followed_and_dead_ones_named(folder, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    for part in ("train", "test"):
+        (folder / part / "日本").rename(elsewhere.with_name(f"elsewhere {part}"))
+        (folder / part / "日本").symlink_to(elsewhere.with_name(f"elsewhere {part}"))
+        (folder / part / "a cat" / "link.png").symlink_to("rgb.png")
+    data = load_data(str(folder), "nowhere", "cpu")
+    assert torch.bincount(data.train.labels).tolist() == [4, 2, 3]  # a cat, Ärger, 日本
+    (folder / "train" / "a cat" / "rgb.png").unlink()
+    assert str(folder / "train" / "a cat" / "link.png") in refused(str(folder), "nowhere", "cpu")
+
+
 def test_a_class_without_images_is_named(folder):
     (folder / "train" / "vide").mkdir()
     (folder / "test" / "vide").mkdir()
@@ -424,6 +464,31 @@ def test_a_limit_of_cifar_is_balanced(cifar_archive):
     assert sorted(data.train.labels.tolist()) == [0, 0, 1, 1, 2, 2, 3, 3]
     assert sorted(data.test.labels.tolist()) == [6, 7, 8, 9]
     assert data.num_classes == 10
+
+
+def test_a_half_downloaded_or_half_unpacked_archive_is_fetched_again(cifar_archive, tmp_path, monkeypatch, request):
+    folder, written = cifar_archive
+    served = tmp_path / "served" / datasets.CIFAR10.filename
+    served.parent.mkdir()
+    with tarfile.open(served, "w:gz") as archive:
+        archive.add(folder / datasets.CIFAR10.base_folder, datasets.CIFAR10.base_folder)
+    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", hashlib.md5(served.read_bytes()).hexdigest())
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(http.server.SimpleHTTPRequestHandler, directory=str(served.parent)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    request.addfinalizer(server.shutdown)
+    monkeypatch.setattr(datasets.CIFAR10, "url", f"http://127.0.0.1:{server.server_port}/{served.name}")
+    for damage in ("download", "unpacking"):
+        root = tmp_path / damage
+        root.mkdir()
+        if damage == "download":
+            (root / served.name).write_bytes(served.read_bytes()[:500])
+        else:
+            shutil.copytree(folder / datasets.CIFAR10.base_folder, root / datasets.CIFAR10.base_folder)
+            (root / datasets.CIFAR10.base_folder / "data_batch_2").unlink()
+            (root / datasets.CIFAR10.base_folder / "data_batch_3").write_bytes(b"torn")
+        data = load_data("CIFAR10", str(root), "cpu")
+        assert np.array_equal(data.train.images[8:12], written["CIFAR10", "data_batch_3"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
 
 
 def test_a_damaged_cifar_archive_that_cannot_be_downloaded_again_is_named(cifar_archive):

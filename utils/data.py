@@ -170,7 +170,7 @@ def _read_folder(root: Path, limits, size: int | None = None):
             path = split.samples[index][0]
             try:
                 image = default_loader(path)
-            except (OSError, ValueError, SyntaxError) as error:
+            except Exception as error:  # pillow raises whatever the damage happens to cause
                 raise UserError(f"{path}: not an image, or damaged ({error}); replace or remove it") from None
             if size is None:  # the first image decides
                 size = min(SIZES, key=lambda s: abs(s - min(image.size)))
