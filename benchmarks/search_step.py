@@ -36,12 +36,11 @@ def main() -> None:
     runner = Runner(pick_device(args.device))
     data = load_data(args.dataset, args.data, runner.device, limit_train=20 * args.batch_size)
     batches = training_batches(data, args.batch_size, search=True)
-    shape = {"num_classes": data.num_classes, "image_size": data.image_size}
     print(f"{args.dataset}, ratio {args.ratio:g}, batches of {args.batch_size}, {runner.device}, {torch.get_num_threads()} threads")
     for name in MODELS:
         filters = uniform_filters(name, args.ratio)
-        bare = runner.place(build_model(name, filters, **shape))
-        gated = runner.place(build_model(name, filters, gated=True, **shape))
+        bare = runner.place(build_model(name, filters, **data.shape))
+        gated = runner.place(build_model(name, filters, gated=True, **data.shape))
         steppers = [sgd(network, 0.01, 0.5, 5e-4) for network in (bare, gated)]
         pruner = TaylorPruner(gates_of(gated), args.prune_every)
         images, labels = next(batches.epoch(torch.Generator().manual_seed(0)))

@@ -68,8 +68,12 @@ def succeed(script: str, *args) -> str:
     return outcome.out
 
 
-def start(script: str, *args, cwd=REPOSITORY, largest_file: int | None = None, **options) -> subprocess.Popen:
-    """Starts a script as a process of its own, on one thread; with ``largest_file``, on a disk that is full from there."""
+def start(script: str, *args, cwd=REPOSITORY, largest_file: int | None = None, env: dict[str, str] | None = None,
+          **options) -> subprocess.Popen:
+    """Starts a script as a process of its own, on one thread; with ``largest_file``, on a disk that is full from there.
+
+    ``env`` comes on top of this process's environment.
+    """
     def prepare() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # pytest's workers ignore it, and what they start
         if largest_file is not None:
@@ -77,7 +81,7 @@ def start(script: str, *args, cwd=REPOSITORY, largest_file: int | None = None, *
 
     return subprocess.Popen(
         [sys.executable, str(REPOSITORY / script), *map(str, args)], cwd=cwd, text=True, stdin=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, preexec_fn=prepare,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}, preexec_fn=prepare,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options})
 
 

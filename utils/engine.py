@@ -87,6 +87,16 @@ def check_memory(params: int, runner: Runner) -> None:
                         f"{memory / 2**30:,.0f}. Use a smaller ratio")
 
 
+def check_compiler(device: str) -> None:
+    """Raises UserError where torch.compile does not work: it needs a C++ compiler for a CPU, Triton for CUDA."""
+    try:
+        torch.compile(torch.neg)(torch.zeros(8, device=device))
+    except Exception as error:  # torch raises many kinds, with the compiler's whole output
+        reason = str(error).strip().splitlines() or [""]
+        raise UserError(f"--compile: torch.compile does not work on this machine ({type(error).__name__}: {reason[0][:150]}); install a "
+                        "C++ compiler, or leave --compile out") from None
+
+
 def generator(*numbers: int) -> torch.Generator:
     """A generator seeded by (seed, iteration, epoch, ...) alone, so that resuming needs no hidden state."""
     return torch.Generator().manual_seed(seed_from(*numbers))

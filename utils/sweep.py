@@ -14,7 +14,18 @@ from torch import nn
 from model import build_model, count_macs, count_params, prepare_filters, uniform_filters
 from utils import records
 from utils.data import Data, load_data, test_batches, training_batches
-from utils.engine import Diverged, Runner, check_memory, evaluate, generator, pick_device, seed_from, sgd, train_one_epoch
+from utils.engine import (
+    Diverged,
+    Runner,
+    check_compiler,
+    check_memory,
+    evaluate,
+    generator,
+    pick_device,
+    seed_from,
+    sgd,
+    train_one_epoch,
+)
 from utils.options import dataset_name, refuse_empty_layers, seed_of, show_settings
 from utils.records import UserError
 from utils.schedule import training_lr
@@ -26,6 +37,8 @@ SETTINGS = ("seed", "epochs", "batch_size", "lr", "momentum", "weight_decay", "l
 def prepare(args: argparse.Namespace) -> tuple[Data, Runner]:
     """The data and the device of a script that trains, with the settings printed."""
     runner = Runner(pick_device(args.device), args.amp)
+    if args.compile:
+        check_compiler(runner.device)
     data = load_data(args.dataset, args.data, runner.device, limit_train=args.limit_train, limit_test=args.limit_test,
                      batch_size=args.batch_size)
     show_settings(args, device=runner.device, images=len(data.train), num_classes=data.num_classes)

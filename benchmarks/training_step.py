@@ -1,0 +1,79 @@
+"""What --amp, --compile and both do for training from scratch: a step with each, for the three networks in one run.
+
+Step: forward, backward and optimizer of the ungated network, on a batch that is there already. The kinds run in turn;
+medians are printed, how many times faster than the plain step each is, and the time that compiling took.
+"""
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+import torch.nn.functional as F
+
+from model import MODELS, build_model, uniform_filters
+from utils.data import load_data, training_batches
+from utils.engine import Runner, pick_device, sgd
+from utils.latency import synchronize
+
+KINDS = {"plain": (False, False), "--amp": (True, False), "--compile": (False, True), "--amp --compile": (True, True)}
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--dataset", default="digits")
+    p.add_argument("--data", default="data")
+    p.add_argument("--ratio", type=float, default=0.5)
+    p.add_argument("--batch-size", type=int, default=128)
+    p.add_argument("--steps", type=int, default=20)
+    p.add_argument("--device", default="auto")
+    args = p.parse_args()
+    device = pick_device(args.device)
+    data = load_data(args.dataset, args.data, device, limit_train=args.batch_size)
+    images, labels = next(training_batches(data, args.batch_size).epoch(torch.Generator().manual_seed(0)))
+    print(f"{args.dataset}, ratio {args.ratio:g}, batches of {args.batch_size}, {device}, {torch.get_num_threads()} threads")
+    for name in MODELS:
+        steps, compiling, times = {}, {}, {kind: [] for kind in KINDS}
+        for kind, (amp, compiled) in KINDS.items():
+            torch.manual_seed(0)
+            runner = Runner(device, amp)
+            network = runner.place(build_model(name, uniform_filters(name, args.ratio), **data.shape))
+            steps[kind] = stepper(torch.compile(network) if compiled else network, sgd(network, 0.1, 0.9, 5e-4), runner)
+            compiling[kind] = timed(steps[kind], runner, images, labels)
+            timed(steps[kind], runner, images, labels)
+        for _ in range(args.steps):
+            for kind, step in steps.items():
+                times[kind].append(timed(step, Runner(device), images, labels))
+        plain = statistics.median(times["plain"])
+        for kind in KINDS:
+            median = statistics.median(times[kind])
+            print(f"{name:12} {kind:16} {1000 * median:8.1f} ms, {plain / median:5.2f} times as fast as plain, first step "
+                  f"{compiling[kind]:5.1f} s", flush=True)
+
+
+def stepper(network, optimizer, runner):
+    """A training step, as in ``engine.train_one_epoch``."""
+
+    def step(images, labels):
+        network.zero_grad()
+        with runner.autocast():
+            loss = F.cross_entropy(network(images), labels)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def timed(step, runner, images, labels) -> float:
+    synchronize(runner)
+    began = time.perf_counter()
+    step(images, labels)
+    synchronize(runner)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()
