@@ -18,8 +18,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from utils import options
 
-def options() -> argparse.Namespace:
+
+def arguments() -> argparse.Namespace:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--model", default="vgg")
     p.add_argument("--dataset", default="digits")
@@ -139,14 +141,17 @@ def search(args: argparse.Namespace) -> dict:
 
 
 def main() -> None:
-    args = options()
+    args = arguments()
     if args.kind:
         print(json.dumps(search(args)))
         return
 
     def run(kind: str) -> dict:
         command = [sys.executable, __file__, *sys.argv[1:], "--kind", kind]
-        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+        ended = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if ended.returncode:  # it has said why
+            raise SystemExit(ended.returncode)
+        found = json.loads(ended.stdout.splitlines()[-1])
         if kind != "floor":
             print(f"{kind:8}{len(found['widths']):4} rounds in {found['seconds'][-1]:6.1f} s, {sum(found['widths'][-1]):5} filters left, "
                   f"peak {found['peak'] / 2**20:6.0f} MiB", flush=True)
@@ -171,4 +176,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    options.run(main)

@@ -4,7 +4,6 @@ Search step: batch from the data set (crop, flip, normalise), forward, backward,
 share of a pruning round, all filters still in place. Bare step: forward, backward and optimizer of the ungated network
 on a batch that is there already. The two run in turn; medians and their ratio are printed.
 """
-import argparse
 import statistics
 import sys
 import time
@@ -14,9 +13,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 import torch.nn.functional as F
+from step_options import step_options
 
 from model import MODELS, build_model, uniform_filters
 from model.gate import gates_of
+from utils import options
 from utils.data import load_data, training_batches
 from utils.engine import Runner, Totals, pick_device, sgd
 from utils.latency import synchronize
@@ -24,14 +25,8 @@ from utils.pruning import TaylorPruner
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--dataset", default="digits")
-    p.add_argument("--data", default="data")
-    p.add_argument("--ratio", type=float, default=0.5)
-    p.add_argument("--batch-size", type=int, default=128)
-    p.add_argument("--steps", type=int, default=20)
+    p = step_options(__doc__)
     p.add_argument("--prune-every", type=int, default=50)
-    p.add_argument("--device", default="auto")
     args = p.parse_args()
     runner = Runner(pick_device(args.device))
     data = load_data(args.dataset, args.data, runner.device, limit_train=20 * args.batch_size)
@@ -83,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    options.run(main)

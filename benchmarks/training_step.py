@@ -3,7 +3,6 @@
 Step: forward, backward and optimizer of the ungated network, on a batch that is there already. The kinds run in turn;
 medians are printed, how many times faster than the plain step each is, and the time that compiling took.
 """
-import argparse
 import statistics
 import sys
 import time
@@ -13,8 +12,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 import torch.nn.functional as F
+from step_options import step_options
 
 from model import MODELS, build_model, uniform_filters
+from utils import options
 from utils.data import load_data, training_batches
 from utils.engine import Runner, pick_device, sgd
 from utils.latency import synchronize
@@ -23,14 +24,7 @@ KINDS = {"plain": (False, False), "--amp": (True, False), "--compile": (False, T
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--dataset", default="digits")
-    p.add_argument("--data", default="data")
-    p.add_argument("--ratio", type=float, default=0.5)
-    p.add_argument("--batch-size", type=int, default=128)
-    p.add_argument("--steps", type=int, default=20)
-    p.add_argument("--device", default="auto")
-    args = p.parse_args()
+    args = step_options(__doc__).parse_args()
     device = pick_device(args.device)
     data = load_data(args.dataset, args.data, device, limit_train=args.batch_size)
     images, labels = next(training_batches(data, args.batch_size).epoch(torch.Generator().manual_seed(0)))
@@ -76,4 +70,4 @@ def timed(step, runner, images, labels) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    options.run(main)
