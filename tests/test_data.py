@@ -300,7 +300,7 @@ def test_a_damaged_image_is_named(folder, content):
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "bmp", "tiff", "ppm", "webp"])
-def test_an_image_torn_anywhere_is_named_or_read(folder, kind):
+def test_an_image_torn_anywhere_is_named_or_read(folder, kind, recwarn):
     """And one with a flipped bit: never anything but one line that names the image."""
     bad = folder / "train" / "a cat" / f"x.{kind}"
     Image.effect_noise((24, 24), 60).convert("RGB").save(bad)
@@ -315,6 +315,7 @@ def test_an_image_torn_anywhere_is_named_or_read(folder, kind):
         except UserError as error:
             seen.append(str(error))
     assert seen and all(str(bad) in message and "\n" not in message for message in seen)
+    assert not list(recwarn)
 
 
 def test_an_image_too_large_to_decode_is_named(folder, monkeypatch):

@@ -1,6 +1,7 @@
 """Images as uint8 tensors on the device, and batches of them: cropped, flipped, rotated and normalised together."""
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +146,6 @@ def _read_cifar(name: str, root: Path, limits):
 def _read_folder(root: Path, limits, size: int | None = None):
     """Decodes train/<class>/** and test/<class>/**; images that are not size x size are resized."""
     from torchvision.datasets import ImageFolder
-    from torchvision.datasets.folder import default_loader
     splits = []
     for part in ("train", "test"):
         if not (root / part).is_dir():
@@ -167,11 +167,7 @@ def _read_folder(root: Path, limits, size: int | None = None):
         chosen = balanced(labels, limit)
         images = None
         for i, index in enumerate(chosen):
-            path = split.samples[index][0]
-            try:
-                image = default_loader(path)
-            except Exception as error:  # pillow raises whatever the damage happens to cause
-                raise UserError(f"{path}: not an image, or damaged ({error}); replace or remove it") from None
+            image = _decode(split.samples[index][0])
             if size is None:  # the first image decides
                 size = min(SIZES, key=lambda s: abs(s - min(image.size)))
             if image.size != (size, size):
@@ -181,6 +177,17 @@ def _read_folder(root: Path, limits, size: int | None = None):
             images[i] = image
         parts.append((images, labels[chosen]))
     return (*parts, len(train_classes))
+
+
+def _decode(path: str):
+    """An RGB image of Pillow's. Raises UserError for a file that is damaged, or no image."""
+    from torchvision.datasets.folder import default_loader
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Truncated")  # of a torn TIFF Pillow would make what it can
+            return default_loader(path)
+    except Exception as error:  # Pillow raises whatever the damage happens to cause
+        raise UserError(f"{path}: not an image, or damaged ({error}); replace or remove it") from None
 
 
 # --- batches -------------------------------------------------------------------------------------------------------
