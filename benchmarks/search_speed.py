@@ -45,9 +45,11 @@ def rounds_like(path: Path, full: list[int], rounds: int) -> list[list[int]]:
 
     What it pruned before its first row is not recorded; it is taken to have gone in proportion, at the pace of the rows.
     """
-    from utils.records import read_rows
+    from utils.records import UserError, read_rows
 
     rows = read_rows(path, len(full))
+    if len(rows) < 2:
+        raise UserError(f"--like {path}: one row is no way to go; take the rows of a longer search")
     pace = (sum(rows[0]) - sum(rows[-1])) / (len(rows) - 1)
     before = round((sum(full) - sum(rows[0])) / pace)
     way = [[round(f + (r - f) * k / before) for f, r in zip(full, rows[0])] for k in range(before)] + rows
@@ -57,7 +59,7 @@ def rounds_like(path: Path, full: list[int], rounds: int) -> list[list[int]]:
 def search(args: argparse.Namespace) -> dict:
     """One pruning phase: the widths after each round, the seconds until then, and the peak memory in bytes."""
     import torch
-    import torch.nn.functional as F
+    from steps import full_batches
 
     from model import build_model, prepare_filters
     from model.gate import gates_of
@@ -65,12 +67,12 @@ def search(args: argparse.Namespace) -> dict:
     from utils.compaction import Compactor
     from utils.data import load_data, training_batches
     from utils.descent import Iteration
-    from utils.engine import Runner, pick_device, sgd
+    from utils.engine import Runner, pick_device, sgd, training_step
     from utils.latency import synchronize
 
     runner = Runner(pick_device(args.device))
     dtype = torch.float64 if args.double else torch.float32
-    data = load_data(args.dataset, args.data, runner.device, limit_train=20 * args.batch_size)
+    data = load_data(args.dataset, args.data, runner.device, limit_train=20 * args.batch_size, batch_size=args.batch_size)
     filters = prepare_filters(args.model, args.ratio, search=True, **data.shape)
     torch.manual_seed(0)
     network = runner.place(build_model(args.model, filters, gated=True, **data.shape).to(dtype))
@@ -78,7 +80,7 @@ def search(args: argparse.Namespace) -> dict:
     network = compactor.network if compactor else network
     pruner = pruning.TaylorPruner(gates_of(network), args.prune_every, args.prune_step)
     state = Iteration(network, sgd(network, 0.01, 0.5, 5e-4), pruner, compactor)
-    batches = training_batches(data, args.batch_size, search=True, dtype=dtype)
+    source = full_batches(training_batches(data, args.batch_size, search=True, dtype=dtype))
 
     if args.like:
         targets = iter(rounds_like(args.like, filters, args.rounds))
@@ -93,37 +95,25 @@ def search(args: argparse.Namespace) -> dict:
 
         pruning.survivors = most_important
 
-    def stream():
-        for epoch in range(10**6):
-            for batch in batches.epoch(torch.Generator().manual_seed(epoch)):
-                if len(batch[1]) == args.batch_size:
-                    yield batch
-
-    def step(network, optimizer, images, labels):
-        network.zero_grad()
-        F.cross_entropy(network(images), labels).backward()
-        optimizer.step()
-
     def bare():
         network = build_model(args.model, [len(kept) for kept in compactor.kept_filters()], **data.shape)
         network = runner.place(network.to(dtype))
         return network, sgd(network, 0.01, 0.5, 5e-4)
 
-    source = stream()
     for _ in range(args.warmup_steps):
-        step(network, state.optimizer, *next(source))
+        training_step(network, state.optimizer, *next(source), runner)
     seconds, widths, passed, go_on = [], [], 0.0, True
     floor = bare() if args.kind == "floor" else None
     while go_on:
         images, labels = next(source)
         synchronize(runner)
         began = time.perf_counter()
-        step(*floor or (state.network, state.optimizer), images, labels)
+        training_step(*floor or (state.network, state.optimizer), images, labels, runner)
         synchronize(runner)
         if widths or not args.like:  # the full network is not a part of the way
             passed += time.perf_counter() - began
         if floor:
-            step(state.network, state.optimizer, images, labels)
+            training_step(state.network, state.optimizer, images, labels, runner)
         began = time.perf_counter()
         go_on = state.after_step()
         synchronize(runner)
@@ -134,7 +124,7 @@ def search(args: argparse.Namespace) -> dict:
             seconds.append(passed)
             if floor:
                 floor = bare()
-                step(*floor, images, labels)
+                training_step(*floor, images, labels, runner)
     memory = torch.cuda.max_memory_allocated() if runner.device.startswith("cuda") else 0
     peak = memory or 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"seconds": seconds, "widths": widths, "peak": peak}

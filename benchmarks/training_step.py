@@ -5,20 +5,19 @@ medians are printed, how many times faster than the plain step each is, and the 
 """
 import statistics
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
-import torch.nn.functional as F
-from step_options import step_options
+from steps import step_options
 
 from model import MODELS, build_model, uniform_filters
 from utils import options
 from utils.data import load_data, training_batches
-from utils.engine import Runner, pick_device, sgd
-from utils.latency import synchronize
+from utils.engine import Runner, pick_device, sgd, training_step
+from utils.latency import timed
 
 KINDS = {"plain": (False, False), "--amp": (True, False), "--compile": (False, True), "--amp --compile": (True, True)}
 
@@ -26,47 +25,27 @@ KINDS = {"plain": (False, False), "--amp": (True, False), "--compile": (False, T
 def main() -> None:
     args = step_options(__doc__).parse_args()
     device = pick_device(args.device)
-    data = load_data(args.dataset, args.data, device, limit_train=args.batch_size)
+    data = load_data(args.dataset, args.data, device, limit_train=args.batch_size, batch_size=args.batch_size)
     images, labels = next(training_batches(data, args.batch_size).epoch(torch.Generator().manual_seed(0)))
     print(f"{args.dataset}, ratio {args.ratio:g}, batches of {args.batch_size}, {device}, {torch.get_num_threads()} threads")
     for name in MODELS:
-        steps, compiling, times = {}, {}, {kind: [] for kind in KINDS}
+        steps, first, times = {}, {}, {kind: [] for kind in KINDS}
         for kind, (amp, compiled) in KINDS.items():
             torch.manual_seed(0)
             runner = Runner(device, amp)
             network = runner.place(build_model(name, uniform_filters(name, args.ratio), **data.shape))
-            steps[kind] = stepper(torch.compile(network) if compiled else network, sgd(network, 0.1, 0.9, 5e-4), runner)
-            compiling[kind] = timed(steps[kind], runner, images, labels)
-            timed(steps[kind], runner, images, labels)
+            steps[kind] = partial(training_step, torch.compile(network) if compiled else network, sgd(network, 0.1, 0.9, 5e-4),
+                                  images, labels, runner)
+            first[kind] = timed(runner, steps[kind])
+            steps[kind]()
         for _ in range(args.steps):
             for kind, step in steps.items():
-                times[kind].append(timed(step, Runner(device), images, labels))
+                times[kind].append(timed(runner, step))
         plain = statistics.median(times["plain"])
         for kind in KINDS:
             median = statistics.median(times[kind])
             print(f"{name:12} {kind:16} {1000 * median:8.1f} ms, {plain / median:5.2f} times as fast as plain, first step "
-                  f"{compiling[kind]:5.1f} s", flush=True)
-
-
-def stepper(network, optimizer, runner):
-    """A training step, as in ``engine.train_one_epoch``."""
-
-    def step(images, labels):
-        network.zero_grad()
-        with runner.autocast():
-            loss = F.cross_entropy(network(images), labels)
-        loss.backward()
-        optimizer.step()
-
-    return step
-
-
-def timed(step, runner, images, labels) -> float:
-    synchronize(runner)
-    began = time.perf_counter()
-    step(images, labels)
-    synchronize(runner)
-    return time.perf_counter() - began
+                  f"{first[kind]:5.1f} s", flush=True)
 
 
 if __name__ == "__main__":

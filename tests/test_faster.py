@@ -7,10 +7,12 @@ import torch
 from running import DIGITS, assert_refused, run, succeed
 
 from utils import records
+from utils.compaction import Compactor
 from utils.descent import SETTINGS
 
 UNIFORM = ["--uniform", "--ratios", 0.0625, *DIGITS, "--epochs", 2, "--lr", 0.01]
-SEARCH = [*DIGITS, "--ratio", 0.0625, "--epochs", 2, "--warmup", 0, "--iterations", 1, "--prune-every", 1, "--prune-step", 5]
+SEARCH = [*DIGITS, "--ratio", 0.0625, "--epochs", 5, "--warmup", 0, "--iterations", 1, "--prune-every", 1,
+          "--prune-step", 5, "--batch-size", 20]
 
 
 @pytest.fixture
@@ -48,8 +50,11 @@ def test_amp_trains_in_bfloat16_and_keeps_weights_in_float32(dtypes):
 
 
 @pytest.mark.parametrize("masks", [(), ("--no-compact",)])
-def test_a_search_with_amp(masks, dtypes):
+def test_a_search_with_amp(masks, dtypes, monkeypatch):
+    cuts, compact = [], Compactor.compact
+    monkeypatch.setattr(Compactor, "compact", lambda *args: cuts.append(compact(*args)) or cuts[-1])
     succeed("architecture_descent.py", "--save", "amp", *SEARCH, "--amp", *masks)
+    assert any(cuts) == (not masks)
     assert dtypes == {torch.bfloat16}
     record = records.read_search("prune_record", "amp", "vgg", "digits")
     assert record["settings"]["amp"] is True and set(record["settings"]) == set(SETTINGS)

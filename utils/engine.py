@@ -153,6 +153,18 @@ class Totals:
         return f"loss {loss:.4f}, accuracy {accuracy:.2f} %"
 
 
+def training_step(network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor,
+                  runner: Runner) -> tuple[Tensor, Tensor]:
+    """One step on one batch: its mean loss and its logits (B, num_classes). The gradients are left in place."""
+    network.zero_grad()
+    with runner.autocast():
+        logits = network(images)
+        loss = F.cross_entropy(logits, labels)
+    loss.backward()
+    optimizer.step()
+    return loss, logits
+
+
 def train_one_epoch(network: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, runner: Runner, *, epoch: int,
                     draw: torch.Generator, title: str, after_step: Callable[[], bool] | None = None,
                     note: Callable[[], str] = str) -> tuple[float, float, bool]:
@@ -171,12 +183,7 @@ def train_one_epoch(network: nn.Module, batches: Batches, optimizer: torch.optim
 
     try:
         for images, labels in batches.epoch(draw):
-            network.zero_grad()
-            with runner.autocast():
-                logits = network(images)
-                loss = F.cross_entropy(logits, labels)
-            loss.backward()
-            optimizer.step()
+            loss, logits = training_step(network, optimizer, images, labels, runner)
             totals.add(loss, logits, labels)
             go_on = after_step is None or after_step()
             progress.update(numbers)

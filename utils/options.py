@@ -159,7 +159,7 @@ def add_training(p: Parser, *, lr: float = 0.1, epochs: str = "the data set's, 3
     p.add("--epochs", f"epochs (default: {epochs})", type=whole(1, 100_000))
     p.add("--batch-size", "images per step", type=whole(1), default=128)
     p.add("--lr", "initial learning rate, divided by 10 at the data set's milestones", type=real(0, 100), default=lr)
-    p.add("--compile", "torch.compile the network", action="store_true")
+    p.add("--compile", "torch.compile the network; needs a C++ compiler", action="store_true")
 
 
 def add_search(p: Parser, dataset: Dataset) -> None:
