@@ -3,14 +3,15 @@ FIND = for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; 
 	if $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then echo $$p; break; fi; done
 PYTHON ?= $(shell $(FIND))
 RUN = .venv/bin/python
+WHOLE := $(shell test ! -e .venv.unfinished && $(RUN) -c 'import pip' 2>/dev/null && echo whole)
 SHOW = --model vgg --dataset digits --record-dir demo/prune_record --plot-dir demo/saved_plots
 DEMO = $(SHOW) --model-dir demo/saved_models
 SWEEP = --ratios 0.0625 0.125 0.25 --epochs 8 --batch-size 64 --resume
 
-.PHONY: demo figures test lint clean
+.PHONY: demo figures test lint clean .venv
 
 demo: .venv/installed
-	$(RUN) architecture_descent.py $(DEMO) --save demo --ratio 0.25 --warmup 1 --iterations 4 --prune-every 2 --batch-size 64 --resume
+	$(RUN) architecture_descent.py $(DEMO) --save demo --ratio 0.25 --warmup 5 --iterations 3 --prune-every 2 --batch-size 64 --resume
 	$(RUN) list_architecture.py $(SHOW) --prune-fname demo --ratios 0.125 0.25 0.5 --plot
 	$(RUN) plot_filters.py $(SHOW) --prune-fname demo
 	$(RUN) ratio_swipe.py $(DEMO) --prune-fname demo --save neuralscale_0 $(SWEEP)
@@ -32,21 +33,29 @@ test: .venv/installed-dev
 
 lint: .venv/installed-dev
 	$(RUN) -m ruff check .
+	$(RUN) -m mypy
 
 clean:
 	rm -rf demo .pytest_cache .ruff_cache .hypothesis
 
-.venv/bin/python:
+# .venv.unfinished, with the number of make's process, is there while .venv is made or filled. It stays where that is killed:
+# what lies in .venv is not to be trusted then, and is made again.
+.venv:
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.10 or newer with venv found. On Debian or Ubuntu: apt install python3-venv;" \
 		"elsewhere: https://www.python.org/downloads. Then make again, or say which with PYTHON=/path/to/python3"; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: $(PYTHON) is not Python 3.10 or newer"; exit 1; }
 	@"$(PYTHON)" -c 'import venv, ensurepip' || { echo "make: $(PYTHON) has no venv; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
+	@other=$$(cat .venv.unfinished 2>/dev/null); test "$$other" = $$PPID || ! ps -o comm= -p "$$other" 2>/dev/null | grep -q make || { \
+		echo "make: another make, process $$other, is installing; wait for it"; exit 1; }
+	@echo $$PPID > .venv.unfinished
+	rm -rf .venv
 	"$(PYTHON)" -m venv .venv
+	@rm .venv.unfinished
 
-.venv/installed: requirements.txt | .venv/bin/python
-	$(RUN) -m pip install -q -r requirements.txt
+.venv/installed: requirements.txt $(if $(WHOLE),,.venv)
+.venv/installed-dev: requirements-dev.txt .venv/installed
+.venv/installed .venv/installed-dev:
+	@echo $$PPID > .venv.unfinished
+	$(RUN) -m pip install -q -r $< || { status=$$?; test $$status -ge 128 || rm .venv.unfinished; exit $$status; }
 	@touch $@
-
-.venv/installed-dev: requirements.txt requirements-dev.txt | .venv/bin/python
-	$(RUN) -m pip install -q -r requirements-dev.txt
-	@touch $@ .venv/installed
+	@rm .venv.unfinished

@@ -1,15 +1,14 @@
 """Architecture descent on CIFAR10, CIFAR100, digits or a folder of images: how many filters should each layer have?"""
-from utils import options
+from utils.script import run
+from utils.settings import search_preset
+from utils.settings.parser import run_arguments
 
 
 def main() -> None:
-    p = options.parser(__doc__)
-    options.add_running(p)
-    options.add_search(p, options.CIFAR10)
-    args = p.parse_args()
-    from utils.descent import descend
-    descend(args)
+    arguments = run_arguments(__doc__, search_preset, machine=["device"])
+    from utils.search.search import search
+    search(*arguments)
 
 
 if __name__ == "__main__":
-    options.run(main)
+    run(main)

@@ -1,15 +1,14 @@
 """Architecture descent on TinyImageNet: how many filters should each layer have?"""
-from utils import options
+from utils.script import run
+from utils.settings import search_preset
+from utils.settings.parser import run_arguments
 
 
 def main() -> None:
-    p = options.parser(__doc__, dataset="tinyimagenet", models=["resnet18", "mobilenetv2"])
-    options.add_running(p)
-    options.add_search(p, options.TINYIMAGENET)
-    args = p.parse_args()
-    from utils.descent import descend
-    descend(args)
+    arguments = run_arguments(__doc__, search_preset, machine=["device"], dataset="tinyimagenet", models=["resnet18", "mobilenetv2"])
+    from utils.search.search import search
+    search(*arguments)
 
 
 if __name__ == "__main__":
-    options.run(main)
+    run(main)

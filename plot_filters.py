@@ -1,45 +1,51 @@
-"""Draws the residual filters of each layer against the network's parameters, with the power laws fitted to them."""
+"""Draws the residual filters of each layer against the network's size, with the power laws fitted to them."""
 from pathlib import Path
 
-from utils import options
+from utils.script import run
+from utils.settings import Folders, Task, dataset_name
+from utils.settings.parser import Parser
 
 
 def main() -> None:
-    p = options.parser(__doc__, dataset="CIFAR100")
+    p = Parser(__doc__)
     p.add("--prune-fname", "the search's --save name", required=True, metavar="NAME")
-    args = p.parse_args()
+    given, task, folders = p.settled(Task(dataset="CIFAR100"), Folders())
 
     import numpy as np
 
-    from model import count_params
-    from utils import plotting, records
-    dataset = options.dataset_name(args.dataset)
-    record = records.read_search(args.record_dir, args.prune_fname, args.model, dataset)
+    from model import BUDGETS
+    from utils.figures import style
+    from utils.records.files import read_rows
+    from utils.records.paths import search_rows
+    from utils.records.searches import budget_of, law_of, read_search
+    model, dataset, name = task.model, dataset_name(task.dataset), given["prune_fname"]
+    record = read_search(folders.record_dir, name, model, dataset)
     iterations = sorted({0, len(record["iterations"]) - 1})
-    records.law_of(record, 0)
+    law_of(record, 0)
+    unit = {"params": "parameters", "macs": "multiply-accumulates"}[budget_of(record)]
     layers = len(record["iterations"][0]["filters"])
-    fig, axes = plotting.figure(1, len(iterations), width=1.6 + 4.6 * len(iterations), height=5.0, sharey=True, squeeze=False)
+    fig, axes = style.figure(1, len(iterations), width=1.6 + 4.6 * len(iterations), height=5.0, sharey=True, squeeze=False)
     for iteration, ax in zip(iterations, axes[0]):
-        path = records.search_rows(args.record_dir, args.prune_fname, iteration)
-        rows = np.array(records.read_rows(path, layers, record["iterations"][iteration]["rounds"]))
-        params = count_params(args.model, rows.T, num_classes=record["num_classes"], image_size=record["image_size"])
-        law = records.law_of(record, iteration)
-        fitted = law.widths(np.geomspace(params.min(), params.max(), 100))
+        path = search_rows(folders.record_dir, name, iteration)
+        rows = np.array(read_rows(path, layers, record["iterations"][iteration]["rounds"]))
+        sizes = BUDGETS[budget_of(record)](model, rows.T, num_classes=record["num_classes"], image_size=record["image_size"])
+        law = law_of(record, iteration)
+        taus = np.geomspace(sizes.min(), sizes.max(), 100)
+        fitted = law.widths(taus)
         for layer in range(layers):
-            colour = plotting.plt.cm.viridis(0.92 * layer / (layers - 1))
+            colour = style.plt.cm.viridis(0.92 * layer / (layers - 1))
             every = max(1, len(rows) // 12)
-            ax.plot(params, rows[:, layer], color=colour, marker=plotting.MARKERS[layer % 12], markevery=(layer % every, every),
+            ax.plot(sizes, rows[:, layer], color=colour, marker=style.MARKERS[layer % 12], markevery=(layer % every, every),
                     linewidth=1, markersize=4, alpha=0.8, label=str(layer + 1))
-            ax.plot(np.geomspace(params.min(), params.max(), 100), fitted[:, layer], "--", color=colour, linewidth=1.2)
-        plotting.plain_log_x(ax)
-        ax.set_yscale("log")
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.set(title=f"iteration {iteration}", xlabel="parameters of the network (millions)")
+            ax.plot(taus, fitted[:, layer], "--", color=colour, linewidth=1.2)
+        style.plain_log(ax, "x", 1e6)
+        style.plain_log(ax, "y")
+        ax.set(title=f"iteration {iteration}", xlabel=f"{unit} of the network (millions)")
     axes[0, 0].set_ylabel("filters left in the layer")
-    plotting.legend_beside(axes[0, -1], title="layer", fontsize=8)
-    fig.suptitle(f"{args.model} on {dataset}, {args.prune_fname}: residual filters (lines) and power laws (dashed)")
-    plotting.save(fig, Path(args.plot_dir) / args.model / f"{dataset}_{args.prune_fname}_residual_filters.png")
+    axes[0, -1].legend(title="layer", fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))  # beside the axes: it covers no curve
+    fig.suptitle(f"{model} on {dataset}, {name}: residual filters (lines) and power laws (dashed)")
+    style.save(fig, Path(folders.plot_dir) / model / f"{dataset}_{name}_residual_filters.png")
 
 
 if __name__ == "__main__":
-    options.run(main)
+    run(main)

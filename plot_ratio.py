@@ -1,30 +1,24 @@
 """Draws accuracy against parameters for each method, and prints the table behind it."""
 from pathlib import Path
 
-from utils import options
+from utils.script import run
+from utils.settings import Comparison, Folders, Task
+from utils.settings.parser import Parser
 
 
 def main() -> None:
-    p = options.parser(__doc__, dataset="CIFAR100")
-    options.add_plotting(p)
-    args = p.parse_args()
+    p = Parser(__doc__)
+    p.add("--out", "the PNG to write (default: <plot-dir>/<model>/<dataset>_....png)", metavar="FILE")
+    given, task, asked, folders = p.settled(Task(dataset="CIFAR100"), Comparison(), Folders())
 
-    from utils import comparison
-    subject = comparison.subject_of(args)
-    short = options.dataset_settings(subject.dataset).short
-    eff = f"{subject.model}_10_eff_{short}"
-    curves = comparison.gather(args, subject, {
-        "uniform": ("uniform", [f"{subject.model}_uni_{short}"]),
-        "morphnet": ("MorphNet (Taylor-FO)", [f"{subject.model}_pruned_{short}"]),
-        "magnitude": ("magnitude pruning", [f"{subject.model}_norm_{short}"]),
-        "neuralscale_1": ("NeuralScale, iteration 1", [f"{eff}_early"]),
-        "neuralscale_15": ("NeuralScale, iteration 15", [f"{eff}_late"]),
-    })
-    device = comparison.measure_latency(curves, subject, args.device) if args.axis == "latency" else ""
-    comparison.print_table(curves, subject)
-    out = Path(args.out or Path(args.plot_dir) / subject.model / f"{subject.dataset}_accuracy_{args.axis}.png")
-    comparison.draw(curves, subject, args.axis, f"{subject.model} on {subject.dataset}", out, device)
+    from utils.figures.comparison import show
+    from utils.figures.curves import gather, subject_of
+    subject = subject_of(task.model, task.dataset, folders.plot_dir)
+    known = subject.known("uniform", "morphnet", "magnitude", "neuralscale_1", "neuralscale_15")
+    curves = gather(subject, known, runs=asked.runs, published=asked.published)
+    out = Path(given["out"] or subject.folder / f"{subject.dataset}_accuracy_{asked.axis}.png")
+    show(curves, subject, asked, f"{subject.model} on {subject.dataset}", out)
 
 
 if __name__ == "__main__":
-    options.run(main)
+    run(main)

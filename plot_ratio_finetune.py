@@ -1,29 +1,25 @@
 """Prints the magnitude baseline (pruned by weight norm, fine-tuned) beside the other methods at the same budget."""
-from utils import options
+from utils.errors import UserError
+from utils.script import run
+from utils.settings import BaseNetwork, Comparison, Folders, Task
+from utils.settings.parser import Parser
 
 
 def main() -> None:
-    p = options.parser(__doc__, dataset="CIFAR100")
-    options.add_plotting(p)
-    p.add("--ratio", "the budget", type=options.ratio, default=0.75)
-    args = p.parse_args()
+    p = Parser(__doc__)
+    p.add_fields(BaseNetwork(ratio=0.75), ratio="the budget")
+    _, task, asked, folders, budget = p.settled(Task(dataset="CIFAR100"), Comparison(), Folders(), BaseNetwork(ratio=0.75))
 
-    from utils import comparison
-    from utils.records import UserError
-    subject = comparison.subject_of(args)
-    model, short = subject.model, options.dataset_settings(subject.dataset).short
-    curves = comparison.gather(args, subject, {
-        "magnitude": ("magnitude pruning, fine-tuned", [f"{model}_norm_{short}"]),
-        "uniform": ("uniform", [f"{model}_uni_{short}"]),
-        "neuralscale_15": ("NeuralScale, iteration 15", [f"{model}_10_eff_{short}_late"]),
-    })
-    for curve in curves:
-        curve.points = {ratio: point for ratio, point in curve.points.items() if ratio == args.ratio}
-    curves = [curve for curve in curves if curve.points]
-    if not curves:
-        raise UserError(f"--ratio {args.ratio:g}: no run and no published figure at this ratio")
-    comparison.print_table(curves, subject)
+    from utils.figures.comparison import print_table
+    from utils.figures.curves import gather, measure_latency, subject_of
+    subject = subject_of(task.model, task.dataset, folders.plot_dir)
+    known = subject.known("magnitude", "uniform", "neuralscale_15")
+    curves = gather(subject, known, runs=asked.runs, published=asked.published)
+    if not any(budget.ratio in curve.points for curve in curves):
+        raise UserError(f"--ratio {budget.ratio:g}: no run and no published figure at this ratio")
+    device = measure_latency(curves, subject, asked.device) if asked.axis == "latency" else ""
+    print_table(curves, subject, asked.axis, ratio=budget.ratio, device=device)
 
 
 if __name__ == "__main__":
-    options.run(main)
+    run(main)

@@ -1,36 +1,35 @@
 """Draws accuracy against parameters for warm-ups of P epochs; with --convcut, for a convolution in every shortcut."""
 from pathlib import Path
 
-from utils import options
+from utils.script import run
+from utils.settings import Comparison, Folders, Task, dataset_facts
+from utils.settings.parser import Parser
 
 WARMUPS = (0, 2, 5, 10, 15, 30, 60)
 
 
 def main() -> None:
-    p = options.parser(__doc__, dataset="CIFAR100")
-    options.add_plotting(p)
+    p = Parser(__doc__)
+    p.add("--out", "the PNG to write (default: <plot-dir>/<model>/<dataset>_....png)", metavar="FILE")
     p.add("--convcut", "compare uniform networks with and without identity shortcuts", action="store_true")
-    args = p.parse_args()
+    given, task, asked, folders = p.settled(Task(dataset="CIFAR100"), Comparison(), Folders())
 
-    from utils import comparison, records
-    subject = comparison.subject_of(args)
-    model, short = subject.model, options.dataset_settings(subject.dataset).short
-    known = {"uniform": ("uniform", [f"{model}_uni_{short}"])}
-    if args.convcut:
-        known["convcut"] = ("uniform, convolution in every shortcut", [f"{model}_convcut_{short}"])
+    from utils.figures.comparison import show
+    from utils.figures.curves import Known, gather, subject_of
+    from utils.records.published import published_warmup
+    subject = subject_of(task.model, task.dataset, folders.plot_dir)
+    model, short = subject.model, dataset_facts(subject.dataset).short
+    if given["convcut"]:
+        what, title, known = "convcut", "identity and convolution shortcuts", subject.known("uniform", "convcut")
     else:
-        usual = records.published_warmup(model, subject.dataset)
-        for warmup in WARMUPS:
-            method = "neuralscale_15" if warmup == usual else f"warmup_{warmup}"
-            known[method] = (f"NeuralScale, P = {warmup}", [f"{model}_{warmup}_eff_{short}"])
-    curves = comparison.gather(args, subject, known)
-    device = comparison.measure_latency(curves, subject, args.device) if args.axis == "latency" else ""
-    comparison.print_table(curves, subject)
-    what = "convcut" if args.convcut else "warmup"
-    out = Path(args.out or Path(args.plot_dir) / model / f"{subject.dataset}_{what}_{args.axis}.png")
-    title = "identity and convolution shortcuts" if args.convcut else "length of the warm-up"
-    comparison.draw(curves, subject, args.axis, f"{model} on {subject.dataset}: {title}", out, device)
+        what, title, known = "warmup", "length of the warm-up", subject.known("uniform")
+        usual = published_warmup(model, subject.dataset)
+        known += [Known("neuralscale_15" if warmup == usual else f"warmup_{warmup}", f"{model}_{warmup}_eff_{short}", warmup)
+                  for warmup in WARMUPS]
+    curves = gather(subject, known, runs=asked.runs, published=asked.published)
+    out = Path(given["out"] or subject.folder / f"{subject.dataset}_{what}_{asked.axis}.png")
+    show(curves, subject, asked, f"{model} on {subject.dataset}: {title}", out)
 
 
 if __name__ == "__main__":
-    options.run(main)
+    run(main)

@@ -1,15 +1,14 @@
 """Trains networks from scratch at several scaling ratios: NeuralScale's, uniform ones or MorphNet's."""
-from utils import options
+from utils.script import run
+from utils.settings import networks_preset, training_preset
+from utils.settings.parser import run_arguments
 
 
 def main() -> None:
-    p = options.parser(__doc__)
-    options.add_sweep(p)
-    args = p.parse_args()
-    options.fill_in(args)
-    from utils.sweep import sweep
-    sweep(args)
+    arguments = run_arguments(__doc__, training_preset, networks_preset)
+    from utils.training.sweep import sweep
+    sweep(*arguments)
 
 
 if __name__ == "__main__":
-    options.run(main)
+    run(main)

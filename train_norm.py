@@ -1,17 +1,14 @@
 """Trains the base network of the magnitude baseline: the template, from scratch."""
-from utils import options
+from utils.script import run
+from utils.settings import BaseNetwork, training_preset
+from utils.settings.parser import run_arguments
 
 
 def main() -> None:
-    p = options.parser(__doc__)
-    options.add_running(p)
-    options.add_training(p)
-    p.add("--ratio", "scale the template's widths first", type=options.ratio, default=1.0)
-    args = p.parse_args()
-    options.fill_in(args)
-    from utils.finetune import train_base
-    train_base(args)
+    arguments = run_arguments(__doc__, training_preset, lambda _: BaseNetwork())
+    from utils.training.finetune import train_base
+    train_base(*arguments)
 
 
 if __name__ == "__main__":
-    options.run(main)
+    run(main)

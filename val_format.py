@@ -3,18 +3,13 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from utils import options
-from utils.records import UserError, read_text
+from utils.errors import UserError
+from utils.records.files import read_text
+from utils.records.paths import tiny_imagenet_folder
+from utils.script import run
+from utils.settings.parser import Parser
 
-
-def find(data_dir: str) -> Path:
-    """The unzipped archive: ``data_dir`` itself, or tiny-imagenet-200 in it or in this folder. Raises UserError."""
-    places = [Path(data_dir), Path(data_dir) / "tiny-imagenet-200", Path("tiny-imagenet-200")]
-    for place in places:
-        if (place / "val" / "val_annotations.txt").is_file():
-            return place
-    raise UserError(f"no val/val_annotations.txt in {', '.join(map(str, places))}: unzip tiny-imagenet-200.zip there, or say "
-                    "where it is with --data")
+ANNOTATIONS = "val/val_annotations.txt"
 
 
 def plan(root: Path) -> list[tuple[Path, Path]]:
@@ -22,19 +17,18 @@ def plan(root: Path) -> list[tuple[Path, Path]]:
 
     Raises UserError where an image is in neither place; nothing has been moved then.
     """
-    by_class = defaultdict(list)
-    for line in read_text(root / "val" / "val_annotations.txt").splitlines():
+    by_class, images = defaultdict(list), root / "val" / "images"
+    for line in read_text(root / ANNOTATIONS).splitlines():
         name, wnid = (line.split("\t") + [""])[:2]
         if not (re.fullmatch(r"\w+\.JPEG", name) and re.fullmatch(r"\w+", wnid)):
-            raise UserError(f"{root / 'val' / 'val_annotations.txt'}: {line!r} is not 'image<TAB>class<TAB>box'; unzip the archive again")
+            raise UserError(f"{root / ANNOTATIONS}: {line!r} is not 'image<TAB>class<TAB>box'; unzip the archive again")
         by_class[wnid].append(name)
     moves = []
     for wnid, names in sorted(by_class.items()):
         names.sort(key=lambda name: int(re.sub(r"\D", "", name) or 0))
         for i, name in enumerate(names):
             part = "val" if i < len(names) // 2 else "test"
-            moves.append((root / "val" / "images" / name, root / part / wnid / "images" / name))
-    images = root / "val" / "images"
+            moves.append((images / name, root / part / wnid / "images" / name))
     stray = sorted({path.name for path in images.glob("*")} - {source.name for source, _ in moves})
     if stray:
         raise UserError(f"{images / stray[0]}: not in val_annotations.txt, with {len(stray) - 1} more; unzip the archive again. "
@@ -49,9 +43,9 @@ def plan(root: Path) -> list[tuple[Path, Path]]:
 
 
 def main() -> None:
-    p = options.Parser(__doc__)
+    p = Parser(__doc__)
     p.add("--data", "the unzipped archive, or the folder that tiny-imagenet-200 is in", default="data", metavar="DIR")
-    root = find(p.parse_args().data)
+    root = tiny_imagenet_folder(p.given()["data"], [ANNOTATIONS])
     moves = plan(root)
     unlabelled, aside = root / "test" / "images", root / "test_unlabelled" / "images"
     if unlabelled.is_dir():
@@ -72,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    options.run(main)
+    run(main)

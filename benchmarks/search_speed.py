@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from utils import options
+from utils import script
 
 
 def arguments() -> argparse.Namespace:
@@ -45,7 +45,8 @@ def rounds_like(path: Path, full: list[int], rounds: int) -> list[list[int]]:
 
     What it pruned before its first row is not recorded; it is taken to have gone in proportion, at the pace of the rows.
     """
-    from utils.records import UserError, read_rows
+    from utils.errors import UserError
+    from utils.records.files import read_rows
 
     rows = read_rows(path, len(full))
     if len(rows) < 2:
@@ -62,13 +63,14 @@ def search(args: argparse.Namespace) -> dict:
     from steps import full_batches
 
     from model import build_model, prepare_filters
+    from model.compaction import Compactor
     from model.gate import gates_of
     from utils import pruning
-    from utils.compaction import Compactor
     from utils.data import load_data, training_batches
-    from utils.descent import Iteration
-    from utils.engine import Runner, pick_device, sgd, training_step
-    from utils.latency import synchronize
+    from utils.search.iteration import Pruning
+    from utils.training.device import Runner, pick_device
+    from utils.training.latency import synchronize
+    from utils.training.loop import sgd, training_step
 
     runner = Runner(pick_device(args.device))
     dtype = torch.float64 if args.double else torch.float32
@@ -79,7 +81,7 @@ def search(args: argparse.Namespace) -> dict:
     compactor = None if args.kind == "masks" else Compactor(network)
     network = compactor.network if compactor else network
     pruner = pruning.TaylorPruner(gates_of(network), args.prune_every, args.prune_step)
-    state = Iteration(network, sgd(network, 0.01, 0.5, 5e-4), pruner, compactor)
+    state = Pruning(network, sgd(network, 0.01, 0.5, 5e-4), network, pruner, compactor)
     source = full_batches(training_batches(data, args.batch_size, search=True, dtype=dtype))
 
     if args.like:
@@ -166,4 +168,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    options.run(main)
+    script.run(main)

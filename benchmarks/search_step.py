@@ -15,11 +15,12 @@ from steps import full_batches, step_options
 
 from model import MODELS, build_model, uniform_filters
 from model.gate import gates_of
-from utils import options
 from utils.data import Data, load_data, training_batches
-from utils.engine import Runner, Totals, pick_device, sgd, training_step
-from utils.latency import timed
 from utils.pruning import TaylorPruner
+from utils.script import run
+from utils.training.device import Runner, pick_device
+from utils.training.latency import timed
+from utils.training.loop import Totals, sgd, training_step
 
 
 def main() -> None:
@@ -64,4 +65,4 @@ def medians(name: str, data: Data, runner: Runner, args) -> list[float]:
 
 
 if __name__ == "__main__":
-    options.run(main)
+    run(main)

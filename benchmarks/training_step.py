@@ -14,10 +14,11 @@ import torch
 from steps import step_options
 
 from model import MODELS, build_model, uniform_filters
-from utils import options
 from utils.data import load_data, training_batches
-from utils.engine import Runner, pick_device, sgd, training_step
-from utils.latency import timed
+from utils.script import run
+from utils.training.device import Runner, pick_device
+from utils.training.latency import timed
+from utils.training.loop import sgd, training_step
 
 KINDS = {"plain": (False, False), "--amp": (True, False), "--compile": (False, True), "--amp --compile": (True, True)}
 
@@ -49,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    options.run(main)
+    run(main)

@@ -1,7 +1,7 @@
 """VGG11 with batch norm (Simonyan & Zisserman, ICLR 2015), for images of 32x32 pixels and more."""
 from torch import Tensor, nn
 
-from model.cost import Cost
+from model.cost import Cost, Number
 from model.gate import norm_and_gate
 
 TEMPLATE = [64, 128, 256, 256, 512, 512, 512, 512]
@@ -33,7 +33,7 @@ class VGG(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # there is a bias
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.constant_(module.weight, 0.5)
             elif isinstance(module, nn.Linear):
@@ -44,7 +44,7 @@ class VGG(nn.Module):
         return self.classifier(self.pool(self.features(x)).flatten(1))
 
 
-def count(cost: Cost, filters, num_classes: int, image_size: int, convcut: bool) -> None:
+def count(cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool) -> None:
     """Adds the layers above, in their order, to ``cost``."""
     inp, size = 3, image_size
     for i, out in enumerate(filters):

@@ -1,40 +1,57 @@
 """Adds up parameters and multiply-accumulates of layers, without building them."""
+from enum import Enum
+from typing import Any, TypeAlias
+
+Number: TypeAlias = Any  # a number, or an array over many networks at once
+
+
+class Shortcuts(Enum):
+    """Which shortcuts of residual blocks count as convolutions.
+
+    The costs by FEWEST and by MOST never fall when a width grows, which gives the budget search bounds that it can bisect.
+    """
+
+    AS_BUILT = "those whose widths or stride ask for it"
+    FEWEST = "those whose stride asks for it"
+    MOST = "all"
 
 
 class Cost:
-    """Running totals ``params`` and ``macs``.
+    """Running totals ``params`` and ``macs``. ``when`` (a bool or an array of bools): in which networks a layer exists."""
 
-    Every width may be a number or an array over many networks at once; the totals are then arrays too. ``when`` (a
-    bool or an array of bools) says in which of the networks the layer exists. ``certain_only`` leaves out the layers
-    whose existence depends on the widths: what remains never shrinks when a width grows, which gives the budget
-    search of prepare_filters a bound it can bisect.
-    """
+    def __init__(self, shortcuts: Shortcuts | list[Number] = Shortcuts.AS_BUILT):
+        self.shortcuts = shortcuts  # or of each in turn whether it is a convolution, as ``convolved`` of a network counted before
+        self.convolved: list[Number] = []
+        self.params: Number = 0
+        self.macs: Number = 0
 
-    def __init__(self, certain_only: bool = False):
-        self.certain_only = certain_only
-        self.params = 0
-        self.macs = 0
-
-    def conv(self, inp, out, kernel: int, size: int, *, bias: bool, depthwise: bool = False, when=True) -> None:
+    def conv(self, inp: Number, out: Number, kernel: int, size: int, *, bias: bool, depthwise: bool = False, when: Number = True) -> None:
         """A convolution with ``inp`` x ``out`` channels, square kernel, and an output of size x size pixels."""
         weights = (out if depthwise else inp * out) * kernel**2
         self.params = self.params + when * (weights + bias * out)
         self.macs = self.macs + when * (weights * size**2)
 
-    def norm(self, width, *, when=True) -> None:
+    def norm(self, width: Number, *, when: Number = True) -> None:
         """Batch norm: a scale and a shift per channel (its multiplications fold into the convolution before it)."""
         self.params = self.params + when * (2 * width)
 
-    def linear(self, inp, out) -> None:
+    def linear(self, inp: Number, out: Number) -> None:
         """A fully connected layer with bias."""
         self.params = self.params + inp * out + out
         self.macs = self.macs + inp * out
 
-    def shortcut(self, inp, out, stride: int, convcut: bool):
-        """Where a residual block's shortcut is a convolution; see ``is_convolution``."""
-        return is_convolution(inp, inp if self.certain_only else out, stride, convcut)
+    def shortcut(self, inp: Number, out: Number, stride: int, convcut: bool) -> Number:
+        """Where a residual block's shortcut is a convolution."""
+        if isinstance(self.shortcuts, list):
+            convolved = self.shortcuts[len(self.convolved)]
+        elif self.shortcuts is Shortcuts.AS_BUILT:
+            convolved = is_convolution(inp, out, stride, convcut)
+        else:
+            convolved = is_convolution(inp, inp, stride, convcut or self.shortcuts is Shortcuts.MOST)
+        self.convolved.append(convolved)
+        return convolved
 
 
-def is_convolution(inp, out, stride: int, convcut: bool):
+def is_convolution(inp: Number, out: Number, stride: int, convcut: bool) -> Number:
     """Whether the shortcut from ``inp`` to ``out`` channels must be a convolution: the identity needs equal shapes."""
     return convcut | (stride != 1) | (inp != out)

@@ -38,7 +38,7 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.batch_norm(x, self.running_mean, self.running_var, self.gate(self.weight), self.gate(self.bias),
-                            self.training, self.momentum, self.eps)
+                            self.training, self.momentum or 0.0, self.eps)
 
 
 def norm_and_gate(width: int, gated: bool) -> nn.BatchNorm2d:

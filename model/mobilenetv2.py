@@ -1,7 +1,7 @@
 """MobileNetV2 (Sandler et al., CVPR 2018), with a shortcut around every bottleneck, for small images."""
 from torch import Tensor, nn
 
-from model.cost import Cost, is_convolution
+from model.cost import Cost, Number, is_convolution
 from model.gate import gate, norm_and_gate
 from model.pointwise import pointwise
 
@@ -28,7 +28,7 @@ class Bottleneck(nn.Module):
             nn.Conv2d(hidden, hidden, 3, stride, padding=1, groups=hidden), nn.BatchNorm2d(hidden), nn.ReLU6(inplace=True),
             nn.Conv2d(hidden, out, 1), nn.BatchNorm2d(out),
         )
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if is_convolution(inp, out, stride, convcut):
             self.shortcut = nn.Sequential(pointwise(inp, out, stride, bias=True), nn.BatchNorm2d(out))
         self.gate = gate(out, gated)
@@ -61,7 +61,7 @@ class MobileNetV2(nn.Module):
         return self.classifier(self.pool(self.head(self.bottlenecks(self.stem(x))))).flatten(1)
 
 
-def count(cost: Cost, filters, num_classes: int, image_size: int, convcut: bool) -> None:
+def count(cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool) -> None:
     """Adds the layers above, in their order, to ``cost``."""
     stem, *widths, last = filters
     size = image_size

@@ -1,7 +1,7 @@
 """Pre-activation ResNet18 (He et al., Identity Mappings in Deep Residual Networks, ECCV 2016)."""
 from torch import Tensor, nn
 
-from model.cost import Cost, is_convolution
+from model.cost import Cost, Number, is_convolution
 from model.gate import gate, norm_and_gate
 from model.pointwise import pointwise
 
@@ -49,7 +49,7 @@ class PreActResNet18(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, filters[0], 3, padding=1, bias=False)
         self.blocks = nn.Sequential(*[
-            PreActBlock(*filters[2 * k : 2 * k + 3], stride, gated, convcut)
+            PreActBlock(filters[2 * k], filters[2 * k + 1], filters[2 * k + 2], stride, gated, convcut)
             for k, stride in enumerate(strides(image_size))
         ])
         self.bn = nn.BatchNorm2d(filters[-1])
@@ -62,7 +62,7 @@ class PreActResNet18(nn.Module):
         return self.classifier(self.gate(x))
 
 
-def count(cost: Cost, filters, num_classes: int, image_size: int, convcut: bool) -> None:
+def count(cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool) -> None:
     """Adds the layers above, in their order, to ``cost``."""
     size = image_size
     cost.conv(3, filters[0], 3, size, bias=False)

@@ -1,13 +1,25 @@
 """One line per network. Its module holds TEMPLATE, SEARCH_EXTRA, build and count, and is imported when first used."""
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from model.cost import Cost
+import numpy as np
+
+from model.cost import Cost, Shortcuts
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+class Shape(TypedDict):
+    """What networks for one data set have in common, as keyword arguments."""
+
+    num_classes: int
+    image_size: int
+
 
 MODELS = {
     "vgg": "model.VGG",
@@ -16,7 +28,7 @@ MODELS = {
 }
 
 
-def network(name: str):
+def network(name: str) -> ModuleType:
     """The module that defines network ``name``. Raises ValueError for a name that is not in MODELS."""
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}; choose from {', '.join(MODELS)}")
@@ -36,24 +48,31 @@ def build_model(name: str, filters: list[int] | None = None, *, num_classes: int
     convolution. Raises ValueError for an unknown name or a filter list of the wrong length or below 1.
     """
     filters = template(name) if filters is None else check_filters(name, filters)
-    return network(name).build(filters, num_classes, image_size, gated, convcut)
+    built: nn.Module = network(name).build(filters, num_classes, image_size, gated, convcut)
+    return built
 
 
-def count_params(name: str, filters, *, num_classes: int = 10, image_size: int = 32, convcut: bool = False) -> int:
+def count_params(name: str, filters: Any, *, num_classes: int = 10, image_size: int = 32, convcut: bool = False) -> Any:
     """Parameters of the ungated network, h(phi) in the paper, without building it.
 
     ``filters`` may also be an array of shape (L, n), n networks at once; the result is then an array of shape (n,).
     """
-    return _cost(name, filters, num_classes, image_size, convcut).params
+    return counted(name, filters, num_classes, image_size, convcut).params
 
 
-def count_macs(name: str, filters, *, num_classes: int = 10, image_size: int = 32, convcut: bool = False) -> int:
+def count_macs(name: str, filters: Any, *, num_classes: int = 10, image_size: int = 32, convcut: bool = False) -> Any:
     """Multiply-accumulates of one image's forward pass (convolutions and linear layers). Arguments as count_params."""
-    return _cost(name, filters, num_classes, image_size, convcut).macs
+    return counted(name, filters, num_classes, image_size, convcut).macs
 
 
-def _cost(name: str, filters, num_classes: int, image_size: int, convcut: bool) -> Cost:
-    cost = Cost()
+# What a budget may be in, and how it is counted.
+BUDGETS: dict[str, Callable[..., Any]] = {"params": count_params, "macs": count_macs}
+
+
+def counted(name: str, filters: Any, num_classes: int, image_size: int, convcut: bool = False,
+            shortcuts: Shortcuts | list[Any] = Shortcuts.AS_BUILT) -> Cost:
+    """What networks cost, or a bound of it; ``filters`` as in count_params. Raises ValueError for a wrong number of widths."""
+    cost = Cost(shortcuts)
     if len(filters) != len(template(name)):
         raise ValueError(f"{name} has {len(template(name))} widths, not {len(filters)}")
     if isinstance(filters, (list, tuple)):
@@ -62,7 +81,24 @@ def _cost(name: str, filters, num_classes: int, image_size: int, convcut: bool) 
     return cost
 
 
-def check_filters(name: str, filters) -> list[int]:
+def macs_per_filter(name: str, built: list[int], *, num_classes: int = 10, image_size: int = 32) -> Callable[[list[int]], list[int]]:
+    """What the network would save, in multiply-accumulates, with one filter less: a number per layer, at given widths.
+
+    That is a filter's share of its own layer and of all that read it. The network is one that was built with the widths
+    ``built`` and pruned to the given ones: a shortcut that was an identity is still one where its two widths have parted.
+    """
+    shortcuts = counted(name, built, num_classes, image_size).convolved
+
+    def per_filter(widths: list[int]) -> list[int]:
+        full = np.array(widths)[:, None]
+        macs = counted(name, np.hstack([full, full - np.eye(len(full), dtype=int)]), num_classes, image_size, shortcuts=shortcuts).macs
+        found: list[int] = (macs[0] - macs[1:]).tolist()
+        return found
+
+    return per_filter
+
+
+def check_filters(name: str, filters: Iterable[int]) -> list[int]:
     """``filters`` as a list of ints. Raises ValueError where the network can't be built with them."""
     filters = [int(width) for width in filters]
     if len(filters) != len(template(name)):

@@ -17,7 +17,7 @@ import torch
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted(path.name for path in REPOSITORY.glob("*.py"))
 DIGITS = ["--dataset", "digits", "--limit-train", "100", "--limit-test", "50", "--batch-size", "50"]
-CHANGING = ("seconds", "versions")  # what two runs of one thing may differ in
+CHANGING = ("seconds", "versions", "commit")  # what two runs of one thing may differ in
 
 
 class Outcome(NamedTuple):

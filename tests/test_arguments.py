@@ -5,12 +5,15 @@ import shlex
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import pytest
 import torch
 from running import DIGITS, REPOSITORY, SCRIPTS, assert_refused, call, run, snapshot, succeed
 
-from utils import options
+from utils.errors import UserError
+from utils.settings import Networks, SearchSettings, Storage, TrainingSettings, networks_preset
+from utils.settings.parser import Parser
 
 # script and arguments | what the one line must name. `found` and `morphed` are searches, `base` a base network of ratio
 # 0.125, `done` a result, all of vgg on digits; a_file and a_folder are what they say.
@@ -46,9 +49,7 @@ architecture_descent.py --save x --epochs nan | --epochs
 architecture_descent.py --save x --epochs 99999999999999999999 | --epochs
 architecture_descent.py --save x --warmup -1 | --warmup
 architecture_descent.py --save x --warmup 300 | --warmup
-architecture_descent.py --save x --warmup 299 | --warmup
-architecture_descent.py --save x --warmup 5 --epochs 6 | --warmup
-architecture_descent.py --save x --epochs 1 --warmup 0 | --warmup
+architecture_descent.py --save x --warmup 5 --epochs 5 | --warmup
 architecture_descent.py --save x --iterations 0 | --iterations
 architecture_descent.py --save x --iterations inf | --iterations
 architecture_descent.py --save x --prune-every 0 | --prune-every
@@ -57,6 +58,13 @@ architecture_descent.py --save x --prune-step -10 | --prune-step
 architecture_descent.py --save x --prune-fraction 0 | --prune-fraction
 architecture_descent.py --save x --prune-fraction 1.5 | --prune-fraction
 architecture_descent.py --save x --prune-fraction nan | --prune-fraction
+architecture_descent.py --save x --budget flops | --budget
+architecture_descent.py --save x --budget macs --cost-exponent nan | --cost-exponent
+architecture_descent.py --save x --budget macs --cost-exponent -1 | --cost-exponent
+architecture_descent.py --save x --budget macs --cost-exponent 8.5 | --cost-exponent
+architecture_descent.py --save x --cost-exponent 0.5 | --cost-exponent macs
+architecture_descent.py --save x --budget params --cost-exponent 0 | --cost-exponent macs
+architecture_descent.py --save found --dataset digits --budget macs | found
 architecture_descent.py --save x --ratio 0 | --ratio
 architecture_descent.py --save x --ratio -1 | --ratio
 architecture_descent.py --save x --ratio nan | --ratio
@@ -96,6 +104,7 @@ architecture_descent.py --save x --dataset digits --record-dir a_file/below | a_
 architecture_descent.py --save x --dataset digits --record-dir /proc/nowhere | /proc
 architecture_descent.py --save x --dataset digits --ratio 0.125 --epochs 3 --warmup 0 --iterations 1 --model-dir a_file | a_file
 architecture_descent.py --save x --dataset digits --ratio 0.125 --epochs 3 --warmup 0 --iterations 1 --model-dir /proc/nowhere | /proc
+architecture_descent.py --save x --resume --overwrite | --overwrite --resume
 architecture_descent.py --save found --dataset digits | found
 architecture_descent.py --save found --dataset digits --model resnet18 | found
 architecture_descent.py --save found --dataset tinyimagenet | found
@@ -108,6 +117,7 @@ imagenet_architecture_descent.py --save x --prune_every 0 | --prune-every
 imagenet_architecture_descent.py --save x --warmup 1000 | --warmup
 imagenet_architecture_descent.py --save ../x | --save
 imagenet_architecture_descent.py --save x --convcut | --convcut
+imagenet_architecture_descent.py --save x --overwrite --resume | --overwrite --resume
 ratio_swipe.py | --save
 ratio_swipe.py --uniform | --save
 ratio_swipe.py --save x | --prune-fname
@@ -140,6 +150,8 @@ ratio_swipe.py --save x --uniform --dataset digits --ratios 0.01 | 0.01
 ratio_swipe.py --save x --uniform --dataset digits --model mobilenetv2 --ratios 0.06 | 0.06
 ratio_swipe.py --save x --uniform --dataset digits --ratios 64 | GiB
 ratio_swipe.py --save x --prune_fname found --dataset digits --ratios 64 | GiB
+ratio_swipe.py --save x --prune_fname found --dataset digits --budget flops | --budget
+ratio_swipe.py --save x --uniform --dataset digits --budget | --budget
 ratio_swipe.py --save x --uniform --dataset digits --epochs 0 | --epochs
 ratio_swipe.py --save x --uniform --dataset digits --batch-size 5000 | --batch-size
 ratio_swipe.py --save x --uniform --dataset digits --limit-train 0 | --limit-train
@@ -153,6 +165,7 @@ ratio_swipe.py --save x --uniform --dataset digits --ratios 0.125 --epochs 1 --m
 ratio_swipe.py --save x --uniform --dataset nowhere | nowhere
 ratio_swipe.py --save x --uniform --warmup 5 | --warmup
 ratio_swipe.py --save published --uniform | published
+ratio_swipe.py --save done_0 --uniform --resume --overwrite | --overwrite --resume
 ratio_swipe.py --save done_0 --uniform --dataset digits --ratios 0.125 --epochs 1 | done_0_12.json
 imagenet_ratio_swipe.py --save x --uniform --model vgg | vgg
 imagenet_ratio_swipe.py --save x --uniform --data a_folder | a_folder
@@ -160,6 +173,7 @@ imagenet_ratio_swipe.py --save x | --prune-fname
 imagenet_ratio_swipe.py --save x --prune_fname nobody | nobody
 imagenet_ratio_swipe.py --save x --model mobilenetv2 --prune_fname found | found vgg
 imagenet_ratio_swipe.py --save x --uniform --ratios 0.25 nan | --ratios
+imagenet_ratio_swipe.py --save x --uniform --resume --overwrite | --overwrite --resume
 train_norm.py | --save
 train_norm.py --save a/b | --save
 train_norm.py --save x --ratio 0 | --ratio
@@ -172,6 +186,7 @@ train_norm.py --save x --dataset digits --ratio 0.125 --epochs 1 --model-dir a_f
 train_norm.py --save x --dataset digits --device nonsense | --device
 train_norm.py --save x --prune_fname base | --prune-fname
 train_norm.py --save x --uniform | --uniform
+train_norm.py --save base --resume --overwrite | --overwrite --resume
 fine_tune.py --save x | --prune-fname
 fine_tune.py --prune_fname base | --save
 fine_tune.py --save x --dataset digits --prune_fname nobody | nobody
@@ -180,10 +195,13 @@ fine_tune.py --save x --dataset digits --prune_fname base | ratio
 fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.125 | 0.125
 fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.001 | 0.001
 fine_tune.py --save x --dataset digits --prune_fname base --ratio inf | --ratio
+fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.1 --budget MACs | --budget
+fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.125 --budget macs | 0.125
 fine_tune.py --save x --dataset digits --prune_fname base --model resnet18 | base
 fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.1 --model-dir a_file | a_file
 fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.1 --plot-dir a_file | a_file
 fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.1 --batch-size 5000 | --batch-size
+fine_tune.py --save x --prune_fname base --resume --overwrite | --overwrite --resume
 list_architecture.py | --prune-fname
 list_architecture.py --prune-fname nobody | nobody
 list_architecture.py --prune-fname ../nobody | nobody
@@ -195,6 +213,7 @@ list_architecture.py --prune-fname published --ratios 0 | --ratios
 list_architecture.py --prune-fname published --ratios nan | --ratios
 list_architecture.py --prune-fname published --ratios 100 | --ratios
 list_architecture.py --prune-fname published --ratios 0.001 | 0.001
+list_architecture.py --prune-fname published --budget latency | --budget
 list_architecture.py --prune-fname published --model nobody | --model
 list_architecture.py --prune-fname found --dataset digits --record-dir a_file | a_file
 list_architecture.py --prune-fname found --dataset digits --ratios 0.25 --plot --out a_folder | a_folder
@@ -332,21 +351,57 @@ def test_help_is_quick_and_loads_no_torch(script, tmp_path):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_shows_every_default(script, monkeypatch):
+    """Of an option whose default follows the data set, "A, on TinyImageNet B". The defaults are what the script would work with."""
     entries = {entry.split()[0].rstrip(","): entry for entry in re.split(r"\n  (?=-)", call(script, "--help").out)}
+    needed = [flag for name, flag in NEEDED.items() if f"--{name}" in entries]
+    usual, on_cifar, on_tiny = (settings_of(script, monkeypatch, *needed, *more) for more in (
+        (), *(["--dataset", name] if "--dataset" in entries else [] for name in ("CIFAR100", "tinyimagenet"))))
     for action in parser_of(script, monkeypatch)._actions[1:]:  # all but --help
         entry = " ".join(entries[action.option_strings[0]].split())
         assert action.help
-        if action.default not in (None, True, False):
-            assert f"(default: {action.default})" in entry
+        shown = re.search(r"\(default: (.*?)\)", entry)
+        stated = (shown[1] if shown else "").split(", on TinyImageNet ")
+        if action.dest == "dataset":
+            assert stated == [usual["dataset"]]
+            continue
+        if action.dest.replace("_", "-") in NEEDED:
+            assert not shown
+            continue
+        if action.dest not in usual:
+            assert "accepted and not used" in entry
+            continue
+        assert missing(on_cifar[action.dest], stated[0]) == missing(on_tiny[action.dest], stated[-1]) == []
+        assert len(stated) == 1 + (on_cifar[action.dest] != on_tiny[action.dest])
 
 
-PAPER = {  # SPEC sections 1 and 4
-    "architecture_descent.py": {"warmup": 10, "iterations": 15, "epochs": 300, "prune_every": 50, "prune_step": 10, "ratio": 1.0,
-                                "batch_size": 256, "lr": 0.1, "momentum": 0.5, "weight_decay": 5e-4, "compact": True},
-    "imagenet_architecture_descent.py": {"dataset": "tinyimagenet", "warmup": 10, "iterations": 15, "prune_every": 100, "batch_size": 100},
-    "ratio_swipe.py": {"epochs": 300, "batch_size": 128, "lr": 0.1, "momentum": 0.5, "weight_decay": 5e-4,
-                       "ratios": [0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]},
-    "imagenet_ratio_swipe.py": {"dataset": "tinyimagenet", "epochs": 150, "batch_size": 128, "ratios": [0.25, 0.5, 0.75, 1]},
+def missing(default, stated: str) -> list[str]:
+    """The words that say ``default`` and are not in what --help states of it; a flag needs none."""
+    if default is None or isinstance(default, bool):
+        return []
+    if isinstance(default, tuple):  # evenly spaced ratios: the first may be left out where it has been said
+        assert {round(b - a, 9) for a, b in pairwise(default)} == {default[0]}
+        words = [f"{default[0]:g} to {default[-1]:g} in steps of {default[0]:g}"]
+        return [] if stated in (*words, f"to {default[-1]:g}") else words
+    return [] if str(default) in re.split(r"[,;]? ", stated) else [str(default)]
+
+
+def test_help_shows_the_default_that_goes_with_morph(monkeypatch):
+    said = " ".join(call("architecture_descent.py", "--help").out.split())
+    shown = re.search(r"--prune-fraction PRUNE_FRACTION fraction[^(]*\(default: (.*?)\)", said)[1]
+    fractions = [settings_of("architecture_descent.py", monkeypatch, "--save", "x", *more)["prune_fraction"] for more in ([], ["--morph"])]
+    assert shown == "{}; {} with --morph".format(*fractions)
+
+
+NEEDED = {"save": "--save=x", "prune-fname": "--prune-fname=x"}  # to begin at all
+PAPER = {  # the training settings of the paper's section 4.1
+    "architecture_descent.py": {"model": "vgg", "warmup": 10, "iterations": 15, "epochs": 300, "prune_every": 50, "prune_step": 10,
+                                "ratio": 1.0, "batch_size": 256, "lr": 0.1, "momentum": 0.5, "weight_decay": 5e-4, "compact": True},
+    "imagenet_architecture_descent.py": {"model": "resnet18", "dataset": "tinyimagenet", "warmup": 10, "iterations": 15,
+                                         "prune_every": 100, "batch_size": 100},
+    "ratio_swipe.py": {"model": "vgg", "epochs": 300, "batch_size": 128, "lr": 0.1, "momentum": 0.5, "weight_decay": 5e-4,
+                       "ratios": (0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2)},
+    "imagenet_ratio_swipe.py": {"model": "resnet18", "dataset": "tinyimagenet", "epochs": 150, "batch_size": 128,
+                                "ratios": (0.25, 0.5, 0.75, 1)},
     "train_norm.py": {"epochs": 300, "batch_size": 128, "lr": 0.1, "ratio": 1.0},
     "fine_tune.py": {"epochs": 40, "batch_size": 128, "lr": 0.001, "ratio": 0.75},
 }
@@ -366,6 +421,56 @@ def test_tinyimagenet_fine_tunes_for_20_epochs(monkeypatch):
     assert settings_of("fine_tune.py", monkeypatch, *flags)["epochs"] == 20
 
 
+def test_a_search_follows_its_data_set_and_what_is_given_wins(monkeypatch):
+    def found(script, *flags) -> tuple[int, int]:
+        settings = settings_of(script, monkeypatch, "--save", "x", *flags)
+        return settings["prune_every"], settings["batch_size"]
+
+    tiny = "--dataset=tinyimagenet"
+    assert found("architecture_descent.py", tiny) == found("architecture_descent.py", "--dataset=a/tiny-imagenet-200") == (100, 100)
+    assert found("architecture_descent.py", "--dataset=CIFAR100") == found("architecture_descent.py", "--dataset=my_images") == (50, 256)
+    assert found("imagenet_architecture_descent.py") == (100, 100)
+    assert found("imagenet_architecture_descent.py", "--dataset=CIFAR100") == (50, 256)
+    assert found("architecture_descent.py", tiny, "--prune-every=50") == (50, 100)
+    assert found("architecture_descent.py", "--batch-size=256", "--prune_every", "7", tiny) == (7, 256)
+
+
+def test_a_sweep_follows_its_data_set_and_what_is_given_wins(monkeypatch):
+    for script in ("ratio_swipe.py", "imagenet_ratio_swipe.py"):
+        settings = settings_of(script, monkeypatch, "--save=x", "--uniform", "--dataset=tinyimagenet")
+        assert (settings["epochs"], settings["ratios"], settings["milestones"]) == (150, (0.25, 0.5, 0.75, 1), (1 / 3, 2 / 3))
+        settings = settings_of(script, monkeypatch, "--save=x", "--uniform", "--dataset=CIFAR10")
+        assert (settings["epochs"], settings["ratios"][-1], settings["milestones"]) == (300, 2, (1 / 3, 2 / 3, 5 / 6))
+        given = ["--epochs=300", "--ratios", "0.5", "2"]
+        settings = settings_of(script, monkeypatch, "--save=x", "--uniform", "--dataset=tinyimagenet", *given)
+        assert (settings["epochs"], settings["ratios"]) == (300, (0.5, 2))
+
+
+@pytest.mark.parametrize("flags", ["--warmup 299", "--warmup 5 --epochs 6", "--epochs 1 --warmup 0"])
+def test_one_epoch_to_prune_in_is_enough(flags, monkeypatch):
+    settings = settings_of("architecture_descent.py", monkeypatch, "--save", "x", *flags.split())
+    assert settings["epochs"] == settings["warmup"] + 1
+
+
+@pytest.mark.parametrize("kind, values, naming", [
+    (SearchSettings, {"epochs": 0}, "--epochs"), (SearchSettings, {"epochs": 5, "warmup": 5}, "--warmup"),
+    (SearchSettings, {"prune_fraction": 0}, "--prune-fraction"), (SearchSettings, {"prune_every": True}, "--prune-every"),
+    (SearchSettings, {"model": "alexnet"}, "--model"), (SearchSettings, {"morph": True}, "--morph"),
+    (SearchSettings, {"budget": "flops"}, "--budget"), (SearchSettings, {"cost_exponent": 0.5}, "--cost-exponent"),
+    (SearchSettings, {"budget": "macs", "cost_exponent": 9}, "--cost-exponent"), (Networks, {"budget": "flops"}, "--budget"),
+    (TrainingSettings, {"lr": float("nan")}, "--lr"), (TrainingSettings, {"lr": "0.1"}, "--lr"),
+    (TrainingSettings, {"batch_size": 0.5}, "--batch-size"), (TrainingSettings, {"milestones": (2.0,)}, "--milestones"),
+    (Networks, {"ratios": (0,)}, "--ratios"), (Networks, {"ratios": 0.5}, "--ratios"),
+    (Networks, {"ratios": (0.5, float("inf"))}, "--ratios"),
+    (Networks, {"uniform": True, "morph": True}, "--uniform"), (Networks, {"morph": True, "descent_idx": 0}, "--descent-idx"),
+    (Storage, {"save": "a/b"}, "--save"), (Storage, {"save": "published"}, "published"),
+    (Storage, {"save": "x", "resume": True, "overwrite": True}, "--overwrite")])
+def test_callers_from_python_are_held_to_the_same_bounds(kind, values, naming):
+    with pytest.raises(UserError, match=naming) as error:
+        kind(**values)
+    assert "\n" not in str(error.value)
+
+
 def test_hyphens_and_underscores_are_the_same_in_options_and_kept_in_values(monkeypatch):
     for flags in (["--save=my_run_0", "--prune_every=7", "--limit_train", "5", "--record_dir", "a_b-c"],
                   ["--save", "my_run_0", "--prune-every", "7", "--limit-train=5", "--record-dir=a_b-c"]):
@@ -378,24 +483,33 @@ class Taken(Exception):
     """Carries something out of a script, which ends there."""
 
 
-def take(something, *_, **__):
-    raise Taken(something)
+def take(*something, **__):
+    raise Taken(*something)
 
 
-def parser_of(script, monkeypatch) -> options.Parser:
+def parser_of(script, monkeypatch) -> Parser:
     with monkeypatch.context() as patch, pytest.raises(Taken) as taken:
-        patch.setattr(options.Parser, "parse_args", take)
+        patch.setattr(Parser, "parse_args", take)
         call(script)
     return taken.value.args[0]
 
 
 def settings_of(script, monkeypatch, *flags) -> dict:
-    """What a training script would work with."""
+    """What a script would work with: all that its core function is given, or, of a script that trains nothing, its parser says."""
+    settled, given = Parser.settled, Parser.given
     with monkeypatch.context() as patch, pytest.raises(Taken) as taken:
-        for body in ("descent.descend", "sweep.sweep", "finetune.train_base", "finetune.fine_tune"):
-            patch.setattr(f"utils.{body}", take)
+        for core in ("search.search.search", "training.sweep.sweep", "training.finetune.train_base", "training.finetune.fine_tune"):
+            patch.setattr(f"utils.{core}", take)
+        patch.setattr(Parser, "settled", lambda *arguments: take(*settled(*arguments)))
+        if script == "val_format.py":
+            patch.setattr(Parser, "given", lambda parser: take(given(parser)))
         call(script, *flags)
-    return vars(taken.value.args[0])
+    assert taken.value.args
+    found = {name: value for part in taken.value.args for name, value in (part if isinstance(part, dict) else vars(part)).items()}
+    if script == "list_architecture.py":  # which follows the data set that it is given
+        preset = networks_preset(found["dataset"])
+        found = {"ratios": preset.ratios, "budget": preset.budget, **found}
+    return found
 
 
 def timed(work):

@@ -5,13 +5,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model import MODELS, build_model
+from model import MODELS, build_model, macs_per_filter
+from model.compaction import MULTIPLE, Compactor
 from model.gate import GateLayer, gates_of
-from utils.compaction import MULTIPLE, Compactor
-from utils.descent import Iteration
-from utils.engine import sgd
 from utils.pruning import TaylorPruner
-from utils.records import read_tensors, write_tensors
+from utils.records.files import read_tensors, write_tensors
+from utils.search.iteration import Pruning
+from utils.training.loop import sgd
 
 FILTERS = {
     "vgg": [12, 17, 24, 24, 33, 30, 32, 27],
@@ -22,12 +22,13 @@ EVERYWHERE_EQUAL = [18] * 17  # for resnet18: every shortcut of stride 1 is an i
 LR = {"vgg": 0.02, "resnet18": 0.02, "mobilenetv2": 2e-4}  # mobilenetv2 on noise is chaotic: rounding must not grow
 
 
-def begin(name: str, filters: list[int], compact: bool, *, prune_fraction: float = 0.95, **options) -> Iteration:
+def begin(name: str, filters: list[int], compact: bool, *, prune_fraction: float = 0.95, cost=None, **options) -> Pruning:
     torch.manual_seed(0)
     network = build_model(name, filters, gated=True, **options).double().to(memory_format=torch.channels_last)
     compactor = Compactor(network) if compact else None
-    return Iteration(compactor.network if compact else network, sgd(network, LR[name], 0.5, 5e-4),
-                     TaylorPruner(gates_of(network), 1, 12, prune_fraction), compactor)
+    traced = compactor.network if compact else network
+    pruner = TaylorPruner(gates_of(network), 1, 12, prune_fraction, cost)
+    return Pruning(traced, sgd(network, LR[name], 0.5, 5e-4), traced, pruner, compactor)
 
 
 def batches(image_size: int, number: int = 100):
@@ -37,7 +38,7 @@ def batches(image_size: int, number: int = 100):
                torch.randint(0, 10, (images,), generator=draw))
 
 
-def train(state: Iteration, source) -> list[list[int]]:
+def train(state: Pruning, source) -> list[list[int]]:
     """Over all of ``source``, or until the iteration has ended. The surviving widths after each batch."""
     widths = []
     for images, labels in source:
@@ -51,7 +52,7 @@ def train(state: Iteration, source) -> list[list[int]]:
     return widths
 
 
-def assert_same_but_for_the_dead(masked: Iteration, compacted: Iteration) -> None:
+def assert_same_but_for_the_dead(masked: Pruning, compacted: Pruning) -> None:
     """Every number the compacted network still has is the masked network's: weights, momentum, running statistics."""
     kept, graph = compacted.compactor.kept, compacted.compactor.graph
     for node in graph.nodes:
@@ -78,7 +79,7 @@ def assert_same_but_for_the_dead(masked: Iteration, compacted: Iteration) -> Non
                 torch.testing.assert_close(getattr(cut, key)[alive], sliced(getattr(whole, key))[alive], rtol=0, atol=1e-9)
 
 
-def size(state: Iteration) -> int:
+def size(state: Pruning) -> int:
     return sum(parameter.numel() for parameter in state.network.parameters())
 
 
@@ -108,7 +109,26 @@ def test_a_compacted_search_is_the_masked_search(name, filters, image_size, conv
     assert_same_outputs(masked, compacted, image_size)
 
 
-def assert_same_outputs(one: Iteration, other: Iteration, image_size: int = 32, atol: float = 1e-9) -> None:
+@pytest.mark.parametrize(("name", "filters", "fraction"), [
+    ("vgg", FILTERS["vgg"], 0.95),
+    ("resnet18", FILTERS["resnet18"], 0.95),
+    ("resnet18", EVERYWHERE_EQUAL, 0.95),
+    ("mobilenetv2", FILTERS["mobilenetv2"], 0.5),
+], ids=["vgg", "resnet18", "resnet18-equal", "mobilenetv2"])
+def test_a_compacted_search_by_macs_is_the_masked_search(name, filters, fraction):
+    cost = macs_per_filter(name, filters)
+    masked, compacted, usual = (begin(name, filters, compact, prune_fraction=fraction, cost=by)
+                                for compact, by in ((False, cost), (True, cost), (True, None)))
+    widths = train(masked, batches(32))
+    assert train(compacted, batches(32)) == widths != train(usual, batches(32))
+    assert masked.pruner.rounds >= 5 and compacted.pruner.history == masked.pruner.history
+    assert torch.equal(compacted.pruner.alive, masked.pruner.alive)
+    assert size(compacted) < size(masked)
+    assert_same_but_for_the_dead(masked, compacted)
+    assert_same_outputs(masked, compacted)
+
+
+def assert_same_outputs(one: Pruning, other: Pruning, image_size: int = 32, atol: float = 1e-9) -> None:
     [(images, _)] = batches(image_size, 1)
     with torch.no_grad():
         torch.testing.assert_close(one.network.eval()(images), other.network.eval()(images), rtol=0, atol=atol)

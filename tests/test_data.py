@@ -1,16 +1,22 @@
 """Data sets are read as they are on disk; batches are exactly the crops, flips and turns that they claim to be."""
 import hashlib
 import http.server
+import os
 import pickle
 import shutil
+import signal
+import socket
 import tarfile
 import threading
+import tracemalloc
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from running import succeed
 from sklearn.datasets import load_digits
 from torchvision import datasets
 
@@ -20,14 +26,15 @@ from utils.data import (
     Data,
     Split,
     balanced,
+    evaluation_batches,
     load_data,
+    mean_and_std,
     rotate,
-    test_batches,
-    tiny_imagenet_folder,
     training_batches,
 )
-from utils.options import DATASETS, Dataset
-from utils.records import UserError
+from utils.errors import UserError
+from utils.records.paths import tiny_imagenet_folder
+from utils.settings import DATASETS, Dataset
 
 PLAIN = Dataset("plain")  # the settings of a folder of the user's own: crop and flip
 
@@ -61,7 +68,7 @@ def test_digits_are_1437_and_360_images_of_10_classes():
     enlarged = np.kron(digits.images[-360], np.ones((4, 4))) * 255 / 16  # each of 8x8 pixels becomes 4x4
     for channel in range(3):
         np.testing.assert_allclose(data.test.images[0, :, :, channel], enlarged, atol=0.5)
-    images, labels = next(test_batches(data).epoch())
+    images, labels = next(evaluation_batches(data).epoch())
     assert images.shape == (360, 3, 32, 32) and images.dtype == torch.float32 and labels.shape == (360,)
 
 
@@ -80,6 +87,51 @@ def test_limits_take_equally_many_of_each_class():
     assert torch.bincount(data.train.labels).tolist() == [5] * 10
     assert torch.bincount(data.test.labels).tolist() == [2] * 10
     assert data.num_classes == 10
+
+
+@pytest.mark.parametrize("limit", [1437, 1438, 10**9])
+def test_a_limit_beyond_the_data_is_said_in_a_line_and_all_images_are_taken(limit, capsys):
+    data = load_data("digits", "nowhere", "cpu", limit_train=limit, limit_test=9999)
+    assert (len(data.train), len(data.test)) == (1437, 360)
+    *train, test = capsys.readouterr().out.splitlines()
+    assert "--limit-test 9999" in test and "360" in test
+    assert len(train) == (limit > 1437)
+    assert all(f"--limit-train {limit}" in line and "1437" in line for line in train)
+
+
+def test_the_settings_of_a_script_have_the_number_of_images_that_there_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = succeed("ratio_swipe.py", "--dataset", "digits", "--uniform", "--ratios", 0.0625, "--epochs", 1, "--save", "x",
+                  "--limit-train", 5000, "--limit-test", 5000)
+    assert out.count("--limit-train 5000") == out.count("--limit-test 5000") == 1
+    [settings] = [line for line in out.splitlines() if line.startswith("ratio_swipe.py:")]
+    assert " images=1437 " in settings and " test_images=360" in settings
+
+
+# --- mean and standard deviation -----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("number", [64_000, 65_999])
+def test_mean_and_standard_deviation_of_many_images_are_of_whole_images(number, monkeypatch):
+    """Were they of every 32nd pixel, they would be of one column; here the columns differ."""
+    gradient = np.broadcast_to(np.linspace(0, 16, 8), (number + 360, 8, 8))
+    monkeypatch.setattr("sklearn.datasets.load_digits", lambda: SimpleNamespace(images=gradient, target=np.arange(len(gradient)) % 10))
+    data = load_data("digits", "nowhere", "cpu")
+    assert len(data.train) == number
+    image = data.train.images[0].double()
+    torch.testing.assert_close(data.mean.double(), image.mean(dim=(0, 1)), rtol=1e-6, atol=0)
+    torch.testing.assert_close(data.std.double(), image.std(dim=(0, 1), correction=0), rtol=1e-6, atol=0)
+
+
+def test_mean_and_standard_deviation_of_many_images_are_of_evenly_spaced_ones_in_little_memory():
+    images = np.zeros((40_000, 8, 8, 3), np.uint8)
+    images[10_000:20_000], images[20_000:30_000, ..., 1], images[30_000:] = 40, 80, 120  # classes, one after the other
+    tracemalloc.start()
+    mean, std = mean_and_std(images)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(mean, [40, 60, 40], rtol=1e-12)
+    np.testing.assert_allclose(std, [np.std([0, 40, 0, 120]), np.std([0, 40, 80, 120]), np.std([0, 40, 0, 120])], rtol=1e-12)
+    assert peak < images.nbytes / 10
 
 
 # --- balanced ------------------------------------------------------------------------------------------------------
@@ -150,9 +202,9 @@ def test_images_are_flipped_half_of_the_time_and_digits_never():
         assert flipped / 2000 == pytest.approx(expected, abs=0.05)
 
 
-def test_test_batches_are_the_images_in_order_unaugmented_and_normalised():
+def test_evaluation_batches_are_the_images_in_order_unaugmented_and_normalised():
     data = random_data(7)
-    batches = list(test_batches(data, batch_size=3).epoch())
+    batches = list(evaluation_batches(data, batch_size=3).epoch())
     assert torch.cat([labels for _, labels in batches]).tolist() == list(range(7))
     images = torch.cat([images for images, _ in batches])
     expected = (data.test.images.permute(0, 3, 1, 2) - data.mean[:, None, None]) / data.std[:, None, None]
@@ -281,7 +333,7 @@ def test_a_plain_folder_without_variation_is_not_divided_by_zero(tmp_path):
     for part in ("train", "test"):
         write(tmp_path / part / "a" / "1.png")
     data = load_data(str(tmp_path), "nowhere", "cpu")
-    assert next(test_batches(data).epoch())[0].isfinite().all()
+    assert next(evaluation_batches(data).epoch())[0].isfinite().all()
 
 
 def refused(*arguments, **limits) -> str:
@@ -333,6 +385,28 @@ def test_links_to_images_and_classes_are_followed_and_dead_ones_named(folder, tm
     assert torch.bincount(data.train.labels).tolist() == [4, 2, 3]  # a cat, Ärger, 日本
     (folder / "train" / "a cat" / "rgb.png").unlink()
     assert str(folder / "train" / "a cat" / "link.png") in refused(str(folder), "nowhere", "cpu")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "socket", "device"])
+def test_what_is_no_regular_file_is_named_and_never_waited_for(folder, kind, monkeypatch):
+    odd = folder / "train" / "a cat" / "odd.png"
+    monkeypatch.chdir(odd.parent)  # the name of a socket may not be long
+    listener = socket.socket(socket.AF_UNIX)
+    {"pipe": lambda: os.mkfifo(odd), "socket": lambda: listener.bind(odd.name), "device": lambda: odd.symlink_to("/dev/zero"),
+     "link to a pipe": lambda: (os.mkfifo("pipe"), odd.symlink_to("pipe"))}[kind]()
+
+    def give_up(*_):
+        raise TimeoutError("waited for it")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(10)
+    try:
+        message = refused(str(folder), "nowhere", "cpu")
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        listener.close()
+    assert str(odd) in message and "no regular file" in message
 
 
 def test_a_class_without_images_is_named(folder):
@@ -455,7 +529,7 @@ def test_the_cifar_archives_are_read_as_torchvision_stores_them(
     mean, std = {"CIFAR10": ([125.3, 123.0, 113.9], [63.0, 62.1, 66.7]),
                  "CIFAR100": ([255 * m for m in (0.4914, 0.4822, 0.4465)], [255 * s for s in (0.2023, 0.1994, 0.2010)])}[name]
     assert data.mean.tolist() == pytest.approx(mean) and data.std.tolist() == pytest.approx(std)
-    images, _ = next(test_batches(data).epoch())
+    images, _ = next(evaluation_batches(data).epoch())
     expected = (data.test.images.permute(0, 3, 1, 2) - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
     torch.testing.assert_close(images, expected, rtol=0, atol=1e-5)
 
@@ -506,6 +580,6 @@ def test_real_cifar100_images_in_folders(real_images):
     assert (data.name, data.num_classes, data.image_size) == ("CIFAR100", 100, 32)
     assert torch.bincount(data.train.labels).tolist() == [2] * 100
     assert torch.bincount(data.test.labels).tolist() == [1] * 100
-    images, _ = next(test_batches(data).epoch())
+    images, _ = next(evaluation_batches(data).epoch())
     assert abs(images.mean()) < 0.1
     assert 1.2 < images.std() < 1.5  # the usual "std" of CIFAR100, 0.20, is that within an image; over all it is 0.27

@@ -8,8 +8,9 @@ import pytest
 import torch
 from running import DIGITS, assert_refused, call, everything, run, snapshot, succeed
 
-from utils import plotting, records
-from utils.records import UserError
+from utils.errors import UserError
+from utils.figures import style
+from utils.records import files
 
 SMALL = 3000  # bytes: enough for a lock, a short record and what the tests print; too little for weights
 # Each script with more epochs than it needs to have something unfinished.
@@ -33,16 +34,16 @@ def no_file_longer_than(size: int):
 
 
 def draw(path, points):
-    fig, axes = plotting.figure()
+    fig, axes = style.figure()
     axes.plot(points)
-    plotting.save(fig, path)
+    style.save(fig, path)
 
 
 WRITERS = {
-    "record.json": (records.write_json, {"iterations": []}, {"iterations": list(range(9999))}),
-    "rows.csv": (records.write_rows, [[1, 2, 3]], [[1, 2, 3]] * 9999),
-    "text.txt": (records.write_text, "good", "x" * 9999),
-    "weights.pt": (records.write_tensors, {"a": torch.zeros(2)}, {"a": torch.zeros(9999)}),
+    "record.json": (files.write_json, {"iterations": []}, {"iterations": list(range(9999))}),
+    "rows.csv": (files.write_rows, [[1, 2, 3]], [[1, 2, 3]] * 9999),
+    "text.txt": (files.write_text, "good", "x" * 9999),
+    "weights.pt": (files.write_tensors, {"a": torch.zeros(2)}, {"a": torch.zeros(9999)}),
     "plot.png": (draw, [1, 2], [2, 1]),
 }
 
@@ -102,16 +103,17 @@ def test_a_script_stops_at_the_first_file_and_goes_on_when_there_is_room(script,
     assert everything(folder) == everything(undisturbed)
 
 
-def full_after(files: int, patch) -> None:
-    """Lets ``files`` files of tensors be written; then the disk is full."""
-    write, written = records.write_tensors, []
+def full_after(count: int, patch) -> None:
+    """Lets ``count`` files of tensors be written; then the disk is full."""
+    write, written = files.write_tensors, []
 
     def write_while_there_is_room(path, content):
         written.append(path)
-        with no_file_longer_than(SMALL) if len(written) > files else contextlib.nullcontext():
+        with no_file_longer_than(SMALL) if len(written) > count else contextlib.nullcontext():
             write(path, content)
 
-    patch.setattr(records, "write_tensors", write_while_there_is_room)
+    for writer in ("utils.records.run", "utils.training.scratch"):  # of checkpoints, of finished weights
+        patch.setattr(f"{writer}.write_tensors", write_while_there_is_room)
 
 
 def test_a_real_process_ends_with_status_2_and_one_line(folder):

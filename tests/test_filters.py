@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running import REPOSITORY
 
-from model import MODELS, count_params, prepare_filters, template, uniform_filters
+from model import BUDGETS, MODELS, count_macs, count_params, prepare_filters, template, uniform_filters
 from utils.powerlaw import PowerLaw
 
 RATIOS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
@@ -26,18 +26,21 @@ MORPHNET = [  # the pruned widths that the paper's MorphNet baseline scales
 ]
 
 
-def budget_of(name: str, ratio: float, **shape) -> int:
-    return count_params(name, uniform_filters(name, ratio), **shape)
+budgets = pytest.mark.parametrize("budget", BUDGETS)
 
 
-def check_largest(name: str, ratio: float, alpha, beta, found: list[int], **shape) -> None:
+def budget_of(name: str, ratio: float, budget: str = "params", **shape) -> int:
+    return {"params": count_params, "macs": count_macs}[budget](name, uniform_filters(name, ratio), **shape)
+
+
+def check_largest(name: str, ratio: float, alpha, beta, found: list[int], budget: str = "params", **shape) -> None:
     """``found`` are widths of the law, within the budget, and no tau up to a fifth above theirs gives any that are.
 
     Between two neighbouring breakpoints (the tau at which a width changes) the network is one and the same: trying
     the middle of each interval tries every network there is, and no rounding error near a breakpoint matters.
     """
-    budget = budget_of(name, ratio, **shape)
-    assert count_params(name, found, **shape) <= budget
+    amount, count = budget_of(name, ratio, budget, **shape), {"params": count_params, "macs": count_macs}[budget]
+    assert count(name, found, **shape) <= amount
     assert min(found) >= 1
     alpha, beta, widths = np.array(alpha, float), np.array(beta, float), np.array(found)
     assert (beta > 0).all()  # so it is for the published laws, and for one common multiplier (beta = 1)
@@ -56,8 +59,8 @@ def check_largest(name: str, ratio: float, alpha, beta, found: list[int], **shap
     real = edges[1:] > edges[:-1] * (1 + 1e-11)  # equal but for rounding: no network between them
     taus = np.concatenate([np.sqrt(edges[1:] * edges[:-1])[real], top * np.geomspace(1, 100, 200)])
     larger = np.maximum(1, np.floor(alpha[:, None] * taus ** beta[:, None]))
-    params = count_params(name, larger, **shape)
-    assert params.min() > budget, f"tau = {taus[params.argmin()]} fits too, {params.min()} <= {budget}"
+    costs = count(name, larger, **shape)
+    assert costs.min() > amount, f"tau = {taus[costs.argmin()]} fits too, {costs.min()} <= {amount}"
 
 
 # --- uniform -------------------------------------------------------------------------------------------------------
@@ -77,16 +80,17 @@ def test_uniform_quarters_are_those_of_the_paper():
 
 # --- NeuralScale ---------------------------------------------------------------------------------------------------
 
+@budgets
 @pytest.mark.parametrize("entry", PUBLISHED, ids=lambda e: f"{e['model']}-{e['dataset']}-{e['warmup']}")
-def test_published_laws_are_scaled_to_the_largest_tau_within_the_budget(entry):
+def test_published_laws_are_scaled_to_the_largest_tau_within_the_budget(entry, budget):
     name, shape = entry["model"], SHAPES[entry["dataset"]]
     for iteration in entry["iterations"]:
         before = [0] * len(template(name))
         for ratio in RATIOS:
-            found = prepare_filters(name, ratio, scaling=PowerLaw(**iteration), **shape)
-            check_largest(name, ratio, iteration["alpha"], iteration["beta"], found, **shape)
+            found = prepare_filters(name, ratio, scaling=PowerLaw(**iteration), budget=budget, **shape)
+            check_largest(name, ratio, iteration["alpha"], iteration["beta"], found, budget, **shape)
             assert all(type(width) is int for width in found)
-            assert np.greater_equal(found, before).all()  # more parameters never take filters from a layer
+            assert np.greater_equal(found, before).all()  # a larger budget never takes filters from a layer
             before = found
 
 
@@ -99,7 +103,8 @@ def test_networks_within_a_budget_use_nearly_all_of_it():
             assert used > 0.98 * budget_of(entry["model"], ratio, **shape)
 
 
-def test_preparing_takes_milliseconds():
+@budgets
+def test_preparing_takes_milliseconds(budget):
     prepare_filters("vgg", 1.0)  # imports
     times = []
     for entry in PUBLISHED:
@@ -108,7 +113,7 @@ def test_preparing_takes_milliseconds():
             tries = []
             for _ in range(3):
                 began = time.perf_counter()
-                prepare_filters(entry["model"], ratio, scaling=law, **shape)
+                prepare_filters(entry["model"], ratio, scaling=law, budget=budget, **shape)
                 tries.append(time.perf_counter() - began)
             times.append(min(tries))  # the fastest of three: the machine has other work
     assert np.median(times) < 0.05
@@ -116,19 +121,21 @@ def test_preparing_takes_milliseconds():
 
 # --- one common multiplier -----------------------------------------------------------------------------------------
 
+@budgets
 @pytest.mark.parametrize(("name", "dataset", "widths"), MORPHNET, ids=[f"{name}-{dataset}" for name, dataset, _ in MORPHNET])
-def test_morphnet_widths_are_scaled_by_the_largest_common_multiplier(name, dataset, widths):
+def test_morphnet_widths_are_scaled_by_the_largest_common_multiplier(name, dataset, widths, budget):
     shape = SHAPES[dataset]
     for ratio in RATIOS:
-        found = prepare_filters(name, ratio, pruned_filters=widths, **shape)
-        check_largest(name, ratio, widths, np.ones(len(widths)), found, **shape)
+        found = prepare_filters(name, ratio, pruned_filters=widths, budget=budget, **shape)
+        check_largest(name, ratio, widths, np.ones(len(widths)), found, budget, **shape)
         # A fit over too few rows, beta = 0, means the same: this shape, scaled uniformly.
-        assert prepare_filters(name, ratio, scaling=PowerLaw(widths, [0.0] * len(widths)), **shape) == found
+        assert prepare_filters(name, ratio, scaling=PowerLaw(widths, [0.0] * len(widths)), budget=budget, **shape) == found
 
 
+@budgets
 @pytest.mark.parametrize("name", MODELS)
-def test_the_template_as_a_pruned_shape_gives_the_template_back(name):
-    assert prepare_filters(name, 1.0, pruned_filters=template(name)) == template(name)
+def test_the_template_as_a_pruned_shape_gives_the_template_back(name, budget):
+    assert prepare_filters(name, 1.0, pruned_filters=template(name), budget=budget) == template(name)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -171,43 +178,58 @@ ODD_LAWS = {  # ratio, alpha, beta
 }
 
 
-def check_within_budget(name: str, ratio: float, alpha, beta) -> None:
+def check_within_budget(name: str, ratio: float, alpha, beta, budget: str) -> None:
     began = time.process_time()
-    found = prepare_filters(name, ratio, scaling=SimpleNamespace(alpha=alpha, beta=beta))
+    found = prepare_filters(name, ratio, scaling=SimpleNamespace(alpha=alpha, beta=beta), budget=budget)
     assert time.process_time() - began < 2  # 0.5 s was the most seen
     assert len(found) == len(template(name)) and min(found) >= 1
-    assert count_params(name, found) <= budget_of(name, ratio)
+    assert BUDGETS[budget](name, found) <= budget_of(name, ratio, budget)
 
 
+@budgets
 @pytest.mark.parametrize("odd", ODD_LAWS)
 @pytest.mark.parametrize("name", MODELS)
-def test_odd_laws_give_a_network_within_the_budget(name, odd):
+def test_odd_laws_give_a_network_within_the_budget(name, odd, budget):
     layers, (ratio, alpha, beta) = len(template(name)), ODD_LAWS[odd]
-    check_within_budget(name, ratio, [alpha] * layers, [beta] * layers)
+    check_within_budget(name, ratio, [alpha] * layers, [beta] * layers, budget)
     # One constant layer that alone exceeds the budget at any tau, or that shrinks while the others grow.
-    check_within_budget(name, ratio, [1e12] + [alpha] * (layers - 1), [0.0] + [beta] * (layers - 1))
-    check_within_budget(name, ratio, [1e12] + [alpha] * (layers - 1), [-1.0] + [beta] * (layers - 1))
+    check_within_budget(name, ratio, [1e12] + [alpha] * (layers - 1), [0.0] + [beta] * (layers - 1), budget)
+    check_within_budget(name, ratio, [1e12] + [alpha] * (layers - 1), [-1.0] + [beta] * (layers - 1), budget)
 
 
 @pytest.mark.slow
+@budgets
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=340, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), ratio=st.floats(-3, np.log10(8)).map(lambda exponent: 10**exponent))
-def test_any_finite_law_gives_a_network_within_the_budget(name, data, ratio):
+def test_any_finite_law_gives_a_network_within_the_budget(name, budget, data, ratio):
     layers = len(template(name))
     exponents = data.draw(st.lists(st.floats(-12, 12), min_size=layers, max_size=layers), label="log10 of alpha")
     slope = st.one_of(st.floats(-3, 3), st.just(0.0), st.floats(0, 1e-6))
     beta = data.draw(st.lists(slope, min_size=layers, max_size=layers), label="beta")
-    check_within_budget(name, ratio, [10.0**exponent for exponent in exponents], beta)
+    check_within_budget(name, ratio, [10.0**exponent for exponent in exponents], beta, budget)
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(st.sampled_from(list(MODELS)), st.data())
-def test_any_pruned_shape_is_scaled_by_the_largest_common_multiplier(name, data):
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(st.sampled_from(list(MODELS)), st.sampled_from(list(BUDGETS)), st.data())
+def test_any_pruned_shape_is_scaled_by_the_largest_common_multiplier(name, budget, data):
     shape = data.draw(st.lists(st.integers(1, 600), min_size=len(template(name)), max_size=len(template(name))))
     ratio = data.draw(st.floats(0.05, 2))
-    check_largest(name, ratio, shape, np.ones(len(shape)), prepare_filters(name, ratio, pruned_filters=shape))
+    found = prepare_filters(name, ratio, pruned_filters=shape, budget=budget)
+    check_largest(name, ratio, shape, np.ones(len(shape)), found, budget)
+
+
+@pytest.mark.slow
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(st.sampled_from(list(MODELS)), st.sampled_from(list(BUDGETS)), st.data())
+def test_any_growing_law_gives_the_largest_network_within_the_budget(name, budget, data):
+    """Laws like those that searches find: each layer has a width at the template's budget, and grows by a power of its own."""
+    layers, ratio = len(template(name)), data.draw(st.floats(0.1, 2))
+    widths = np.array(data.draw(st.lists(st.integers(4, 600), min_size=layers, max_size=layers)))
+    beta = np.array(data.draw(st.lists(st.floats(0.1, 1.5), min_size=layers, max_size=layers)))
+    law = PowerLaw((widths / float(budget_of(name, 1.0, budget)) ** beta).tolist(), beta.tolist())
+    check_largest(name, ratio, law.alpha, law.beta, prepare_filters(name, ratio, scaling=law, budget=budget), budget)
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------
@@ -243,6 +265,12 @@ def test_a_ratio_that_is_not_a_positive_number_raises_value_error(ratio):
     for scaling in (None, PowerLaw([1.0] * 8, [0.5] * 8)):
         with pytest.raises(ValueError, match="ratio"):
             prepare_filters("vgg", ratio, scaling=scaling)
+
+
+def test_an_unknown_budget_raises_value_error():
+    for scaling in (None, PowerLaw([1.0] * 8, [0.5] * 8)):
+        with pytest.raises(ValueError, match=r"'flops'.*params, macs"):
+            prepare_filters("vgg", 1.0, scaling=scaling, budget="flops")
 
 
 def test_an_unknown_model_raises_value_error():

@@ -8,7 +8,7 @@ from torch import nn
 
 from model import MODELS, build_model
 from model.gate import GateLayer, gates_of
-from utils.engine import sgd
+from utils.training.loop import sgd
 
 # Few filters, so that every one matters; widths that join a shortcut differ in some blocks and agree in others.
 FILTERS = {

@@ -18,9 +18,10 @@ import torch
 from running import DIGITS, SCRIPTS, assert_refused, call, run, snapshot, succeed
 
 from model import build_model, prepare_filters, template
-from utils import comparison, legacy, records
+from utils.errors import UserError
+from utils.figures import comparison, curves
 from utils.powerlaw import PowerLaw
-from utils.records import UserError
+from utils.records import files, legacy, paths, published, results, searches
 
 MODEL, DATASET = "vgg", "digits"
 SEARCH = [*DIGITS, "--ratio", 0.0625, "--epochs", 5, "--warmup", 0, "--prune-every", 1, "--prune-step", 5, "--batch-size", 20]
@@ -52,10 +53,10 @@ def stocked(tmp_path_factory):
         keep_checkpoint(patch)
         succeed("architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1)
         succeed("train_norm.py", "--save", "begun_base", *TRAIN, "--ratio", 0.08)
-        for name in ("prune_record/begun.json", "saved_plots/vgg/begun_base_8.json"):
+        for name in ("prune_record/begun.json", "saved_plots/vgg/begun_base_8.json", "saved_models/vgg/begun_base.pt"):
             Path(name).unlink()
         (folder / "saved_plots/vgg/vgg_uni_c10_0_25.pk").write_bytes(pickle.dumps({"test_acc": [10.0, 88.25, 87.5]}))
-    shutil.copytree(records.PUBLISHED_DIR, folder / "published")
+    shutil.copytree(paths.PUBLISHED_DIR, folder / "published")
     return folder
 
 
@@ -68,47 +69,47 @@ def keep_checkpoint(patch) -> None:
 @pytest.fixture
 def folder(folder, monkeypatch):
     """The published tables are those in it."""
-    monkeypatch.setattr(records, "PUBLISHED_DIR", folder / "published")
+    monkeypatch.setattr(published, "PUBLISHED_DIR", folder / "published")
     return folder
 
 
 # --- readers -------------------------------------------------------------------------------------------------------
 
 def read_search(path: Path) -> None:
-    record = records.read_search(str(path.parent), path.stem, MODEL, DATASET)
+    record = searches.read_search(str(path.parent), path.stem, MODEL, DATASET)
     for iteration in range(len(record["iterations"])):
-        law = records.law_of(record, iteration)
+        law = searches.law_of(record, iteration)
         assert len(prepare_filters(MODEL, 0.25, scaling=law, num_classes=record["num_classes"], image_size=32)) == 8
 
 
 def read_rows(path: Path) -> None:
-    rows = records.read_rows(path, 8)
+    rows = files.read_rows(path, 8)
     assert all(len(row) == 8 and min(row) >= 1 for row in rows)
 
 
 def read_result(path: Path) -> None:
-    result = records.read_result(path)
+    result = results.read_result(path)
     assert result["best"] == max(result["test_acc"]) <= 100
 
 
 def read_scaling(path: Path) -> None:
     for model, dataset in PAIRS:
-        last = records.read_published_scaling(model, dataset)["iterations"][-1]
+        last = published.read_published_scaling(model, dataset)["iterations"][-1]
         assert len(prepare_filters(model, 0.25, scaling=PowerLaw(last["alpha"], last["beta"]))) == len(template(model))
 
 
 def read_morph(path: Path) -> None:
     for model, dataset in PAIRS:
-        assert len(prepare_filters(model, 0.25, pruned_filters=records.read_morph("", None, model, dataset))) == len(template(model))
+        assert len(prepare_filters(model, 0.25, pruned_filters=published.read_published_morph(model, dataset))) == len(template(model))
 
 
 def read_accuracy(path: Path) -> None:
-    for row in records.read_accuracy():
+    for row in published.read_accuracy():
         assert row["ratio"] > 0 and 0 <= row["best_test_acc"] <= 100 and 0 <= row["last_test_acc"] <= 100
 
 
 def read_tensors(path: Path) -> None:
-    assert isinstance(records.read_tensors(path), dict)
+    assert isinstance(files.read_tensors(path), dict)
 
 
 def read_pk(path: Path) -> None:
@@ -235,9 +236,8 @@ def used_search(path: Path) -> None:
 
 def used_result(path: Path) -> None:
     """What plot_ratio.py does with a result, up to the drawing."""
-    subject = comparison.Subject(MODEL, DATASET, 10, 32, "prune_record", "saved_plots")
-    curve = comparison.run_curve(subject, "done", "mine")
-    comparison.print_table([curve], subject)
+    subject = curves.Subject(MODEL, DATASET, 10, 32, "saved_plots")
+    comparison.print_table([curves.run_curve(subject, "done")], subject)
 
 
 def used_scaling(path: Path) -> None:
@@ -245,7 +245,7 @@ def used_scaling(path: Path) -> None:
 
 
 def used_morph(path: Path) -> None:
-    prepare_filters("vgg", 0.25, pruned_filters=records.read_morph("", None, "vgg", "CIFAR10"))
+    prepare_filters("vgg", 0.25, pruned_filters=published.read_published_morph("vgg", "CIFAR10"))
 
 
 def assert_ends_well(outcome) -> None:

@@ -3,10 +3,12 @@ import json
 
 import numpy as np
 import pytest
-from running import REPOSITORY
+from running import DIGITS, REPOSITORY, succeed
 
-from model import count_params
+from model import count_params, template
 from utils.powerlaw import PowerLaw, fit_power_law
+from utils.records.searches import check_scaling, read_search
+from utils.search import descent
 
 
 def test_an_exact_power_law_is_recovered():
@@ -103,3 +105,53 @@ def test_a_law_gives_a_row_of_widths_per_tau():
     law = PowerLaw([2.0, 5.0], [0.5, 0.0])
     assert law.widths(100).tolist() == [20.0, 5.0]
     assert law.widths(np.array([100, 400])).tolist() == [[20.0, 5.0], [40.0, 5.0]]
+
+
+# --- what no power law describes -----------------------------------------------------------------------------------
+
+COLLAPSE = [[width if layer else left for layer, width in enumerate(template("vgg"))] for left in (64, 40, 20, 10, 4, 2, 1)]
+
+
+def vgg_params(rows) -> np.ndarray:
+    return count_params("vgg", np.array(rows).T)
+
+
+def test_a_layer_that_collapses_in_a_network_that_does_not_shrink_is_no_power_law():
+    """Its beta would be above 100, and its alpha too small for a float."""
+    found = fit_power_law(COLLAPSE, vgg_params(COLLAPSE))
+    assert found == PowerLaw(list(map(float, template("vgg"))), [0.0] * 8) and found.sane
+    assert "first row" in found.fit and "beta" in found.fit
+
+
+@pytest.mark.parametrize("params", [10**17 + 16 * np.arange(8), 10**6 + np.arange(8), 10**6 - np.arange(8)],
+                         ids=["equal logarithms", "steep", "steep downwards"])
+def test_every_fit_is_one_that_a_record_may_hold(params, recwarn):
+    rows = [[max(1, 100 >> i), 50] for i in range(8)]
+    found = fit_power_law(rows, params)
+    assert found == PowerLaw([100.0, 50.0], [0.0, 0.0])
+    assert check_scaling({"alpha": found.alpha, "beta": found.beta}, 2) == found
+    assert not list(recwarn)
+
+
+@pytest.mark.parametrize(("alpha", "beta", "sane"), [
+    (1e-300, 99.9, True), (9e29, -99.9, True), (0.0, 1.0, False), (-1.0, 1.0, False), (1e30, 1.0, False), (1.0, 100.0, False),
+    (1.0, -100.0, False), (float("nan"), 1.0, False), (1.0, float("nan"), False), (float("inf"), 1.0, False)])
+def test_the_fit_and_the_reader_of_records_share_one_check(alpha, beta, sane):
+    assert PowerLaw([1.0, alpha], [0.5, beta]).sane == sane
+    if not sane:
+        with pytest.raises(ValueError, match="alpha"):
+            check_scaling({"alpha": [1.0, alpha], "beta": [0.5, beta]}, 2)
+
+
+@pytest.mark.parametrize(("rows", "why"), [(COLLAPSE, "beta"), (COLLAPSE[:5], "fewer than 6"), ([[9] * 8] * 7, "never change"),
+                                           ([[64 - i] * 8 for i in range(7)], None)])
+def test_a_search_says_how_its_rows_were_fitted_and_can_be_read_back(rows, why, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(descent, "residual_filters", lambda *_: (rows, 1.0))
+    out = succeed("architecture_descent.py", "--save", "x", "--iterations", 2, *DIGITS)
+    fits = [entry["fit"] for entry in read_search("prune_record", "x", "vgg", "digits")["iterations"]]
+    assert len(fits) == 2 and all(why in fit if why else fit == "power law" for fit in fits)
+    assert sum("first row" in line for line in out.splitlines()) == (2 if why else 0)
+    assert "x: filters per layer" in succeed("list_architecture.py", "--dataset", "digits", "--prune-fname", "x")
+    [first, _] = read_search("prune_record", "x", "vgg", "digits")["iterations"]
+    assert (first["alpha"] == rows[0]) == bool(why)

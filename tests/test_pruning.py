@@ -1,4 +1,4 @@
-"""The rules of a search iteration (SPEC 1.3 and 1.4), on gradients made by hand."""
+"""The rules of a search iteration (when pruning rounds fall, what falls in them, when it ends), on gradients made by hand."""
 import math
 
 import pytest
@@ -6,12 +6,12 @@ import torch
 
 from model.gate import GateLayer
 from utils import pruning
-from utils.pruning import TaylorPruner, survivors, taylor_criterion
-from utils.records import read_tensors, write_tensors
+from utils.pruning import TaylorPruner, per_cost, survivors, taylor_criterion
+from utils.records.files import read_tensors, write_tensors
 
 
-def make(widths, prune_every=1, prune_step=1, prune_fraction=0.95) -> TaylorPruner:
-    return TaylorPruner([GateLayer(width) for width in widths], prune_every, prune_step, prune_fraction)
+def make(widths, prune_every=1, prune_step=1, prune_fraction=0.95, cost=None) -> TaylorPruner:
+    return TaylorPruner([GateLayer(width) for width in widths], prune_every, prune_step, prune_fraction, cost)
 
 
 def feed(pruner: TaylorPruner, *layers) -> bool:
@@ -261,6 +261,57 @@ def test_history_holds_plain_numbers():
     assert all(type(width) is int for row in pruner.history for width in row)
 
 
+# --- what filters cost ---------------------------------------------------------------------------------------------
+
+def test_the_criterion_for_its_cost():
+    criterion = torch.tensor([4.0, 6.0, 0.0, 8.0, 1.0])
+    assert per_cost(criterion, [2, 4.0], [2, 3]).tolist() == [2, 3, 0, 2, 0.25]
+    assert criterion.tolist() == [4, 6, 0, 8, 1]
+    smallest = torch.tensor([1e-30, 2e-30])
+    assert per_cost(smallest, [1e60], [2]).tolist() == pytest.approx([1e-90, 2e-90], rel=1e-6)  # too small for float32, and told apart
+
+
+def test_filters_fall_by_their_criterion_for_their_cost_at_the_widths_of_the_moment():
+    asked = []
+
+    def cost(widths):
+        asked.append(widths)
+        return [100.0, 1.0] if widths == [4, 4] else [1.0, 100.0]
+
+    pruner = make([4, 4], prune_step=2, cost=cost)
+    for _ in range(2):
+        feed(pruner, [5.0, 6.0, 7.0, 8.0], [1.0, 2.0, 3.0, 4.0])  # squared, and a hundredth: 0.25 0.36 0.49 0.64 against 1 4 9 16
+    assert gates(pruner) == [[0, 0, 1, 1], [1, 1, 1, 1]]
+    feed(pruner, [1.0, 1.0, 1.0, 2.0], [5.0, 6.0, 7.0, 8.0])  # 1 4 against 0.25 0.36 0.49 0.64
+    assert gates(pruner) == [[0, 0, 1, 1], [0, 0, 1, 1]]
+    assert asked == [[4, 4], [2, 4]]
+
+
+def test_pruned_gates_count_as_0_and_ties_fall_together_whatever_the_cost():
+    pruner = make([3, 4], prune_step=2, cost=lambda widths: [1e-6, 1.0])  # the criterion of a pruned gate is as large as any
+    for _ in range(2):
+        feed(pruner, [9.0, 9.0, 9.0], [1.0, 1.0, 1.0, 7.0])
+    assert gates(pruner) == [[1, 1, 1], [0, 0, 0, 1]]
+
+
+def test_a_cost_of_one_changes_nothing():
+    draw = torch.Generator().manual_seed(0)
+    source = [[torch.rand(width, generator=draw).tolist() for width in (7, 9)] for _ in range(20)]
+    plain, priced = make([7, 9], prune_step=2), make([7, 9], prune_step=2, cost=lambda widths: [1, 1])
+    for layers in source:
+        assert feed(plain, *layers) == feed(priced, *layers)
+    assert plain.history == priced.history and len(plain.history) > 2 and gates(plain) == gates(priced)
+
+
+@pytest.mark.parametrize("cost", [[1.0], [1.0, 1.0, 1.0], [1.0, 0.0], [-1.0, 1.0], [1.0, float("nan")], [float("inf"), 1.0]])
+def test_a_cost_that_is_not_one_positive_number_per_layer_raises_value_error(cost):
+    pruner = make([3, 3], cost=lambda widths: cost)
+    feed(pruner, *ascending(3, 3))
+    with pytest.raises(ValueError, match="each of 2 layers must cost a positive number"):
+        feed(pruner, *ascending(3, 3))
+    assert gates(pruner) == [[1, 1, 1]] * 2
+
+
 # --- faults, and going on ------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -273,8 +324,9 @@ def test_a_criterion_that_is_not_finite_raises_and_closes_no_gate(bad):
     assert gates(pruner) == [[1, 1, 1]] * 2
 
 
+@pytest.mark.parametrize("cost", [None, lambda widths: [4.0 + width for width in widths]], ids=["", "cost"])
 @pytest.mark.parametrize("interrupted_after", [1, 4, 7, 12])
-def test_a_state_saved_between_batches_goes_on_to_the_same_history(interrupted_after, tmp_path):
+def test_a_state_saved_between_batches_goes_on_to_the_same_history(interrupted_after, cost, tmp_path):
     def batches():
         draw = torch.Generator().manual_seed(3)
         while True:
@@ -285,9 +337,9 @@ def test_a_state_saved_between_batches_goes_on_to_the_same_history(interrupted_a
             pass
         return pruner.history
 
-    whole = run(make([7, 9, 11], prune_every=3, prune_step=2), batches())
+    whole = run(make([7, 9, 11], 3, 2, cost=cost), batches())
     assert len(whole) > 3
-    source, first, second = batches(), *(make([7, 9, 11], prune_every=3, prune_step=2) for _ in range(2))
+    source, first, second = batches(), *(make([7, 9, 11], 3, 2, cost=cost) for _ in range(2))
     for _ in range(interrupted_after):
         assert feed(first, *next(source))
     write_tensors(tmp_path / "state.pt", {"pruner": first.state_dict(), "gates": [gate.weight.detach() for gate in first.gates]})

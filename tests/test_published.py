@@ -1,5 +1,4 @@
 """The comparison: the published figures come out of the table, and the user's runs are found, read and refused."""
-import argparse
 import json
 import pickle
 import re
@@ -9,11 +8,12 @@ import numpy as np
 import pytest
 
 from model import count_params, uniform_filters
-from utils import comparison, options
-from utils.legacy import read_test_accuracy
-from utils.records import UserError
+from utils.errors import UserError
+from utils.figures import curves
+from utils.records.legacy import read_test_accuracy
+from utils.settings import DATASETS
 
-# SPEC: ratio 0.25, best epoch, mean of 5 seeds: uniform, MorphNet, NeuralScale after iteration 1 and 15, gap of the latter.
+# The paper's figures: ratio 0.25, best epoch, mean of 5 seeds: uniform, MorphNet, NeuralScale after iteration 1 and 15, gap of the latter.
 HEADLINES = {
     ("vgg", "CIFAR10"): (88.18, 90.60, 91.13, 91.22, 3.04),
     ("vgg", "CIFAR100"): (60.22, 64.85, 65.71, 66.08, 5.86),
@@ -32,18 +32,17 @@ def plot(monkeypatch, capsys, script: str, *args: str) -> str:
     return capsys.readouterr().out
 
 
-def subject(tmp_path, model="vgg", dataset="CIFAR10") -> comparison.Subject:
-    args = argparse.Namespace(model=model, dataset=dataset, record_dir="none", plot_dir=str(tmp_path))
-    return comparison.subject_of(args)
+def subject(tmp_path, model="vgg", dataset="CIFAR10") -> curves.Subject:
+    return curves.subject_of(model, dataset, str(tmp_path))
 
 
 def result(tmp_path, name: str, best: float, *, ratio: float = 0.25, model: str = "vgg", dataset: str = "CIFAR10",
-           filters=None, method: str = "uniform") -> None:
+           filters=None, method: str = "uniform", seed: int = 0) -> None:
     filters = filters or uniform_filters(model, ratio)
     folder = tmp_path / model
     folder.mkdir(exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps({
-        "model": model, "dataset": dataset, "num_classes": 10, "image_size": 32, "method": method, "ratio": ratio, "seed": 0,
+        "model": model, "dataset": dataset, "num_classes": 10, "image_size": 32, "method": method, "ratio": ratio, "seed": seed,
         "convcut": False, "filters": filters, "params": count_params(model, filters), "macs": 1, "settings": {},
         "test_acc": [best - 1, best], "best": best, "last": best}))
 
@@ -56,17 +55,17 @@ def test_the_published_means_and_gaps_come_out_of_the_table(monkeypatch, capsys,
     assert np.abs(np.subtract(means, figures[:4])).max() < 0.0101  # the table has two decimals, the mean of five more
     assert abs(float(rows[3][-1]) - figures[4]) < 0.0101
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
-    settings = options.DATASETS[pair[1]]
+    settings = DATASETS[pair[1]]
     exact = count_params(pair[0], uniform_filters(pair[0], 0.25), num_classes=settings.num_classes, image_size=settings.image_size)
     assert f"{exact:,}" in out
 
 
 def test_the_seeds_of_a_run_are_one_curve_with_their_accuracies(tmp_path):
     for seed, best in enumerate((50.0, 52.0, 57.0)):
-        result(tmp_path, f"mine_{seed}_25", best)
+        result(tmp_path, f"mine_{seed}_25", best, seed=seed)
     result(tmp_path, "mine_0_50", 60.0, ratio=0.5)
     result(tmp_path, "mine2_0_25", 1.0)  # another name that begins alike
-    curve = comparison.run_curve(subject(tmp_path), "mine", "label")
+    curve = curves.run_curve(subject(tmp_path), "mine")
     assert {ratio: sorted(point.accuracy) for ratio, point in curve.points.items()} == {0.25: [50, 52, 57], 0.5: [60]}
     assert curve.points[0.25].params == 579786
 
@@ -74,14 +73,14 @@ def test_the_seeds_of_a_run_are_one_curve_with_their_accuracies(tmp_path):
 def test_runs_of_another_model_or_data_set_and_different_networks_of_one_name_are_refused(tmp_path):
     result(tmp_path, "a_0_25", 50.0, dataset="CIFAR100")
     with pytest.raises(UserError, match=r"a_0_25\.json.*CIFAR100"):
-        comparison.run_curve(subject(tmp_path), "a", "a")
+        curves.run_curve(subject(tmp_path), "a")
     result(tmp_path, "b_0_25", 50.0)
-    result(tmp_path, "b_1_25", 50.0, filters=[9] * 8)
+    result(tmp_path, "b_1_25", 50.0, filters=[9] * 8, seed=1)
     with pytest.raises(UserError, match=r"b_1_25\.json.*other filters"):
-        comparison.run_curve(subject(tmp_path), "b", "b")
+        curves.run_curve(subject(tmp_path), "b")
     (tmp_path / "vgg" / "c_0_25.json").write_text('{"best": 1')
     with pytest.raises(UserError, match=r"c_0_25\.json"):
-        comparison.run_curve(subject(tmp_path), "c", "c")
+        curves.run_curve(subject(tmp_path), "c")
 
 
 def test_default_names_are_found_and_no_published_leaves_the_published_out(monkeypatch, capsys, tmp_path):
@@ -140,6 +139,6 @@ def test_a_pickle_that_names_code_is_refused_and_runs_nothing(tmp_path, monkeypa
 def test_a_pickled_result_under_a_default_name_becomes_a_point_of_the_right_network(tmp_path):
     (tmp_path / "vgg").mkdir()
     (tmp_path / "vgg" / "vgg_uni_c10_0_25.pk").write_bytes(pickle.dumps({"test_acc": [80.0, 88.0]}))
-    curve = comparison.run_curve(subject(tmp_path), "vgg_uni_c10", "uniform", "uniform")
+    curve = curves.run_curve(subject(tmp_path), "vgg_uni_c10", known=curves.Known("uniform", "vgg_uni_c10"))
     assert curve.points[0.25].accuracy == [88.0]
     assert curve.points[0.25].params == 579786

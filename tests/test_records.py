@@ -11,8 +11,9 @@ import pytest
 import torch
 from running import REPOSITORY
 
-from utils import records
-from utils.records import UserError
+from utils.errors import UserError
+from utils.records import files, paths, run, searches
+from utils.settings import Storage, check_name
 
 
 def refused(function, *arguments) -> str:
@@ -26,10 +27,10 @@ def refused(function, *arguments) -> str:
 # --- writing -------------------------------------------------------------------------------------------------------
 
 WRITERS = {
-    "text": (records.write_text, "new", lambda path: path.read_text()),
-    "json": (records.write_json, {"a": [1, 2.5, "é", None, True]}, records.read_json),
-    "rows": (records.write_rows, [[3, 2], [1, 1]], lambda path: records.read_rows(path, 2)),
-    "tensors": (records.write_tensors, {"a": [1, {"b": "c"}]}, records.read_tensors),
+    "text": (files.write_text, "new", lambda path: path.read_text()),
+    "json": (files.write_json, {"a": [1, 2.5, "é", None, True]}, files.read_json),
+    "rows": (files.write_rows, [[3, 2], [1, 1]], lambda path: files.read_rows(path, 2)),
+    "tensors": (files.write_tensors, {"a": [1, {"b": "c"}]}, files.read_tensors),
 }
 
 
@@ -62,7 +63,7 @@ def test_an_error_while_writing_leaves_the_old_content_and_nothing_else(tmp_path
 def test_an_error_half_way_through_leaves_the_old_content_and_nothing_else(tmp_path, error):
     path = tmp_path / "x.dat"
     path.write_text("old")
-    with pytest.raises(UserError if isinstance(error, OSError) else type(error)), records.replacing(path) as temporary:
+    with pytest.raises(UserError if isinstance(error, OSError) else type(error)), files.replacing(path) as temporary:
         temporary.write_text("hal")
         raise error
     assert path.read_text() == "old"
@@ -75,33 +76,33 @@ def test_the_remains_of_a_killed_writer_go_with_the_next_writing_and_those_of_a_
         others = [tmp_path / name for name in (f".b.json.{2**22 + 1}.tmp.json", ".a.json.mine.tmp.json", f"a.json.{2**22 + 1}.tmp.json")]
         for path in remains + others:
             path.write_text("torn")
-        records.write_json(tmp_path / "a.json", {})
+        files.write_json(tmp_path / "a.json", {})
         living.kill()
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", *(path.name for path in (remains[1], *others))}
 
 
 def test_content_that_is_no_json_leaves_the_old_content(tmp_path):
-    records.write_json(tmp_path / "x.json", {"a": 1})
+    files.write_json(tmp_path / "x.json", {"a": 1})
     with pytest.raises(TypeError):
-        records.write_json(tmp_path / "x.json", {"a": 2, "b": object()})
-    assert records.read_json(tmp_path / "x.json") == {"a": 1}
+        files.write_json(tmp_path / "x.json", {"a": 2, "b": object()})
+    assert files.read_json(tmp_path / "x.json") == {"a": 1}
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path):
     path = tmp_path / "x.json"
-    records.write_json(path, {"i": -1, "rows": [0] * 20_000})
+    files.write_json(path, {"i": -1, "rows": [0] * 20_000})
 
     def write():
         for i in range(40):
-            records.write_json(path, {"i": i, "rows": [i] * 20_000})
+            files.write_json(path, {"i": i, "rows": [i] * 20_000})
 
     writer = threading.Thread(target=write)
     writer.start()
     while writer.is_alive():
-        content = records.read_json(path)
+        content = files.read_json(path)
         assert len(content["rows"]) == 20_000 and content["rows"][-1] in (content["i"], 0)
     writer.join()
-    assert records.read_json(path)["i"] == 39
+    assert files.read_json(path)["i"] == 39
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -112,22 +113,22 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
 ], ids=lambda content: content[:12] or "empty")
 def test_json_that_is_torn_or_holds_nan_or_infinity_is_named(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
-    assert str(tmp_path / "x.json") in refused(records.read_json, tmp_path / "x.json")
+    assert str(tmp_path / "x.json") in refused(files.read_json, tmp_path / "x.json")
 
 
 def test_every_torn_beginning_of_a_record_is_refused(tmp_path):
     path = tmp_path / "x.json"
-    records.write_json(path, {"model": "vgg", "iterations": [{"alpha": [1.5], "beta": [0.25]}]})
+    files.write_json(path, {"model": "vgg", "iterations": [{"alpha": [1.5], "beta": [0.25]}]})
     whole = path.read_bytes()
     for end in range(len(whole) - 1):  # the last byte is only the end of the line
         path.write_bytes(whole[:end])
-        refused(records.read_json, path)
+        refused(files.read_json, path)
 
 
 def test_files_that_are_missing_or_no_text_or_folders_are_named(tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     for name, reason in (("none", "no such file; do this"), ("binary", "can't be read"), ("", "can't be read")):
-        message = refused(records.read_json, tmp_path / name, "do this")
+        message = refused(files.read_json, tmp_path / name, "do this")
         assert str(tmp_path / name) in message and reason in message
 
 
@@ -137,11 +138,11 @@ def test_files_that_are_missing_or_no_text_or_folders_are_named(tmp_path):
 ])
 def test_rows_that_are_not_widths_of_every_layer_are_named(tmp_path, content):
     (tmp_path / "x_0.csv").write_text(content)
-    assert str(tmp_path / "x_0.csv") in refused(records.read_rows, tmp_path / "x_0.csv", 3)
+    assert str(tmp_path / "x_0.csv") in refused(files.read_rows, tmp_path / "x_0.csv", 3)
 
 
 def test_rows_are_one_line_of_plain_numbers_each(tmp_path):
-    records.write_rows(tmp_path / "x_0.csv", [[64, 128], [9, 1]])
+    files.write_rows(tmp_path / "x_0.csv", [[64, 128], [9, 1]])
     assert (tmp_path / "x_0.csv").read_bytes() == b"64,128\n9,1\n"
 
 
@@ -153,21 +154,21 @@ class Malicious:
 def test_reading_weights_runs_no_code_from_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("NEURALSCALE_TEST_PROOF", str(tmp_path / "proof"))
     torch.save({"network": Malicious()}, tmp_path / "x.pt")
-    assert str(tmp_path / "x.pt") in refused(records.read_tensors, tmp_path / "x.pt")
+    assert str(tmp_path / "x.pt") in refused(files.read_tensors, tmp_path / "x.pt")
     assert not (tmp_path / "proof").exists()
 
 
 def test_weights_that_are_torn_or_missing_or_no_checkpoint_are_named(tmp_path):
     path = tmp_path / "x.pt"
-    assert str(path) in refused(records.read_tensors, path)
-    records.write_tensors(path, {"weight": torch.arange(1000.0)})
-    assert torch.equal(records.read_tensors(path)["weight"], torch.arange(1000.0))
+    assert str(path) in refused(files.read_tensors, path)
+    files.write_tensors(path, {"weight": torch.arange(1000.0)})
+    assert torch.equal(files.read_tensors(path)["weight"], torch.arange(1000.0))
     whole = path.read_bytes()
     for content in (b"", whole[: len(whole) // 2], whole[:-1], b"not weights"):
         path.write_bytes(content)
-        assert str(path) in refused(records.read_tensors, path)
+        assert str(path) in refused(files.read_tensors, path)
     torch.save(torch.ones(3), path)
-    assert "Tensor" in refused(records.read_tensors, path)
+    assert "Tensor" in refused(files.read_tensors, path)
 
 
 def search_record() -> dict:
@@ -176,11 +177,11 @@ def search_record() -> dict:
 
 
 def test_a_search_is_read_for_the_model_and_data_set_it_was_made_with(tmp_path):
-    records.write_json(tmp_path / "x.json", search_record())
-    assert records.read_search(tmp_path, "x", "vgg", "digits") == search_record()
-    assert records.read_search(tmp_path, "x", "vgg", None) == search_record()
+    files.write_json(tmp_path / "x.json", search_record())
+    assert searches.read_search(tmp_path, "x", "vgg", "digits") == search_record()
+    assert searches.read_search(tmp_path, "x", "vgg", None) == search_record()
     for model, dataset in (("resnet18", "digits"), ("vgg", "CIFAR10")):
-        message = refused(records.read_search, tmp_path, "x", model, dataset)
+        message = refused(searches.read_search, tmp_path, "x", model, dataset)
         assert str(tmp_path / "x.json") in message and "vgg on digits" in message
 
 
@@ -205,45 +206,46 @@ def test_a_damaged_search_record_is_named(tmp_path, damage):
     record = search_record()
     damage(record)
     (tmp_path / "x.json").write_text(json.dumps(record))
-    assert str(tmp_path / "x.json") in refused(records.read_search, tmp_path, "x", "vgg", "digits")
+    assert str(tmp_path / "x.json") in refused(searches.read_search, tmp_path, "x", "vgg", "digits")
 
 
 @pytest.mark.parametrize("content", ["[]", "null", "3", '"text"', "{}"])
 def test_json_of_another_kind_is_no_search_record(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
-    assert str(tmp_path / "x.json") in refused(records.read_search, tmp_path, "x", "vgg", "digits")
+    assert str(tmp_path / "x.json") in refused(searches.read_search, tmp_path, "x", "vgg", "digits")
 
 
 def test_iterations_are_counted_from_0_and_the_last_is_minus_1():
     record = {"iterations": [{"alpha": [i], "beta": [0.5]} for i in (1, 2, 3)]}
-    assert [records.law_of(record, i).alpha for i in (0, 2, -1)] == [[1], [3], [3]]
-    assert "0 to 2" in refused(records.law_of, record, 3)
-    assert "none" in refused(records.law_of, {"iterations": []}, 0)
+    assert [searches.law_of(record, i).alpha for i in (0, 2, -1)] == [[1], [3], [3]]
+    assert "0 to 2" in refused(searches.law_of, record, 3)
+    assert "none" in refused(searches.law_of, {"iterations": []}, 0)
 
 
 # --- names ---------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", ["filename", "vgg_10_eff_c100_late_0", "a", "x.y-z+1", "Größe_2", "published_0"])
 def test_names_of_letters_digits_and_four_signs_are_good(name):
-    assert records.check_name(name) == name
+    assert check_name(name) == Storage(save=name).save == name
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "/a", "../a", ".", "..", ".hidden", "-a", "a b", "a\n", "a\0", "a\\b", "a*", "a" * 152,
                                   "published"])
 def test_names_that_are_paths_hidden_or_taken_are_refused(name):
-    assert "--save" in refused(records.check_name, name)
+    refused(check_name, name)
+    assert "--save" in refused(lambda: Storage(save=name))
 
 
 @pytest.mark.parametrize(("ratio", "expected"), [
     (0.25, 25), (0.29, 29), (0.57, 57), (0.58, 58), (1.0, 100), (1.1, 110), (1.15, 115), (1.75, 175), (2.0, 200), (0.125, 12), (0.999, 99)])
 def test_percent_is_int_of_100_ratio_safe_from_binary_fractions(ratio, expected):
-    assert records.percent(ratio) == expected
+    assert paths.percent(ratio) == expected
 
 
 def test_results_are_named_after_model_save_and_percent():
-    assert records.result_file("saved_plots", "vgg", "x_0", 1.15).as_posix() == "saved_plots/vgg/x_0_115.json"
-    assert records.search_record("prune_record", "x").as_posix() == "prune_record/x.json"
-    assert records.search_rows("prune_record", "x", 14).as_posix() == "prune_record/x_14.csv"
+    assert paths.result_file("saved_plots", "vgg", "x_0", 1.15).as_posix() == "saved_plots/vgg/x_0_115.json"
+    assert paths.search_record("prune_record", "x").as_posix() == "prune_record/x.json"
+    assert paths.search_rows("prune_record", "x", 14).as_posix() == "prune_record/x_14.csv"
 
 
 # --- one process per name ------------------------------------------------------------------------------------------
@@ -251,9 +253,10 @@ def test_results_are_named_after_model_save_and_percent():
 HOLD = """
 import sys
 from pathlib import Path
-from utils.records import UserError, working_on
+from utils.errors import UserError
+from utils.records.files import exclusive
 try:
-    with working_on(Path(sys.argv[1])):
+    with exclusive(Path(sys.argv[1])):
         print("held", flush=True)
         sys.stdin.read()
 except UserError as error:
@@ -283,7 +286,7 @@ def test_a_name_that_another_process_works_on_is_refused_until_that_one_is_done(
         with Holder(path) as second, Holder(tmp_path / "records" / "y.json") as other:
             assert str(path) in second.answer and "another process" in second.answer
             assert other.answer == "held"
-        assert "another process" in refused(records.working_on(path).__enter__)
+        assert "another process" in refused(files.exclusive(path).__enter__)
     with Holder(path) as third:
         assert third.answer == "held"
     assert os.listdir(path.parent) == []  # and nothing stays behind
@@ -297,16 +300,29 @@ def test_a_name_is_free_again_after_its_process_was_killed(tmp_path):
     assert first.process.wait(timeout=60) == -signal.SIGKILL
     with Holder(path) as second:
         assert second.answer == "held"
-    with records.working_on(path):
-        assert "another process" in refused(records.working_on(path).__enter__)
-    with records.working_on(path):
+    with files.exclusive(path):
+        assert "another process" in refused(files.exclusive(path).__enter__)
+    with files.exclusive(path):
         pass
 
 
+def test_all_paths_are_held_or_none(tmp_path):
+    result, checkpoint, other = (tmp_path / folder / "x.json" for folder in ("results", "models", "records"))
+    with Holder(checkpoint) as first:
+        assert first.answer == "held"
+        assert str(checkpoint) in refused(files.exclusive(result, checkpoint).__enter__)
+        with Holder(result) as second:  # which the refused one has let go
+            assert second.answer == "held"
+    with files.exclusive(result, checkpoint), Holder(result) as first, Holder(checkpoint) as second, Holder(other) as third:
+        assert str(result) in first.answer and str(checkpoint) in second.answer
+        assert third.answer == "held"
+    assert all(path.is_dir() for path in tmp_path.rglob("*"))  # and nothing stays behind
+
+
 def test_a_name_is_free_again_after_an_error(tmp_path):
-    with pytest.raises(ZeroDivisionError), records.working_on(tmp_path / "x.json"):
+    with pytest.raises(ZeroDivisionError), files.exclusive(tmp_path / "x.json"):
         raise ZeroDivisionError
-    with records.working_on(tmp_path / "x.json"):
+    with files.exclusive(tmp_path / "x.json"):
         pass
 
 
@@ -314,9 +330,9 @@ def test_a_name_is_free_again_after_an_error(tmp_path):
 
 def test_work_begun_with_other_settings_is_named_with_both_values(tmp_path):
     stored = {"lr": 0.1, "seed": 0, "iterations": 5}
-    records.same_settings(tmp_path, dict(stored), stored)
-    message = refused(records.same_settings, tmp_path, {**stored, "lr": 0.2}, stored)
+    run.same_settings(tmp_path, dict(stored), stored)
+    message = refused(run.same_settings, tmp_path, {**stored, "lr": 0.2}, stored)
     assert all(part in message for part in (str(tmp_path), "lr = 0.1", "0.2", "--overwrite"))
-    refused(records.same_settings, tmp_path, {**stored, "new": 1}, stored)
-    records.same_settings(tmp_path, {**stored, "iterations": 15}, stored, ("iterations",))
-    refused(records.same_settings, tmp_path, {**stored, "iterations": 4}, stored, ("iterations",))
+    refused(run.same_settings, tmp_path, {**stored, "new": 1}, stored)
+    run.same_settings(tmp_path, {**stored, "iterations": 15}, stored, ("iterations",))
+    refused(run.same_settings, tmp_path, {**stored, "iterations": 4}, stored, ("iterations",))

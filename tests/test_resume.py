@@ -10,7 +10,8 @@ import subprocess
 import pytest
 from running import DIGITS, assert_refused, call, everything, fork, snapshot, start, succeed, wait_for
 
-from utils import progress, records
+from utils.records.files import write_json
+from utils.training import progress
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +25,8 @@ COMMANDS = {
 }
 OTHER_SETTINGS = {
     "architecture_descent.py": ["--seed 1", "--ratio 0.08", "--epochs 6", "--warmup 1", "--lr 0.05", "--batch-size 25", "--limit-train 90",
-                                "--prune-step 9", "--morph", "--no-compact", "--iterations 1", "--model resnet18 --ratio 0.25"],
+                                "--prune-step 9", "--morph", "--no-compact", "--iterations 1", "--budget macs",
+                                "--model resnet18 --ratio 0.25"],
     "ratio_swipe.py": ["--seed 1", "--epochs 5", "--lr 0.05", "--limit-train 90", "--limit-test 40", "--momentum 0.9", "--convcut",
                        "--prune-fname other", "--batch-size 25"],
     "train_norm.py": ["--seed 1", "--epochs 9", "--weight-decay 0", "--limit-test 40", "--ratio 0.0625"],
@@ -140,7 +142,7 @@ def test_remains_of_a_killed_write_disturb_no_reader(folder):
         patch.setattr(os, "fsync", lambda _: os._exit(0) if os.getpid() != parent else None)
         parent, child = os.getpid(), os.fork()
         if child == 0:
-            records.write_json(folder / "saved_plots" / "vgg" / "torn_25.json", {"model": "vgg"})
+            write_json(folder / "saved_plots" / "vgg" / "torn_25.json", {"model": "vgg"})
             os._exit(1)
         assert os.waitpid(child, 0)[1] == 0
     remains = [path for path in (folder / "saved_plots" / "vgg").iterdir() if "torn" in path.name]

@@ -8,9 +8,17 @@ import torch
 from running import DIGITS, assert_refused, call, everything, lasting, snapshot, succeed
 
 from model import MODELS, build_model, count_macs, count_params, prepare_filters, template, uniform_filters
-from utils import engine, records, sweep
-from utils.engine import Runner
+from utils.data import evaluation_batches, load_data
+from utils.errors import UserError
 from utils.powerlaw import PowerLaw
+from utils.records import paths
+from utils.records import run as runs
+from utils.records.files import read_tensors, write_tensors
+from utils.records.methods import method_of
+from utils.records.published import read_published_scaling
+from utils.records.results import read_result
+from utils.training import loop, sweep
+from utils.training.device import Runner
 
 IMAGES, TEST_IMAGES = 100, 50
 ONCE = [*DIGITS, "--epochs", 1]
@@ -31,7 +39,7 @@ def stocked(tmp_path_factory):
 
 
 def result(name: str, model: str = "vgg") -> dict:
-    return records.read_result(Path("saved_plots") / model / f"{name}.json")
+    return read_result(Path("saved_plots") / model / f"{name}.json")
 
 
 def recorded(name: str = "found") -> dict:
@@ -68,7 +76,7 @@ def test_a_method_trains_its_networks_within_the_budget(options, folder):
         assert found["filters"] == filters
         assert found["params"] == count_params("vgg", filters) <= count_params("vgg", uniform_filters("vgg", ratio))
         assert found["macs"] == count_macs("vgg", filters)
-        weights = records.read_tensors(Path(f"saved_models/vgg/run_0@{percent}.pt"))
+        weights = read_tensors(Path(f"saved_models/vgg/run_0@{percent}.pt"))
         network = build_model("vgg", filters, convcut=found["convcut"])
         network.load_state_dict(weights["network"])
         assert sum(p.numel() for p in network.parameters()) == found["params"]
@@ -78,7 +86,7 @@ def test_a_method_trains_its_networks_within_the_budget(options, folder):
 def test_convcut_counts_the_convolution_in_every_shortcut(model, folder):
     ratio = NARROWEST[model]
     succeed("ratio_swipe.py", "--model", model, "--save", "run", "--uniform", "--convcut", "--ratios", ratio, *ONCE)
-    found = result(f"run_{records.percent(ratio)}", model)
+    found = result(f"run_{paths.percent(ratio)}", model)
     filters = uniform_filters(model, ratio)
     assert found["convcut"] and found["method"] == "convcut" and found["filters"] == filters
     assert found["params"] == count_params(model, filters, convcut=True) > count_params(model, filters)
@@ -98,20 +106,23 @@ def test_published_methods_need_no_search(model, dataset, options, method, folde
     script = "imagenet_ratio_swipe.py" if dataset == "tinyimagenet" else "ratio_swipe.py"
     asked = []
 
-    def prepare(args):
-        asked.append((sweep.method_of(args, dataset), args))
-        raise records.UserError("no data here")
+    def prepare(settings, storage, machine, networks, **_):
+        asked.append((method_of(networks, settings.model, settings.dataset, storage.record_dir), networks))
+        raise UserError("no data here")
 
     monkeypatch.setattr(sweep, "prepare", prepare)
     assert_refused(call(script, "--model", model, "--dataset", dataset, "--save", "x", *options.split()), "no data here")
-    (name, law, pruned), args = asked[0]
-    assert name == method
+    found, networks = asked[0]
+    assert (found.name, found.model, found.convcut, found.origin["search"]) == (method, model, "--convcut" in options, "published")
     if "--morph" in options:
-        assert pruned == json.loads((records.PUBLISHED_DIR / "morphnet.json").read_text())[model][dataset] and law is None
+        published = json.loads((paths.PUBLISHED_DIR / "morphnet.json").read_text())[model][dataset]
+        assert found.widths == published and found.law is None and found.origin["iteration"] == 0
     else:
-        index = args.descent_idx if args.descent_idx is not None else -1
-        entry = records.read_published_scaling(model, dataset)["iterations"][index]
-        assert (law.alpha, law.beta, pruned) == (entry["alpha"], entry["beta"], None)
+        index = networks.descent_idx if networks.descent_idx is not None else -1
+        iterations = read_published_scaling(model, dataset)["iterations"]
+        entry = iterations[index]
+        assert (found.law.alpha, found.law.beta, found.widths) == (entry["alpha"], entry["beta"], None)
+        assert found.origin["iteration"] == index % len(iterations)
 
 
 def test_a_morph_search_prunes_half_of_the_filters(folder):
@@ -149,11 +160,11 @@ def test_best_and_last_are_exact_fractions_of_the_test_set(folder):
 
 def test_last_is_the_accuracy_of_the_stored_weights(folder):
     succeed("ratio_swipe.py", "--save", "run", "--uniform", "--ratios", 0.0625, *DIGITS, "--epochs", 2)
-    stored = records.read_tensors(Path("saved_models/vgg/run@6.pt"))
+    stored = read_tensors(Path("saved_models/vgg/run@6.pt"))
     network = build_model("vgg", stored["filters"])
     network.load_state_dict(stored["network"])
-    data = sweep.load_data("digits", "data", "cpu", limit_train=IMAGES, limit_test=TEST_IMAGES)
-    _, accuracy = engine.evaluate(network, sweep.test_batches(data), Runner("cpu"))
+    data = load_data("digits", "data", "cpu", limit_train=IMAGES, limit_test=TEST_IMAGES)
+    _, accuracy = loop.evaluate(network, evaluation_batches(data), Runner("cpu"))
     assert accuracy == result("run_6")["last"]
 
 
@@ -200,10 +211,10 @@ def test_fine_tuning_keeps_the_filters_with_the_largest_norms_within_the_budget(
     """fine_tune.py on a base network of any architecture; its pruned network is the masked one, rebuilt small."""
     wide, narrow = 1.5 * NARROWEST[model], NARROWEST[model]
     succeed("train_norm.py", "--model", model, "--save", "base", "--ratio", wide, *ONCE)
-    base = records.read_tensors(Path(f"saved_models/{model}/base.pt"))
+    base = read_tensors(Path(f"saved_models/{model}/base.pt"))
     assert base["filters"] == uniform_filters(model, wide)
     succeed("fine_tune.py", "--model", model, "--save", "tuned", "--prune-fname", "base", "--ratio", narrow, *ONCE)
-    found = result(f"tuned_{records.percent(narrow)}", model)
+    found = result(f"tuned_{paths.percent(narrow)}", model)
     assert found["method"] == "magnitude" and found["base"] == "base"
     budget = count_params(model, uniform_filters(model, narrow))
     assert found["params"] == count_params(model, found["filters"]) <= budget
@@ -226,11 +237,11 @@ def test_the_parameters_of_a_fine_tuned_network_are_told_right_and_within_the_bu
     succeed("train_norm.py", "--model", model, "--save", "base", "--ratio", wide, *ONCE)
     out = succeed("fine_tune.py", "--model", model, "--save", "tuned", "--prune-fname", "base", "--ratio", narrow, *ONCE)
     told = int(out.split("rebuilt small (")[1].split(" parameters")[0].replace(",", ""))
-    stored = records.read_tensors(Path(f"saved_models/{model}/tuned@{records.percent(narrow)}.pt"))
+    stored = read_tensors(Path(f"saved_models/{model}/tuned@{paths.percent(narrow)}.pt"))
     trained = sum(tensor.numel() for name, tensor in stored["network"].items()
                   if "running" not in name and "num_batches" not in name and "gate" not in name)
     assert told == trained
-    stated = result(f"tuned_{records.percent(narrow)}", model)["params"]
+    stated = result(f"tuned_{paths.percent(narrow)}", model)["params"]
     assert stated <= count_params(model, uniform_filters(model, narrow))
     if model == "vgg":  # the others keep the channels of a residual stream that any block reads: the widths alone don't tell
         assert stated == trained
@@ -251,7 +262,7 @@ def convolutions_before_gates(model: str, network) -> list:
 @pytest.mark.parametrize("model", MODELS)
 def test_the_small_network_gives_the_masked_ones_outputs(model, folder):
     """At the start of fine-tuning, in float64, to rounding."""
-    from utils.magnitude import largest_filters, prune, pruned_widths
+    from utils.training.magnitude import largest_filters, prune, pruned_widths
     torch.manual_seed(0)
     filters = uniform_filters(model, 2 * NARROWEST[model])
     network = build_model(model, filters, gated=True).double()
@@ -293,7 +304,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_says_where(script, options, f
     assert_refused(outcome, "epoch", "batch")
     assert not list(folder.glob("saved_plots/*/run*.json")) and not (folder / "prune_record" / "run.json").exists()
     for checkpoint in folder.glob("saved_models/vgg/run*@unfinished.pt"):  # the last good one
-        assert finite(records.read_tensors(checkpoint))
+        assert finite(read_tensors(checkpoint))
 
 
 def test_a_result_is_never_written_with_numbers_that_cannot_be_read(folder):
@@ -321,21 +332,21 @@ def finite(content) -> bool:
 def test_the_last_good_checkpoint_survives_and_a_smaller_rate_is_asked_for(folder):
     """The loss becomes infinite in the third epoch: the checkpoint of the second stays, to the bit."""
     command = ["train_norm.py", "--save", "run", "--ratio", 0.0625, *DIGITS, "--epochs", 6]
-    real, written = sweep.train_one_epoch, []
+    real, written = loop.train_one_epoch, []
 
-    def runs_away(network, *args, epoch, **more):
-        if epoch == 2:
+    def runs_away(state, *args):
+        if state.epoch == 2:
             with torch.no_grad():
-                next(network.parameters()).fill_(math.inf)
-        return real(network, *args, epoch=epoch, **more)
+                next(state.network.parameters()).fill_(math.inf)
+        return real(state, *args)
 
-    def write(path, content, save=records.write_tensors):
+    def write(path, content, save=write_tensors):
         save(path, content)
         written.append(path.read_bytes())
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweep, "train_one_epoch", runs_away)
-        patch.setattr(records, "write_tensors", write)
+        patch.setattr(loop, "train_one_epoch", runs_away)
+        patch.setattr(runs, "write_tensors", write)
         outcome = call(*command)
     assert_refused(outcome, "epoch 2, batch 0", "--lr")
     assert len(written) == 2
@@ -368,7 +379,7 @@ def test_weights_that_ran_away_in_the_last_step_of_an_epoch_are_not_stored(scrip
     assert_refused(outcome, "epoch 1, batch 1")
     assert not list(folder.glob("saved_plots/vgg/run*.json")) and not (folder / "prune_record" / "run.json").exists()
     for checkpoint in folder.glob("saved_models/vgg/run*@unfinished.pt"):
-        assert finite(records.read_tensors(checkpoint))
+        assert finite(read_tensors(checkpoint))
 
 
 def test_every_template_width_has_a_filter_at_the_smallest_ratios_used_here():

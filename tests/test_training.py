@@ -1,5 +1,4 @@
 """Training from scratch: what a result says is what was trained, and the magnitude baseline prunes what it should."""
-import argparse
 import importlib
 import json
 import sys
@@ -9,11 +8,14 @@ import torch
 
 from model import build_model, count_macs, count_params, prepare_filters, template, uniform_filters
 from model.gate import gates_of
-from utils import records
-from utils.magnitude import feeding_convolutions, largest_filters, prune, pruned_widths
+from utils.errors import UserError
 from utils.powerlaw import PowerLaw
-from utils.records import UserError
-from utils.sweep import method_of
+from utils.records import paths
+from utils.records.files import read_tensors, write_json, write_rows
+from utils.records.methods import Method, method_of
+from utils.settings import Networks
+from utils.training import loop
+from utils.training.magnitude import feeding_convolutions, largest_filters, prune, pruned_widths
 
 QUICK = ["--dataset", "digits", "--limit-train", "100", "--limit-test", "70", "--batch-size", "50", "--device", "cpu"]
 
@@ -33,7 +35,7 @@ def test_a_result_holds_the_network_that_was_trained_and_exact_accuracies(monkey
     run(monkeypatch, tmp_path, "ratio_swipe", "--save", "u_3", "--uniform", "--ratios", "0.0625", "0.125", "--epochs", "3")
     out = capsys.readouterr().out
     for ratio in (0.0625, 0.125):
-        found = read(tmp_path, f"u_3_{records.percent(ratio)}")
+        found = read(tmp_path, f"u_3_{paths.percent(ratio)}")
         filters = uniform_filters("vgg", ratio)
         assert (found["filters"], found["params"], found["macs"]) == (filters, count_params("vgg", filters), count_macs("vgg", filters))
         assert f"{found['params']:,}" in out
@@ -41,7 +43,7 @@ def test_a_result_holds_the_network_that_was_trained_and_exact_accuracies(monkey
         assert (found["best"], found["last"]) == (max(found["test_acc"]), found["test_acc"][-1])
         hits = [accuracy * found["test_images"] / 100 for accuracy in found["test_acc"]]
         assert hits == pytest.approx([round(hit) for hit in hits], abs=1e-9)
-        weights = records.read_tensors(tmp_path / "saved_models" / "vgg" / f"u_3@{records.percent(ratio)}.pt")
+        weights = read_tensors(tmp_path / "saved_models" / "vgg" / f"u_3@{paths.percent(ratio)}.pt")
         build_model("vgg", weights["filters"]).load_state_dict(weights["network"])
 
 
@@ -68,16 +70,14 @@ def test_one_seed_gives_one_result_and_another_seed_another(monkeypatch, tmp_pat
 
 def test_the_methods_and_their_shapes(tmp_path):
     def ask(**options):
-        args = argparse.Namespace(**{
-            "model": "vgg", "uniform": False, "morph": False, "convcut": False, "prune_fname": None, "descent_idx": None,
-            "record_dir": str(tmp_path), "plot_dir": "", **options})
-        return method_of(args, "CIFAR10")
+        return method_of(Networks(**options), "vgg", "CIFAR10", str(tmp_path))
 
-    assert ask(uniform=True) == ("uniform", None, None)
-    assert ask(uniform=True, convcut=True)[0] == "convcut"
-    assert ask(morph=True) == ("morphnet", None, [64, 128, 249, 253, 268, 175, 87, 152])
-    assert ask(prune_fname="published")[0] == "neuralscale_15"
-    assert ask(prune_fname="published", descent_idx=0)[0] == "neuralscale_1"
+    assert ask(uniform=True) == Method("uniform", "vgg", law=None, widths=None, convcut=False, origin=None)
+    assert ask(uniform=True, convcut=True) == Method("convcut", "vgg", law=None, widths=None, convcut=True, origin=None)
+    morph = ask(morph=True)
+    assert (morph.name, morph.law, morph.widths) == ("morphnet", None, [64, 128, 249, 253, 268, 175, 87, 152])
+    assert ask(prune_fname="published").name == "neuralscale_15"
+    assert ask(prune_fname="published", descent_idx=0).name == "neuralscale_1"
     for wrong in ({}, {"uniform": True, "morph": True}, {"uniform": True, "prune_fname": "x"}, {"prune_fname": "nothing"},
                   {"prune_fname": "published", "descent_idx": 15}, {"uniform": True, "descent_idx": 1}):
         with pytest.raises(UserError):
@@ -86,19 +86,22 @@ def test_the_methods_and_their_shapes(tmp_path):
 
 def search_record(tmp_path, name: str, *, morph: bool, model: str = "vgg", dataset: str = "digits") -> None:
     law = PowerLaw([1.0] * 8, [0.3] * 8)
-    records.write_json(records.search_record(str(tmp_path), name), {
+    write_json(paths.search_record(str(tmp_path), name), {
         "model": model, "dataset": dataset, "num_classes": 10, "image_size": 32, "settings": {"morph": morph},
         "iterations": [{"alpha": law.alpha, "beta": law.beta, "filters": template("vgg"), "rounds": 2, "seconds": 1}]})
-    records.write_rows(records.search_rows(str(tmp_path), name, 0), [[9] * 8, [3, 4, 5, 6, 7, 8, 9, 10]])
+    write_rows(paths.search_rows(str(tmp_path), name, 0), [[9] * 8, [3, 4, 5, 6, 7, 8, 9, 10]])
 
 
 def test_morph_takes_the_last_row_of_a_morph_search_and_refuses_others(tmp_path):
     search_record(tmp_path, "m", morph=True)
     search_record(tmp_path, "n", morph=False)
-    assert records.read_morph(str(tmp_path), "m", "vgg", "digits") == [3, 4, 5, 6, 7, 8, 9, 10]
+    def ask(name: str, model: str, dataset: str):
+        return method_of(Networks(morph=True, prune_fname=name), model, dataset, str(tmp_path))
+
+    assert ask("m", "vgg", "digits").widths == [3, 4, 5, 6, 7, 8, 9, 10]
     for name, model, dataset in (("n", "vgg", "digits"), ("m", "resnet18", "digits"), ("m", "vgg", "CIFAR10"), ("x", "vgg", "digits")):
         with pytest.raises(UserError):
-            records.read_morph(str(tmp_path), name, model, dataset)
+            ask(name, model, dataset)
 
 
 @pytest.mark.parametrize("model", ["vgg", "resnet18", "mobilenetv2"])
@@ -141,18 +144,17 @@ def test_train_norm_then_fine_tune(monkeypatch, tmp_path, capsys):
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_epoch(monkeypatch, tmp_path):
     args = ["--save", "bad", "--uniform", "--ratios", "0.0625", "--epochs", "3"]
-    from utils import engine
-    real = engine.F.cross_entropy
+    real = loop.F.cross_entropy
     calls = iter(range(10**6))
 
     def poisoned(logits, labels):
         return real(logits, labels) * (float("nan") if next(calls) == 6 else 1)  # 2 batches and 1 evaluation per epoch: epoch 2, batch 0
 
-    monkeypatch.setattr(engine.F, "cross_entropy", poisoned)
+    monkeypatch.setattr(loop.F, "cross_entropy", poisoned)
     with pytest.raises(UserError, match="epoch 2, batch 0"):
         run(monkeypatch, tmp_path, "ratio_swipe", *args)
-    monkeypatch.setattr(engine.F, "cross_entropy", real)
-    saved = records.read_tensors(tmp_path / "saved_models" / "vgg" / "bad@6@unfinished.pt")
+    monkeypatch.setattr(loop.F, "cross_entropy", real)
+    saved = read_tensors(tmp_path / "saved_models" / "vgg" / "bad@6@unfinished.pt")
     assert len(saved["curve"]["test_acc"]) == 2
     assert all(torch.isfinite(tensor).all() for tensor in saved["network"].values())
     run(monkeypatch, tmp_path, "ratio_swipe", *args, "--resume")

@@ -1,11 +1,10 @@
 """Iterative pruning by the Taylor first-order criterion, and the record of what survives (paper, section 3.1)."""
-from __future__ import annotations
-
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def taylor_criterion(weight: Tensor, grad: Tensor) -> Tensor:
@@ -14,6 +13,16 @@ def taylor_criterion(weight: Tensor, grad: Tensor) -> Tensor:
     After Molchanov et al., Importance Estimation for Neural Network Pruning, CVPR 2019, equation 8.
     """
     return (weight * grad).square()
+
+
+def per_cost(criterion: Tensor, cost: Sequence[float], widths: list[int]) -> Tensor:
+    """The criterion of the filters of all layers together, ``widths[l]`` of layer l, for what a filter of their layer costs.
+
+    Raises ValueError for a cost that is not a positive number.
+    """
+    if not (len(cost) == len(widths) and all(0 < number < math.inf for number in cost)):
+        raise ValueError(f"a filter of each of {len(widths)} layers must cost a positive number, not {list(cost)}")
+    return criterion.double() / torch.tensor(cost, dtype=torch.float64).repeat_interleave(torch.tensor(widths))
 
 
 def survivors(criterion: Tensor, alive: Tensor, step: int, most: int) -> Tensor:
@@ -37,35 +46,39 @@ class TaylorPruner:
     survivor or would take its last one (that round is not recorded), or after the rounds that would prune
     ``prune_fraction`` of all filters. If it ends with an empty history, the widths at that moment are the only row.
 
-    ``gates``: modules with a 1-D ``weight``, one per layer.
+    ``gates``: modules with a 1-D ``weight``, one per layer. ``cost``, called with the surviving widths, gives what one filter
+    of each layer costs, in any unit; the mean criterion is divided by it. The criterion is summed on the gates' device;
+    what is decided from it is decided on the CPU, for which a round waits once.
     """
 
-    def __init__(self, gates: Sequence[nn.Module], prune_every: int = 50, prune_step: int = 10,
-                 prune_fraction: float = 0.95):
+    def __init__(self, gates: Sequence[Any], prune_every: int = 50, prune_step: int = 10, prune_fraction: float = 0.95,
+                 cost: Callable[[list[int]], Sequence[float]] | None = None):
         self.gates = list(gates)
-        self.prune_every, self.prune_step = prune_every, prune_step
+        self.prune_every, self.prune_step, self.cost = prune_every, prune_step, cost
         self.full_widths = [len(gate.weight) for gate in self.gates]
         self.most_pruned = int(prune_fraction * sum(self.full_widths))
         self.most_rounds = math.ceil(self.most_pruned / prune_step)
         self.history: list[list[int]] = []
         self.batches = self.rounds = self.scored = 0
         self.ended = False
-        device = self.gates[0].weight.device
-        self.alive = torch.ones(sum(self.full_widths), dtype=torch.bool, device=device)
-        self.resize([torch.arange(width, device=device) for width in self.full_widths])
+        self.alive = torch.ones(sum(self.full_widths), dtype=torch.bool)
+        self.resize([torch.arange(width) for width in self.full_widths])
         for gate in self.gates:
             gate.weight.requires_grad_(True)
 
     def resize(self, kept: list[Tensor]) -> None:
-        """Says that gate l now holds only the filters ``kept[l]`` (indices) of its original ones; between rounds."""
+        """Says that gate l now holds only the filters ``kept[l]`` (indices, on the CPU) of its original ones; between rounds."""
         starts = torch.tensor([0, *self.full_widths[:-1]]).cumsum(0).tolist()
         self.kept = torch.cat([index + start for index, start in zip(kept, starts)])
-        self.total = torch.zeros(len(self.kept), dtype=self.gates[0].weight.dtype, device=self.alive.device)
+        self.total = self.gates[0].weight.detach().new_zeros(len(self.kept))
 
     @property
     def widths(self) -> list[int]:
         """The surviving filters of each layer, now."""
-        return [int(layer.sum()) for layer in self.alive.split(self.full_widths)]
+        return self._widths(self.alive)
+
+    def _widths(self, alive: Tensor) -> list[int]:
+        return [int(layer.sum()) for layer in alive.split(self.full_widths)]
 
     def step(self) -> bool:
         """Counts one batch; False once the iteration has ended."""
@@ -89,15 +102,17 @@ class TaylorPruner:
 
     def _round(self) -> bool:
         """Prunes once; False where that would leave, or a round before has left, a layer at its end."""
-        if not torch.isfinite(self.total).all():
+        total = self.total.cpu()
+        if not torch.isfinite(total).all():
             raise FloatingPointError("the Taylor criterion is not finite")
         if min(self.widths) <= 1:
             return False
-        criterion = torch.zeros(len(self.alive), dtype=self.total.dtype, device=self.total.device)
-        criterion[self.kept] = self.total / self.scored
+        criterion = torch.zeros(len(self.alive), dtype=total.dtype)
+        criterion[self.kept] = total / self.scored
+        if self.cost:
+            criterion = per_cost(criterion, self.cost(self.widths), self.full_widths)
         alive = survivors(criterion, self.alive, self.prune_step, self.most_pruned)
-        widths = [int(layer.sum()) for layer in alive.split(self.full_widths)]
-        if min(widths) < 1:
+        if min(widths := self._widths(alive)) < 1:
             return False
         self.alive = alive
         self._close_gates()
@@ -109,20 +124,20 @@ class TaylorPruner:
         return True
 
     def _close_gates(self) -> None:
-        open_gates = self.alive[self.kept].split([len(gate.weight) for gate in self.gates])
-        with torch.no_grad():
-            for gate, is_open in zip(self.gates, open_gates):
-                gate.weight.copy_(is_open)
+        open_gates = self.alive[self.kept].to(self.total.device, non_blocking=True)
+        for gate, is_open in zip(self.gates, open_gates.split([len(gate.weight) for gate in self.gates])):
+            gate.weight.detach().copy_(is_open)
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on, beside the gates themselves."""
         return {name: getattr(self, name) for name in
                 ("history", "batches", "rounds", "scored", "ended", "alive", "kept", "total")}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises ValueError for the state of a pruner of other gates."""
         held = sum(len(gate.weight) for gate in self.gates)
         if len(state["alive"]) != len(self.alive) or not len(state["kept"]) == len(state["total"]) == held:
             raise ValueError("the state is of other gates")
         for name in self.state_dict():
             setattr(self, name, state[name])
+        self.total = self.total.to(self.gates[0].weight.device)  # it was read onto the CPU

@@ -1,0 +1,99 @@
+"""Every option of every script is read: none is taken and ignored."""
+import sys
+
+import pytest
+from running import DIGITS, REPOSITORY, SCRIPTS, call, succeed
+
+from utils.settings import Settings
+from utils.settings.option import rules
+from utils.settings.parser import Parser
+
+# Taken in common, so that one set of options goes with all scripts of one experiment: the folders, whichever of them a
+# script needs; the test images of its trainings, of which a search has none, as its help says.
+COMMON = {"record_dir", "plot_dir"}
+OF_TRAININGS = {"architecture_descent.py": {"limit_test"}, "imagenet_architecture_descent.py": {"limit_test"}}
+SEARCH = [*DIGITS, "--ratio", 0.0625, "--epochs", 3, "--warmup", 0, "--prune-every", 1, "--iterations", 1,
+          "--budget", "macs"]  # --cost-exponent goes with no other
+TRAIN = [*DIGITS, "--epochs", 1]
+RUNS = ["--dataset", "digits", "--runs", "a=done", "--axis", "latency"]
+COMMANDS = {  # in this order; imagenet_* scripts are the same code with other defaults
+    "architecture_descent.py": ["--save", "found", *SEARCH],
+    "imagenet_architecture_descent.py": ["--save", "found_too", "--model", "resnet18", *SEARCH],
+    "ratio_swipe.py": ["--save", "done_0", "--prune-fname", "found", "--ratios", 0.0625, *TRAIN],
+    "imagenet_ratio_swipe.py": ["--save", "done_0", "--prune-fname", "found_too", "--ratios", 0.0625, "--model", "resnet18", *TRAIN],
+    "train_norm.py": ["--save", "base", "--ratio", 0.125, *TRAIN],
+    "fine_tune.py": ["--save", "tuned_0", "--prune-fname", "base", "--ratio", 0.0625, *TRAIN],
+    "list_architecture.py": ["--dataset", "digits", "--prune-fname", "found", "--ratios", 0.125, "--plot"],
+    "plot_filters.py": ["--dataset", "digits", "--prune-fname", "found"],
+    "plot_ratio.py": RUNS,
+    "plot_ratio_warmup.py": RUNS,
+    "plot_ratio_finetune.py": [*RUNS, "--ratio", 0.0625],
+    "val_format.py": ["--data", "."],
+}
+
+
+class Recorder:
+    """Notes which options a script takes, and which settings the program then reads one by one.
+
+    To check, print, compare or store all of them at once, as utils/settings does, is no use of any.
+    """
+
+    def __init__(self):
+        self.taken: set[str] = set()
+        self.read: set[str] = set()
+
+    def note(self, name: str) -> None:
+        """Called by what the program's own line calls to read ``name``."""
+        where = sys._getframe(2).f_code.co_filename
+        if where.startswith(f"{REPOSITORY}/") and not where.startswith((f"{REPOSITORY}/utils/settings/", f"{REPOSITORY}/tests/")):
+            self.read.add(name)
+
+    def install(self, monkeypatch) -> None:
+        recorder, given, add_fields = self, Parser.given, Parser.add_fields
+
+        class Given(dict):
+            def __getitem__(self, name):
+                recorder.note(name)
+                return super().__getitem__(name)
+
+            def get(self, name, *default):
+                recorder.note(name)
+                return super().get(name, *default)
+
+        def read_field(self, name):
+            recorder.note(name)
+            return object.__getattribute__(self, name)
+
+        def taking(self):
+            recorder.taken |= {action.dest for action in self._actions if action.dest != "help"}
+            return Given(given(self))
+
+        def adding(self, defaults, *, only=None, **helps):
+            recorder.taken |= {rule.name for rule in rules(type(defaults)) if only is None or rule.name in only}  # the hidden ones too
+            add_fields(self, defaults, only=only, **helps)
+
+        monkeypatch.setattr(Settings, "__getattribute__", read_field)
+        monkeypatch.setattr(Parser, "given", taking)
+        monkeypatch.setattr(Parser, "add_fields", adding)
+
+
+def test_every_option_of_every_script_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recorder, unread = Recorder(), {}
+    recorder.install(monkeypatch)
+    for script, arguments in COMMANDS.items():
+        recorder.taken, recorder.read = set(), set()
+        (call if script == "val_format.py" else succeed)(script, *arguments)  # no archive here
+        assert recorder.taken
+        unread[script] = recorder.taken - recorder.read - COMMON - OF_TRAININGS.get(script, set())
+    assert {script: names for script, names in unread.items() if names} == {} and set(unread) == set(SCRIPTS)
+
+
+@pytest.mark.parametrize("script", OF_TRAININGS)
+def test_help_says_that_a_search_tests_on_no_images(script):
+    assert "accepted and not used: a search never looks at the test images" in " ".join(call(script, "--help").out.split())
+
+
+@pytest.mark.parametrize("script", ["train_norm.py", "ratio_swipe.py", "fine_tune.py"])
+def test_help_speaks_of_milestones_where_there_are_some(script):
+    assert ("milestones" in call(script, "--help").out) == (script != "fine_tune.py")  # which has one learning rate throughout

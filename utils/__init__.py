@@ -1,0 +1,19 @@
+"""What stands behind the scripts, a room for each subject. Imports go one way, down this list; a test holds them to it.
+
+    figures/    curves gathered from results, the gap to uniform scaling, tables and pictures
+    search/     architecture descent: `search` opens a record, `descent` is the paper's algorithm, `iteration` prunes one network
+    training/   the device, the step and the one epoch loop; training from scratch, sweeps over ratios, the magnitude baseline
+    data/       reading data sets; batches and augmentation on the device
+    records/    paths; files that are whole or not there; what searches, results and checkpoints hold; the methods compared;
+                the published figures; the original release's pickles
+    settings/   what all of it depends on: each setting once, with default, bounds and help; data sets' presets; command lines
+    pruning     the pruning rule: which gates close, and when an iteration ends (needs nothing but torch)
+    powerlaw    the fit of widths against parameters (needs nothing but numpy)
+    script      how a script ends: exit status, one line for what a user can mend
+    errors      UserError, that line
+
+Below all of it is `model/`: the networks, their gates and costs, what closed gates leave of them, and the widths for a budget.
+
+Reading the paper in code: architecture_descent.py -> search/search.py -> search/descent.py -> search/iteration.py -> pruning.py;
+and from search/descent.py -> powerlaw.py, and model/filters.py -> model/budget.py.
+"""

@@ -1,0 +1,86 @@
+"""Batches of images on the device: cropped, flipped, rotated and normalised together."""
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from utils.data.readers import Data, Split
+
+PADDING = 4  # pixels around an image, for random crops
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is drawn at random for each training image."""
+
+    crop: bool
+    flip: bool
+    rotation: float
+
+
+class Batches:
+    """The batches of a split: (images (B, 3, S, S) float, labels (B,)) on its device, normalised.
+
+    With an ``augmentation`` the images are shuffled and augmented, afresh for each ``epoch(generator)``.
+    """
+
+    def __init__(self, data: Data, split: Split, batch_size: int, augmentation: Augmentation | None = None,
+                 dtype: torch.dtype = torch.float32):
+        self.split, self.batch_size, self.augmentation = split, batch_size, augmentation
+        self.size = data.image_size
+        self.scale, self.shift = (1 / data.std).to(dtype), (data.mean / data.std).to(dtype)
+        images = split.images
+        self.padding = PADDING if augmentation and augmentation.crop else 0
+        if self.padding:
+            images = F.pad(images, (0, 0, *[self.padding] * 4))
+        self.pixels = images.reshape(-1, 3)  # one row per pixel: a crop is a gather of rows
+        self.side = images.shape[1]
+
+    def __len__(self) -> int:
+        return -(-len(self.split) // self.batch_size)
+
+    def epoch(self, generator: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """One pass over the split. ``generator`` (on the CPU) decides order and augmentation, if there is any."""
+        device, n = self.split.labels.device, len(self.split)
+        order = torch.arange(n)
+        top, left, flip, angle = torch.zeros(4, n)
+        if self.augmentation:
+            order = torch.randperm(n, generator=generator)
+            top, left = torch.randint(0, 2 * self.padding + 1, (2, n), generator=generator)
+            flip = torch.rand(n, generator=generator) < 0.5 if self.augmentation.flip else flip
+            angle = (2 * torch.rand(n, generator=generator) - 1) * self.augmentation.rotation
+        order, top, left, flip, angle = (t.to(device, non_blocking=True) for t in (order, top.long(), left.long(), flip.bool(), angle))
+        line = torch.arange(self.size, device=device)
+        for start in range(0, n, self.batch_size):
+            part = slice(start, start + self.batch_size)
+            index = order[part]
+            rows = (index * self.side + top[part])[:, None] + line
+            columns = left[part, None] + torch.where(flip[part, None], self.size - 1 - line, line)
+            at = rows[:, :, None] * self.side + columns[:, None, :]
+            images = self.pixels.index_select(0, at.flatten()).view(len(index), self.size, self.size, 3)
+            images = images.permute(0, 3, 1, 2).to(self.scale.dtype)  # laid out as channels_last
+            if self.augmentation and self.augmentation.rotation:
+                images = rotate(images, angle[part])
+            yield images * self.scale[:, None, None] - self.shift[:, None, None], self.split.labels[index]
+
+
+def rotate(images: Tensor, degrees: Tensor) -> Tensor:
+    """Each image (N, 3, S, S) turned about its centre by its own angle (N,); nearest pixel, black corners."""
+    radians = torch.deg2rad(degrees)
+    cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
+    theta = torch.stack([torch.stack([cos, -sin, zero], dim=1), torch.stack([sin, cos, zero], dim=1)], dim=1)
+    grid = F.affine_grid(theta.to(images.dtype), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+
+
+def training_batches(data: Data, batch_size: int, *, search: bool = False, dtype: torch.dtype = torch.float32) -> Batches:
+    """The training images with the augmentation that the data set asks for (the search may crop less)."""
+    augmentation = Augmentation(data.settings.search_crop or not search, data.settings.flip, data.settings.rotation)
+    return Batches(data, data.train, batch_size, augmentation, dtype)
+
+
+def evaluation_batches(data: Data, batch_size: int = 500) -> Batches:
+    """The test images in order, as they are."""
+    return Batches(data, data.test, min(batch_size, len(data.test)))

@@ -1,0 +1,1 @@
+"""Records: paths, files that are whole or not there, and what a search, a result and a checkpoint hold."""

@@ -1,0 +1,128 @@
+"""The methods that are compared: each a way from a ratio to the widths of a network."""
+import hashlib
+import json
+import re
+import sys
+from dataclasses import dataclass
+
+from model import BUDGETS, prepare_filters, template, uniform_filters
+from utils.errors import UserError
+from utils.powerlaw import PowerLaw
+from utils.records.files import read_rows
+from utils.records.legacy import read_release_search
+from utils.records.paths import release_record, search_record, search_rows
+from utils.records.published import read_published_morph, read_published_scaling
+from utils.records.results import Origin, Result
+from utils.records.searches import SearchRecord, budget_of, law_of, read_search
+from utils.settings import DATASETS, PUBLISHED, Networks, dataset_facts
+
+
+@dataclass(frozen=True)
+class Method:
+    """``name`` as results say it. A law, or MorphNet's widths to scale; with neither, the template is scaled."""
+
+    name: str
+    model: str
+    law: PowerLaw | None = None
+    widths: list[int] | None = None
+    convcut: bool = False
+    origin: Origin | None = None
+    budget: str = "params"  # what its networks are scaled to
+
+    def filters(self, ratio: float, *, num_classes: int, image_size: int) -> list[int]:
+        """The widths within the budget of ``ratio``."""
+        return prepare_filters(self.model, ratio, scaling=self.law, pruned_filters=self.widths, num_classes=num_classes,
+                               image_size=image_size, budget=self.budget)
+
+    def told(self, network: Result) -> str:
+        """What one of its networks costs, and how much of the budget that is, for people."""
+        amount = BUDGETS[self.budget](self.model, uniform_filters(self.model, network["ratio"]), num_classes=network["num_classes"],
+                                      image_size=network["image_size"])
+        used, budget = (network["macs"], f"{amount / 1e6:.1f} MMACs") if self.budget == "macs" else (network["params"], f"{amount:,}")
+        return (f"{network['params']:,} parameters, {network['macs'] / 1e6:.1f} MMACs; {used / amount:.2%} of the budget "
+                f"{budget}{' parameters' * (self.budget == 'params')}")
+
+
+def read_scalings(record_dir: str, name: str, model: str, dataset: str) -> SearchRecord:
+    """The record of the search ``name``, the original release's where there is no other, or of what was published.
+
+    Raises UserError.
+    """
+    facts, released = dataset_facts(dataset), release_record(record_dir, name)
+    if name == PUBLISHED:
+        iterations = read_published_scaling(model, dataset)["iterations"]
+    elif search_record(record_dir, name).exists() or not released.exists():
+        return read_search(record_dir, name, model, dataset)
+    elif facts.num_classes is None:
+        raise UserError(f"{released}: does not say its classes and image size, and {dataset} is none of {', '.join(DATASETS)}")
+    else:
+        iterations = read_release_search(released, layers := len(template(model)))
+        print(f"{released}: the original release's record does not say its model and data set; all that is known is that it has "
+              f"{layers} layers, like {model}", file=sys.stderr)
+    return {"num_classes": facts.num_classes or 0, "image_size": facts.image_size, "iterations": iterations}
+
+
+def methods_of(record_dir: str, name: str, record: SearchRecord, model: str, convcut: bool = False,
+               budget: str | None = None) -> list[Method]:
+    """What each iteration of a search gives: its power law; of a --morph search, its last row. Raises UserError.
+
+    Without a ``budget`` its networks are scaled to what the search scaled them to.
+    """
+    suffix, found, budget = "+convcut" if convcut else "", [], budget or budget_of(record)
+    if not record["iterations"]:
+        raise UserError(f"{search_record(record_dir, name)}: has no finished iteration; go on with the search, or restore it")
+    for iteration, entry in enumerate(record["iterations"]):
+        if record.get("settings", {}).get("morph"):
+            widths = read_rows(search_rows(record_dir, name, iteration), len(entry["filters"]), entry["rounds"])[-1]
+            found.append(Method("morphnet" + suffix, model, None, widths, convcut, origin(name, iteration, widths), budget))
+        else:
+            law = law_of(record, iteration)
+            found.append(Method(f"neuralscale_{iteration + 1}{suffix}", model, law, None, convcut,
+                                origin(name, iteration, [law.alpha, law.beta]), budget))
+    return found
+
+
+def origin(name: str, iteration: int, numbers: list[int] | list[list[float]]) -> Origin:
+    """Where a network came from, with a fingerprint of the numbers that its widths follow from."""
+    return {"search": name, "iteration": iteration, "fingerprint": hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:16]}
+
+
+def published_method(model: str, dataset: str, name: str) -> Method:
+    """A method by the name that the published accuracies have for it. Raises UserError for one without a rule."""
+    if match := re.fullmatch(r"neuralscale_(\d+)|warmup_(\d+)", name):
+        iterations = read_published_scaling(model, dataset, int(match[2]) if match[2] else None)["iterations"]
+        return Method(name, model, law_of({"iterations": iterations}, int(match[1]) - 1 if match[1] else -1))
+    if name not in ("uniform", "convcut", "magnitude", "morphnet"):
+        raise UserError(f"method {name} is unknown; its networks can't be told from its name")
+    return Method(name, model, widths=read_published_morph(model, dataset) if name == "morphnet" else None, convcut=name == "convcut")
+
+
+def refuse_empty_layers(model: str, ratio: float) -> None:
+    """Raises UserError for a ratio that leaves a layer of the template without a filter."""
+    narrowest = min(template(model))
+    if int(narrowest * ratio) < 1:
+        raise UserError(f"ratio {ratio:g}: {model}'s narrowest layer has {narrowest} filters, and would have none left")
+
+
+def method_of(networks: Networks, model: str, dataset: str, record_dir: str) -> Method:
+    """The method that a sweep's options ask for. Raises UserError."""
+    name, suffix, budget = networks.prune_fname, "+convcut" if networks.convcut else "", networks.budget or "params"
+    if networks.uniform:
+        return Method("convcut" if networks.convcut else "uniform", model, convcut=networks.convcut, budget=budget)
+    if networks.morph and name is None:
+        widths = read_published_morph(model, dataset)
+        return Method("morphnet" + suffix, model, None, widths, networks.convcut, origin(PUBLISHED, 0, widths), budget)
+    if not name:
+        raise UserError("say which networks to train: --prune-fname NAME (of a search, or 'published'), --uniform or --morph")
+    read = read_search if networks.morph else read_scalings  # only a search's own record has rows
+    record = read(record_dir, name, model, dataset)
+    morph = bool(record.get("settings", {}).get("morph"))
+    if networks.morph and not (morph and record["iterations"]):
+        raise UserError(f"{search_record(record_dir, name)}: not a finished --morph search; without --morph it gives NeuralScale")
+    if morph and not networks.morph:
+        raise UserError(f"{name} is a --morph search; give --morph too")
+    index = -1 if networks.descent_idx is None else networks.descent_idx
+    law_of(record, index)  # refuses an iteration that isn't there
+    methods = methods_of(record_dir, name, record, model, networks.convcut, networks.budget)
+    print(f"{name}: descent iteration {range(len(methods))[index]}, of 0 to {len(methods) - 1}; drawn as {methods[index].name}")
+    return methods[index]

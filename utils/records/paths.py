@@ -1,0 +1,69 @@
+"""Every path of the project. No other file spells a file name."""
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils.errors import UserError
+
+PUBLISHED_DIR = Path(__file__).resolve().parents[2] / "saved_plots" / "published"  # part of the project, wherever it is run
+
+
+def tiny_imagenet_folder(data_dir: str, parts: Sequence[str] = ("train", "val")) -> Path:
+    """Where TinyImageNet is, with these ``parts``: ``data_dir`` itself, or tiny-imagenet-200 in it or here. Raises UserError."""
+    places = [Path(data_dir), Path(data_dir) / "tiny-imagenet-200", Path("tiny-imagenet-200")]
+    for place in places:
+        if all((place / part).exists() for part in parts):
+            return place
+    raise UserError(f"no TinyImageNet with {' and '.join(parts)} in {', '.join(map(str, places))}: unzip tiny-imagenet-200.zip there, "
+                    "or say where it is with --data")
+
+
+def search_record(record_dir: str, save: str) -> Path:
+    return Path(record_dir) / f"{save}.json"
+
+
+def release_record(record_dir: str, save: str) -> Path:
+    """The same search as the original release recorded it."""
+    return Path(record_dir) / f"{save}.pk"
+
+
+def search_rows(record_dir: str, save: str, iteration: int) -> Path:
+    return Path(record_dir) / f"{save}_{iteration}.csv"
+
+
+def all_search_rows(record_dir: str, save: str) -> list[Path]:
+    """The rows of every iteration of the search ``save``, and of no other whose name begins alike."""
+    return [path for path in Path(record_dir).glob("*.csv") if re.fullmatch(re.escape(save) + r"_\d+\.csv", path.name)]
+
+
+def result_file(plot_dir: str, model: str, save: str, ratio: float) -> Path:
+    return Path(plot_dir) / model / f"{save}_{percent(ratio)}.json"
+
+
+def percent(ratio: float) -> int:
+    """int(100 * ratio), safe from binary fractions (1.15 is 115)."""
+    return int(round(100 * ratio, 6))
+
+
+def at_ratio(save: str, ratio: float) -> str:
+    """What one training of a sweep calls its weights. No --save name has an @: x at ratio 0.25 is not the run x_25."""
+    return f"{save}@{percent(ratio)}"
+
+
+def weights_file(model_dir: str, model: str, name: str) -> Path:
+    return Path(model_dir) / model / f"{name}.pt"
+
+
+def unfinished_training(model_dir: str, model: str, name: str) -> Path:
+    """The checkpoint of the training ``name``; removed when it is finished."""
+    return Path(model_dir) / model / f"{name}@unfinished.pt"
+
+
+def unfinished_search(model_dir: str, model: str, save: str) -> Path:
+    """The checkpoint of the search ``save``; removed when its iteration is finished."""
+    return Path(model_dir) / model / f"{save}@search.pt"
+
+
+def lock_of(path: Path) -> Path:
+    """Held by the process that works on ``path``."""
+    return path.with_name(f".{path.name}.lock")

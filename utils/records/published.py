@@ -1,0 +1,79 @@
+"""The figures of the published runs, which come with the project."""
+import csv
+from typing import Any
+
+from model import template
+from utils.errors import UserError
+from utils.records.files import read_json, read_text
+from utils.records.paths import PUBLISHED_DIR
+from utils.records.searches import check_scaling
+
+TRAININGS = 1260
+
+
+def read_published_scaling(model: str, dataset: str, warmup: int | None = None) -> dict[str, Any]:
+    """The published alpha and beta: {"warmup": P, "iterations": [{"alpha", "beta"}, ...]} of this model and dataset.
+
+    Without ``warmup`` the setting that the paper's curves use. Raises UserError where nothing was published.
+    """
+    path = PUBLISHED_DIR / "scaling.json"
+    table = read_json(path, "it comes with the project; restore it")
+    try:
+        if not (isinstance(table, list) and table):
+            raise ValueError("not a list of searches")
+        for entry in table:
+            if (entry["model"], entry["dataset"]) == (model, dataset) and warmup in (None, entry["warmup"]):
+                if not entry["iterations"]:
+                    raise ValueError("no iterations")
+                for iteration in entry["iterations"]:
+                    check_scaling(iteration, len(template(model)))
+                return entry
+        pairs = sorted({f"{entry['model']} on {entry['dataset']}" for entry in table})
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UserError(f"{path}: damaged ({error}); restore it from the repository") from None
+    raise UserError(f"nothing was published for {model} on {dataset}; there is {', '.join(pairs)}")
+
+
+def published_warmup(model: str, dataset: str) -> int | None:
+    """The warm-up of the published curves of this model and data set; None where nothing was published."""
+    try:
+        return read_published_scaling(model, dataset)["warmup"]
+    except UserError:
+        return None
+
+
+def read_published_morph(model: str, dataset: str) -> list[int]:
+    """The published widths of the MorphNet baseline. Raises UserError where there are none."""
+    path = PUBLISHED_DIR / "morphnet.json"
+    table = read_json(path, "it comes with the project; restore it")
+    try:
+        if dataset in table[model]:
+            widths = [width for width in table[model][dataset] if isinstance(width, int) and width >= 1]
+            if len(widths) != len(template(model)):
+                raise ValueError(f"{model} on {dataset}")
+            return widths
+        pairs = [f"{m} on {d}" for m in table for d in table[m]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: damaged ({error}); restore it from the repository") from None
+    raise UserError(f"no MorphNet widths were published for {model} on {dataset} (there is {', '.join(pairs)}); search them with "
+                    "architecture_descent.py --morph and give its name with --prune-fname")
+
+
+def read_accuracy() -> list[dict[str, Any]]:
+    """The published trainings: model, dataset, method, ratio, seed, epochs, best_test_acc, last_test_acc."""
+    path = PUBLISHED_DIR / "accuracy.csv"
+    try:
+        rows, text = [], read_text(path, "it comes with the project; restore it")
+        if not text.endswith("\n"):
+            raise ValueError("its last line is torn")
+        for row in csv.DictReader(text.splitlines(), strict=True):
+            numbers = {key: float(row[key]) for key in ("ratio", "best_test_acc", "last_test_acc")}
+            if None in row or not (0 < numbers["ratio"] <= 64 and 0 <= numbers["best_test_acc"] <= 100
+                                   and 0 <= numbers["last_test_acc"] <= 100):
+                raise ValueError("a ratio or an accuracy is out of range")
+            rows.append({**row, **numbers, "seed": int(row["seed"]), "epochs": int(row["epochs"])})
+        if len(rows) != TRAININGS:
+            raise ValueError(f"{len(rows)} of {TRAININGS} trainings")
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: damaged ({error}); restore it from the repository") from None
+    return rows

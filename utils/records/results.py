@@ -1,0 +1,64 @@
+"""The results of trainings: what they hold, and reading them without trusting them."""
+from pathlib import Path
+from typing import Any, TypedDict
+
+from model import BUDGETS, template
+from utils.errors import UserError
+from utils.records.files import MOST, are_widths, is_number, read_json
+
+
+class Origin(TypedDict):
+    """The search that a network came from."""
+
+    search: str
+    iteration: int  # counted from 0
+    fingerprint: str  # of its alpha and beta, or of MorphNet's widths
+
+
+class Result(TypedDict, total=False):
+    """One training. Beside these the file has each setting by its name, for readers of earlier versions."""
+
+    model: str
+    dataset: str
+    num_classes: int
+    image_size: int
+    method: str
+    origin: Origin | None  # None: no search, or a result of an earlier version
+    ratio: float
+    seed: int
+    convcut: bool
+    budget: str  # what the network was scaled to; results of earlier versions, to parameters, do not say
+    filters: list[int]
+    params: int
+    macs: int
+    images: int
+    test_images: int
+    train_loss: list[float]
+    train_acc: list[float]
+    test_loss: list[float]
+    test_acc: list[float]
+    best: float
+    last: float
+    seconds: float
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    threads: int
+    commit: str | None
+
+
+def read_result(path: Path) -> Result:
+    """The result of one training. Raises UserError for anything else."""
+    result: Result = read_json(path)
+    try:
+        curve: Any = result["test_acc"]
+        if not (isinstance(curve, list) and all(is_number(accuracy, 0, 100) for accuracy in curve) and result["best"] == max(curve)
+                and result["last"] == curve[-1] and is_number(result["ratio"], 1e-9, 64) and is_number(result["seed"], 0, MOST, whole=True)
+                and all(is_number(result[key], 1, MOST, whole=True) for key in ("params", "macs", "num_classes", "image_size"))
+                and result.get("budget", "params") in list(BUDGETS)
+                and isinstance(result["convcut"], bool) and isinstance(result["settings"], dict)
+                and all(isinstance(result[key], str) for key in ("model", "dataset", "method"))
+                and are_widths(result["filters"], len(template(result["model"])))):
+            raise ValueError("its numbers disagree")
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UserError(f"{path}: not the result of a training, or damaged ({error}); restore it or remove it") from None
+    return result

@@ -1,0 +1,100 @@
+"""The records of searches: what they hold, and reading them without trusting them."""
+from pathlib import Path
+from typing import Any, TypedDict
+
+from model import BUDGETS, template
+from utils.errors import UserError
+from utils.powerlaw import PowerLaw
+from utils.records.files import are_widths, is_number, read_json
+from utils.records.paths import release_record, search_record
+
+RULES = 2  # of the searches that this version runs; those without a number began to prune an epoch later
+
+
+class IterationRecord(TypedDict, total=False):
+    """One iteration of a descent. The rows of widths that it recorded are in a file of their own."""
+
+    alpha: list[float]
+    beta: list[float]
+    fit: str  # where alpha and beta come from; records of earlier versions do not say
+    filters: list[int]  # the widths that were searched
+    rounds: int  # recorded rows
+    seconds: float
+
+
+class SearchRecord(TypedDict, total=False):
+    """What a search found. Of what was published there is no more than the iterations, num_classes and image_size."""
+
+    model: str
+    dataset: str
+    num_classes: int
+    image_size: int
+    settings: dict[str, Any]
+    rules: int
+    versions: dict[str, str]
+    threads: int
+    commit: str | None
+    iterations: list[IterationRecord]
+
+
+def read_search(record_dir: str, save: str, model: str, dataset: str | None) -> SearchRecord:
+    """The record of a search, checked: of this model (and dataset, if given), its numbers finite and of one length.
+
+    Raises UserError otherwise.
+    """
+    path = search_record(record_dir, save)
+    released = release_record(record_dir, save)
+    record = read_json(path, f"is {save!r} the --save name of a finished or begun search?" if not released.exists() else
+                       f"{released} is the original release's record, and has no rows of filters")
+    record = check_search(path, record)
+    if record["model"] != model or dataset not in (None, record["dataset"]):
+        raise UserError(f"{path}: a search of {record['model']} on {record['dataset']}, not of {model} on {dataset}")
+    return record
+
+
+def check_search(path: Path, record: Any) -> SearchRecord:
+    """``record``, if it is what a search writes. Raises UserError."""
+    try:
+        if not isinstance(record["settings"], dict) or not all(isinstance(record[k], str) for k in ("model", "dataset")):
+            raise ValueError("settings")
+        if budget_of(record) not in list(BUDGETS):
+            raise ValueError(f"budget {budget_of(record)!r}")
+        if not all(is_number(record[key], 1, 10**6, whole=True) for key in ("num_classes", "image_size")):
+            raise ValueError("num_classes, image_size")
+        if not isinstance(record["iterations"], list):
+            raise ValueError("iterations")
+        layers = len(template(record["model"]))
+        for entry in record["iterations"]:
+            if not are_widths(entry["filters"], layers) or not isinstance(entry["rounds"], int):
+                raise ValueError(f"filters: {record['model']} has {layers} layers")
+            check_scaling(entry, layers)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not the record of a search, or damaged ({error}); restore it or remove it") from None
+    return record
+
+
+def check_scaling(entry: Any, layers: int) -> PowerLaw:
+    """alpha and beta of one iteration. Raises ValueError where they are not ``layers`` positive, finite numbers."""
+    if not all(isinstance(entry[key], list) and all(is_number(n, -1e308, 1e308) for n in entry[key]) for key in ("alpha", "beta")):
+        raise ValueError("alpha and beta must be lists of numbers")
+    law = PowerLaw([float(a) for a in entry["alpha"]], [float(b) for b in entry["beta"]])
+    if not len(law.alpha) == len(law.beta) == layers:
+        raise ValueError(f"alpha and beta must have {layers} numbers")
+    if not law.sane:
+        raise ValueError("alpha must be positive, alpha and beta of a sane size")
+    return law
+
+
+def budget_of(record: SearchRecord) -> str:
+    """What the search scaled its networks to, and so what tau is in its laws."""
+    budget: str = record.get("settings", {}).get("budget", "params")
+    return budget
+
+
+def law_of(record: SearchRecord, iteration: int = -1) -> PowerLaw:
+    """alpha and beta after iteration ``iteration`` (from 0; -1 is the last). Raises UserError if it isn't there."""
+    iterations = record["iterations"]
+    if not -len(iterations) <= iteration < len(iterations):
+        have = f"0 to {len(iterations) - 1}" if iterations else "none"
+        raise UserError(f"--descent-idx {iteration}: this search has the iterations {have}")
+    return PowerLaw(iterations[iteration]["alpha"], iterations[iteration]["beta"])

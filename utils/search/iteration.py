@@ -1,0 +1,96 @@
+"""One iteration of a search: warm up, then train and prune until a layer is at its end (paper, section 3.1)."""
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from model import build_model, macs_per_filter
+from model.compaction import Compactor
+from model.gate import gates_of
+from utils.data import Data, training_batches
+from utils.pruning import TaylorPruner
+from utils.search.run import SearchRun
+from utils.settings import SearchSettings
+from utils.training.device import Runner, give_back_freed_memory, seed_from
+from utils.training.loop import State, fit, sgd
+from utils.training.schedule import search_lr
+
+
+@dataclass
+class Pruning(State):
+    """A network in training that is pruned from epoch ``warmup`` (counted from 0) on."""
+
+    pruner: TaylorPruner
+    compactor: Compactor | None
+    warmup: int = 0
+
+    @property
+    def ended(self) -> bool:
+        return self.pruner.ended
+
+    def begin_epoch(self) -> None:
+        """A gate that is not read yet needs no gradient."""
+        for gate in self.pruner.gates:
+            gate.weight.requires_grad_(self.epoch >= self.warmup)
+
+    def after_step(self) -> bool:
+        """Scores the batch just trained; after a pruning round, removes what has died."""
+        if self.epoch < self.warmup:
+            return True
+        rounds = self.pruner.rounds
+        go_on = self.pruner.step()
+        if self.compactor and self.pruner.rounds > rounds and self.compactor.compact(
+                list(self.pruner.alive.split(self.pruner.full_widths)), self.optimizer):
+            self.pruner.resize(self.compactor.kept_filters())
+            give_back_freed_memory()
+        return go_on
+
+    def note(self) -> str:
+        return f", {sum(self.pruner.widths)} of {sum(self.pruner.full_widths)} filters"
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"kept": self.compactor.kept if self.compactor else None, "pruner": self.pruner.state_dict(), **super().state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.compactor:
+            self.compactor.restore(state["kept"], self.optimizer)
+        super().load_state_dict(state)
+        self.pruner.load_state_dict(state["pruner"])
+
+
+def compactor_of(network: nn.Module, *, aloud: bool) -> Compactor | None:
+    """None for a network that has to be masked; says why, where that is to be said ``aloud``."""
+    try:
+        return Compactor(network)
+    except NotImplementedError as error:
+        if aloud:
+            print(f"pruned filters stay in the network, masked: {error}", flush=True)
+        return None
+
+
+def cost_of(settings: SearchSettings, filters: list[int], data: Data) -> Callable[[list[int]], list[float]]:
+    """What a filter of each layer counts for, at given widths of a network that began with ``filters``."""
+    macs = macs_per_filter(settings.model, filters, **data.shape)
+    return lambda widths: [float(cost) ** settings.cost_exponent for cost in macs(widths)]
+
+
+def residual_filters(settings: SearchSettings, iteration: int, filters: list[int], data: Data, runner: Runner,
+                     run: SearchRun | None = None) -> tuple[list[list[int]], float]:
+    """One iteration on a fresh network of these ``filters``: the recorded rows of widths, and the seconds it took."""
+    torch.manual_seed(seed_from(settings.seed, iteration))
+    network = runner.place(build_model(settings.model, filters, **data.shape, gated=True))
+    compactor = compactor_of(network, aloud=iteration == 0) if settings.compact else None
+    traced = compactor.network if compactor else network
+    optimizer = sgd(network, settings.lr, settings.momentum, settings.weight_decay)
+    pruner = TaylorPruner(gates_of(network), settings.prune_every, settings.prune_step, settings.prune_fraction,
+                          cost_of(settings, filters, data) if settings.budget == "macs" else None)
+    state = Pruning(traced, optimizer, forward=traced, pruner=pruner, compactor=compactor, warmup=settings.warmup)
+    if run and run.take_up(iteration, filters, data, state.load_state_dict):
+        print(f"goes on in iteration {iteration} at epoch {state.epoch}", flush=True)
+    fit(state, training_batches(data, settings.batch_size, search=True), runner, epochs=settings.epochs,
+        seeds=(settings.seed, iteration), lr_at=lambda epoch: search_lr(epoch, settings.warmup, settings.lr),
+        title=f"iteration {iteration}, ", checkpoint=lambda: run.save(state.state_dict()) if run else None)
+    pruner.finish()
+    return pruner.history, state.seconds

@@ -1,0 +1,29 @@
+"""Settings: what a search, a training or a plot depends on, each field with its default, bounds and help in one place."""
+from utils.settings.datasets import (
+    DATASETS,
+    Dataset,
+    dataset_facts,
+    dataset_name,
+    fine_tuning_preset,
+    networks_preset,
+    search_preset,
+    training_preset,
+)
+from utils.settings.option import Settings, option, stored
+from utils.settings.storage import PUBLISHED, Folders, Storage, check_name
+from utils.settings.work import (
+    BaseNetwork,
+    Comparison,
+    Machine,
+    Networks,
+    Optimization,
+    PrunedNetwork,
+    SearchSettings,
+    Task,
+    TrainingSettings,
+)
+
+__all__ = [
+    "DATASETS", "PUBLISHED", "BaseNetwork", "Comparison", "Dataset", "Folders", "Machine", "Networks", "Optimization", "PrunedNetwork",
+    "SearchSettings", "Settings", "Storage", "Task", "TrainingSettings", "check_name", "dataset_facts", "dataset_name",
+    "fine_tuning_preset", "networks_preset", "option", "search_preset", "stored", "training_preset"]

@@ -1,0 +1,64 @@
+"""The data sets: what goes with their images, and their own defaults, as presets of the settings classes (section 4.1)."""
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from utils.settings.work import Networks, SearchSettings, TrainingSettings
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What goes with the images of a data set."""
+
+    short: str  # in the default names of runs
+    num_classes: int | None = None  # None: from the data
+    image_size: int = 32
+    mean: tuple[float, ...] | None = None  # None: from the training images
+    std: tuple[float, ...] | None = None
+    flip: bool = True
+    rotation: float = 0.0  # degrees
+    search_crop: bool = True  # whether the search crops at random too
+
+
+DATASETS = {
+    "CIFAR10": Dataset("c10", 10, mean=(125.3 / 255, 123.0 / 255, 113.9 / 255), std=(63.0 / 255, 62.1 / 255, 66.7 / 255)),
+    "CIFAR100": Dataset("c100", 100, mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010)),
+    "tinyimagenet": Dataset("tinyimagenet", 200, 64, mean=(0.4802, 0.4481, 0.3975), std=(0.2302, 0.2265, 0.2262), rotation=20.0,
+                            search_crop=False),
+    "digits": Dataset("digits", 10, flip=False),
+}
+
+
+def dataset_name(argument: str) -> str:
+    """The name that records carry: the argument itself, or the last part of a path to a folder of images."""
+    name = argument if argument in DATASETS else Path(argument).resolve().name
+    return "tinyimagenet" if name == "tiny-imagenet-200" else name
+
+
+def dataset_facts(name: str) -> Dataset:
+    """What goes with the data set ``name``; for a folder of the user's own, as with CIFAR."""
+    return DATASETS.get(name) or Dataset(re.sub(r"\W", "_", name))
+
+
+# --- presets: CIFAR's are the defaults of the classes, for a folder of the user's own too ----------------------------
+
+def search_preset(dataset: str) -> SearchSettings:
+    """The published settings of a search on ``dataset``, a name or a path."""
+    preset = SearchSettings(dataset=dataset)
+    return replace(preset, batch_size=100, prune_every=100) if dataset_name(dataset) == "tinyimagenet" else preset
+
+
+def training_preset(dataset: str) -> TrainingSettings:
+    """The published settings of a training from scratch on ``dataset``."""
+    preset = TrainingSettings(dataset=dataset)
+    return replace(preset, epochs=150, milestones=(1 / 3, 2 / 3)) if dataset_name(dataset) == "tinyimagenet" else preset
+
+
+def fine_tuning_preset(dataset: str) -> TrainingSettings:
+    """The published settings of the magnitude baseline's fine-tuning."""
+    return TrainingSettings(dataset=dataset, epochs=20 if dataset_name(dataset) == "tinyimagenet" else 40, lr=0.001, milestones=())
+
+
+def networks_preset(dataset: str) -> Networks:
+    """The ratios of the published curves on ``dataset``."""
+    return Networks(ratios=(0.25, 0.5, 0.75, 1.0)) if dataset_name(dataset) == "tinyimagenet" else Networks()

@@ -1,0 +1,116 @@
+"""What a setting is: a field of a frozen dataclass, with its default, its bounds and its line of help in one place.
+
+The command line, the checks of callers from Python, and what records store and compare are all made from the fields.
+"""
+import argparse
+import dataclasses
+import numbers
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from utils.errors import UserError
+
+WHOLE = 10**9  # the largest whole number that any setting takes
+KINDS: dict[type, tuple[Any, str]] = {int: (numbers.Integral, "a whole number"), float: (numbers.Real, "a number"),
+                                      bool: (bool, "True or False"), str: ((str, os.PathLike), "a text")}
+
+
+def option(default: Any, help: str, low: float = 0, high: float = WHOLE, *, above: bool = False, hidden: bool = False,
+           **more: Any) -> Any:
+    """A field of a settings class. A number lies between ``low`` (beyond it, where ``above``) and ``high``.
+
+    ``more``: ``choices`` and ``check`` (text -> text, raises UserError) for a text; ``metavar`` on the command line;
+    ``shown`` for the default as --help says it. A ``hidden`` field is no option of the command line; one that
+    is not ``kept`` is in no record.
+    """
+    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high, "above": above, "hidden": hidden, **more})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What values a field takes."""
+
+    name: str
+    kind: type  # int, float, bool or str
+    optional: bool  # None is a value too
+    many: bool  # a tuple of them
+    meta: Mapping[str, Any]
+
+    def checked(self, value: Any) -> Any:
+        """``value``, with lists as tuples and whole numbers as floats where floats are asked for. Raises UserError."""
+        if self.optional and value is None:
+            return None
+        if self.many:
+            if not isinstance(value, (list, tuple)):
+                raise UserError(f"{value!r} is not a list")
+            return tuple(self._checked(part) for part in value)
+        return self._checked(value)
+
+    def _checked(self, value: Any) -> Any:
+        kind, words = KINDS[self.kind]
+        if not isinstance(value, kind) or (isinstance(value, bool) and self.kind is not bool):
+            raise UserError(f"{value!r} is not {words}")
+        if self.kind in (int, float):
+            low, high, above = (self.meta[key] for key in ("low", "high", "above"))
+            if not low <= value <= high or (above and value == low):
+                raise UserError(f"{value} is not " + (f"above {low:g} and at most {high:g}" if above else f"between {low:g} and {high:g}"))
+        value = os.fspath(value) if isinstance(value, os.PathLike) else self.kind(value)  # of numpy's numbers, Python's own
+        if self.kind is str and ("\0" in value or value != value.encode(errors="replace").decode()):
+            raise UserError(f"{value!a} has characters that no file can be named with, or that are not UTF-8")
+        if "choices" in self.meta and value not in self.meta["choices"]:
+            raise UserError(f"{value!r} is none of {', '.join(self.meta['choices'])}")
+        return self.meta["check"](value) if "check" in self.meta else value
+
+    def parse(self, text: str) -> Any:
+        """An argparse type."""
+        try:
+            return self._checked(self.kind(text))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {'whole ' * (self.kind is int)}number") from None
+        except UserError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+
+S = TypeVar("S", bound="Settings")
+
+
+class Settings:
+    """The base of the settings classes, which are frozen dataclasses. Raises UserError for a value out of bounds."""
+
+    def __post_init__(self) -> None:
+        for rule in rules(type(self)):
+            try:
+                object.__setattr__(self, rule.name, rule.checked(getattr(self, rule.name)))
+            except UserError as error:
+                raise UserError(f"{flag(rule.name)}: {error}") from None
+
+    def settled(self: S, given: Mapping[str, Any]) -> S:
+        """These settings, with those ``given`` by the names of fields in place of them; other names are left alone."""
+        fields = {rule.name: given[rule.name] for rule in rules(type(self)) if rule.name in given}
+        return dataclasses.replace(self, **fields)  # type: ignore[type-var]  # every settings class is a dataclass
+
+
+def rules(kind: type[Settings]) -> list[Rule]:
+    """The rule of each field of a settings class."""
+    found, hints = [], get_type_hints(kind)
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]  # every settings class is a dataclass
+        hint = hints[field.name]
+        optional = type(None) in get_args(hint)
+        hint = next(part for part in get_args(hint) if part is not type(None)) if optional else hint
+        many = get_origin(hint) is tuple
+        found.append(Rule(field.name, get_args(hint)[0] if many else hint, optional, many, field.metadata))
+    return found
+
+
+def flag(name: str) -> str:
+    """The option of the command line that sets the field ``name``."""
+    return f"--{name.replace('_', '-')}"
+
+
+def stored(settings: Settings, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What a record keeps of ``settings``: plain values, tuples as lists."""
+    kept = [rule.name for rule in rules(type(settings)) if rule.name not in without and rule.meta.get("kept", True)]
+    values = {name: getattr(settings, name) for name in kept}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

@@ -1,0 +1,48 @@
+"""Where things are kept, and what is to be done with what is there."""
+import re
+from dataclasses import MISSING, dataclass
+
+from utils.errors import UserError
+from utils.settings.option import Settings, option
+
+PUBLISHED = "published"  # the record name that stands for the paper's own figures
+
+
+def check_name(save: str) -> str:
+    """``save`` itself, if it can be part of a file name. Raises UserError."""
+    if not re.fullmatch(r"\w[\w.+-]{0,150}", save):
+        raise UserError(f"{save!r}: a name has letters, digits, and _ . + - only, and no slash")
+    if save == PUBLISHED:
+        raise UserError(f"{save!r}: this name stands for the published figures; choose another")
+    return save
+
+
+def seed_of(save: str) -> int:
+    """The X of a name NAME_X, else 0."""
+    number = re.search(r"_(\d{1,9})$", save)
+    return int(number[1]) if number else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folders(Settings):
+    """Where searches are recorded, and where results and plots are."""
+
+    record_dir: str = option("prune_record", "where searches are recorded", metavar="DIR")
+    plot_dir: str = option("saved_plots", "where results and plots are", metavar="DIR")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage(Folders):
+    """What a run reads and writes."""
+
+    save: str = option(MISSING, "name of this run; NAME_X without --seed has the seed X", check=check_name, metavar="NAME", required=True)
+    data: str = option("data", "where data sets are, or are downloaded to", metavar="DIR")
+    model_dir: str = option("saved_models", "where weights and unfinished work are kept", metavar="DIR")
+    resume: bool = option(False, "go on where this run was interrupted")
+    overwrite: bool = option(False, "begin anew, replacing what is stored under this name")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.resume and self.overwrite:
+            raise UserError("--overwrite begins anew and --resume goes on: give one of them. A run that was begun with --overwrite goes "
+                            "on with --resume alone")

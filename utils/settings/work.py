@@ -1,0 +1,151 @@
+"""What a search, a training from scratch, a sweep and a pruning depend on: one class each, the defaults being the paper's.
+
+A field is an option of the command line (warmup is --warmup), is kept in records, and is compared when work is found. A
+new field's default must change nothing: a record without it is read as having the default.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, replace
+from typing import Any
+
+from model import BUDGETS, MODELS
+from utils.errors import UserError
+from utils.settings.option import WHOLE, Settings, option
+from utils.settings.storage import check_name
+
+RATIO: Any = {"low": 0, "high": 64, "above": True}  # a network of 64 times the width has 4,096 times the parameters
+DATASET_HELP = "CIFAR10, CIFAR100, tinyimagenet, digits, or a path to a folder with train/ and test/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Settings):
+    """Which network, on which images."""
+
+    model: str = option("vgg", "network", choices=MODELS)
+    dataset: str = option("CIFAR10", DATASET_HELP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimization(Task):
+    """What searches and trainings have in common."""
+
+    seed: int = option(0, "seed of weights, order and augmentation", 0, 2**31, shown="X of --save NAME_X, else 0")
+    momentum: float = option(0.5, "SGD momentum", 0, 0.999)
+    weight_decay: float = option(5e-4, "SGD weight decay", 0, 1)
+    limit_train: int | None = option(None, "train on N images, equally many of each class", 1, metavar="N")
+    amp: bool = option(False, "bfloat16 autocast")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings(Optimization):
+    """An architecture descent."""
+
+    warmup: int = option(10, "epochs before pruning, P in the paper", 0, 100_000)
+    iterations: int = option(15, "descent iterations", 1, 1000)
+    epochs: int = option(300, "most epochs of an iteration; it ends when it is pruned down", 1, 100_000)
+    morph: bool = option(False, "MorphNet (Taylor-FO) baseline: one iteration, pruned by half")
+    prune_every: int = option(50, "batches between pruning rounds", 1, metavar="K", shown="50, on TinyImageNet 100")
+    prune_step: int = option(10, "filters to prune per round", 1, metavar="N")
+    prune_fraction: float = option(0.95, "fraction of all filters to prune", 0, 1, above=True, shown="0.95; 0.5 with --morph")
+    ratio: float = option(1.0, "scale the template's widths before the search", **RATIO)
+    batch_size: int = option(256, "images per step", 1, shown="256, on TinyImageNet 100")
+    lr: float = option(0.1, "learning rate of the warm-up; from its last epoch on a tenth of it", 0, 100, above=True)
+    compact: bool = option(True, "keep pruned filters in the network, masked; slower, the same search")
+    budget: str = option("params", "what widths are fitted against and networks scaled to: parameters, or multiply-accumulates; with macs "
+                         "a filter's criterion is divided by what the filter costs", choices=BUDGETS)
+    cost_exponent: float = option(1.0, "with --budget macs: the power of what a filter costs that its criterion is divided by", 0, 8,
+                                  metavar="E")
+    limit_test: int | None = option(None, "accepted and not used: a search never looks at the test images", 1, metavar="N", kept=False)
+
+    def morphnet(self) -> SearchSettings:
+        """The same for MorphNet (Taylor-FO)."""
+        return replace(self, morph=True, iterations=1, prune_fraction=0.5)
+
+    def settled(self, given: Mapping[str, Any]) -> SearchSettings:
+        if given.get("morph"):  # one iteration, whatever was given
+            return Settings.settled(self.morphnet(), {**given, "iterations": 1})
+        return super().settled(given)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.epochs <= self.warmup:
+            raise UserError(f"--warmup {self.warmup} leaves no epoch to prune in; --epochs must be at least {self.warmup + 1}, "
+                            f"not {self.epochs}")
+        if self.budget == "params" and self.cost_exponent != SearchSettings.cost_exponent:
+            raise UserError(f"--cost-exponent {self.cost_exponent:g} goes with --budget macs alone")
+        if self.morph and self.iterations != 1:
+            raise UserError(f"--morph: the MorphNet baseline is one iteration, not {self.iterations}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(Optimization):
+    """A training from scratch, or a fine-tuning."""
+
+    epochs: int = option(300, "epochs", 1, 100_000, shown="300, on TinyImageNet 150")
+    batch_size: int = option(128, "images per step", 1)
+    lr: float = option(0.1, "initial learning rate, divided by 10 at the data set's milestones", 0, 100, above=True)
+    milestones: tuple[float, ...] = option((1 / 3, 2 / 3, 5 / 6), "fractions of the epochs", 0, 1, hidden=True)
+    limit_test: int | None = option(None, "test on N images, equally many of each class", 1, metavar="N")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks(Settings):
+    """Which networks a sweep trains."""
+
+    prune_fname: str | None = option(None, "NeuralScale: the --save name of a search, or 'published'; with --morph, of a --morph "
+                                     "search", metavar="NAME")
+    descent_idx: int | None = option(None, "descent iteration, counted from 0", 0, WHOLE, metavar="I",
+                                     shown="the last one, 14 of a full search")
+    uniform: bool = option(False, "uniform scaling of the template")
+    morph: bool = option(False, "MorphNet (Taylor-FO): the published widths, or those of --prune-fname")
+    convcut: bool = option(False, "a convolution in every shortcut")
+    ratios: tuple[float, ...] = option((0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0), "scaling ratios", **RATIO, metavar="R",
+                                        shown="0.25 to 2 in steps of 0.25, on TinyImageNet to 1")
+    budget: str | None = option(None, "what networks are scaled to: the parameters of the ratio's uniform network, or its "
+                                "multiply-accumulates", choices=BUDGETS, shown="that of the search, else params")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.ratios:
+            raise UserError("--ratios: there must be at least one")
+        if self.uniform + self.morph > 1 or (self.uniform and self.prune_fname):
+            raise UserError("give one of --uniform, --morph [--prune-fname NAME] and --prune-fname NAME")
+        if self.descent_idx is not None and (self.uniform or self.morph):
+            raise UserError("--descent-idx goes with --prune-fname NAME alone")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseNetwork(Settings):
+    """What the magnitude baseline trains."""
+
+    ratio: float = option(1.0, "scale the template's widths first", **RATIO)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrunedNetwork(Settings):
+    """What the magnitude baseline prunes, and how far."""
+
+    prune_fname: str = option(MISSING, "the --save name that train_norm.py gave the base network", check=check_name, required=True,
+                              metavar="NAME")
+    ratio: float = option(0.75, "prune to the budget of this uniform scaling", **RATIO)
+    budget: str = option("params", "what that is: its parameters, or its multiply-accumulates", choices=BUDGETS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Settings):
+    """Which curves are compared, and against what."""
+
+    runs: tuple[str, ...] | None = option(None, "your runs: NAME, NAME_0, NAME_1, ... are the seeds of LABEL", metavar="LABEL=NAME",
+                                          shown="the README's names")
+    published: bool = option(True, "leave the published curves out")
+    axis: str = option("params", "against what", choices=["params", "macs", "latency"])
+    device: str = option("auto", "where to measure latency")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(Settings):
+    """What a network is trained on, and how."""
+
+    device: str = option("auto", "cpu, cuda, cuda:N; auto is CUDA where there is one")
+    compile: bool = option(False, "torch.compile the network; needs a C++ compiler")

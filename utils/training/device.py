@@ -1,0 +1,91 @@
+"""The device that networks run on: picking it, its memory, its number format, its generators."""
+import ctypes
+import platform
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from utils.errors import UserError
+
+
+@dataclass
+class Runner:
+    """How to run a network: on which device, with or without bfloat16 autocast, compiled or not."""
+
+    device: str = "cpu"
+    amp: bool = False
+    compile: bool = False
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context of a forward pass."""
+        return torch.autocast(self.device.split(":")[0], torch.bfloat16) if self.amp else nullcontext()
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """Moves a network to the device, its convolutions laid out as channels_last (5 to 20 % faster)."""
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def compiled(self, network: nn.Module) -> nn.Module:
+        """What to call for a forward pass."""
+        return torch.compile(network) if self.compile else network  # type: ignore[return-value]  # torch makes a module of a module
+
+
+def pick_device(name: str) -> str:
+    """``auto`` is CUDA where there is one. Raises UserError for a device that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        if torch.device(name).type not in ("cpu", "cuda"):
+            raise NotImplementedError
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
+        raise UserError(f"--device {name}: not available on this machine; --device cpu is") from None
+    if name.startswith("cuda"):
+        torch.backends.cudnn.benchmark = True
+    else:
+        keep_freed_memory()
+    return name
+
+
+def keep_freed_memory() -> None:
+    """Asks the C library to keep the memory that a training step frees, for the next one.
+
+    glibc gives large blocks back to the system at once, and the system clears every page of them anew at the next
+    step: that costs a tenth of a step of a large network and up to half of one of a small network.
+    """
+    if libc := _glibc():
+        m_mmap_max, m_trim_threshold = -4, -1  # from malloc.h
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def give_back_freed_memory() -> None:
+    """Gives back what is kept, once: after a network has shrunk, its tensors fit badly between those that were freed."""
+    if libc := _glibc():
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+
+
+def check_compiler(device: str) -> None:
+    """Raises UserError where torch.compile does not work: it needs a C++ compiler for a CPU, Triton for CUDA."""
+    try:
+        torch.compile(torch.neg)(torch.zeros(8, device=device))
+    except Exception as error:  # torch raises many kinds, with the compiler's whole output
+        reason = str(error).strip().splitlines() or [""]
+        raise UserError(f"--compile: torch.compile does not work on this machine ({type(error).__name__}: {reason[0][:150]}); install a "
+                        "C++ compiler, or leave --compile out") from None
+
+
+def generator(*numbers: int) -> torch.Generator:
+    """A generator seeded by (seed, iteration, epoch, ...) alone, so that resuming needs no hidden state."""
+    return torch.Generator().manual_seed(seed_from(*numbers))
+
+
+def seed_from(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -1,0 +1,77 @@
+"""The two halves of the magnitude baseline: train the base network; prune and fine-tune it."""
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from model import build_model, uniform_filters
+from model.gate import gates_of
+from utils.data import Data
+from utils.errors import UserError
+from utils.records.files import read_tensors
+from utils.records.methods import Method, refuse_empty_layers
+from utils.records.paths import at_ratio, weights_file
+from utils.records.results import Result
+from utils.records.run import taken_up
+from utils.settings import BaseNetwork, Machine, PrunedNetwork, Storage, TrainingSettings, fine_tuning_preset, training_preset
+from utils.training.magnitude import largest_filters, prune, pruned_widths
+from utils.training.prepare import check_memory, prepare
+from utils.training.scratch import TrainingRun
+
+SAME_OUTPUTS = 1e-3  # relative; masking and removing differ by the rounding of float32
+
+
+def train_base(settings: TrainingSettings, network: BaseNetwork, storage: Storage, machine: Machine | None = None) -> Result:
+    """Trains the base network of the magnitude baseline: the template, uniformly scaled. Raises UserError."""
+    ratio = network.ratio
+    refuse_empty_layers(settings.model, ratio)
+    run = TrainingRun(settings, training_preset(settings.dataset), storage, ratio, storage.save)
+    with run.exclusive():
+        data, runner = prepare(settings, storage, machine, batch_size=settings.batch_size, limit_test=settings.limit_test)
+        filters = uniform_filters(settings.model, ratio)
+        described = run.describe(Method("base", settings.model), filters, data)
+        check_memory(described["params"], runner)
+        if storage.overwrite:
+            run.discard()
+        print(f"base network: {described['params']:,} parameters, {described['macs'] / 1e6:.1f} MMACs")
+        return run.train(partial(build_model, settings.model, filters, **data.shape), data, runner)
+
+
+def fine_tune(settings: TrainingSettings, pruned: PrunedNetwork, storage: Storage, machine: Machine | None = None) -> Result:
+    """Prunes a base network to the budget of a uniform scaling, and trains it on. Raises UserError."""
+    base, ratio = pruned.prune_fname, pruned.ratio
+    refuse_empty_layers(settings.model, ratio)
+    path = weights_file(storage.model_dir, settings.model, base)
+    stored = read_tensors(path)
+    run = TrainingRun(settings, fine_tuning_preset(settings.dataset), storage, ratio, at_ratio(storage.save, ratio))
+    with run.exclusive():
+        data, runner = prepare(settings, storage, machine, batch_size=settings.batch_size, limit_test=settings.limit_test)
+        network = taken_up(path, lambda: gated(path, stored, settings.model, data), "train it again with train_norm.py")
+        network = runner.place(network)
+        filters = stored["filters"]
+        widths = pruned_widths(settings.model, ratio, filters, budget=pruned.budget, **data.shape)
+        kept = largest_filters(network, widths)
+        method = Method("magnitude", settings.model, budget=pruned.budget)
+        described = run.describe(method, widths, data, base=base, kept=[mask.nonzero().flatten().tolist() for mask in kept])
+        small, difference = prune(network, kept, data.image_size)
+        if not difference < SAME_OUTPUTS:
+            raise UserError(f"{path}: removing the pruned filters changed the outputs by {difference:.1e}, relative to the largest; "
+                            "are its weights finite?")
+        physical = sum(p.numel() for p in small.parameters()) - sum(gate.weight.numel() for gate in gates_of(small))
+        print(f"pruned {sum(filters) - sum(widths)} of {sum(filters)} filters by L1 norm: {' '.join(map(str, widths))}\n"
+              f"  {method.told(described)}; rebuilt small ({physical:,} parameters), its outputs differ by {difference:.1e}", flush=True)
+        if storage.overwrite:
+            run.discard()
+        return run.train(lambda: small, data, runner)
+
+
+def gated(path: Path, stored: dict[str, Any], model: str, data: Data) -> nn.Module:
+    """The network that was stored in ``path``, with gates. Raises UserError for one of another model or data set."""
+    if (stored["model"], stored["dataset"]) != (model, data.name):
+        raise UserError(f"{path}: a {stored['model']} of {stored['dataset']}, not a {model} of {data.name}")
+    network = build_model(model, stored["filters"], gated=True, **data.shape)
+    missing = network.load_state_dict(stored["network"], strict=False)
+    if missing.unexpected_keys or not all(key.endswith("gate.weight") for key in missing.missing_keys):
+        raise KeyError("weights")
+    return network

@@ -1,0 +1,165 @@
+"""The one training loop, and evaluation. Neither knows of pruning, checkpoints or schedules."""
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.gate import GateLayer
+from utils.data import Batches
+from utils.errors import Diverged
+from utils.training.device import Runner, generator, seed_from
+from utils.training.progress import Progress
+
+KEPT = "(both counted from 0); the state of the last good epoch is kept. Try a smaller --lr"
+
+
+def sgd(network: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
+    """SGD over everything but the gates."""
+    gates = {id(module.weight) for module in network.modules() if isinstance(module, GateLayer)}
+    trained = [parameter for parameter in network.parameters() if id(parameter) not in gates]
+    return torch.optim.SGD(trained, lr, momentum, weight_decay=weight_decay, foreach=True)
+
+
+@dataclass
+class State:
+    """A network in training, with all that changes while it is. ``forward`` is the network as it is called: it may be compiled."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    forward: nn.Module
+    epoch: int = field(default=0, kw_only=True)  # epochs that are done
+    seconds: float = field(default=0.0, kw_only=True)
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to train, however many epochs may follow."""
+        return False
+
+    def begin_epoch(self) -> None:
+        """Called before each epoch."""
+
+    def after_step(self) -> bool:
+        """Called after each step, with the gradients of its batch still there; the network may change shape. False ends the epoch."""
+        return True
+
+    def note(self) -> str:
+        """What the progress of an epoch says beside loss and accuracy."""
+        return ""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
+                "epoch": self.epoch, "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
+
+
+def fit(state: State, batches: Batches, runner: Runner, *, epochs: int, seeds: tuple[int, ...], lr_at: Callable[[int], float],
+        title: str, after_epoch: Callable[[float, float], None] = lambda loss, accuracy: None,
+        checkpoint: Callable[[], None] = lambda: None) -> None:
+    """Trains until ``epochs`` epochs are done, or ``state`` has ended.
+
+    Order and augmentation of an epoch follow from ``seeds`` and its number, its learning rate from ``lr_at``.
+    ``after_epoch`` gets the mean training loss and the accuracy in %; ``checkpoint`` is called where there is more to do.
+    """
+    while state.epoch < epochs and not state.ended:
+        began = time.monotonic()
+        for group in state.optimizer.param_groups:
+            group["lr"] = lr_at(state.epoch)
+        state.begin_epoch()
+        torch.manual_seed(seed_from(*seeds, state.epoch))  # for what a network itself draws, dropout
+        loss, accuracy = train_one_epoch(state, batches, runner, generator(*seeds, state.epoch), f"{title}epoch {state.epoch}")
+        after_epoch(loss, accuracy)
+        state.epoch += 1
+        state.seconds += time.monotonic() - began
+        if state.epoch < epochs and not state.ended:
+            checkpoint()
+
+
+class Totals:
+    """Loss and hits of the images seen so far, on the device: reading them waits for it."""
+
+    def __init__(self, device: str):
+        self.seen = self.batches = 0
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.correct = torch.zeros((), dtype=torch.int64, device=device)
+        self.bad = torch.full((), -1, device=device)  # the first batch whose loss is not finite; -1 is none
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        loss = loss.detach()
+        self.loss += loss * len(labels)
+        self.correct += (logits.detach().argmax(dim=1) == labels).sum()
+        self.bad = torch.where((self.bad < 0) & ~loss.isfinite(), self.batches, self.bad)
+        self.seen += len(labels)
+        self.batches += 1
+
+    @property
+    def result(self) -> tuple[float, float]:
+        """Mean loss, and accuracy in %: correct / seen, an exact fraction."""
+        return self.loss.item() / self.seen, 100 * self.correct.item() / self.seen
+
+    def check(self, epoch: int) -> None:
+        """Raises Diverged where a loss was not finite."""
+        if (batch := int(self.bad)) >= 0:
+            raise Diverged(f"the loss is not a finite number since epoch {epoch}, batch {batch} {KEPT}")
+
+    def __str__(self) -> str:
+        loss, accuracy = self.result
+        return f"loss {loss:.4f}, accuracy {accuracy:.2f} %"
+
+
+def training_step(network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor,
+                  runner: Runner) -> tuple[Tensor, Tensor]:
+    """One step on one batch: its mean loss and its logits (B, num_classes). The gradients are left in place."""
+    network.zero_grad()
+    with runner.autocast():
+        logits = network(images)
+        loss = F.cross_entropy(logits, labels)
+    loss.backward()
+    optimizer.step()
+    return loss, logits
+
+
+def train_one_epoch(state: State, batches: Batches, runner: Runner, draw: torch.Generator, title: str) -> tuple[float, float]:
+    """One pass over the training images, unless ``state`` ends it: mean loss, accuracy in %. Raises Diverged."""
+    state.network.train()
+    totals, progress, epoch = Totals(runner.device), Progress(title, len(batches)), state.epoch
+
+    def numbers() -> str:
+        totals.check(epoch)
+        return f"{totals}{state.note()}"
+
+    try:
+        for images, labels in batches.epoch(draw):
+            loss, logits = training_step(state.forward, state.optimizer, images, labels, runner)
+            totals.add(loss, logits, labels)
+            go_on = state.after_step()
+            progress.update(numbers)
+            if not go_on:
+                break
+    except FloatingPointError:
+        totals.check(epoch)
+        raise Diverged(f"a gradient is not a finite number in epoch {epoch}, batch {totals.batches - 1} {KEPT}") from None
+    progress.close(numbers())
+    if not torch.stack([tensor.isfinite().all() for tensor in state.network.state_dict().values()]).all():
+        raise Diverged(f"the weights are not finite numbers at the end of epoch {epoch}, batch {totals.batches - 1} {KEPT}")
+    return totals.result
+
+
+@torch.no_grad()
+def evaluate(network: nn.Module, batches: Batches, runner: Runner) -> tuple[float, float]:
+    """Mean loss, and accuracy in % (correct / total), over a split."""
+    network.eval()
+    totals = Totals(runner.device)
+    for images, labels in batches.epoch():
+        with runner.autocast():
+            logits = network(images)
+            loss = F.cross_entropy(logits, labels)
+        totals.add(loss, logits, labels)
+    return totals.result

@@ -1,0 +1,36 @@
+"""What every run does before it trains: its data, its device, its settings on the screen, and what can't work refused."""
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from utils.data import Data, load_data
+from utils.errors import UserError
+from utils.settings import Machine, Optimization, Settings, Storage, stored
+from utils.training.device import Runner, check_compiler, pick_device
+
+
+def prepare(settings: Optimization, storage: Storage, machine: Machine | None, *more: Settings, batch_size: int,
+            limit_test: int | None) -> tuple[Data, Runner]:
+    """The data and the device of a run; prints every setting, given or default. Raises UserError."""
+    machine = machine or Machine()
+    runner = Runner(pick_device(machine.device), settings.amp, machine.compile)
+    if machine.compile:
+        check_compiler(runner.device)
+    data = load_data(settings.dataset, storage.data, runner.device, limit_train=settings.limit_train, limit_test=limit_test,
+                     batch_size=batch_size)
+    shown = {name: value for part in (settings, storage, *more) for name, value in stored(part).items()}
+    shown |= {"device": runner.device, "compile": runner.compile, "images": len(data.train), "test_images": len(data.test),
+              "num_classes": data.num_classes}
+    print(f"{Path(sys.argv[0]).name}:", " ".join(f"{name}={value}" for name, value in sorted(shown.items())), flush=True)
+    return data, runner
+
+
+def check_memory(params: int, runner: Runner) -> None:
+    """Raises UserError where weights, gradients and momentum alone would not fit into the device's memory."""
+    cuda = runner.device.startswith("cuda")
+    memory = torch.cuda.mem_get_info()[1] if cuda else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if (needed := 3 * 4 * params) > memory:
+        raise UserError(f"a network of {params:,} parameters needs {needed / 2**30:,.0f} GiB to train; this device has "
+                        f"{memory / 2**30:,.0f}. Use a smaller ratio")

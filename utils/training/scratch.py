@@ -1,0 +1,124 @@
+"""One training: a network, from scratch or from where it was, over its epochs, tested after each (paper, section 4)."""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from model import count_macs, count_params
+from utils.data import Batches, Data, evaluation_batches, training_batches
+from utils.errors import Diverged
+from utils.records import paths
+from utils.records.files import write_json, write_tensors
+from utils.records.methods import Method
+from utils.records.results import Origin, Result, read_result
+from utils.records.run import Run, provenance, same_settings
+from utils.settings import Storage, TrainingSettings, stored
+from utils.training.device import Runner, seed_from
+from utils.training.loop import KEPT, State, evaluate, fit, sgd
+from utils.training.schedule import training_lr
+
+CURVE = ("train_loss", "train_acc", "test_loss", "test_acc")
+
+
+@dataclass
+class Training(State):
+    """A network in training, and its curve so far: loss and accuracy in %, in training and in test, of each epoch."""
+
+    curve: dict[str, list[float]] = field(default_factory=lambda: {key: [] for key in CURVE}, kw_only=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "curve": self.curve}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        curve = {key: list(map(float, state["curve"][key])) for key in CURVE}
+        super().load_state_dict({"epoch": len(curve["test_acc"]), **state})
+        self.curve = curve
+        print(f"goes on at epoch {self.epoch}", flush=True)
+
+
+def train(settings: TrainingSettings, build: Callable[[], nn.Module], data: Data, runner: Runner,
+          run: TrainingRun | None = None, title: str = "") -> Training:
+    """Trains the network that ``build`` makes. With a ``run`` there is a checkpoint after each epoch, and it goes on from one.
+
+    Raises Diverged where a number is not finite, and UserError for a checkpoint that it can't go on from.
+    """
+    torch.manual_seed(seed_from(settings.seed))
+    network = runner.place(build())
+    state = Training(network, sgd(network, settings.lr, settings.momentum, settings.weight_decay), runner.compiled(network))
+    if run:
+        run.restore(state.load_state_dict)
+    tests: Batches = evaluation_batches(data)
+
+    def test(loss: float, accuracy: float) -> None:
+        test_loss, test_accuracy = evaluate(state.forward, tests, runner)
+        if not math.isfinite(test_loss):
+            raise Diverged(f"the loss of the test images is not a finite number after epoch {state.epoch}, batch {len(batches) - 1} {KEPT}")
+        print(f"  test: loss {test_loss:.4f}, accuracy {test_accuracy:.2f} %", flush=True)
+        for key, number in zip(CURVE, (loss, accuracy, test_loss, test_accuracy)):
+            state.curve[key].append(number)
+
+    batches = training_batches(data, settings.batch_size)
+    fit(state, batches, runner, epochs=settings.epochs, seeds=(settings.seed, 0), title=title, after_epoch=test,
+        lr_at=lambda epoch: training_lr(epoch, settings.epochs, settings.milestones, settings.lr),
+        checkpoint=lambda: run.save(state.state_dict()) if run else None)
+    return state
+
+
+class TrainingRun(Run):
+    """One training of a name: its result, its weights, its checkpoint. ``name`` is what the latter two are called."""
+
+    def __init__(self, settings: TrainingSettings, defaults: TrainingSettings, storage: Storage, ratio: float, name: str):
+        self.settings, self.name, self.ratio = settings, name, ratio
+        self.origin: Origin | None = None
+        folder = storage.model_dir, settings.model, name
+        self.weights_path = paths.weights_file(*folder)
+        super().__init__(paths.result_file(storage.plot_dir, settings.model, storage.save, ratio), paths.unfinished_training(*folder),
+                         self.weights_path, resume=storage.resume, defaults={"budget": "params", **stored(defaults, SUBJECT)})
+
+    def describe(self, method: Method, filters: list[int], data: Data, **more: Any) -> Result:
+        """Says what is to be trained: that is what work found under this name is compared with."""
+        network: Result = {
+            "model": self.settings.model, "dataset": data.name, "num_classes": data.num_classes, "image_size": data.image_size,
+            "method": method.name, "ratio": self.ratio, "convcut": method.convcut, "budget": method.budget,
+            "filters": filters, "params": count_params(self.settings.model, filters, convcut=method.convcut, **data.shape),
+            "macs": count_macs(self.settings.model, filters, convcut=method.convcut, **data.shape)}
+        self.origin = method.origin
+        self.begun_with = {**network, **more, **stored(self.settings, SUBJECT), "images": len(data.train), "test_images": len(data.test)}
+        return network
+
+    def finished(self) -> Result | None:
+        """The result, if this training is finished. Raises UserError where other work stands in its place."""
+        if self.result.exists():
+            found = read_result(self.result)
+            has = {**self.defaults, **found["settings"], **found}
+            same_settings(self.result, self.begun_with, {key: has.get(key) for key in self.begun_with})
+            self.forget_own_checkpoint()
+            print(f"{self.result}: finished before, with these settings; skipped")
+            return found
+        self.refuse_others_weights()
+        return None
+
+    def train(self, build: Callable[[], nn.Module], data: Data, runner: Runner) -> Result:
+        """The result of training what ``build`` makes: now, from where it was interrupted, or stored before."""
+        if found := self.finished():
+            return found
+        state = train(self.settings, build, data, runner, self, f"{self.name}, ")
+        write_tensors(self.weights_path, {
+            **{key: self.begun_with[key] for key in ("model", "dataset", "num_classes", "image_size", "convcut", "filters")},
+            "begun_with": self.begun_with, "network": state.network.state_dict()})
+        result = {
+            **self.begun_with, "origin": self.origin, **state.curve, "best": max(state.curve["test_acc"]),
+            "last": state.curve["test_acc"][-1], "seconds": round(state.seconds, 1), "settings": stored(self.settings, SUBJECT),
+            **provenance(runner.device)}
+        write_json(self.result, result)
+        self.checkpoint.unlink(missing_ok=True)
+        print(f"  best {result['best']:.2f} %, last {result['last']:.2f} %: {self.result}", flush=True)
+        return read_result(self.result)
+
+
+SUBJECT = ("model", "dataset")  # fields that a result has at its top, the data set by its name

@@ -1,0 +1,37 @@
+"""Training from scratch, at every ratio, of the networks that a search or a baseline gives (section 4)."""
+from contextlib import ExitStack
+from functools import partial
+
+from model import build_model, count_params
+from utils.errors import UserError
+from utils.records.methods import method_of, refuse_empty_layers
+from utils.records.paths import at_ratio, percent
+from utils.records.results import Result
+from utils.settings import Machine, Networks, Storage, TrainingSettings, dataset_name, training_preset
+from utils.training.prepare import check_memory, prepare
+from utils.training.scratch import TrainingRun
+
+
+def sweep(settings: TrainingSettings, networks: Networks, storage: Storage, machine: Machine | None = None) -> list[Result]:
+    """One training per ratio; what is finished is skipped. Raises UserError."""
+    model, ratios = settings.model, networks.ratios
+    method = method_of(networks, model, dataset_name(settings.dataset), storage.record_dir)
+    if len({percent(ratio) for ratio in ratios}) < len(ratios):
+        raise UserError(f"--ratios {' '.join(map(str, ratios))}: two of them share a file name, which has int(100 * ratio)")
+    for ratio in ratios:
+        refuse_empty_layers(model, ratio)
+    runs = [TrainingRun(settings, training_preset(settings.dataset), storage, ratio, at_ratio(storage.save, ratio)) for ratio in ratios]
+    with ExitStack() as held:
+        for run in runs:
+            held.enter_context(run.exclusive())
+        data, runner = prepare(settings, storage, machine, networks, batch_size=settings.batch_size, limit_test=settings.limit_test)
+        check_memory(count_params(model, method.filters(max(ratios), **data.shape), **data.shape), runner)
+        for run in runs if storage.overwrite else []:  # all at once: a stopped sweep goes on with --resume alone
+            run.discard()
+        results = []
+        for ratio, run in zip(ratios, runs):
+            filters = method.filters(ratio, **data.shape)
+            described = run.describe(method, filters, data)
+            print(f"ratio {ratio:g}, {method.name}: filters {' '.join(map(str, filters))}\n  {method.told(described)}", flush=True)
+            results.append(run.train(partial(build_model, model, filters, convcut=method.convcut, **data.shape), data, runner))
+    return results
