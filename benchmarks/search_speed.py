@@ -78,7 +78,7 @@ def search(args: argparse.Namespace) -> dict:
     filters = prepare_filters(args.model, args.ratio, search=True, **data.shape)
     torch.manual_seed(0)
     network = runner.place(build_model(args.model, filters, gated=True, **data.shape).to(dtype))
-    compactor = None if args.kind == "masks" else Compactor(network)
+    compactor = None if args.kind == "masks" else Compactor(network, data.image_size)
     network = compactor.network if compactor else network
     pruner = pruning.TaylorPruner(gates_of(network), args.prune_every, args.prune_step)
     state = Pruning(network, sgd(network, 0.01, 0.5, 5e-4), network, pruner, compactor)

@@ -1,27 +1,76 @@
 """The gate: one multiplier per filter, through which pruning listens and cuts (paper, section 3.1)."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class GateLayer(nn.Module):
-    """Multiplies channel c of its input by ``weight[c]``.
+class Gate(nn.Module):
+    """Multiplies the channels of its input, along dimension ``axis``, by those of its gates.
 
-    The weights are ones, are never trained and belong to no optimizer: the gradient they receive is the Taylor
-    first-order criterion's dL/dg, and setting one to zero removes its filter from everything downstream.
+    ``index`` says which gate each channel has; None is channel c of gate c. A network that is cut to what is alive keeps its
+    gates, and has the index cut. Shapes: input (N, C, ...) -> output of the same shape.
+    """
 
-    Shapes: input (N, C, ...), or (C,) for a parameter -> output of the same shape; ``weight`` is (C,).
+    axis = 1
+    index: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("index", None, persistent=False)
+
+    def weights(self) -> Tensor:
+        """The multipliers of all its gates, (number of gates,)."""
+        raise NotImplementedError
+
+    def multipliers(self) -> Tensor:
+        """One per channel, (C,)."""
+        return self.weights() if self.index is None else self.weights().index_select(0, self.index)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.multipliers().view(-1, *[1] * (x.dim() - 1 - self.axis))
+
+    def cut(self, channels: Tensor) -> None:
+        """Keeps the channels with these numbers."""
+        self.index = channels if self.index is None else self.index[channels]
+
+
+class GateLayer(Gate):
+    """The gates of one width: ``weight`` (C,), ones.
+
+    They are never trained and belong to no optimizer: the gradient they receive is the Taylor first-order criterion's
+    dL/dg, and setting one to zero removes its filter from everything downstream.
     """
 
     def __init__(self, width: int):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.weight.view(-1, *[1] * (x.dim() - 2))
+    def weights(self) -> Tensor:
+        return self.weight
 
     def extra_repr(self) -> str:
         return str(len(self.weight))
+
+
+class SharedGate(Gate):
+    """Gates of other GateLayers, so that one closes a filter wherever it is; channels without a gate have the index behind
+    the last one, and stay as they are."""
+
+    one: Tensor
+
+    def __init__(self, layers: Sequence[GateLayer], index: Tensor | None, axis: int = 1):
+        super().__init__()
+        self.layers, self.index, self.axis = nn.ModuleList(layers), index, axis
+        self.register_buffer("one", torch.ones(1), persistent=False)
+
+    def weights(self) -> Tensor:
+        if self.index is None:
+            return self.layers[0].weight  # type: ignore[return-value]  # torch types every attribute of a module alike
+        return torch.cat([*[layer.weight for layer in self.layers], self.one])  # type: ignore[list-item]
 
 
 class GatedBatchNorm2d(nn.BatchNorm2d):
@@ -32,13 +81,23 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
     training step.
     """
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, gate: Gate | None = None):
         super().__init__(width)
-        self.gate = GateLayer(width)
+        self.gate = gate or GateLayer(width)
+
+    @classmethod
+    def of(cls, norm: nn.BatchNorm2d, gate: Gate) -> GatedBatchNorm2d:
+        """``norm``, its own tensors, with a gate behind it."""
+        gated = cls(norm.num_features, gate)
+        gated.eps, gated.momentum, gated.track_running_stats = norm.eps, norm.momentum, norm.track_running_stats
+        for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+            setattr(gated, name, getattr(norm, name))
+        return gated
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.batch_norm(x, self.running_mean, self.running_var, self.gate(self.weight), self.gate(self.bias),
-                            self.training, self.momentum or 0.0, self.eps)
+        gate = self.gate.multipliers()
+        return F.batch_norm(x, self.running_mean, self.running_var, gate * self.weight, gate * self.bias, self.training,
+                            self.momentum or 0.0, self.eps)
 
 
 def norm_and_gate(width: int, gated: bool) -> nn.BatchNorm2d:

@@ -1,14 +1,15 @@
 """One line per network. Its module holds TEMPLATE, SEARCH_EXTRA, build and count, and is imported when first used."""
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
 from model.cost import Cost, Shortcuts
+from model.imported import imported
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,10 +29,17 @@ MODELS = {
 }
 
 
-def network(name: str) -> ModuleType:
-    """The module that defines network ``name``. Raises ValueError for a name that is not in MODELS."""
+def is_imported(name: str) -> bool:
+    """Whether a name is MODULE:FUNCTION or FILE.py:FUNCTION."""
+    return bool(re.fullmatch(r"[^:]*[^:\s]:[^\W\d]\w*", name))
+
+
+def network(name: str) -> Any:
+    """What defines network ``name``: TEMPLATE, SEARCH_EXTRA, build and count. Raises ValueError for a name of none."""
+    if is_imported(name):
+        return imported(name)
     if name not in MODELS:
-        raise ValueError(f"unknown model {name!r}; choose from {', '.join(MODELS)}")
+        raise ValueError(f"unknown model {name!r}; choose from {', '.join(MODELS)}, or give MODULE:FUNCTION or FILE.py:FUNCTION")
     return import_module(MODELS[name])
 
 

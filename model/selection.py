@@ -8,40 +8,42 @@ from torch import Tensor, nn
 class Selection(nn.Module):
     """From a result with the channels ``source``, those of ``target``; zeros for what it does not have.
 
-    Both are bools per channel of the full network. Shapes: (N, C, ...) -> (N, C', ...), C and C' their sums.
+    Both are bools per channel of the full network. Shapes: (N, C, ...) -> (N, C', ...), C and C' their sums; or with the
+    channels along another ``axis``.
     """
 
-    def __init__(self, source: Tensor, target: Tensor):
+    def __init__(self, source: Tensor, target: Tensor, axis: int = 1):
         super().__init__()
+        self.axis = axis
         self.register_buffer("index", _positions(source, target), persistent=False)
         self.register_buffer("back", _positions(target, source), persistent=False)
         self.complete = not (target & ~source).any(), not (source & ~target).any()
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Select.apply(x, self.index, self.back, self.complete)
+        return _Select.apply(x, self.index, self.back, self.complete, self.axis)
 
 
 class _Select(torch.autograd.Function):
     """The backward pass of a selection is the selection back: several times faster than the one of index_select."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, index: Tensor, back: Tensor, complete: tuple[bool, bool]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, index: Tensor, back: Tensor, complete: tuple[bool, bool], axis: int) -> Tensor:
         ctx.save_for_backward(back)
-        ctx.complete = complete[1]
-        return _select(x, index, complete[0])
+        ctx.complete, ctx.axis = complete[1], axis
+        return _select(x, index, complete[0], axis)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        return _select(grad, ctx.saved_tensors[0], ctx.complete), None, None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        return _select(grad, ctx.saved_tensors[0], ctx.complete, ctx.axis), None, None, None, None
 
 
-def _select(x: Tensor, index: Tensor, complete: bool) -> Tensor:
+def _select(x: Tensor, index: Tensor, complete: bool, axis: int) -> Tensor:
     """Channels ``index`` of x, zeros where it is -1 (nowhere, if ``complete``): a gather along the innermost dimension."""
-    rows = x.movedim(1, -1)
+    rows = x.movedim(axis, -1)
     picked = rows.gather(-1, index.clamp(min=0).expand(*rows.shape[:-1], -1))
     if not complete:
         picked *= index >= 0
-    return picked.movedim(-1, 1)
+    return picked.movedim(-1, axis)
 
 
 def _positions(source: Tensor, target: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import nn
 
 from model import MODELS, build_model, macs_per_filter
 from model.compaction import MULTIPLE, Compactor
+from model.errors import UnreadableNetwork
 from model.gate import GateLayer, gates_of
 from utils.pruning import TaylorPruner
 from utils.records.files import read_tensors, write_tensors
@@ -25,7 +26,7 @@ LR = {"vgg": 0.02, "resnet18": 0.02, "mobilenetv2": 2e-4}  # mobilenetv2 on nois
 def begin(name: str, filters: list[int], compact: bool, *, prune_fraction: float = 0.95, cost=None, **options) -> Pruning:
     torch.manual_seed(0)
     network = build_model(name, filters, gated=True, **options).double().to(memory_format=torch.channels_last)
-    compactor = Compactor(network) if compact else None
+    compactor = Compactor(network, options.get("image_size", 32)) if compact else None
     traced = compactor.network if compact else network
     pruner = TaylorPruner(gates_of(network), 1, 12, prune_fraction, cost)
     return Pruning(traced, sgd(network, LR[name], 0.5, 5e-4), traced, pruner, compactor)
@@ -52,31 +53,37 @@ def train(state: Pruning, source) -> list[list[int]]:
     return widths
 
 
+def tensors(network: nn.Module) -> dict[str, torch.Tensor]:
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+
+
 def assert_same_but_for_the_dead(masked: Pruning, compacted: Pruning) -> None:
     """Every number the compacted network still has is the masked network's: weights, momentum, running statistics."""
-    kept, graph = compacted.compactor.kept, compacted.compactor.graph
-    for node in graph.nodes:
-        if node.op != "call_module":
-            continue
-        whole, cut = masked.network.get_submodule(node.target), compacted.network.get_submodule(node.target)
-        rows, source = kept[node.name], node.all_input_nodes[0].name
-        dense = isinstance(whole, nn.Linear) or (isinstance(whole, nn.Conv2d) and whole.groups == 1)
+    kept, reading = compacted.compactor.kept, compacted.compactor.reading
+    whole, cut = tensors(masked.network), tensors(compacted.network)
+    gates = {name for name in whole if whole[name] in {gate.weight for gate in gates_of(masked.network)}}
+    assert whole.keys() - gates == {name for name in cut if not name.startswith("selections.")} - gates - {
+        name for name in cut if name.endswith(".index")}
+    for name in whole.keys() - gates:
+        dims = reading.dims.get(name, ())
 
-        columns = kept.get(source) if dense else None
+        def sliced(tensor, dims=dims):
+            for dim, node in enumerate(dims):
+                tensor = tensor if node is None else tensor.index_select(dim, kept[node].nonzero().flatten())
+            return tensor
 
-        def sliced(tensor, rows=rows, columns=columns):
-            tensor = tensor[rows]
-            return tensor[:, columns] if columns is not None and tensor.dim() > 1 else tensor
-
-        for (key, old), (_, new) in zip(whole.named_parameters(), cut.named_parameters(), strict=True):
-            torch.testing.assert_close(new, sliced(old), rtol=0, atol=1e-9, msg=lambda m, k=key, t=node.target: f"{t}.{k}: {m}")
-            if not key.endswith("gate.weight") and not isinstance(whole, GateLayer):
-                torch.testing.assert_close(compacted.optimizer.state[new]["momentum_buffer"],
-                                           sliced(masked.optimizer.state[old]["momentum_buffer"]), rtol=0, atol=1e-9)
-        if isinstance(whole, nn.BatchNorm2d):
-            alive = cut.gate.weight == 1 if hasattr(cut, "gate") else slice(None)  # dead channels read what they like
-            for key in ("running_mean", "running_var"):
-                torch.testing.assert_close(getattr(cut, key)[alive], sliced(getattr(whole, key))[alive], rtol=0, atol=1e-9)
+        old, new = whole[name], cut[name]
+        alive = slice(None)
+        if name.endswith(("running_mean", "running_var")):  # dead channels read what they like
+            norm = compacted.network.get_submodule(name.rpartition(".")[0])
+            alive = norm.gate.multipliers() == 1 if hasattr(norm, "gate") else alive
+        torch.testing.assert_close(new[alive] if new.dim() else new, sliced(old)[alive] if new.dim() else old, rtol=0, atol=1e-9,
+                                   msg=lambda m, name=name: f"{name}: {m}")
+        if isinstance(new, nn.Parameter):
+            torch.testing.assert_close(compacted.optimizer.state[new]["momentum_buffer"],
+                                       sliced(masked.optimizer.state[old]["momentum_buffer"]), rtol=0, atol=1e-9)
+    for one, other in zip(gates_of(masked.network), gates_of(compacted.network), strict=True):
+        assert torch.equal(one.weight, other.weight)
 
 
 def size(state: Pruning) -> int:
@@ -176,7 +183,9 @@ def test_widths_are_rounded_up_to_multiples_of_8_with_dead_filters():
     # 11 of 12 stay 12, for there are no 16; 33 of 33 and 24 of 24 have nothing to lose.
     assert [module.out_channels for module in compactor.network.modules() if isinstance(module, nn.Conv2d)] == [
         8, 8, 16, 33, 12, 8, 24, 24]
-    assert [len(gate.weight) for gate in gates_of(compactor.network)] == [8, 8, 16, 33, 12, 8, 24, 24]
+    norms = [module for module in compactor.network.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert [len(norm.gate.multipliers()) for norm in norms] == [len(norm.weight) for norm in norms] == [8, 8, 16, 33, 12, 8, 24, 24]
+    assert [len(filters) for filters in compactor.kept_filters()] == [8, 8, 16, 33, 12, 8, 24, 24]
     for filters, living in zip(compactor.kept_filters(), alive):
         assert living[filters].sum() == living.sum()  # all that are alive are there
     with torch.no_grad():
@@ -201,7 +210,7 @@ def test_a_channel_of_a_residual_stream_stays_for_as_long_as_any_block_reads_it(
     for readers_closed, stem_filters in (((0,), 32), ((0, 2), 32), ((0, 2, 4), 16)):
         alive = [first_half if layer in readers_closed else torch.ones(32, dtype=torch.bool) for layer in range(17)]
         for layer in readers_closed:
-            gates_of(network)[layer].weight.data.copy_(first_half[: len(gates_of(network)[layer].weight)])
+            gates_of(network)[layer].weight.data.copy_(first_half)
         with torch.no_grad():
             expected = compactor.network(images)
             compactor.compact(alive, worthwhile=0)
@@ -236,27 +245,57 @@ class Function(nn.Module):
         return self.function(x)
 
 
+def two_of(x):
+    return torch.cat([x, x], dim=1)
+
+
+@pytest.mark.parametrize(("operation", "channels", "shrinks"), [
+    (nn.GroupNorm(4, 16), 16, False),  # makes something of a zero, as what follows does
+    (nn.GroupNorm(1, 16), 16, False),
+    (nn.Sigmoid(), 16, False),
+    (nn.Hardsigmoid(), 16, False),
+    (Function(torch.exp), 16, False),
+    (Function(lambda x: x[:, :8]), 8, False),
+    (Function(lambda x: x.chunk(2, dim=1)[0]), 8, False),
+    (Function(lambda x: x + 1), 16, False),
+    (nn.Conv2d(16, 16, 3, padding=1, groups=2), 16, False),  # neither dense nor one filter per channel
+    (nn.Conv2d(16, 32, 3, padding=1, groups=16), 32, False),
+    (Function(two_of), 32, True),
+    (Function(lambda x: x * torch.sigmoid(x)), 16, True),
+    (nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, groups=4, bias=False), GateLayer(16)), 16, True),
+    (nn.ConvTranspose2d(16, 24, 2), 24, True),
+    (nn.PReLU(16), 16, True),
+], ids=["group norm", "one group", "sigmoid", "hardsigmoid", "exp", "slice", "chunk", "plus 1", "grouped", "depth multiplier", "cat", "swish",
+        "groups and gate", "transposed", "prelu"])
+def test_an_operation_that_is_known_is_compacted_exactly(operation, channels, shrinks):
+    torch.manual_seed(0)
+    network = Sandwich(operation, channels).double().eval()
+    images = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    compactor = Compactor(network, 8, multiple=1)
+    before = size_of(network)
+    for left in (12, 8, 5):
+        alive = closed(network, [left] * len(gates_of(network)))
+        expected = network(images)
+        compactor.compact(alive, worthwhile=0)
+        torch.testing.assert_close(compactor.network(images), expected, rtol=0, atol=1e-12)
+        assert (size_of(compactor.network) < before) == shrinks
+
+
+def size_of(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 @pytest.mark.parametrize(("operation", "channels"), [
-    (nn.Softmax(dim=1), 16),
-    (nn.GroupNorm(4, 16), 16),
-    (nn.PixelShuffle(2), 4),
-    (nn.Sigmoid(), 16),  # works channel by channel, but makes a half of a zero
-    (Function(lambda x: torch.cat([x, x], dim=1)), 32),
-    (Function(lambda x: x.flip(1)), 16),
-    (Function(torch.exp), 16),
-    (Function(lambda x: x[:, :8]), 8),
-    (Function(lambda x: x + 1), 16),  # a closed gate is no zero behind this sum
-    (nn.Conv2d(16, 16, 3, padding=1, groups=2), 16),  # neither dense nor one filter per channel
-    (nn.Conv2d(16, 32, 3, padding=1, groups=16), 32),
-], ids=["softmax", "group norm", "shuffle", "sigmoid", "cat", "flip", "exp", "slice", "plus 1", "grouped", "depth multiplier"])
-def test_an_operation_that_is_not_known_raises_not_implemented_error(operation, channels):
+    (nn.Softmax(dim=1), 16), (nn.PixelShuffle(2), 4), (Function(lambda x: x.flip(1)), 16), (Function(lambda x: x.cumsum(1)), 16),
+], ids=["softmax", "shuffle", "flip", "cumsum"])
+def test_an_operation_that_is_not_known_is_refused(operation, channels):
     network = Sandwich(operation, channels)
     assert network(torch.zeros(1, 3, 8, 8)).shape == (1, 10)  # a sound network, as such
-    with pytest.raises(NotImplementedError, match="channel by channel"):
+    with pytest.raises(UnreadableNetwork, match="is not known to keep channels apart"):
         Compactor(network)
 
 
-def test_maps_flattened_into_features_raise_not_implemented_error():
+def test_maps_flattened_into_features_are_compacted_block_by_block():
     class Flat(nn.Module):
         def __init__(self):
             super().__init__()
@@ -266,5 +305,13 @@ def test_maps_flattened_into_features_raise_not_implemented_error():
         def forward(self, x):
             return self.classifier(self.first(x).flatten(1))
 
-    with pytest.raises(NotImplementedError, match="channel by channel"):
-        Compactor(Flat())
+    network = Flat().double().eval()
+    images = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    compactor = Compactor(network, 8)
+    alive = closed(network, [5])
+    expected = network(images)
+    assert compactor.compact(alive)
+    assert network.first[0].weight.shape[0] == 8 and network.classifier.weight.shape == (10, 5 * 64)
+    torch.testing.assert_close(compactor.network(images), expected, rtol=0, atol=1e-12)
+    with pytest.raises(UnreadableNetwork, match=r"Linear \(classifier\) does not take what images of 32 pixels give it"):
+        Compactor(Flat(), 32)

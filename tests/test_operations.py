@@ -12,6 +12,7 @@ from torch import nn
 
 from model import MODELS, VGG
 from model.compaction import Compactor
+from model.errors import UnreadableNetwork
 from model.gate import GateLayer, gates_of, norm_and_gate
 from utils.pruning import TaylorPruner
 from utils.records.paths import search_rows
@@ -105,37 +106,63 @@ class Tail(nn.Module):
     nn.Sequential(FLATTEN, nn.Linear(16 * 16, 10)),
     nn.Sequential(FLATTEN, nn.BatchNorm1d(16 * 16)),
     nn.Sequential(FLATTEN, GateLayer(16 * 16)),
+    nn.Sequential(Function(lambda x: x.view(x.size(0), -1)), nn.Linear(16 * 16, 10)),
+    nn.Sequential(Function(lambda x: x.view(-1, 256)), nn.Linear(16 * 16, 10)),
+    nn.Sequential(Function(lambda x: x.reshape(x.shape[0], 16 * 16)), nn.Linear(16 * 16, 10)),
+    nn.Sequential(Function(lambda x: torch.reshape(x, (-1, 16, 16)).mean(-1)), nn.Linear(16, 10)),
+    Function(torch.flatten),  # images too: all channels stay
+    nn.Flatten(0),
+    Function(lambda x: x.flatten()),
+], ids=["module", "function", "norm", "gate", "view", "view to a number", "reshape", "to lines", "all", "module, all", "method, all"])
+def test_a_map_that_is_flattened_is_compacted_exactly(operation):
+    torch.manual_seed(0)
+    network, images = Tail(operation).double().eval(), torch.randn(4, 3, 4, 4, dtype=torch.float64)
+    compactor = Compactor(network, 4, multiple=1)
+    alive = [torch.arange(len(gate.weight)) % len(gate.weight) >= 7 for gate in gates_of(network)]
+    for gate, living in zip(gates_of(network), alive):
+        gate.weight.data.copy_(living)
+    expected = network(images)
+    compactor.compact(alive, worthwhile=0)
+    torch.testing.assert_close(compactor.network(images), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("operation", [
     nn.Sequential(nn.Flatten(2), nn.Linear(16, 10)),  # along the pixels, not the channels
     nn.Sequential(Function(lambda x: torch.flatten(x, 2)), nn.Linear(16, 10)),
     nn.Sequential(nn.MaxPool2d((4, 1)), nn.AdaptiveAvgPool2d((1, 16)), nn.Linear(16, 10)),
-    Function(torch.flatten),  # images too
-    nn.Flatten(0),
-    Function(lambda x: x.flatten()),
-], ids=["module", "function", "norm", "gate", "module, pixels", "function, pixels", "columns", "all", "module, all", "method, all"])
-def test_a_flatten_or_a_linear_layer_that_mixes_more_than_channels_raises_not_implemented_error(operation):
+], ids=["module, pixels", "function, pixels", "columns"])
+def test_a_linear_layer_along_pixels_is_refused(operation):
     network = Tail(operation)
     network(torch.zeros(4, 3, 4, 4))  # a sound network, as such
-    with pytest.raises(NotImplementedError, match="channel by channel"):
-        Compactor(network)
+    with pytest.raises(UnreadableNetwork, match=r"Linear \(operation\.\d\) works along another dimension"):
+        Compactor(network, 4)
 
 
 @pytest.mark.parametrize(("operation", "name"), [
-    (nn.PixelShuffle(2), "PixelShuffle"), (nn.Hardsigmoid(), "Hardsigmoid"), (Function(torch.sigmoid), "sigmoid"),
-    (Function(F.dropout), "dropout"),  # the graph holds whether it was training when it was traced, for good
-    (Function(lambda x: x.mean(1, keepdim=True)), "mean"), (Function(lambda x: torch.cat([x, x], 1)), "cat")])
-def test_the_operation_that_is_not_known_is_named(operation, name):
-    with pytest.raises(NotImplementedError, match=rf"^{name}\b.* is not known to work channel by channel$"):
+    (nn.PixelShuffle(2), "PixelShuffle"), (Function(lambda x: x.mean(1, keepdim=True)), "mean"), (Function(lambda x: x.flip(1)), "flip"),
+    (nn.LocalResponseNorm(3), "LocalResponseNorm"), (Function(lambda x: torch.cumsum(x, 1)), "cumsum")])
+def test_the_operation_that_is_not_known_is_named_with_its_place(operation, name):
+    with pytest.raises(UnreadableNetwork, match=rf"^{name}\b.*\boperation\b.* is not known to keep channels apart$"):
         Compactor(Sandwich(operation))
 
 
-def test_weights_that_are_used_twice_raise_not_implemented_error():
+def test_what_weights_that_are_used_twice_have_stays_and_the_rest_is_compacted():
+    torch.manual_seed(0)
     conv, other = (nn.Conv2d(16, 16, 3, padding=1) for _ in range(2))
-    Compactor(Sandwich(nn.Sequential(conv, nn.ReLU(), other)))
-    with pytest.raises(NotImplementedError, match=r"Conv2d .* cut twice"):
-        Compactor(Sandwich(nn.Sequential(conv, nn.ReLU(), conv)))
-    other.weight = conv.weight
-    with pytest.raises(NotImplementedError, match=r"Conv2d .* cut twice"):
-        Compactor(Sandwich(nn.Sequential(conv, nn.ReLU(), other)))
+    tied = nn.Conv2d(16, 16, 3, padding=1)
+    tied.weight = conv.weight
+    for operation, shrinks in ((nn.Sequential(conv, nn.ReLU(), other), True), (nn.Sequential(conv, nn.ReLU(), conv), False),
+                               (nn.Sequential(conv, nn.ReLU(), tied), False)):
+        network = Sandwich(operation).double().eval()
+        images, compactor = torch.randn(2, 3, 8, 8, dtype=torch.float64), Compactor(network, 8)
+        alive = closed(network, [8])
+        expected = network(images)
+        compactor.compact(alive)
+        torch.testing.assert_close(compactor.network(images), expected, rtol=0, atol=1e-12)
+        assert (conv.weight.shape[1] == 8) == shrinks
+        conv.weight = nn.Parameter(torch.randn(16, 16, 3, 3, dtype=torch.float64))
+        conv.in_channels = conv.out_channels = 16
+        tied.weight = conv.weight
 
 
 @pytest.mark.parametrize("operation", [Function(lambda x: x + x), Function(lambda x: torch.add(x, x, alpha=2))])
@@ -154,8 +181,8 @@ SEARCH = [*DIGITS, "--model", "custom", "--ratio", 0.0625, "--epochs", 4, "--war
           "--prune-step", 5, "--batch-size", 20]
 UNKNOWN = {
     "PixelShuffle": lambda: nn.Sequential(nn.PixelShuffle(2), nn.PixelUnshuffle(2)),
-    "cat": lambda: Function(lambda x: torch.cat([x, x], dim=1)[:, : x.shape[1]]),
-    "TraceError": lambda: Function(lambda x: x if x.sum() < 1e9 else -x),
+    "flip": lambda: Function(lambda x: x.flip(1).flip(1)),
+    "trace": lambda: Function(lambda x: x if x.sum() < 1e9 else -x),
 }
 
 

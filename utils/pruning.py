@@ -62,15 +62,9 @@ class TaylorPruner:
         self.batches = self.rounds = self.scored = 0
         self.ended = False
         self.alive = torch.ones(sum(self.full_widths), dtype=torch.bool)
-        self.resize([torch.arange(width) for width in self.full_widths])
+        self.total = self.gates[0].weight.detach().new_zeros(len(self.alive))
         for gate in self.gates:
             gate.weight.requires_grad_(True)
-
-    def resize(self, kept: list[Tensor]) -> None:
-        """Says that gate l now holds only the filters ``kept[l]`` (indices, on the CPU) of its original ones; between rounds."""
-        starts = torch.tensor([0, *self.full_widths[:-1]]).cumsum(0).tolist()
-        self.kept = torch.cat([index + start for index, start in zip(kept, starts)])
-        self.total = self.gates[0].weight.detach().new_zeros(len(self.kept))
 
     @property
     def widths(self) -> list[int]:
@@ -107,8 +101,7 @@ class TaylorPruner:
             raise FloatingPointError("the Taylor criterion is not finite")
         if min(self.widths) <= 1:
             return False
-        criterion = torch.zeros(len(self.alive), dtype=total.dtype)
-        criterion[self.kept] = total / self.scored
+        criterion = total / self.scored
         if self.cost:
             criterion = per_cost(criterion, self.cost(self.widths), self.full_widths)
         alive = survivors(criterion, self.alive, self.prune_step, self.most_pruned)
@@ -124,19 +117,17 @@ class TaylorPruner:
         return True
 
     def _close_gates(self) -> None:
-        open_gates = self.alive[self.kept].to(self.total.device, non_blocking=True)
-        for gate, is_open in zip(self.gates, open_gates.split([len(gate.weight) for gate in self.gates])):
+        for gate, is_open in zip(self.gates, self.alive.to(self.total.device, non_blocking=True).split(self.full_widths)):
             gate.weight.detach().copy_(is_open)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on, beside the gates themselves."""
         return {name: getattr(self, name) for name in
-                ("history", "batches", "rounds", "scored", "ended", "alive", "kept", "total")}
+                ("history", "batches", "rounds", "scored", "ended", "alive", "total")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises ValueError for the state of a pruner of other gates."""
-        held = sum(len(gate.weight) for gate in self.gates)
-        if len(state["alive"]) != len(self.alive) or not len(state["kept"]) == len(state["total"]) == held:
+        if not len(state["alive"]) == len(state["total"]) == len(self.alive):
             raise ValueError("the state is of other gates")
         for name in self.state_dict():
             setattr(self, name, state[name])

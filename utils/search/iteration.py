@@ -8,6 +8,7 @@ from torch import nn
 
 from model import build_model, macs_per_filter
 from model.compaction import Compactor
+from model.errors import UnreadableNetwork
 from model.gate import gates_of
 from utils.data import Data, training_batches
 from utils.pruning import TaylorPruner
@@ -43,7 +44,6 @@ class Pruning(State):
         go_on = self.pruner.step()
         if self.compactor and self.pruner.rounds > rounds and self.compactor.compact(
                 list(self.pruner.alive.split(self.pruner.full_widths)), self.optimizer):
-            self.pruner.resize(self.compactor.kept_filters())
             give_back_freed_memory()
         return go_on
 
@@ -60,11 +60,11 @@ class Pruning(State):
         self.pruner.load_state_dict(state["pruner"])
 
 
-def compactor_of(network: nn.Module, *, aloud: bool) -> Compactor | None:
+def compactor_of(network: nn.Module, image_size: int, *, aloud: bool) -> Compactor | None:
     """None for a network that has to be masked; says why, where that is to be said ``aloud``."""
     try:
-        return Compactor(network)
-    except NotImplementedError as error:
+        return Compactor(network, image_size)
+    except UnreadableNetwork as error:
         if aloud:
             print(f"pruned filters stay in the network, masked: {error}", flush=True)
         return None
@@ -81,7 +81,7 @@ def residual_filters(settings: SearchSettings, iteration: int, filters: list[int
     """One iteration on a fresh network of these ``filters``: the recorded rows of widths, and the seconds it took."""
     torch.manual_seed(seed_from(settings.seed, iteration))
     network = runner.place(build_model(settings.model, filters, **data.shape, gated=True))
-    compactor = compactor_of(network, aloud=iteration == 0) if settings.compact else None
+    compactor = compactor_of(network, data.image_size, aloud=iteration == 0) if settings.compact else None
     traced = compactor.network if compactor else network
     optimizer = sgd(network, settings.lr, settings.momentum, settings.weight_decay)
     pruner = TaylorPruner(gates_of(network), settings.prune_every, settings.prune_step, settings.prune_fraction,

@@ -51,7 +51,7 @@ def fine_tune(settings: TrainingSettings, pruned: PrunedNetwork, storage: Storag
         network = runner.place(network)
         filters = stored["filters"]
         widths = pruned_widths(settings.model, ratio, filters, budget=pruned.budget, **data.shape)
-        kept = largest_filters(network, widths)
+        kept = largest_filters(network, widths, data.image_size)
         method = Method("magnitude", settings.model, budget=pruned.budget)
         described = run.describe(method, widths, data, base=base, kept=[mask.nonzero().flatten().tolist() for mask in kept])
         small, difference = prune(network, kept, data.image_size)

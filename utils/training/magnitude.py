@@ -1,13 +1,14 @@
 """The magnitude baseline: remove the filters whose weights are small (Li et al., Pruning Filters for Efficient ConvNets,
 ICLR 2017), the same fraction in every layer."""
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from model import prepare_filters
 from model.compaction import Compactor
+from model.errors import UnreadableNetwork
 from model.gate import gates_of
+from model.operations import LAYERS
+from model.widths import Input
 from utils.errors import UserError
 
 
@@ -22,39 +23,57 @@ def pruned_widths(name: str, ratio: float, filters: list[int], *, num_classes: i
     return widths
 
 
-def largest_filters(network: nn.Module, widths: list[int]) -> list[Tensor]:
+def largest_filters(network: nn.Module, widths: list[int], image_size: int = 32) -> list[Tensor]:
     """For each gate, which of its filters to keep: the ``widths[l]`` with the largest L1 norm (bools)."""
     kept = []
-    for conv, width in zip(feeding_convolutions(network), widths):
-        norm = conv.weight.detach().abs().sum(dim=(1, 2, 3))
+    for norm, width in zip(filter_norms(network, image_size), widths):
         mask = torch.zeros(len(norm), dtype=torch.bool, device=norm.device)
         mask[norm.topk(width).indices] = True
         kept.append(mask)
     return kept
 
 
-def compactor_of(network: nn.Module) -> Compactor:
+def compactor_of(network: nn.Module, image_size: int) -> Compactor:
     """Raises UserError for a network whose filters can't be removed."""
     try:
-        return Compactor(network, multiple=1)
-    except NotImplementedError as error:
+        return Compactor(network, image_size, multiple=1)
+    except UnreadableNetwork as error:
         raise UserError(f"this network can't be pruned by magnitude: {error}, so its filters can't be removed") from None
 
 
-def feeding_convolutions(network: nn.Module) -> list[nn.Conv2d]:
-    """For each gate of a network, the convolution whose output reaches it first.
+def filter_norms(network: nn.Module, image_size: int = 32) -> list[Tensor]:
+    """For each gate, (width,): the L1 norm of each filter, in the layer whose output reaches the gate first.
 
-    Behind a sum that is the convolution of the branch, its first operand, not that of the shortcut.
+    Behind a sum that is the layer of the branch, its first operand, not that of the shortcut. Where a gate is in several
+    places, or a filter is several channels, they add up.
     """
-    tracer = compactor_of(network)
-    found = {}
-    for node in tracer.graph.nodes:
-        if node.name in tracer.gate_nodes:
-            source: Any = node.args[0]
-            while not isinstance(tracer.modules.get(source.target if source.op == "call_module" else ""), nn.Conv2d):
-                source = source.args[0]
-            found[tracer.gate_nodes[node.name]] = tracer.modules[source.target]
-    return [found[i] for i in range(len(gates_of(network)))]
+    compactor = compactor_of(network, image_size)
+    reading, norms = compactor.reading, dict[str, Tensor]()
+    found = [torch.zeros_like(gate.weight.detach()) for gate in gates_of(network)]
+    for node in compactor.nodes:
+        layer, sources = reading.layer(node), reading.steps[node.name].inputs
+        if isinstance(layer, LAYERS):
+            weight = layer.weight.detach().abs()
+            norms[node.name] = weight.transpose(0, reading.dims[reading.path[f"{node.target}.weight"]].index(node.name)).flatten(1).sum(dim=1)
+        elif parts := [spread_norms(norms[source.name], source) for source in sources if not source.whole or len(sources) == 1]:
+            joined = len(parts[0]) < len(compactor.kept[node.name])
+            norms[node.name] = torch.cat(parts) if joined else parts[0]
+        else:
+            norms[node.name] = torch.zeros(len(compactor.kept[node.name]), device=compactor.device)
+        if node.name in compactor.gate_nodes:
+            layers, index = compactor.gate_nodes[node.name]
+            of_gates = norms[node.name]
+            if index is not None:
+                size = sum(len(found[layer]) for layer in layers) + 1
+                of_gates = of_gates.new_zeros(size).index_add(0, index.to(of_gates.device), of_gates)[:-1]
+            for layer, part in zip(layers, of_gates.split([len(found[layer]) for layer in layers])):
+                found[layer] += part
+    return found
+
+
+def spread_norms(norm: Tensor, source: Input) -> Tensor:
+    """The norms of the channels that are made of those of ``source``."""
+    return norm.view(-1, source.taken).sum(dim=1).repeat_interleave(source.given)
 
 
 def prune(network: nn.Module, kept: list[Tensor], image_size: int) -> tuple[nn.Module, float]:
@@ -69,7 +88,7 @@ def prune(network: nn.Module, kept: list[Tensor], image_size: int) -> tuple[nn.M
         network.eval()
         images = torch.randn(8, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(kept[0].device)
         masked = network(images)
-        compactor = compactor_of(network)
-        compactor.compact(kept, worthwhile=0)
+        compactor = compactor_of(network, image_size)
+        compactor.compact([mask.cpu() for mask in kept], worthwhile=0)
         difference = (compactor.network.eval()(images) - masked).abs().max() / masked.abs().max()
     return compactor.network, float(difference)

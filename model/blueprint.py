@@ -1,0 +1,105 @@
+"""A network that is read from its graph, at any widths: what it costs, and how it is built."""
+from __future__ import annotations
+
+import copy
+from torch import fx, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from model.cost import Cost, Number
+from model.errors import UnreadableNetwork
+from model.gating import put_gates
+from model.notes import BATCH
+from model.operations import settle
+from model.reading import Reading, run_on_shapes
+from model.redraw import redrawn
+from model.tracing import ByMode, write_literals
+
+
+class Blueprint:
+    """``template``: the network's own widths, in units: filters, or groups of filters. ``free``: which widths of the reading
+    these are. Raises UnreadableNetwork for a network that can't be read, or has no logits (N, num_classes).
+    """
+
+    def __init__(self, network: nn.Module, num_classes: int, image_size: int):
+        self.reading = reading = Reading(network, image_size)
+        if reading.logits != (BATCH, num_classes):
+            raise UnreadableNetwork(f"gives {reading.logits or 'no tensor'} for {BATCH} images, not the logits ({BATCH}, {num_classes})")
+        self.free = reading.widths.free()
+        if not self.free:
+            raise UnreadableNetwork("has no width that could be chosen")
+        self.template = [reading.widths.units[width] for width in self.free]
+        self.position = {width: position for position, width in enumerate(self.free)}
+        self.constants = {node.target: getattr(network, node.target) for node in reading.graph.nodes  # that tracing made
+                          if node.op == "get_attr" and node.target.startswith("_tensor_constant")}
+        used = fx.GraphModule(network, copy.deepcopy(reading.graph))
+        self.parameters = [name for name, _ in used.named_parameters()]
+        self.other_macs = 0  # attention's, of widths that are fixed
+        self.count(counted := Cost(), self.template)
+        with FlopCounterMode(display=False) as flops:
+            run_on_shapes(network, reading.graph, 1, image_size)
+        self.other_macs = flops.get_total_flops() // 2 - counted.macs
+
+    def layers(self) -> list[list[str]]:
+        """For each width, the layers that make it."""
+        return [self.reading.widths.layers[width] for width in self.free]
+
+    def channels(self, name: str, filters: Number) -> Number:
+        """The channels of a node's result."""
+        total: Number = 0
+        for piece in self.reading.values[name].pieces:
+            position = self.position.get(self.reading.widths.root(piece.width))
+            total = total + (piece.channels if position is None else self.reading.per_unit(piece) * filters[position])
+        return total
+
+    def numel(self, path: str, filters: Number) -> Number:
+        """The numbers in a weight."""
+        tensor = self.reading.tensors[path]
+        total: Number = 1
+        for size, name in zip(tensor.shape, self.reading.dims.get(path, (None,) * tensor.dim())):
+            total = total * (size if name is None else self.channels(name, filters))
+        return total
+
+    def count(self, cost: Cost, filters: Number) -> None:
+        """Adds what the network has at these widths to ``cost``; widths (L,) or, of n networks, (L, n)."""
+        for path in self.parameters:
+            cost.params = cost.params + self.numel(self.reading.path[path], filters)
+        for path, places in self.reading.calls:
+            cost.macs = cost.macs + places * self.numel(self.reading.path[path], filters)
+        cost.macs = cost.macs + self.other_macs
+
+    def build(self, network: nn.Module, filters: list[int], gated: bool) -> nn.Module:
+        """``network``, freshly made by its own code, at other widths; at its own widths with its own numbers."""
+        reading = self.reading
+        for name, module in reading.layers.items():
+            if isinstance(module, ByMode):
+                network.add_module(name, ByMode(module.function, module.place))
+        for name, tensor in self.constants.items():
+            setattr(network, name, tensor)
+        built = fx.GraphModule(network, copy.deepcopy(reading.graph))
+        if filters != self.template:
+            self.redraw(built, filters)
+        if gated:
+            put_gates(built, reading, self.free, filters)
+        return built
+
+    def redraw(self, built: fx.GraphModule, filters: list[int]) -> None:
+        tensors = {**dict(built.named_parameters(remove_duplicate=False)), **dict(built.named_buffers(remove_duplicate=False))}
+        shapes = {path: tuple(size if name is None else int(self.channels(name, filters))
+                              for size, name in zip(self.reading.tensors[path].shape, dims)) for path, dims in self.reading.dims.items()}
+        new = {}
+        for path in self.reading.dims:
+            if path not in tensors or shapes[path] == tensors[path].shape:
+                continue
+            weight = path.rpartition(".")[0] + ".weight" if path.endswith(".bias") else path
+            of = (tensors[weight], shapes[weight]) if weight != path and weight in shapes else (None, ())
+            new[path] = redrawn(tensors[path], shapes[path], *of)
+        for alias, path in self.reading.path.items():
+            if path in new and alias in tensors:
+                owner, _, name = alias.rpartition(".")
+                tensor = new[path]
+                setattr(built.get_submodule(owner), name, nn.Parameter(tensor) if isinstance(tensors[path], nn.Parameter) else tensor)
+        for module in built.modules():
+            settle(module)
+        write_literals(built.graph, self.reading.literals, {name: int(self.channels(name, filters)) for name in self.reading.values})
+        built.recompile()
+

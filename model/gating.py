@@ -1,0 +1,82 @@
+"""Puts gates into a network that is read from its graph: behind its norms, and wherever else a closed one must reach."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, fx, nn
+
+from model.flow import zeros
+from model.gate import GatedBatchNorm2d, GateLayer, SharedGate
+from model.operations import LAYERS
+from model.reading import Reading
+
+
+def put_gates(network: fx.GraphModule, reading: Reading, free: list[int], filters: list[int]) -> None:
+    """One GateLayer per width, in their order, shared by all the places of a width: behind its norms, or behind its layers
+    where it has none; and where a layer would still read of it what is not zero, behind that."""
+    gates = nn.ModuleList(GateLayer(width) for width in filters)
+    others = dict(network.named_children())
+    network._modules.clear()
+    for name, module in {"gates": gates, **others}.items():  # first: gates_of goes by the order of modules
+        network.add_module(name, module)
+    where: dict[str, set[int]] = {}
+    for width in free:
+        for name in places(reading, width):
+            where.setdefault(name, set()).add(width)
+    for node in list(network.graph.nodes):
+        if node.name in where:
+            _gate(network, node, _shared(reading, node.name, where[node.name], free, gates, filters))
+    network.recompile()
+
+
+def channels_of(reading: Reading, name: str, width: int) -> Tensor:
+    """Which channels of a node's result are of a width."""
+    return torch.cat([torch.full((piece.channels,), reading.widths.root(piece.width) == width) for piece in reading.values[name].pieces])
+
+
+def places(reading: Reading, width: int) -> set[str]:
+    """The nodes behind which a width has its gates."""
+    mine = {name: mask for name in reading.values if (mask := channels_of(reading, name, width)).any()}
+    layers = {node.name for node in reading.graph.nodes if isinstance(reading.layer(node), LAYERS)}
+    found = (reading.norms & mine.keys()) or (layers & mine.keys())
+    while True:
+        zero = zeros(reading, lambda name: mine.get(name) if name in found else None)
+        open_ = {source.name for name in layers if name in reading.steps for source in reading.steps[name].inputs
+                 if source.whole and source.name in mine and (mine[source.name] & ~zero[source.name]).any()}
+        if not open_:
+            return found
+        found = found | open_
+
+
+def _shared(reading: Reading, name: str, widths: set[int], free: list[int], gates: nn.ModuleList, filters: list[int]) -> SharedGate:
+    """The gates of some widths for the channels of a node; its other channels have none."""
+    value, index, layers, behind = reading.values[name], list[Tensor](), list[GateLayer](), 0
+    begins: dict[int, int] = {}
+    for piece in value.pieces:
+        root = reading.widths.root(piece.width)
+        units = filters[free.index(root)] if root in free else 0
+        if root in widths:
+            if root not in begins:
+                begins[root] = behind
+                behind += units
+                layers.append(gates[free.index(root)])  # type: ignore[arg-type]  # a list of GateLayers
+            index.append(begins[root] + torch.arange(units).repeat_interleave(reading.per_unit(piece)))
+        else:
+            index.append(torch.full((units * reading.per_unit(piece) if root in free else piece.channels,), -1))
+    found = torch.cat(index)
+    found[found < 0] = behind
+    whole = len(layers) == 1 and torch.equal(found, torch.arange(behind))
+    return SharedGate(layers, None if whole else found, value.axis)
+
+
+def _gate(network: fx.GraphModule, node: fx.Node, gate: SharedGate) -> None:
+    """Puts a gate behind a node: into a batch norm, or as a node of its own."""
+    module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
+    if type(module) is nn.BatchNorm2d and module.affine:
+        owner, _, name = str(node.target).rpartition(".")
+        setattr(network.get_submodule(owner), name, GatedBatchNorm2d.of(module, gate))
+        return
+    name = f"gate_{node.name}"
+    network.add_module(name, gate)
+    with network.graph.inserting_after(node):
+        behind = network.graph.call_module(name, (node,))
+    node.replace_all_uses_with(behind, delete_user_cb=lambda user: user is not behind)

@@ -1,0 +1,154 @@
+"""Networks of other people's, named MODULE:FUNCTION or FILE.py:FUNCTION, and read from their graph."""
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model.cost import Cost, Number
+from model.errors import UnreadableNetwork
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from model.blueprint import Blueprint
+
+SHAPE = 10, 224  # classes and pixels that a network is read for where nobody says others: most take them
+
+
+class Imported:
+    """A network with the interface of a file in model/: TEMPLATE, SEARCH_EXTRA, build, count. Raises UnreadableNetwork.
+
+    It is imported, and read, when it is first asked for something.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self.read: dict[tuple[int, int], Blueprint] = {}
+
+    @property
+    def TEMPLATE(self) -> list[int]:
+        blueprint = next(iter(self.read.values()), None) or self.blueprint(*SHAPE)
+        return blueprint.template
+
+    @property
+    def SEARCH_EXTRA(self) -> int:
+        """A unit of a width may be many filters: none are added."""
+        return 0
+
+    def blueprint(self, num_classes: int, image_size: int) -> Blueprint:
+        """The network as it was read for images of this size, and so many classes."""
+        from model.blueprint import Blueprint
+        from model.tracing import random_state_kept
+        key = num_classes, image_size
+        if key not in self.read:
+            with random_state_kept():
+                try:
+                    found = Blueprint(self.make(num_classes), num_classes, image_size)
+                except UnreadableNetwork as error:
+                    raise UnreadableNetwork(f"{self.name}: {str(error).removeprefix(f'{self.name}: ')}") from None
+            for other in self.read.values():
+                if (other.template, other.layers()) != (found.template, found.layers()):
+                    raise UnreadableNetwork(f"{self.name}: has other widths for {num_classes} classes of {image_size} pixels than for others")
+            self.read[key] = found
+        return self.read[key]
+
+    def make(self, num_classes: int) -> nn.Module:
+        """The network as its own code makes it."""
+        from torch import nn
+        function = find(self.name)
+        try:
+            inspect.signature(function).bind(num_classes=num_classes)
+        except TypeError as error:
+            raise UnreadableNetwork(f"{self.name}: can't be called as f(num_classes={num_classes}): {error}") from None
+        except ValueError:
+            pass  # it does not say what it takes
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                network = function(num_classes=num_classes)
+        except Exception as error:  # whatever its code raises
+            raise UnreadableNetwork(f"{self.name}: calling it with num_classes={num_classes} raised {_said(error)}") from None
+        if not isinstance(network, nn.Module):
+            raise UnreadableNetwork(f"{self.name}: gives a {type(network).__name__}, not a torch.nn.Module")
+        return network
+
+    def build(self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool) -> nn.Module:
+        self._refuse(convcut)
+        blueprint = self.blueprint(num_classes, image_size)
+        return blueprint.build(self.make(num_classes), list(filters), gated)
+
+    def count(self, cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool) -> None:
+        self._refuse(convcut)
+        self.blueprint(num_classes, image_size).count(cost, filters)
+
+    def layers(self) -> list[list[str]]:
+        """For each width, the layers that make it."""
+        blueprint = next(iter(self.read.values()), None) or self.blueprint(*SHAPE)
+        return blueprint.layers()
+
+    def _refuse(self, convcut: bool) -> None:
+        if convcut:
+            raise UnreadableNetwork(f"{self.name}: --convcut is for resnet18 and mobilenetv2; a graph can't say which of its sums are shortcuts")
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+@lru_cache(maxsize=None)
+def find(name: str) -> Callable[..., Any]:
+    """What MODULE:FUNCTION or FILE.py:FUNCTION names. Raises UnreadableNetwork."""
+    place, _, function = name.rpartition(":")
+    try:
+        module = _file(Path(place)) if place.endswith(".py") else _module(place)
+    except FileNotFoundError:
+        raise UnreadableNetwork(f"{name}: there is no file {place}") from None
+    except ModuleNotFoundError as error:
+        raise UnreadableNetwork(f"{name}: {error}; install it, or say FILE.py:FUNCTION") from None
+    except (Exception, SystemExit) as error:  # whatever its code raises
+        raise UnreadableNetwork(f"{name}: importing {place} raised {_said(error)}") from None
+    found = getattr(module, function, None)
+    if found is None:
+        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise UnreadableNetwork(f"{name}: {place} has no {function}{f'; it has {chr(44).join(names[:8])}' if names else ''}")
+    if not callable(found):
+        raise UnreadableNetwork(f"{name}: {function} is a {type(found).__name__}, nothing that can be called")
+    result: Callable[..., Any] = found
+    return result
+
+
+def _module(place: str) -> Any:
+    sys.path.append(str(Path.cwd()))  # the current folder, last: it hides nothing
+    try:
+        return importlib.import_module(place)
+    finally:
+        sys.path.remove(str(Path.cwd()))
+
+
+def _file(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError
+    spec = importlib.util.spec_from_file_location(f"network_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and pickle look there
+    sys.path.insert(0, str(path.resolve().parent))  # what lies beside it can be imported, as when it is run
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.resolve().parent))
+    return module
+
+
+@lru_cache(maxsize=None)
+def imported(name: str) -> Imported:
+    """The network of this name, one for each name."""
+    return Imported(name)

@@ -1,0 +1,78 @@
+"""Reads from a network's graph which channels of which results belong together.
+
+One pass with shapes follows every result. A convolution or a linear layer makes a new width; what works channel by
+channel keeps those it is given; sums and products tie the widths of their operands; a concatenation lines them up.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from model import rules
+from model.errors import UnreadableNetwork
+from model.notes import BATCH, Notes
+from model.tracing import on_meta, trace
+from model.widths import Piece, Step, Value
+
+COLOURS = 3
+
+
+class Reading(Notes):
+    """The notes on a whole network, for square images of ``image_size`` pixels; ``logits`` is the shape of its output.
+
+    Raises UnreadableNetwork, in a line that names the operation that can't be read, and where it is.
+    """
+
+    def __init__(self, network: nn.Module, image_size: int, graph: fx.Graph | None = None):
+        self.graph = graph or trace(network)
+        super().__init__(network)
+        try:
+            logits = run_on_shapes(network, self.graph, BATCH, image_size, self)
+        except UnreadableNetwork as error:
+            raise UnreadableNetwork(str(error).splitlines()[0]) from None  # torch.fx adds lines of its own
+        self.logits = tuple(logits.shape) if isinstance(logits, Tensor) else None
+
+    def follow(self, node: fx.Node, result: Any) -> None:
+        """Notes what the result of a node has of widths."""
+        if isinstance(result, Tensor):
+            self.shapes[node.name] = result.shape
+        if node.op == "placeholder":
+            if isinstance(result, Tensor):
+                images = Piece(self.widths.new(COLOURS, fixed="the channels of the images"), COLOURS)
+                self.set(node, Value(1, (images,)), Step([]))
+        elif node.op == "get_attr":
+            if isinstance(result, Tensor):
+                self.attributes[node.name] = self.path.get(str(node.target), "")
+        elif node.op == "output":
+            self.fixes(node, "the network's output")
+        else:
+            rules.follow(self, node, result)
+
+
+class _Walk(fx.Interpreter):
+    """Runs a graph on shapes; tells a reading of each node."""
+
+    def __init__(self, network: nn.Module, graph: fx.Graph, image_size: int, reading: Reading | None):
+        super().__init__(network, graph=graph)
+        self.image_size, self.reading = image_size, reading
+
+    def run_node(self, node: fx.Node) -> Any:
+        if self.reading is None:
+            return super().run_node(node)
+        try:
+            result = super().run_node(node)
+        except Exception as error:  # whatever an operation says of shapes that don't fit
+            reason = " ".join(str(error).split())[:150]
+            raise UnreadableNetwork(f"{self.reading.operation(node)} does not take what images of {self.image_size} pixels give it "
+                                    f"({type(error).__name__}: {reason})") from None
+        self.reading.follow(node, result)
+        return result
+
+
+def run_on_shapes(network: nn.Module, graph: fx.Graph, batch: int, image_size: int, reading: Reading | None = None) -> Any:
+    """The output of a network for images (batch, 3, S, S), shapes without numbers."""
+    dtype = next((tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()), torch.float32)
+    images = torch.zeros(batch, COLOURS, image_size, image_size, device="meta", dtype=dtype)
+    return _Walk(on_meta(network), graph, image_size, reading).run(images)

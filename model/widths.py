@@ -1,0 +1,106 @@
+"""The widths of a network that is read from its graph: which channels of which results are of one width."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some neighbouring channels of a result, all of one width: unit after unit, equally many of each."""
+
+    width: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Value:
+    """A result whose dimension ``axis`` has channels of widths, piece after piece."""
+
+    axis: int
+    pieces: tuple[Piece, ...]
+
+    @property
+    def channels(self) -> int:
+        return sum(piece.channels for piece in self.pieces)
+
+
+class Widths:
+    """The widths found so far, as a union-find: what is tied becomes one.
+
+    A width counts units: filters, or groups of filters that can only go together. One that is ``fixed`` says why.
+    """
+
+    def __init__(self) -> None:
+        self.parent: list[int] = []
+        self.units: list[int] = []
+        self.fixed: list[str] = []  # "" where it is free
+        self.layers: list[list[str]] = []
+
+    def new(self, units: int, layer: str = "", fixed: str = "") -> int:
+        self.parent.append(len(self.parent))
+        self.units.append(units)
+        self.fixed.append(fixed)
+        self.layers.append([layer] if layer else [])
+        return len(self.parent) - 1
+
+    def root(self, width: int) -> int:
+        while self.parent[width] != width:
+            self.parent[width] = width = self.parent[self.parent[width]]
+        return width
+
+    def fix(self, pieces: Sequence[Piece], why: str) -> None:
+        for root in {self.root(piece.width) for piece in pieces}:
+            self.fixed[root] = self.fixed[root] or why
+
+    def coarsen(self, piece: Piece, units: int) -> None:
+        """Makes groups of the units of a width: there are no more than ``units`` of them in the piece."""
+        root = self.root(piece.width)
+        self.units[root] = math.gcd(self.units[root], units)
+
+    def tie(self, one: Sequence[Piece], other: Sequence[Piece]) -> None:
+        """Channel c of the one is of the same width as channel c of the other; both have equally many."""
+        if [piece.channels for piece in one] != [piece.channels for piece in other]:
+            self.fix([*one, *other], "summed with parts of another size")
+            return
+        for a, b in zip(one, other):
+            first, second = sorted((self.root(a.width), self.root(b.width)))
+            if first != second:
+                self.parent[second] = first
+                self.units[first] = math.gcd(self.units[first], self.units[second])
+                self.fixed[first] = self.fixed[first] or self.fixed[second]
+                self.layers[first] += self.layers[second]
+
+    def free(self) -> list[int]:
+        """The widths that can be chosen, in the order in which the network has them."""
+        return [width for width in range(len(self.parent)) if self.root(width) == width and not self.fixed[width]]
+
+
+class Input(NamedTuple):
+    """What an operation takes of a result: channels side by side with its own from ``start`` on, ``taken`` of it for each
+    ``given``; or, of a ``whole`` one, every channel for each of its own."""
+
+    name: str
+    start: int = 0
+    taken: int = 1
+    given: int = 1
+    whole: bool = False
+
+
+@dataclass
+class Step:
+    """How a result is made. A channel of it is zero where "all" or "any" of those it is made of are, or where "none" says so."""
+
+    inputs: list[Input]
+    zero: str = "all"
+    solid: list[tuple[int, int]] = field(default_factory=list)  # channels of no width, from one to before another
+
+
+class Literal(NamedTuple):
+    """A number written in a graph that stands for the channels of a result: argument ``place`` of ``node`` is those of ``of``."""
+
+    node: str
+    place: tuple[Any, ...]
+    of: str
