@@ -20,7 +20,8 @@ def main() -> None:
     given, task, folders = p.settled(Task(dataset="CIFAR100"), Folders())
 
     from model import count_macs, count_params
-    from utils.records.methods import methods_of, read_scalings, refuse_empty_layers
+    from utils.records.methods import methods_of, read_scalings, refuse_impossible
+    from utils.records.paths import named_after
     from utils.records.searches import budget_of
     model, dataset, name = task.model, dataset_name(task.dataset), given["prune_fname"]
     record = read_scalings(folders.record_dir, name, model, dataset)
@@ -28,8 +29,9 @@ def main() -> None:
     budget = given.get("budget") or budget_of(record)
     scaled = ", scaled to MACs" if budget == "macs" else ""
     table = []
-    for ratio in given.get("ratios", networks_preset(task.dataset).ratios):
-        refuse_empty_layers(model, ratio)
+    ratios = given.get("ratios", networks_preset(task.dataset).ratios)
+    refuse_impossible(model, task.dataset, *ratios)
+    for ratio in ratios:
         for iteration, method in enumerate(methods_of(folders.record_dir, name, record, model, budget=budget)):
             filters = method.filters(ratio, **shape)
             table.append({"ratio": ratio, "iteration": iteration, "filters": filters, "params": count_params(model, filters, **shape),
@@ -43,7 +45,7 @@ def main() -> None:
             filters = " ".join(map(str, row["filters"]))
             print(f"{row['ratio']:6g} {row['iteration']:4} {row['params']:11,} {row['macs'] / 1e6:8.1f}  {filters}")
     if given["plot"]:
-        out = Path(given["out"] or Path(folders.plot_dir) / model / f"{dataset}_{name}_architectures.png")
+        out = Path(given["out"] or named_after(folders.plot_dir, model) / f"{dataset}_{name}_architectures.png")
         with redirect_stdout(sys.stderr if given["json"] else sys.stdout):
             plot(f"{model} on {dataset}: filters per layer over the descent ({name}{scaled})", table, out)
 

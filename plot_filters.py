@@ -1,6 +1,4 @@
 """Draws the residual filters of each layer against the network's size, with the power laws fitted to them."""
-from pathlib import Path
-
 from utils.script import run
 from utils.settings import Folders, Task, dataset_name
 from utils.settings.parser import Parser
@@ -16,10 +14,11 @@ def main() -> None:
     from model import BUDGETS
     from utils.figures import style
     from utils.records.files import read_rows
-    from utils.records.paths import search_rows
-    from utils.records.searches import budget_of, law_of, read_search
+    from utils.records.paths import named_after, search_record, search_rows
+    from utils.records.searches import budget_of, law_of, read_search, refuse_changed_network
     model, dataset, name = task.model, dataset_name(task.dataset), given["prune_fname"]
     record = read_search(folders.record_dir, name, model, dataset)
+    refuse_changed_network(search_record(folders.record_dir, name), record, model)
     iterations = sorted({0, len(record["iterations"]) - 1})
     law_of(record, 0)
     unit = {"params": "parameters", "macs": "multiply-accumulates"}[budget_of(record)]
@@ -44,7 +43,7 @@ def main() -> None:
     axes[0, 0].set_ylabel("filters left in the layer")
     axes[0, -1].legend(title="layer", fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))  # beside the axes: it covers no curve
     fig.suptitle(f"{model} on {dataset}, {name}: residual filters (lines) and power laws (dashed)")
-    style.save(fig, Path(folders.plot_dir) / model / f"{dataset}_{name}_residual_filters.png")
+    style.save(fig, named_after(folders.plot_dir, model) / f"{dataset}_{name}_residual_filters.png")
 
 
 if __name__ == "__main__":

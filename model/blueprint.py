@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+
 from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -42,6 +43,23 @@ class Blueprint:
     def layers(self) -> list[list[str]]:
         """For each width, the layers that make it."""
         return [self.reading.widths.layers[width] for width in self.free]
+
+    def described(self) -> list[str]:
+        """A line for each width: its number, units, layers; and for each that is fixed, why."""
+        widths, lines = self.reading.widths, [f"{'width':>5} {'filters':>8}  layers"]
+        for position, (width, units) in enumerate(zip(self.free, self.template)):
+            sizes = [self.reading.per_unit(piece) for value in self.reading.values.values() for piece in value.pieces
+                     if widths.root(piece.width) == width]
+            of = f" in groups of {min(sizes)}" * (min(sizes) > 1)
+            layers = widths.layers[width]
+            tied = f" ({len(layers)} tied)" * (len(layers) > 1)
+            lines.append(f"{position:5} {units:8}  {', '.join(layers[:4])}{', …' * (len(layers) > 4)}{tied}{of}")
+        fixed: dict[str, list[str]] = {}
+        for width, why in enumerate(widths.fixed):
+            if why and widths.root(width) == width and widths.layers[width]:
+                fixed.setdefault(why, []).extend(widths.layers[width])
+        lines += [f"fixed: {', '.join(layers[:4])}{', …' * (len(layers) > 4)}: {why}" for why, layers in fixed.items()]
+        return lines
 
     def channels(self, name: str, filters: Number) -> Number:
         """The channels of a node's result."""

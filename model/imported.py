@@ -6,8 +6,9 @@ import importlib.util
 import inspect
 import sys
 import warnings
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from model.blueprint import Blueprint
 
-SHAPE = 10, 224  # classes and pixels that a network is read for where nobody says others: most take them
+CLASSES = 10  # that a network is read for where nobody says others
+SIZES = (224, 64, 32)  # pixels that are tried where nobody says any
 
 
 class Imported:
@@ -34,8 +36,7 @@ class Imported:
 
     @property
     def TEMPLATE(self) -> list[int]:
-        blueprint = next(iter(self.read.values()), None) or self.blueprint(*SHAPE)
-        return blueprint.template
+        return self.first().template
 
     @property
     def SEARCH_EXTRA(self) -> int:
@@ -55,7 +56,7 @@ class Imported:
                     raise UnreadableNetwork(f"{self.name}: {str(error).removeprefix(f'{self.name}: ')}") from None
             for other in self.read.values():
                 if (other.template, other.layers()) != (found.template, found.layers()):
-                    raise UnreadableNetwork(f"{self.name}: has other widths for {num_classes} classes of {image_size} pixels than for others")
+                    raise UnreadableNetwork(f"{self.name}: has other widths for {num_classes} classes, {image_size} pixels, than for others")
             self.read[key] = found
         return self.read[key]
 
@@ -90,19 +91,34 @@ class Imported:
 
     def layers(self) -> list[list[str]]:
         """For each width, the layers that make it."""
-        blueprint = next(iter(self.read.values()), None) or self.blueprint(*SHAPE)
-        return blueprint.layers()
+        return self.first().layers()
+
+    def described(self, num_classes: int, image_size: int) -> list[str]:
+        """The widths that were found, for people."""
+        return self.blueprint(num_classes, image_size).described()
+
+    def first(self, num_classes: int = CLASSES, sizes: Sequence[int] = SIZES) -> Blueprint:
+        """As it was read first; where it was not yet, for the first of these sizes of images that it takes."""
+        if self.read:
+            return next(iter(self.read.values()))
+        errors = []
+        for size in sizes:
+            try:
+                return self.blueprint(num_classes, size)
+            except UnreadableNetwork as error:
+                errors.append(error)
+        raise errors[0]
 
     def _refuse(self, convcut: bool) -> None:
         if convcut:
-            raise UnreadableNetwork(f"{self.name}: --convcut is for resnet18 and mobilenetv2; a graph can't say which of its sums are shortcuts")
+            raise UnreadableNetwork(f"{self.name}: --convcut is for resnet18 and mobilenetv2; a graph can't say what is a shortcut")
 
 
 def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
-@lru_cache(maxsize=None)
+@cache
 def find(name: str) -> Callable[..., Any]:
     """What MODULE:FUNCTION or FILE.py:FUNCTION names. Raises UnreadableNetwork."""
     place, _, function = name.rpartition(":")
@@ -116,8 +132,8 @@ def find(name: str) -> Callable[..., Any]:
         raise UnreadableNetwork(f"{name}: importing {place} raised {_said(error)}") from None
     found = getattr(module, function, None)
     if found is None:
-        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise UnreadableNetwork(f"{name}: {place} has no {function}{f'; it has {chr(44).join(names[:8])}' if names else ''}")
+        near = get_close_matches(function, vars(module), 3)
+        raise UnreadableNetwork(f"{name}: {place} has no {function}{'; is it ' * bool(near)}{' or '.join(near)}{'?' * bool(near)}")
     if not callable(found):
         raise UnreadableNetwork(f"{name}: {function} is a {type(found).__name__}, nothing that can be called")
     result: Callable[..., Any] = found
@@ -148,7 +164,7 @@ def _file(path: Path) -> Any:
     return module
 
 
-@lru_cache(maxsize=None)
+@cache
 def imported(name: str) -> Imported:
     """The network of this name, one for each name."""
     return Imported(name)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -46,6 +46,26 @@ def network(name: str) -> Any:
 def template(name: str) -> list[int]:
     """The network's own widths, at ratio 1."""
     return list(network(name).TEMPLATE)
+
+
+def layers_of(name: str) -> list[list[str]] | None:
+    """Of a network that is read from its graph, the layers that have each width; None of one of this project."""
+    found: list[list[str]] | None = network(name).layers() if is_imported(name) else None
+    return found
+
+
+def described(name: str, *, num_classes: int, image_size: int) -> list[str]:
+    """The widths of a network and the layers that have them, a line each, for people."""
+    if is_imported(name):
+        lines: list[str] = network(name).described(num_classes, image_size)
+        return lines
+    return [f"{'width':>5} {'filters':>8}", *[f"{number:5} {width:8}" for number, width in enumerate(template(name))]]
+
+
+def expect(name: str, num_classes: int | None, sizes: Sequence[int]) -> None:
+    """Reads a network, if it has to be read, for images of one of these sizes. Raises UnreadableNetwork."""
+    if is_imported(name):
+        network(name).first(*([num_classes] if num_classes else []), sizes=sizes)
 
 
 def build_model(name: str, filters: list[int] | None = None, *, num_classes: int = 10, image_size: int = 32,

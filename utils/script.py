@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from model.errors import UnreadableNetwork
 from utils.errors import UserError
 
 
@@ -28,7 +29,7 @@ def run(main: Callable[[], None]) -> None:
         if any(argument.split("=")[0] == "--save" for argument in again):
             hint = f"; finished epochs are saved. Go on with: python3 {script} {shlex.join(again)} --resume"
         _last_words(f"{script}: stopped{hint}", 130 if isinstance(stop, KeyboardInterrupt) else 143)
-    except UserError as error:
+    except (UserError, UnreadableNetwork) as error:
         _last_words(f"{script}: error: {error}", 2)
     except BrokenPipeError:
         sys.stdout = None  # the reader of our output has gone: nothing to flush to

@@ -13,9 +13,8 @@ from torch import Tensor
 from model import Shape
 from utils.errors import UserError
 from utils.records.paths import tiny_imagenet_folder
-from utils.settings import Dataset, dataset_facts, dataset_name
+from utils.settings import FOLDER_SIZES, Dataset, dataset_facts, dataset_name
 
-SIZES = (32, 64)  # the image sizes that the networks are defined for
 MEASURED = 10_000  # images at least, of larger data sets, for their mean and standard deviation
 NUM_DIGITS_TEST = 360  # the last of the 1,797 digits
 
@@ -158,7 +157,7 @@ def _read_folder(root: Path, limits: Limits, size: int | None = None) -> Parts:
         raise UserError(f"{root}: train and test have different classes, {', '.join(odd[:3])} for one{hint}")
     if size is None:  # the first image decides
         shorter = min(_decode(splits[0].samples[0][0]).size)
-        size = min(SIZES, key=lambda s: abs(s - shorter))
+        size = min(FOLDER_SIZES, key=lambda s: abs(s - shorter))
     train, test = (_decoded(split, limit, size) for split, limit in zip(splits, limits))
     return train, test, len(train_classes)
 

@@ -12,6 +12,7 @@ from utils.errors import UserError
 from utils.records.files import read_json
 from utils.records.legacy import read_test_accuracy
 from utils.records.methods import Method, published_method
+from utils.records.paths import named_after
 from utils.records.published import read_accuracy
 from utils.records.results import Result, read_result
 from utils.records.run import provenance
@@ -86,7 +87,7 @@ class Subject:
 
     @property
     def folder(self) -> Path:
-        return Path(self.plot_dir) / self.model
+        return named_after(self.plot_dir, self.model)
 
     def known(self, *methods: str) -> list[Known]:
         """Methods, with the default names of the user's runs."""

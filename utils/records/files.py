@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from model import is_imported, template
 from utils.errors import UserError
 from utils.records.paths import lock_of
 
@@ -116,6 +117,11 @@ def is_number(value: Any, low: float, high: float, *, whole: bool = False) -> bo
 def are_widths(value: Any, layers: int) -> bool:
     """Whether something that was read is a list of numbers of filters, one per layer."""
     return isinstance(value, list) and len(value) == layers and all(is_number(width, 1, MOST, whole=True) for width in value)
+
+
+def layers_in(model: str, filters: list[Any]) -> int:
+    """How many widths a network has; of one that is read from its graph, which reading a file must not import, as many as say."""
+    return len(filters) if is_imported(model) else len(template(model))
 
 
 def read_rows(path: Path, layers: int, rounds: int | None = None) -> list[list[int]]:

@@ -5,7 +5,7 @@ import re
 import sys
 from dataclasses import dataclass
 
-from model import BUDGETS, prepare_filters, template, uniform_filters
+from model import BUDGETS, expect, prepare_filters, template, uniform_filters
 from utils.errors import UserError
 from utils.powerlaw import PowerLaw
 from utils.records.files import read_rows
@@ -13,8 +13,8 @@ from utils.records.legacy import read_release_search
 from utils.records.paths import release_record, search_record, search_rows
 from utils.records.published import read_published_morph, read_published_scaling
 from utils.records.results import Origin, Result
-from utils.records.searches import SearchRecord, budget_of, law_of, read_search
-from utils.settings import DATASETS, PUBLISHED, Networks, dataset_facts
+from utils.records.searches import SearchRecord, budget_of, law_of, read_search, refuse_changed_network
+from utils.settings import DATASETS, FOLDER_SIZES, PUBLISHED, Networks, dataset_facts, dataset_name
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def methods_of(record_dir: str, name: str, record: SearchRecord, model: str, con
     suffix, found, budget = "+convcut" if convcut else "", [], budget or budget_of(record)
     if not record["iterations"]:
         raise UserError(f"{search_record(record_dir, name)}: has no finished iteration; go on with the search, or restore it")
+    refuse_changed_network(search_record(record_dir, name), record, model)
     for iteration, entry in enumerate(record["iterations"]):
         if record.get("settings", {}).get("morph"):
             widths = read_rows(search_rows(record_dir, name, iteration), len(entry["filters"]), entry["rounds"])[-1]
@@ -97,11 +98,15 @@ def published_method(model: str, dataset: str, name: str) -> Method:
     return Method(name, model, widths=read_published_morph(model, dataset) if name == "morphnet" else None, convcut=name == "convcut")
 
 
-def refuse_empty_layers(model: str, ratio: float) -> None:
-    """Raises UserError for a ratio that leaves a layer of the template without a filter."""
+def refuse_impossible(model: str, dataset: str, *ratios: float) -> None:
+    """What can be known before any data is read. Raises UserError for a ratio that leaves a layer of the template without a
+    filter, and UnreadableNetwork for a network that can't be read from its graph."""
+    facts = dataset_facts(dataset_name(dataset))
+    expect(model, facts.num_classes, (facts.image_size,) if facts.num_classes else FOLDER_SIZES)
     narrowest = min(template(model))
-    if int(narrowest * ratio) < 1:
-        raise UserError(f"ratio {ratio:g}: {model}'s narrowest layer has {narrowest} filters, and would have none left")
+    for ratio in ratios:
+        if int(narrowest * ratio) < 1:
+            raise UserError(f"ratio {ratio:g}: {model}'s narrowest layer has {narrowest} filters, and would have none left")
 
 
 def method_of(networks: Networks, model: str, dataset: str, record_dir: str) -> Method:

@@ -36,8 +36,14 @@ def all_search_rows(record_dir: str, save: str) -> list[Path]:
     return [path for path in Path(record_dir).glob("*.csv") if re.fullmatch(re.escape(save) + r"_\d+\.csv", path.name)]
 
 
+def named_after(folder: str, model: str) -> Path:
+    """The folder in ``folder`` that a network's files are in; of a FILE.py:FUNCTION by the file's own name."""
+    place, _, function = model.rpartition(":")
+    return Path(folder) / (f"{Path(place).stem if place.endswith('.py') else place}.{function}" if place else model)
+
+
 def result_file(plot_dir: str, model: str, save: str, ratio: float) -> Path:
-    return Path(plot_dir) / model / f"{save}_{percent(ratio)}.json"
+    return named_after(plot_dir, model) / f"{save}_{percent(ratio)}.json"
 
 
 def percent(ratio: float) -> int:
@@ -51,17 +57,17 @@ def at_ratio(save: str, ratio: float) -> str:
 
 
 def weights_file(model_dir: str, model: str, name: str) -> Path:
-    return Path(model_dir) / model / f"{name}.pt"
+    return named_after(model_dir, model) / f"{name}.pt"
 
 
 def unfinished_training(model_dir: str, model: str, name: str) -> Path:
     """The checkpoint of the training ``name``; removed when it is finished."""
-    return Path(model_dir) / model / f"{name}@unfinished.pt"
+    return named_after(model_dir, model) / f"{name}@unfinished.pt"
 
 
 def unfinished_search(model_dir: str, model: str, save: str) -> Path:
     """The checkpoint of the search ``save``; removed when its iteration is finished."""
-    return Path(model_dir) / model / f"{save}@search.pt"
+    return named_after(model_dir, model) / f"{save}@search.pt"
 
 
 def lock_of(path: Path) -> Path:

@@ -2,9 +2,9 @@
 from pathlib import Path
 from typing import Any, TypedDict
 
-from model import BUDGETS, template
+from model import BUDGETS
 from utils.errors import UserError
-from utils.records.files import MOST, are_widths, is_number, read_json
+from utils.records.files import MOST, are_widths, is_number, layers_in, read_json
 
 
 class Origin(TypedDict):
@@ -57,7 +57,7 @@ def read_result(path: Path) -> Result:
                 and result.get("budget", "params") in list(BUDGETS)
                 and isinstance(result["convcut"], bool) and isinstance(result["settings"], dict)
                 and all(isinstance(result[key], str) for key in ("model", "dataset", "method"))
-                and are_widths(result["filters"], len(template(result["model"])))):
+                and are_widths(result["filters"], layers_in(result["model"], result["filters"]))):
             raise ValueError("its numbers disagree")
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(f"{path}: not the result of a training, or damaged ({error}); restore it or remove it") from None

@@ -2,10 +2,10 @@
 from pathlib import Path
 from typing import Any, TypedDict
 
-from model import BUDGETS, template
+from model import BUDGETS, is_imported, layers_of, template
 from utils.errors import UserError
 from utils.powerlaw import PowerLaw
-from utils.records.files import are_widths, is_number, read_json
+from utils.records.files import are_widths, is_number, layers_in, read_json
 from utils.records.paths import release_record, search_record
 
 RULES = 2  # of the searches that this version runs; those without a number began to prune an epoch later
@@ -31,6 +31,8 @@ class SearchRecord(TypedDict, total=False):
     image_size: int
     settings: dict[str, Any]
     rules: int
+    template: list[int]  # of a network that was read from its graph: its widths then,
+    layers: list[list[str]]  # and the layers that have each
     versions: dict[str, str]
     threads: int
     commit: str | None
@@ -63,7 +65,9 @@ def check_search(path: Path, record: Any) -> SearchRecord:
             raise ValueError("num_classes, image_size")
         if not isinstance(record["iterations"], list):
             raise ValueError("iterations")
-        layers = len(template(record["model"]))
+        layers = layers_in(record["model"], record.get("layers", []))
+        if is_imported(record["model"]) and not (layers and are_widths(record["template"], layers)):
+            raise ValueError("layers, template")
         for entry in record["iterations"]:
             if not are_widths(entry["filters"], layers) or not isinstance(entry["rounds"], int):
                 raise ValueError(f"filters: {record['model']} has {layers} layers")
@@ -71,6 +75,18 @@ def check_search(path: Path, record: Any) -> SearchRecord:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not the record of a search, or damaged ({error}); restore it or remove it") from None
     return record
+
+
+def network_of(model: str) -> SearchRecord:
+    """What a record says of a network that is read from its graph; nothing of others."""
+    layers = layers_of(model)
+    return {} if layers is None else {"template": template(model), "layers": layers}
+
+
+def refuse_changed_network(path: Path, record: SearchRecord, model: str) -> None:
+    """Raises UserError where a network has other widths by now than the search of it had."""
+    if "layers" in record and {key: record.get(key) for key in ("template", "layers")} != network_of(model):
+        raise UserError(f"{path}: a search of {model} when it had other widths; they have changed. Search it again, with another --save")
 
 
 def check_scaling(entry: Any, layers: int) -> PowerLaw:

@@ -8,7 +8,7 @@ from utils.errors import UserError
 from utils.records import paths
 from utils.records.files import write_json, write_rows
 from utils.records.run import Begun, Provenance, Run, same_settings
-from utils.records.searches import RULES, IterationRecord, SearchRecord, read_search
+from utils.records.searches import RULES, IterationRecord, SearchRecord, network_of, read_search, refuse_changed_network
 from utils.settings import SearchSettings, Storage, dataset_name, search_preset, stored
 
 NOT_COMPARED = ("model", "dataset")  # as settings: a record has them, the data set by its name, at its top
@@ -43,6 +43,7 @@ class SearchRun(Run):
             return False
         self.found = read_search(self.storage.record_dir, self.storage.save, self.settings.model, dataset_name(self.settings.dataset))
         same_settings(self.result, stored(self.settings, NOT_COMPARED), {**self.defaults, **self.found["settings"]}, ("iterations",))
+        refuse_changed_network(self.result, self.found, self.settings.model)
         if len(self.iterations) >= self.settings.iterations:
             self.forget_own_checkpoint(lambda begun: bool(begun["iteration"] < len(self.iterations)))
             return True
@@ -64,7 +65,7 @@ class SearchRun(Run):
         settings = stored(self.settings, NOT_COMPARED)
         if not self.iterations:
             self.found = {"model": self.settings.model, "dataset": data.name, **data.shape, "rules": RULES, "settings": settings,
-                          **provenance, "iterations": []}
+                          **network_of(self.settings.model), **provenance, "iterations": []}
         self.found["settings"] = settings
 
     def record(self, iterations: list[IterationRecord], rows: list[list[int]]) -> None:

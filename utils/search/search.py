@@ -1,6 +1,6 @@
 """A search from its settings to its record: what is checked, locked and opened around the descent."""
 from model import count_params, prepare_filters
-from utils.records.methods import refuse_empty_layers
+from utils.records.methods import refuse_impossible
 from utils.records.run import provenance
 from utils.records.searches import SearchRecord
 from utils.search.descent import descend
@@ -11,7 +11,7 @@ from utils.training.prepare import check_memory, prepare
 
 def search(settings: SearchSettings, storage: Storage, machine: Machine | None = None) -> SearchRecord:
     """Searches, or goes on with a search, and records each iteration as it ends; the record. Raises UserError."""
-    refuse_empty_layers(settings.model, settings.ratio)
+    refuse_impossible(settings.model, settings.dataset, settings.ratio)
     run = SearchRun(settings, storage)
     with run.exclusive():
         if run.finished():

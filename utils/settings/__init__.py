@@ -1,6 +1,7 @@
 """Settings: what a search, a training or a plot depends on, each field with its default, bounds and help in one place."""
 from utils.settings.datasets import (
     DATASETS,
+    FOLDER_SIZES,
     Dataset,
     dataset_facts,
     dataset_name,
@@ -14,6 +15,7 @@ from utils.settings.storage import PUBLISHED, Folders, Storage, check_name
 from utils.settings.work import (
     BaseNetwork,
     Comparison,
+    Images,
     Machine,
     Networks,
     Optimization,
@@ -24,6 +26,6 @@ from utils.settings.work import (
 )
 
 __all__ = [
-    "DATASETS", "PUBLISHED", "BaseNetwork", "Comparison", "Dataset", "Folders", "Machine", "Networks", "Optimization", "PrunedNetwork",
-    "SearchSettings", "Settings", "Storage", "Task", "TrainingSettings", "check_name", "dataset_facts", "dataset_name",
+    "DATASETS", "FOLDER_SIZES", "PUBLISHED", "BaseNetwork", "Comparison", "Dataset", "Folders", "Images", "Machine", "Networks", "Optimization",
+    "PrunedNetwork", "SearchSettings", "Settings", "Storage", "Task", "TrainingSettings", "check_name", "dataset_facts", "dataset_name",
     "fine_tuning_preset", "networks_preset", "option", "search_preset", "stored", "training_preset"]

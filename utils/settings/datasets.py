@@ -29,6 +29,9 @@ DATASETS = {
 }
 
 
+FOLDER_SIZES = (32, 64)  # pixels: what the images of a folder of the user's own are resized to, whichever is nearer
+
+
 def dataset_name(argument: str) -> str:
     """The name that records carry: the argument itself, or the last part of a path to a folder of images."""
     name = argument if argument in DATASETS else Path(argument).resolve().name

@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from model import MODELS
+from utils.errors import UserError
 from utils.settings.option import Settings, flag, rules
 from utils.settings.storage import Storage, seed_of
-from utils.settings.work import Machine
+from utils.settings.work import Machine, check_model
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,8 +33,9 @@ class Parser(argparse.ArgumentParser):
             if rule.meta["hidden"] or not (only is None or rule.name in only) or flag(rule.name) in self._option_string_actions:
                 continue
             default, text = getattr(defaults, rule.name), helps.get(rule.name, rule.meta["help"])
-            choices = self.models if rule.name == "model" else rule.meta.get("choices")
-            default = default if choices is None or default in choices else next(iter(choices))
+            choices, kind = rule.meta.get("choices"), rule.parse
+            if rule.name == "model":
+                default, kind = next(iter(self.models)), self.model
             shown = rule.meta.get("shown") or default
             if "default" not in text and not (shown is None or isinstance(shown, bool) or rule.meta.get("required")):
                 text = f"{text} (default: {shown})"
@@ -43,8 +45,17 @@ class Parser(argparse.ArgumentParser):
             if rule.kind is bool:  # one that is True by default is switched off
                 self.add_argument(f"--no-{rule.name}" if default else flag(rule.name), action="store_const", const=not default, **arguments)
             else:
-                self.add_argument(flag(rule.name), type=rule.parse, metavar=rule.meta.get("metavar"), nargs="+" if rule.many else None,
+                self.add_argument(flag(rule.name), type=kind, metavar=rule.meta.get("metavar"), nargs="+" if rule.many else None,
                                   choices=choices, required=rule.meta.get("required", False), **arguments)
+
+    def model(self, text: str) -> str:
+        """An argparse type: a network that this script takes."""
+        try:
+            if (name := check_model(text)) in MODELS and name not in self.models:
+                raise UserError(f"{name!r} is none of {', '.join(self.models)}, nor MODULE:FUNCTION or FILE.py:FUNCTION")
+            return name
+        except UserError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
     def settled(self, *defaults: Settings) -> tuple[Any, ...]:
         """Adds the fields of ``defaults`` that have no option yet. What was given of this script's own options, and settings

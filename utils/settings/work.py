@@ -5,11 +5,12 @@ new field's default must change nothing: a record without it is read as having t
 """
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, replace
 from typing import Any
 
-from model import BUDGETS, MODELS
+from model import BUDGETS, MODELS, is_imported
 from utils.errors import UserError
 from utils.settings.option import WHOLE, Settings, option
 from utils.settings.storage import check_name
@@ -18,11 +19,22 @@ RATIO: Any = {"low": 0, "high": 64, "above": True}  # a network of 64 times the 
 DATASET_HELP = "CIFAR10, CIFAR100, tinyimagenet, digits, or a path to a folder with train/ and test/"
 
 
+def check_model(name: str) -> str:
+    """``name`` itself, if it names a network; a path as short as it can be. Raises UserError."""
+    if name in MODELS:
+        return name
+    if not is_imported(name):
+        raise UserError(f"{name!r} is none of {', '.join(MODELS)}, nor MODULE:FUNCTION or FILE.py:FUNCTION")
+    place, _, function = name.rpartition(":")
+    return f"{os.path.normpath(place)}:{function}" if place.endswith(".py") else name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task(Settings):
     """Which network, on which images."""
 
-    model: str = option("vgg", "network", choices=MODELS)
+    model: str = option("vgg", f"network: {', '.join(MODELS)}; or MODULE:FUNCTION or FILE.py:FUNCTION, called as f(num_classes=N)",
+                        check=check_model, metavar="MODEL")
     dataset: str = option("CIFAR10", DATASET_HELP)
 
 
@@ -130,6 +142,14 @@ class PrunedNetwork(Settings):
                               metavar="NAME")
     ratio: float = option(0.75, "prune to the budget of this uniform scaling", **RATIO)
     budget: str = option("params", "what that is: its parameters, or its multiply-accumulates", choices=BUDGETS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images(Settings):
+    """What a network is read for."""
+
+    num_classes: int | None = option(None, "classes", 1, 10**6, metavar="N", shown="those of --dataset, else 10")
+    image_size: int | None = option(None, "pixels of a side of the images", 1, 10**4, metavar="S", shown="those of --dataset")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@ from typing import Any
 from torch import nn
 
 from model import build_model, uniform_filters
-from model.gate import gates_of
+from model.gate import GateLayer, gates_of
 from utils.data import Data
 from utils.errors import UserError
 from utils.records.files import read_tensors
-from utils.records.methods import Method, refuse_empty_layers
+from utils.records.methods import Method, refuse_impossible
 from utils.records.paths import at_ratio, weights_file
 from utils.records.results import Result
 from utils.records.run import taken_up
@@ -25,7 +25,7 @@ SAME_OUTPUTS = 1e-3  # relative; masking and removing differ by the rounding of 
 def train_base(settings: TrainingSettings, network: BaseNetwork, storage: Storage, machine: Machine | None = None) -> Result:
     """Trains the base network of the magnitude baseline: the template, uniformly scaled. Raises UserError."""
     ratio = network.ratio
-    refuse_empty_layers(settings.model, ratio)
+    refuse_impossible(settings.model, settings.dataset, ratio)
     run = TrainingRun(settings, training_preset(settings.dataset), storage, ratio, storage.save)
     with run.exclusive():
         data, runner = prepare(settings, storage, machine, batch_size=settings.batch_size, limit_test=settings.limit_test)
@@ -41,7 +41,7 @@ def train_base(settings: TrainingSettings, network: BaseNetwork, storage: Storag
 def fine_tune(settings: TrainingSettings, pruned: PrunedNetwork, storage: Storage, machine: Machine | None = None) -> Result:
     """Prunes a base network to the budget of a uniform scaling, and trains it on. Raises UserError."""
     base, ratio = pruned.prune_fname, pruned.ratio
-    refuse_empty_layers(settings.model, ratio)
+    refuse_impossible(settings.model, settings.dataset, ratio)
     path = weights_file(storage.model_dir, settings.model, base)
     stored = read_tensors(path)
     run = TrainingRun(settings, fine_tuning_preset(settings.dataset), storage, ratio, at_ratio(storage.save, ratio))
@@ -72,6 +72,7 @@ def gated(path: Path, stored: dict[str, Any], model: str, data: Data) -> nn.Modu
         raise UserError(f"{path}: a {stored['model']} of {stored['dataset']}, not a {model} of {data.name}")
     network = build_model(model, stored["filters"], gated=True, **data.shape)
     missing = network.load_state_dict(stored["network"], strict=False)
-    if missing.unexpected_keys or not all(key.endswith("gate.weight") for key in missing.missing_keys):
+    gates = {f"{name}.weight" for name, module in network.named_modules(remove_duplicate=False) if isinstance(module, GateLayer)}
+    if missing.unexpected_keys or not gates >= set(missing.missing_keys):
         raise KeyError("weights")
     return network

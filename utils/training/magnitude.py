@@ -53,8 +53,8 @@ def filter_norms(network: nn.Module, image_size: int = 32) -> list[Tensor]:
     for node in compactor.nodes:
         layer, sources = reading.layer(node), reading.steps[node.name].inputs
         if isinstance(layer, LAYERS):
-            weight = layer.weight.detach().abs()
-            norms[node.name] = weight.transpose(0, reading.dims[reading.path[f"{node.target}.weight"]].index(node.name)).flatten(1).sum(dim=1)
+            filters = reading.dims[reading.path[f"{node.target}.weight"]].index(node.name)  # the dimension that they are along
+            norms[node.name] = layer.weight.detach().abs().transpose(0, filters).flatten(1).sum(dim=1)
         elif parts := [spread_norms(norms[source.name], source) for source in sources if not source.whole or len(sources) == 1]:
             joined = len(parts[0]) < len(compactor.kept[node.name])
             norms[node.name] = torch.cat(parts) if joined else parts[0]
@@ -64,10 +64,10 @@ def filter_norms(network: nn.Module, image_size: int = 32) -> list[Tensor]:
             layers, index = compactor.gate_nodes[node.name]
             of_gates = norms[node.name]
             if index is not None:
-                size = sum(len(found[layer]) for layer in layers) + 1
+                size = sum(len(found[gate]) for gate in layers) + 1
                 of_gates = of_gates.new_zeros(size).index_add(0, index.to(of_gates.device), of_gates)[:-1]
-            for layer, part in zip(layers, of_gates.split([len(found[layer]) for layer in layers])):
-                found[layer] += part
+            for gate, part in zip(layers, of_gates.split([len(found[gate]) for gate in layers])):
+                found[gate] += part
     return found
 
 

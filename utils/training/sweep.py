@@ -4,7 +4,7 @@ from functools import partial
 
 from model import build_model, count_params
 from utils.errors import UserError
-from utils.records.methods import method_of, refuse_empty_layers
+from utils.records.methods import method_of, refuse_impossible
 from utils.records.paths import at_ratio, percent
 from utils.records.results import Result
 from utils.settings import Machine, Networks, Storage, TrainingSettings, dataset_name, training_preset
@@ -15,11 +15,10 @@ from utils.training.scratch import TrainingRun
 def sweep(settings: TrainingSettings, networks: Networks, storage: Storage, machine: Machine | None = None) -> list[Result]:
     """One training per ratio; what is finished is skipped. Raises UserError."""
     model, ratios = settings.model, networks.ratios
+    refuse_impossible(model, settings.dataset, *ratios)
     method = method_of(networks, model, dataset_name(settings.dataset), storage.record_dir)
     if len({percent(ratio) for ratio in ratios}) < len(ratios):
         raise UserError(f"--ratios {' '.join(map(str, ratios))}: two of them share a file name, which has int(100 * ratio)")
-    for ratio in ratios:
-        refuse_empty_layers(model, ratio)
     runs = [TrainingRun(settings, training_preset(settings.dataset), storage, ratio, at_ratio(storage.save, ratio)) for ratio in ratios]
     with ExitStack() as held:
         for run in runs:

@@ -1,0 +1,25 @@
+"""Reads a network from its graph, shows the widths it found, and checks that the network can be searched with them."""
+from utils.script import run
+from utils.settings import Images, Task, dataset_facts, dataset_name
+from utils.settings.parser import Parser
+
+
+def main() -> None:
+    _, task, images = Parser(__doc__).settled(Task(dataset="CIFAR10"), Images())
+    facts = dataset_facts(dataset_name(task.dataset))
+    shape = {"num_classes": images.num_classes or facts.num_classes or 10, "image_size": images.image_size or facts.image_size}
+
+    from model import count_macs, count_params, described, uniform_filters
+    from utils.search.check import check
+    print(f"{task.model}, {shape['num_classes']} classes, images of {shape['image_size']} pixels")
+    print(*described(task.model, **shape), sep="\n")
+    for ratio in (1, 0.25):
+        filters = uniform_filters(task.model, ratio)
+        params, macs = count_params(task.model, filters, **shape), count_macs(task.model, filters, **shape)
+        print(f"ratio {ratio:g}: {params:,} parameters, {macs / 1e6:.1f} MMACs")
+    check(task.model, **shape)
+    print("ready")
+
+
+if __name__ == "__main__":
+    run(main)

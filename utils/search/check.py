@@ -1,0 +1,66 @@
+"""Whether a network can be searched: what was read of it, held against the network itself."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from model import build_model, count_macs, count_params, template, uniform_filters
+from model.compaction import Compactor
+from model.gate import gates_of
+from utils.errors import UserError
+from utils.pruning import TaylorPruner
+from utils.training.device import Runner
+from utils.training.loop import sgd, training_step
+
+BATCH = 2
+EXACT = 1e-6  # relative difference of float64 outputs that rounding explains
+
+
+def check(name: str, *, num_classes: int, image_size: int) -> None:
+    """Builds a network at random widths, counts it, closes gates, compacts it, and takes a training step.
+
+    Raises UserError where something is not as it was read.
+    """
+    shape = {"num_classes": num_classes, "image_size": image_size}
+    draw = torch.Generator().manual_seed(0)
+    widths = [max(1, int(width * ratio)) for width, ratio in zip(template(name), (0.1 + 0.4 * torch.rand(10**4, generator=draw)).tolist())]
+    images = torch.randn(BATCH, 3, image_size, image_size, generator=draw)
+    _check_counts(name, widths, images, num_classes, image_size)
+    network = build_model(name, widths, gated=True, num_classes=num_classes, image_size=image_size)
+    _check_compaction(network.double(), images.double(), image_size)
+    network = build_model(name, uniform_filters(name, 0.25), gated=True, num_classes=num_classes, image_size=image_size)
+    pruner = TaylorPruner(gates_of(network))
+    loss, _ = training_step(network, sgd(network, 0.01, 0.5, 5e-4), images, torch.arange(BATCH) % shape["num_classes"], Runner())
+    if any(gate.weight.grad is None for gate in pruner.gates) or not loss.isfinite():
+        raise UserError(f"{name}: a training step gives some widths no gradient, or no finite loss ({loss.item():g})")
+
+
+def _check_counts(name: str, widths: list[int], images: Tensor, num_classes: int, image_size: int) -> None:
+    network = build_model(name, widths, num_classes=num_classes, image_size=image_size).eval()
+    with FlopCounterMode(display=False) as flops, sdpa_kernel(SDPBackend.MATH):
+        network(images[:1])
+    built = sum(parameter.numel() for parameter in network.parameters()), flops.get_total_flops() // 2
+    counted = (count_params(name, widths, num_classes=num_classes, image_size=image_size),
+               count_macs(name, widths, num_classes=num_classes, image_size=image_size))
+    if built != counted:
+        raise UserError(f"{name}: built at random widths it has {built[0]:,} parameters and {built[1]:,} multiply-accumulates, not the "
+                        f"{counted[0]:,} and {counted[1]:,} that were read from its graph")
+
+
+@torch.no_grad()
+def _check_compaction(network: nn.Module, images: Tensor, image_size: int) -> None:
+    """Closes half of the gates, and removes what is dead: the outputs must stay."""
+    compactor = Compactor(network.eval(), image_size, multiple=1)
+    alive = [torch.arange(len(gate.weight)) % 2 == 0 for gate in gates_of(network)]
+    for gate, living in zip(gates_of(network), alive):
+        gate.weight.copy_(living)
+    expected = network(images)
+    before = sum(parameter.numel() for parameter in network.parameters())
+    compactor.compact(alive, worthwhile=0)
+    difference = (compactor.network(images) - expected).abs().max() / expected.abs().max()
+    if not difference < EXACT:
+        raise UserError(f"removing filters whose gates are closed changes the outputs, by {difference:.1e} of the largest")
+    after = sum(parameter.numel() for parameter in compactor.network.parameters())
+    print(f"closed half of the gates at random widths: {after / before:.0%} of the parameters are left, outputs differ by {difference:.1e}")
