@@ -12,6 +12,7 @@ from utils.settings.datasets import (
 from utils.settings.option import Settings, option, stored
 from utils.settings.storage import PUBLISHED, Folders, Storage, check_name
 from utils.settings.work import (
+    AUGMENTATION,
     BaseNetwork,
     Comparison,
     Machine,
@@ -24,6 +25,6 @@ from utils.settings.work import (
 )
 
 __all__ = [
-    "DATASETS", "PUBLISHED", "BaseNetwork", "Comparison", "Dataset", "Folders", "Machine", "Networks", "Optimization", "PrunedNetwork",
-    "SearchSettings", "Settings", "Storage", "Task", "TrainingSettings", "check_name", "dataset_facts", "dataset_name",
+    "AUGMENTATION", "DATASETS", "PUBLISHED", "BaseNetwork", "Comparison", "Dataset", "Folders", "Machine", "Networks", "Optimization",
+    "PrunedNetwork", "SearchSettings", "Settings", "Storage", "Task", "TrainingSettings", "check_name", "dataset_facts", "dataset_name",
     "fine_tuning_preset", "networks_preset", "option", "search_preset", "stored", "training_preset"]

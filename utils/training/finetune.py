@@ -70,6 +70,8 @@ def gated(path: Path, stored: dict[str, Any], model: str, data: Data) -> nn.Modu
     """The network that was stored in ``path``, with gates. Raises UserError for one of another model or data set."""
     if (stored["model"], stored["dataset"]) != (model, data.name):
         raise UserError(f"{path}: a {stored['model']} of {stored['dataset']}, not a {model} of {data.name}")
+    if stored["image_size"] != data.image_size:
+        raise UserError(f"{path}: trained on images of {stored['image_size']} pixels, not of {data.image_size}; say so with --image-size")
     network = build_model(model, stored["filters"], gated=True, **data.shape)
     missing = network.load_state_dict(stored["network"], strict=False)
     if missing.unexpected_keys or not all(key.endswith("gate.weight") for key in missing.missing_keys):
