@@ -1,4 +1,5 @@
 """Folders of images of any size, augmented as asked; what does not fit into memory is decoded once, and read by batches."""
+import io
 import json
 import os
 import resource
@@ -271,6 +272,21 @@ def test_images_are_decoded_once_and_the_screen_says_where_to(photos, no_room, d
     load(photos)
     assert len(decoding) == 16
     assert all("they are read from prune_record/images/" in line for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.parametrize("room", [0, 1 << 30])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_is_shown_on_a_terminal_while_that_takes_long(terminal, room, photos, monkeypatch):
+    screen, decode = io.StringIO(), folder.decode
+    screen.isatty = lambda: terminal
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setattr(folder, "room_for_images", lambda device: room)
+    load(photos)
+    assert not screen.getvalue()  # it takes no time
+    (photos / "train" / "class 0" / "0.png").touch()
+    monkeypatch.setattr(folder, "decode", lambda path: (time.sleep(0.1), decode(path))[1])
+    load(photos)
+    assert ("decoding train" in screen.getvalue()) == terminal
 
 
 @pytest.mark.parametrize("change", ["edited", "touched", "added", "removed", "renamed"])
