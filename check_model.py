@@ -1,11 +1,11 @@
 """Reads a network from its graph, shows the widths it found, and checks that the network can be searched with them."""
 from utils.script import run
-from utils.settings import Images, Task, dataset_facts, dataset_name
+from utils.settings import NetworkShape, Task, dataset_facts, dataset_name
 from utils.settings.parser import Parser
 
 
 def main() -> None:
-    _, task, images = Parser(__doc__).settled(Task(dataset="CIFAR10"), Images())
+    _, task, images = Parser(__doc__).settled(Task(dataset="CIFAR10"), NetworkShape())
     facts = dataset_facts(dataset_name(task.dataset))
     shape = {"num_classes": images.num_classes or facts.num_classes or 10, "image_size": images.image_size or facts.image_size}
 

@@ -72,7 +72,7 @@ def count(cost: Cost, filters: Number, num_classes: int, image_size: int, convcu
         hidden = inp * (1 if k == 0 else EXPANSION)
         cost.conv(inp, hidden, 1, size, bias=True)
         cost.norm(hidden)
-        size //= stride
+        size = -(-size // stride)  # rounded up
         cost.conv(hidden, hidden, 3, size, bias=True, depthwise=True)
         cost.norm(hidden)
         cost.conv(hidden, out, 1, size, bias=True)

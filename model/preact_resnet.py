@@ -68,7 +68,7 @@ def count(cost: Cost, filters: Number, num_classes: int, image_size: int, convcu
     cost.conv(3, filters[0], 3, size, bias=False)
     for k, stride in enumerate(strides(image_size)):
         inp, mid, out = filters[2 * k : 2 * k + 3]
-        size //= stride
+        size = -(-size // stride)  # rounded up
         cost.norm(inp)
         cost.conv(inp, mid, 3, size, bias=False)
         cost.norm(mid)

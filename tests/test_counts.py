@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from model import MODELS, build_model, count_macs, count_params, template, uniform_filters
 from model.gate import GateLayer, gates_of
@@ -82,6 +83,17 @@ def test_counts_are_those_of_the_built_network(name, image_size, convcut):
         assert count_params(name, filters, **shape) == parameters(plain)
         assert count_macs(name, filters, **shape) == measured_macs(plain, image_size)
         assert parameters(gated) == parameters(plain) + sum(filters)
+
+
+@pytest.mark.parametrize("image_size", [*range(33, 64, 6), 65, 75, 97, 160, 223, 224])
+@pytest.mark.parametrize("name", MODELS)
+def test_counts_are_those_of_the_built_network_at_any_image_size(name, image_size):
+    filters = random_filters(name, np.random.default_rng(image_size))
+    plain, images = build(name, filters, image_size=image_size), torch.empty(1, 3, image_size, image_size, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        plain.eval()(images)
+    assert count_params(name, filters, image_size=image_size) == parameters(plain)
+    assert count_macs(name, filters, image_size=image_size) == measured_macs(plain, image_size) == counter.get_total_flops() / 2
 
 
 @pytest.mark.parametrize("convcut", [False, True])

@@ -1,6 +1,7 @@
-"""Data sets in memory, and batches of them."""
-from utils.data.batches import Augmentation, Batches, evaluation_batches, rotate, training_batches
-from utils.data.readers import Data, Split, balanced, load_data, mean_and_std
+"""Data sets, in memory or read from the disk, and batches of them."""
+from utils.data.batches import Augmentation, Batches, augmentation, evaluation_batches, rotate, training_batches
+from utils.data.dataset import Data, Images, Split, balanced, mean_and_std
+from utils.data.readers import load_data
 
-__all__ = ["Augmentation", "Batches", "Data", "Split", "balanced", "evaluation_batches", "load_data", "mean_and_std", "rotate",
-           "training_batches"]
+__all__ = ["Augmentation", "Batches", "Data", "Images", "Split", "augmentation", "balanced", "evaluation_batches", "load_data",
+           "mean_and_std", "rotate", "training_batches"]

@@ -2,13 +2,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from utils.data.readers import Data, Split
+from utils.data.dataset import Data, Split
 
 PADDING = 4  # pixels around an image, for random crops
+EVALUATED = 500  # images of 64 pixels or fewer, or of larger ones as many pixels, that are evaluated together
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,23 @@ class Batches:
         self.split, self.batch_size, self.augmentation = split, batch_size, augmentation
         self.size = data.image_size
         self.scale, self.shift = (1 / data.std).to(dtype), (data.mean / data.std).to(dtype)
-        images = split.images
         self.padding = PADDING if augmentation and augmentation.crop else 0
-        if self.padding:
-            images = F.pad(images, (0, 0, *[self.padding] * 4))
-        self.pixels = images.reshape(-1, 3)  # one row per pixel: a crop is a gather of rows
-        self.side = images.shape[1]
+        self.side = self.size + 2 * self.padding
+        self.pixels = self._rows(split.images) if isinstance(split.images, Tensor) else None  # else they are read by batches
 
     def __len__(self) -> int:
         return -(-len(self.split) // self.batch_size)
+
+    def _rows(self, images: Tensor) -> Tensor:
+        """Images (B, S, S, 3), padded, as one row per pixel: a crop is a gather of rows."""
+        return (F.pad(images, (0, 0, *[self.padding] * 4)) if self.padding else images).reshape(-1, 3)
+
+    def _read(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The images ``index`` (B,), on the CPU, from where they are stored, in their order there, and where each is among them."""
+        stored, place = np.unique(index.numpy(), return_inverse=True)
+        read = np.ascontiguousarray(self.split.images[stored]), place
+        images, at = (torch.from_numpy(array).to(self.split.labels.device, non_blocking=True) for array in read)
+        return self._rows(images), at
 
     def epoch(self, generator: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """One pass over the split. ``generator`` (on the CPU) decides order and augmentation, if there is any."""
@@ -51,15 +61,17 @@ class Batches:
             top, left = torch.randint(0, 2 * self.padding + 1, (2, n), generator=generator)
             flip = torch.rand(n, generator=generator) < 0.5 if self.augmentation.flip else flip
             angle = (2 * torch.rand(n, generator=generator) - 1) * self.augmentation.rotation
+        stored = order
         order, top, left, flip, angle = (t.to(device, non_blocking=True) for t in (order, top.long(), left.long(), flip.bool(), angle))
         line = torch.arange(self.size, device=device)
         for start in range(0, n, self.batch_size):
             part = slice(start, start + self.batch_size)
             index = order[part]
-            rows = (index * self.side + top[part])[:, None] + line
+            pixels, place = (self.pixels, index) if self.pixels is not None else self._read(stored[part])
+            rows = (place * self.side + top[part])[:, None] + line
             columns = left[part, None] + torch.where(flip[part, None], self.size - 1 - line, line)
             at = rows[:, :, None] * self.side + columns[:, None, :]
-            images = self.pixels.index_select(0, at.flatten()).view(len(index), self.size, self.size, 3)
+            images = pixels.index_select(0, at.flatten()).view(len(index), self.size, self.size, 3)
             images = images.permute(0, 3, 1, 2).to(self.scale.dtype)  # laid out as channels_last
             if self.augmentation and self.augmentation.rotation:
                 images = rotate(images, angle[part])
@@ -75,12 +87,17 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     return F.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
+def augmentation(data: Data, *, search: bool = False) -> Augmentation:
+    """What the data set asks for (the search may crop less)."""
+    return Augmentation(data.settings.crop and (data.settings.search_crop or not search), data.settings.flip, data.settings.rotation)
+
+
 def training_batches(data: Data, batch_size: int, *, search: bool = False, dtype: torch.dtype = torch.float32) -> Batches:
-    """The training images with the augmentation that the data set asks for (the search may crop less)."""
-    augmentation = Augmentation(data.settings.search_crop or not search, data.settings.flip, data.settings.rotation)
-    return Batches(data, data.train, batch_size, augmentation, dtype)
+    """The training images, augmented."""
+    return Batches(data, data.train, batch_size, augmentation(data, search=search), dtype)
 
 
-def evaluation_batches(data: Data, batch_size: int = 500) -> Batches:
+def evaluation_batches(data: Data, batch_size: int | None = None) -> Batches:
     """The test images in order, as they are."""
+    batch_size = batch_size or max(1, EVALUATED * 64**2 // max(64, data.image_size) ** 2)
     return Batches(data, data.test, min(batch_size, len(data.test)))

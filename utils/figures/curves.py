@@ -16,7 +16,7 @@ from utils.records.paths import named_after
 from utils.records.published import read_accuracy
 from utils.records.results import Result, read_result
 from utils.records.run import provenance
-from utils.settings import DATASETS, dataset_facts, dataset_name
+from utils.settings import AUGMENTATION, DATASETS, dataset_facts, dataset_name
 
 LABELS = {"uniform": "uniform", "convcut": "uniform, convolution in every shortcut", "morphnet": "MorphNet (Taylor-FO)",
           "magnitude": "magnitude pruning, fine-tuned", "base": "base network"}
@@ -175,7 +175,8 @@ def run_curve(subject: Subject, name: str, *, label: str | None = None, known: K
 
 def common(result: Result) -> dict[str, object]:
     """What the runs of one curve agree in: all that a result says it depends on, but the seed; at one ratio, the filters."""
-    said = {**result["settings"], "budget": result.get("budget", "params"), f"filters at ratio {result['ratio']}": list(result["filters"])}
+    said = {**dict.fromkeys(AUGMENTATION), **result["settings"], "budget": result.get("budget", "params"),
+            f"filters at ratio {result['ratio']}": list(result["filters"])}
     said |= {key: result[key] for key in ("method", "convcut", "num_classes", "image_size", "images", "test_images") if key in result}
     return {key: said[key] for key in said if key != "seed"}
 

@@ -5,12 +5,14 @@ text; weights are read with ``weights_only=True``.
 """
 import contextlib
 import csv
+import errno
 import fcntl
 import glob
 import io
 import json
 import math
 import os
+import time
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -168,11 +170,15 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 # --- who is writing ------------------------------------------------------------------------------------------------
 
+class Busy(UserError):
+    """Another process works on a file."""
+
+
 @contextlib.contextmanager
 def exclusive(*paths: Path) -> Iterator[None]:
     """Holds what will be written to ``paths`` for this process.
 
-    Raises UserError while another process works on one of them, and where a folder of theirs can't be written to.
+    Raises Busy while another process works on one of them, and UserError where a folder of theirs can't be written to.
     """
     with contextlib.ExitStack() as held:
         for path in paths:
@@ -186,7 +192,25 @@ def exclusive(*paths: Path) -> Iterator[None]:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with this process, however it ends
                 if not os.path.samestat(os.fstat(stream.fileno()), lock.stat()):  # unlinked by its last holder meanwhile
                     raise OSError
-            except OSError:
-                raise UserError(f"{path}: another process is working under this name; wait for it or choose another --save") from None
+            except OSError as error:
+                if error.errno not in (None, errno.EWOULDBLOCK, errno.ENOENT):
+                    raise UserError(f"{lock}: can't be locked ({error.strerror}); choose a folder on another disk") from None
+                raise Busy(f"{path}: another process is working under this name; wait for it or choose another --save") from None
             held.callback(lock.unlink, missing_ok=True)
+        yield
+
+
+@contextlib.contextmanager
+def in_turn(path: Path, waiting: str) -> Iterator[None]:
+    """Holds ``path`` for this process, after those that hold it now; prints ``waiting`` if there are any."""
+    with contextlib.ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(exclusive(path))
+                break
+            except Busy:
+                if waiting:
+                    print(waiting, flush=True)
+                waiting = ""
+                time.sleep(0.2)
         yield

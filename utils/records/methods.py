@@ -98,11 +98,12 @@ def published_method(model: str, dataset: str, name: str) -> Method:
     return Method(name, model, widths=read_published_morph(model, dataset) if name == "morphnet" else None, convcut=name == "convcut")
 
 
-def refuse_impossible(model: str, dataset: str, *ratios: float) -> None:
+def refuse_impossible(model: str, dataset: str, *ratios: float, image_size: int | None = None) -> None:
     """What can be known before any data is read. Raises UserError for a ratio that leaves a layer of the template without a
     filter, and UnreadableNetwork for a network that can't be read from its graph."""
     facts = dataset_facts(dataset_name(dataset))
-    expect(model, facts.num_classes, (facts.image_size,) if facts.num_classes else FOLDER_SIZES)
+    sizes = (facts.image_size,) if facts.num_classes else FOLDER_SIZES
+    expect(model, facts.num_classes, (image_size,) if image_size else sizes)
     narrowest = min(template(model))
     for ratio in ratios:
         if int(narrowest * ratio) < 1:

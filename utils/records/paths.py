@@ -70,6 +70,16 @@ def unfinished_search(model_dir: str, model: str, save: str) -> Path:
     return named_after(model_dir, model) / f"{save}@search.pt"
 
 
+def decoded_images(record_dir: str, source: str, fingerprint: str) -> Path:
+    """Images of ``source`` that do not fit into memory, decoded."""
+    return Path(record_dir) / "images" / f"{source}_{fingerprint}.rgb"
+
+
+def all_decoded_images(record_dir: str, source: str) -> list[Path]:
+    """Those of ``source`` of every fingerprint."""
+    return list((Path(record_dir) / "images").glob(f"{source}_*.rgb"))
+
+
 def lock_of(path: Path) -> Path:
     """Held by the process that works on ``path``."""
     return path.with_name(f".{path.name}.lock")

@@ -11,7 +11,7 @@ from utils.training.prepare import check_memory, prepare
 
 def search(settings: SearchSettings, storage: Storage, machine: Machine | None = None) -> SearchRecord:
     """Searches, or goes on with a search, and records each iteration as it ends; the record. Raises UserError."""
-    refuse_impossible(settings.model, settings.dataset, settings.ratio)
+    refuse_impossible(settings.model, settings.dataset, settings.ratio, image_size=settings.image_size)
     run = SearchRun(settings, storage)
     with run.exclusive():
         if run.finished():

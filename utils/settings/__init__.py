@@ -13,11 +13,12 @@ from utils.settings.datasets import (
 from utils.settings.option import Settings, option, stored
 from utils.settings.storage import PUBLISHED, Folders, Storage, check_name
 from utils.settings.work import (
+    AUGMENTATION,
     BaseNetwork,
     Comparison,
-    Images,
     Machine,
     Networks,
+    NetworkShape,
     Optimization,
     PrunedNetwork,
     SearchSettings,
@@ -26,6 +27,31 @@ from utils.settings.work import (
 )
 
 __all__ = [
-    "DATASETS", "FOLDER_SIZES", "PUBLISHED", "BaseNetwork", "Comparison", "Dataset", "Folders", "Images", "Machine", "Networks", "Optimization",
-    "PrunedNetwork", "SearchSettings", "Settings", "Storage", "Task", "TrainingSettings", "check_name", "dataset_facts", "dataset_name",
-    "fine_tuning_preset", "networks_preset", "option", "search_preset", "stored", "training_preset"]
+    "AUGMENTATION",
+    "DATASETS",
+    "FOLDER_SIZES",
+    "PUBLISHED",
+    "BaseNetwork",
+    "Comparison",
+    "Dataset",
+    "Folders",
+    "Machine",
+    "NetworkShape",
+    "Networks",
+    "Optimization",
+    "PrunedNetwork",
+    "SearchSettings",
+    "Settings",
+    "Storage",
+    "Task",
+    "TrainingSettings",
+    "check_name",
+    "dataset_facts",
+    "dataset_name",
+    "fine_tuning_preset",
+    "networks_preset",
+    "option",
+    "search_preset",
+    "stored",
+    "training_preset",
+]

@@ -15,6 +15,7 @@ class Dataset:
     image_size: int = 32
     mean: tuple[float, ...] | None = None  # None: from the training images
     std: tuple[float, ...] | None = None
+    crop: bool = True  # at random, from the image with a black border
     flip: bool = True
     rotation: float = 0.0  # degrees
     search_crop: bool = True  # whether the search crops at random too

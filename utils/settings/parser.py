@@ -42,8 +42,9 @@ class Parser(argparse.ArgumentParser):
             arguments: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS, "dest": rule.name}
             if rule.name in ("model", "dataset"):  # what everything else depends on is always given
                 arguments["default"] = default
-            if rule.kind is bool:  # one that is True by default is switched off
-                self.add_argument(f"--no-{rule.name}" if default else flag(rule.name), action="store_const", const=not default, **arguments)
+            if rule.kind is bool:  # one that is True by default, or as the data set has it, is switched off
+                on = default is False
+                self.add_argument(flag(rule.name) if on else f"--no-{rule.name}", action="store_const", const=on, **arguments)
             else:
                 self.add_argument(flag(rule.name), type=kind, metavar=rule.meta.get("metavar"), nargs="+" if rule.many else None,
                                   choices=choices, required=rule.meta.get("required", False), **arguments)

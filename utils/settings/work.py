@@ -15,6 +15,7 @@ from utils.errors import UserError
 from utils.settings.option import WHOLE, Settings, option
 from utils.settings.storage import check_name
 
+AUGMENTATION = ("crop", "flip", "rotation")  # fields; None is as the data set has it
 RATIO: Any = {"low": 0, "high": 64, "above": True}  # a network of 64 times the width has 4,096 times the parameters
 DATASET_HELP = "CIFAR10, CIFAR100, tinyimagenet, digits, or a path to a folder with train/ and test/"
 
@@ -46,6 +47,12 @@ class Optimization(Task):
     momentum: float = option(0.5, "SGD momentum", 0, 0.999)
     weight_decay: float = option(5e-4, "SGD weight decay", 0, 1)
     limit_train: int | None = option(None, "train on N images, equally many of each class", 1, metavar="N")
+    image_size: int | None = option(None, "bring the images of a folder to NxN pixels", 32, 2048, metavar="N",
+                                    shown="32 or 64, whichever is nearer to the first one's shorter side")
+    crop: bool | None = option(None, "don't crop the training images of a folder at random")
+    flip: bool | None = option(None, "don't mirror the training images of a folder at random: text, digits")
+    rotation: float | None = option(None, "turn the training images of a folder at random, by up to this angle to either side", 0, 180,
+                                    metavar="DEGREES")
     amp: bool = option(False, "bfloat16 autocast")
 
 
@@ -145,7 +152,7 @@ class PrunedNetwork(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images(Settings):
+class NetworkShape(Settings):
     """What a network is read for."""
 
     num_classes: int | None = option(None, "classes", 1, 10**6, metavar="N", shown="those of --dataset, else 10")

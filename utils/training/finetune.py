@@ -25,7 +25,7 @@ SAME_OUTPUTS = 1e-3  # relative; masking and removing differ by the rounding of 
 def train_base(settings: TrainingSettings, network: BaseNetwork, storage: Storage, machine: Machine | None = None) -> Result:
     """Trains the base network of the magnitude baseline: the template, uniformly scaled. Raises UserError."""
     ratio = network.ratio
-    refuse_impossible(settings.model, settings.dataset, ratio)
+    refuse_impossible(settings.model, settings.dataset, ratio, image_size=settings.image_size)
     run = TrainingRun(settings, training_preset(settings.dataset), storage, ratio, storage.save)
     with run.exclusive():
         data, runner = prepare(settings, storage, machine, batch_size=settings.batch_size, limit_test=settings.limit_test)
@@ -41,7 +41,7 @@ def train_base(settings: TrainingSettings, network: BaseNetwork, storage: Storag
 def fine_tune(settings: TrainingSettings, pruned: PrunedNetwork, storage: Storage, machine: Machine | None = None) -> Result:
     """Prunes a base network to the budget of a uniform scaling, and trains it on. Raises UserError."""
     base, ratio = pruned.prune_fname, pruned.ratio
-    refuse_impossible(settings.model, settings.dataset, ratio)
+    refuse_impossible(settings.model, settings.dataset, ratio, image_size=settings.image_size)
     path = weights_file(storage.model_dir, settings.model, base)
     stored = read_tensors(path)
     run = TrainingRun(settings, fine_tuning_preset(settings.dataset), storage, ratio, at_ratio(storage.save, ratio))
@@ -70,6 +70,8 @@ def gated(path: Path, stored: dict[str, Any], model: str, data: Data) -> nn.Modu
     """The network that was stored in ``path``, with gates. Raises UserError for one of another model or data set."""
     if (stored["model"], stored["dataset"]) != (model, data.name):
         raise UserError(f"{path}: a {stored['model']} of {stored['dataset']}, not a {model} of {data.name}")
+    if stored["image_size"] != data.image_size:
+        raise UserError(f"{path}: trained on images of {stored['image_size']} pixels, not of {data.image_size}; say so with --image-size")
     network = build_model(model, stored["filters"], gated=True, **data.shape)
     missing = network.load_state_dict(stored["network"], strict=False)
     gates = {f"{name}.weight" for name, module in network.named_modules(remove_duplicate=False) if isinstance(module, GateLayer)}

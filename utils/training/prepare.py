@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from utils.data import Data, load_data
+from utils.data import Data, augmentation, load_data
 from utils.errors import UserError
-from utils.settings import Machine, Optimization, Settings, Storage, stored
+from utils.settings import Machine, Optimization, SearchSettings, Settings, Storage, stored
 from utils.training.device import Runner, check_compiler, pick_device
 
 
@@ -19,10 +19,11 @@ def prepare(settings: Optimization, storage: Storage, machine: Machine | None, *
     if machine.compile:
         check_compiler(runner.device)
     data = load_data(settings.dataset, storage.data, runner.device, limit_train=settings.limit_train, limit_test=limit_test,
-                     batch_size=batch_size)
+                     batch_size=batch_size, image_size=settings.image_size, cache_dir=storage.record_dir if storage.cache else None,
+                     crop=settings.crop, flip=settings.flip, rotation=settings.rotation)
     shown = {name: value for part in (settings, storage, *more) for name, value in stored(part).items()}
     shown |= {"device": runner.device, "compile": runner.compile, "images": len(data.train), "test_images": len(data.test),
-              "num_classes": data.num_classes}
+              **data.shape, **vars(augmentation(data, search=isinstance(settings, SearchSettings)))}
     print(f"{Path(sys.argv[0]).name}:", " ".join(f"{name}={value}" for name, value in sorted(shown.items())), flush=True)
     return data, runner
 

@@ -88,7 +88,8 @@ class TrainingRun(Run):
             "filters": filters, "params": count_params(self.settings.model, filters, convcut=method.convcut, **data.shape),
             "macs": count_macs(self.settings.model, filters, convcut=method.convcut, **data.shape)}
         self.origin = method.origin
-        self.begun_with = {**network, **more, **stored(self.settings, SUBJECT), "images": len(data.train), "test_images": len(data.test)}
+        self.begun_with = {**network, **more, **stored(self.settings, (*SUBJECT, "image_size")), "images": len(data.train),
+                           "test_images": len(data.test)}
         return network
 
     def finished(self) -> Result | None:

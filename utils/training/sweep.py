@@ -15,7 +15,7 @@ from utils.training.scratch import TrainingRun
 def sweep(settings: TrainingSettings, networks: Networks, storage: Storage, machine: Machine | None = None) -> list[Result]:
     """One training per ratio; what is finished is skipped. Raises UserError."""
     model, ratios = settings.model, networks.ratios
-    refuse_impossible(model, settings.dataset, *ratios)
+    refuse_impossible(model, settings.dataset, *ratios, image_size=settings.image_size)
     method = method_of(networks, model, dataset_name(settings.dataset), storage.record_dir)
     if len({percent(ratio) for ratio in ratios}) < len(ratios):
         raise UserError(f"--ratios {' '.join(map(str, ratios))}: two of them share a file name, which has int(100 * ratio)")

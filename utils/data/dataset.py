@@ -1,0 +1,88 @@
+"""What a data set is: images and labels to train on and to test on, and what goes with them."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeGuard
+
+import numpy as np
+from torch import Tensor
+from tqdm import tqdm
+
+from model import Shape
+from utils.settings import Dataset
+
+MEASURED = 10_000  # images at least, of larger data sets, for their mean and standard deviation
+AT_ONCE = 64  # images that are measured together
+
+
+class Images(Protocol):
+    """Images of shape (N, S, S, 3), uint8, in memory or not. An array of indices (B,) reads (B, S, S, 3)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+def in_memory(images: Images) -> TypeGuard[np.ndarray]:
+    """Whether these are an array of their own, not one that is mapped from a file."""
+    return isinstance(images, np.ndarray) and not isinstance(images, np.memmap)
+
+
+@dataclass
+class Split:
+    """Images (N, S, S, 3), uint8, and labels (N,), int64, on one device; or labels on it, and images that are read by batches."""
+
+    images: Tensor | Images
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass
+class Data:
+    """A data set. ``mean`` and ``std`` are per channel, of pixels between 0 and 255."""
+
+    name: str
+    train: Split
+    test: Split
+    num_classes: int
+    image_size: int
+    mean: Tensor
+    std: Tensor
+    settings: Dataset
+
+    @property
+    def shape(self) -> Shape:
+        """What the networks for this data have in common, as the keyword arguments of ``model``'s functions."""
+        return {"num_classes": self.num_classes, "image_size": self.image_size}
+
+
+def mean_and_std(images: Images) -> tuple[np.ndarray, np.ndarray]:
+    """Of images (N, S, S, 3), uint8: per channel, shape (3,), over all pixels; of evenly spaced images where N >= 2 * MEASURED.
+
+    The sums are exact, and taken over a few images at a time.
+    """
+    chosen = np.arange(0, len(images), max(1, len(images) // MEASURED))
+    total, square, pixels = np.zeros(3), np.zeros(3), 0
+    for start in tqdm(range(0, len(chosen), AT_ONCE), "mean and deviation", disable=None, delay=1, dynamic_ncols=True):
+        part = images[chosen[start : start + AT_ONCE]]
+        pixels += part.size // 3
+        total += np.einsum("nhwc->c", part, dtype=np.float64, casting="safe")
+        square += np.einsum("nhwc,nhwc->c", part, part, dtype=np.float64, casting="safe")
+    mean = total / pixels
+    return mean, np.sqrt(np.maximum(square / pixels - mean**2, 0))
+
+
+def balanced(labels: np.ndarray, limit: int | None) -> np.ndarray:
+    """The indices of the first ``limit`` images, taking the classes in turn; all of them without a limit."""
+    if limit is None or limit >= len(labels):
+        return np.arange(len(labels))
+    by_class = np.argsort(labels, kind="stable")
+    counts = np.bincount(labels)
+    rank = np.empty(len(labels), int)
+    rank[by_class] = np.concatenate([np.arange(count) for count in counts])
+    return np.sort(np.lexsort((labels, rank))[:limit])

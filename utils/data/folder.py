@@ -1,0 +1,129 @@
+"""Folders of images: finding, decoding, and what is done where they do not fit into memory."""
+import contextlib
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from utils.data.dataset import Images, balanced, in_memory
+from utils.data.decoded import decoded_once
+from utils.data.memory import room_for_images
+from utils.errors import UserError
+from utils.settings import FOLDER_SIZES
+
+AT_ONCE, PER_TURN = 128, 16  # images that are handed to the threads together, and to one of them
+
+Limits = tuple[int | None, int | None]  # of training and of test images
+Part = tuple[Images, np.ndarray]  # images (N, S, S, 3), uint8, and labels (N,)
+Parts = tuple[Part, Part, int]  # to train on, to test on, and the number of classes
+
+
+class ImageFiles:
+    """Images (N, S, S, 3), uint8, that are decoded whenever they are read, and brought to ``size`` x ``size`` pixels.
+
+    Reading raises UserError for a file that is damaged, or no image. As many threads as torch has read together.
+    """
+
+    def __init__(self, paths: list[str], size: int):
+        self.paths, self.shape = paths, (len(paths), size, size, 3)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: np.ndarray) -> np.ndarray:
+        return np.stack(list(self._read([self.paths[i] for i in index])))
+
+    def all(self, title: str) -> Iterator[np.ndarray]:
+        """One after the other; on a terminal with a bar, unless that takes no time."""
+        images = (image for part in cut(self.paths, AT_ONCE) for image in self._read(part))
+        yield from tqdm(images, title, len(self), unit=" images", disable=None, delay=1, dynamic_ncols=True)
+
+    def _read(self, paths: list[str]) -> Iterator[np.ndarray]:
+        with torn_is_an_error(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            for images in pool.map(self._decoded, cut(paths, PER_TURN)):
+                yield from images
+
+    def _decoded(self, paths: list[str]) -> list[np.ndarray]:
+        return [np.asarray(decode(path).resize(self.shape[1:3])) for path in paths]
+
+
+def cut(paths: list[str], length: int) -> Iterator[list[str]]:
+    """Parts of ``length``; the last may be shorter."""
+    return (paths[start : start + length] for start in range(0, len(paths), length))
+
+
+def read_folder(root: Path, limits: Limits, size: int | None, device: str, cache_dir: str | None) -> Parts:
+    """The images below train/<class>/** and test/<class>/**; those that are not size x size are resized.
+
+    What does not fit into memory is read by batches: from a file below ``cache_dir``, into which it is decoded once, or
+    else from the images themselves. Raises UserError.
+    """
+    from torchvision.datasets import ImageFolder
+    splits = []
+    hint = "; run val_format.py first" if (root / "val").is_dir() else ""
+    for part in ("train", "test"):
+        if not (root / part).is_dir():
+            raise UserError(f"{root / part}: there is no such folder; a data set has train/<class>/ and test/<class>/{hint}")
+        try:
+            splits.append(ImageFolder(str(root / part)))
+        except OSError as error:
+            raise UserError(f"{root / part}: {' '.join(str(error).split())[:300]}{hint}") from None
+    train_classes, test_classes = (split.classes for split in splits)
+    if train_classes != test_classes:
+        odd = sorted(set(train_classes) ^ set(test_classes))
+        hint = "; run val_format.py first" if (root / "val" / "images").is_dir() else ""
+        raise UserError(f"{root}: train and test have different classes, {', '.join(odd[:3])} for one{hint}")
+    if size is None:  # the first image decides
+        with torn_is_an_error():
+            shorter = min(decode(splits[0].samples[0][0]).size)
+        size = min(FOLDER_SIZES, key=lambda s: abs(s - shorter))
+    room, parts = room_for_images(device), []
+    for split, limit in zip(splits, limits):
+        labels = np.array(split.targets)
+        chosen = balanced(labels, limit)
+        files = ImageFiles([split.samples[i][0] for i in chosen], size)
+        images = _within(room, files, Path(split.root), limit, cache_dir)
+        room -= images.nbytes if in_memory(images) else 0
+        parts.append((images, labels[chosen]))
+    return parts[0], parts[1], len(train_classes)
+
+
+def _within(room: int, files: ImageFiles, folder: Path, limit: int | None, cache_dir: str | None) -> Images:
+    """The images in memory, if that has ``room`` bytes for them; else how they are read from the disk."""
+    title, amount = f"decoding {folder.name}", int(np.prod(files.shape))
+    if amount <= room:
+        images = np.empty(files.shape, np.uint8)
+        for row, image in zip(images, files.all(title)):
+            row[:] = image
+        return images
+    what = f"{folder}: {len(files):,} images of {files.shape[1]} pixels, {amount / 2**30:.1f} GiB, are too many to keep in memory"
+    if cache_dir is None:
+        print(f"{what}; they are decoded in each epoch anew", flush=True)
+        return files
+    return decoded_once(lambda: files.all(title), files.paths, files.shape, folder, limit, cache_dir, what)
+
+
+@contextlib.contextmanager
+def torn_is_an_error() -> Iterator[None]:
+    """Of a torn TIFF Pillow would make what it can, and warn. What warnings do is said once for all threads."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Truncated")
+        yield
+
+
+def decode(path: str) -> Any:
+    """An RGB image of Pillow's. Raises UserError for a file that is damaged, or no image."""
+    from torchvision.datasets.folder import default_loader
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ValueError("no regular file")  # whoever opens a pipe may wait for ever
+        return default_loader(path)
+    except Exception as error:  # Pillow raises whatever the damage happens to cause
+        raise UserError(f"{path}: not an image, or damaged ({error}); replace or remove it") from None

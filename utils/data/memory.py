@@ -1,0 +1,53 @@
+"""How much memory there is for images."""
+import contextlib
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+SHARE = 4  # images get a quarter: a training holds them twice, once padded for its crops, and its network beside them
+
+
+def room_for_images(device: str) -> int:
+    """The bytes that decoded images may take in memory: a share of what is free on this machine, by the limits of this process
+    and its control group, and on ``device``."""
+    free = [*_of_the_machine(), *_limits_of_the_process(), *_limits_of_the_group()]
+    if device.startswith("cuda"):
+        free.append(torch.cuda.mem_get_info(device)[0])
+    return max(0, min(free)) // SHARE
+
+
+def _of_the_machine() -> Iterator[int]:
+    available = _kilobytes("/proc/meminfo", "MemAvailable")
+    yield os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if available is None else available
+
+
+def _limits_of_the_process() -> Iterator[int]:
+    for which, used in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+        limit = resource.getrlimit(which)[0]
+        if limit != resource.RLIM_INFINITY:
+            yield limit - (_kilobytes("/proc/self/status", used) or 0)
+
+
+def _limits_of_the_group() -> Iterator[int]:
+    """Of Linux's control groups, which containers and clusters limit jobs with: this one's, and those it lies in."""
+    for line in _lines("/proc/self/cgroup"):
+        kinds, path = line.split(":", 2)[1:]
+        root, name = ("/sys/fs/cgroup/memory", "memory.limit_in_bytes") if kinds else ("/sys/fs/cgroup", "memory.max")
+        if kinds in ("", "memory"):
+            place = Path(root, path.lstrip("/"))
+            for group in (place, *place.parents):
+                yield from (int(limit) for limit in _lines(group / name) if limit.isdigit())
+
+
+def _kilobytes(path: str, name: str) -> int | None:
+    """What a file of /proc says of ``name``, in bytes."""
+    return next((1024 * int(line.split()[1]) for line in _lines(path) if line.startswith(f"{name}:")), None)
+
+
+def _lines(path: str | Path) -> list[str]:
+    with contextlib.suppress(OSError):  # no Linux, or no such group
+        return Path(path).read_text().splitlines()
+    return []
