@@ -75,6 +75,7 @@ class TrainingRun(Run):
     def __init__(self, settings: TrainingSettings, defaults: TrainingSettings, storage: Storage, ratio: float, name: str):
         self.settings, self.name, self.ratio = settings, name, ratio
         self.origin: Origin | None = None
+        self.base_filters: list[int] | None = None  # of a network that was cut down: what its weights are loaded into
         folder = storage.model_dir, settings.model, name
         self.weights_path = paths.weights_file(*folder)
         super().__init__(paths.result_file(storage.plot_dir, settings.model, storage.save, ratio), paths.unfinished_training(*folder),
@@ -111,6 +112,7 @@ class TrainingRun(Run):
         state = train(self.settings, build, data, runner, self, f"{self.name}, ")
         write_tensors(self.weights_path, {
             **{key: self.begun_with[key] for key in ("model", "dataset", "num_classes", "image_size", "convcut", "filters")},
+            **({"base_filters": self.base_filters} if self.base_filters else {}),
             "begun_with": self.begun_with, "network": state.network.state_dict()})
         result = {
             **self.begun_with, "origin": self.origin, **state.curve, "best": max(state.curve["test_acc"]),
