@@ -21,6 +21,7 @@ from model.selection import Selection
 from utils.errors import UserError
 from utils.export import export, formats
 from utils.export import folder as folders
+from utils.records.files import exclusive
 from utils.records.networks import load_network
 from utils.settings import Folders, Networks, Task
 from utils.training.magnitude import largest_filters, prune, pruned_widths
@@ -423,6 +424,12 @@ def test_an_error_between_the_two_renames_puts_the_old_folder_back(tmp_path, mon
     with pytest.raises(UserError, match="No space left"), folders.replacing_folder(tmp_path / "out") as temporary:
         (temporary / "new").write_text("new")
     assert snapshot(tmp_path) == {"out/old": b"old"} and [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_two_exports_to_one_folder_are_refused(folder):
+    with exclusive(Path("out")):
+        assert_refused(call(*QUICK, "--out", "out"), "another process", "choose another --out")
+    assert not Path("out").exists()
 
 
 def test_an_export_says_nothing_but_what_it_did(folder):

@@ -94,7 +94,7 @@ def write(network: nn.Module, filters: list[int], convcut: bool, model: str, dat
     counts = {"params": count_params(model, filters, convcut=convcut, **shape),
               "macs": count_macs(model, filters, convcut=convcut, **shape)}
     stored = sum(parameter.numel() for parameter in exported.parameters())
-    with exclusive(target), replacing_folder(target) as folder:
+    with exclusive(target, option="--out"), replacing_folder(target) as folder:
         for name, content in written(exported, size):
             (folder / name).write_bytes(content)
         found = differences(network, folder, size)

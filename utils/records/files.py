@@ -163,10 +163,11 @@ def read_tensors(path: Path) -> dict[str, Any]:
 # --- who is writing ------------------------------------------------------------------------------------------------
 
 @contextlib.contextmanager
-def exclusive(*paths: Path) -> Iterator[None]:
+def exclusive(*paths: Path, option: str = "--save") -> Iterator[None]:
     """Holds what will be written to ``paths`` for this process.
 
-    Raises UserError while another process works on one of them, and where a folder of theirs can't be written to.
+    Raises UserError while another process works on one of them, which says to choose another ``option``, and where a folder of
+    theirs can't be written to.
     """
     with contextlib.ExitStack() as held:
         for path in paths:
@@ -181,6 +182,6 @@ def exclusive(*paths: Path) -> Iterator[None]:
                 if not os.path.samestat(os.fstat(stream.fileno()), lock.stat()):  # unlinked by its last holder meanwhile
                     raise OSError
             except OSError:
-                raise UserError(f"{path}: another process is working under this name; wait for it or choose another --save") from None
+                raise UserError(f"{path}: another process is working under this name; wait for it or choose another {option}") from None
             held.callback(lock.unlink, missing_ok=True)
         yield
