@@ -241,6 +241,25 @@ def test_what_a_network_computes_when_loaded_is_what_was_tested(folder):
             assert (accuracy, loss) == (told["last"], pytest.approx(told["test_loss"][-1], rel=1e-4))
 
 
+STRANGE = [None, True, -1, 0, 0.5, 10**12, "x", [], {}, [None], [[1]], [[10**9]], {"kept": None}, float("nan"), torch.zeros(2)]
+
+
+@pytest.mark.parametrize("strange", STRANGE, ids=lambda value: ascii(value)[:20])
+def test_weights_that_say_strange_things_are_one_line_or_what_they_were(strange, folder):
+    path, images = Path("saved_models/resnet18/tuned_0@9.pt"), torch.randn(1, 3, 32, 32)
+    whole, before = torch.load(path, weights_only=True), load_network(path)(images)
+    kept = whole["begun_with"]["kept"]
+    altered = [{**whole, key: strange} for key in whole] + [{**whole, "network": {**whole["network"], "stem.weight": strange}}]
+    altered += [{**whole, "begun_with": {**whole["begun_with"], "kept": value}} for value in (strange, [strange, *kept[1:]])]
+    altered += [{**whole, "base_filters": [strange, *whole["base_filters"][1:]]}]
+    for content in altered:
+        torch.save(content, path)
+        try:
+            assert torch.equal(load_network(path)(images), before)
+        except UserError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+
+
 # --- hostile cases -------------------------------------------------------------------------------------------------
 
 WEIGHTS = Path("saved_models/vgg/done_0@6.pt")
