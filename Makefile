@@ -22,6 +22,8 @@ figures: .venv/installed
 	set -e; for pair in vgg_CIFAR10 vgg_CIFAR100 resnet18_CIFAR100 resnet18_tinyimagenet mobilenetv2_CIFAR100 mobilenetv2_tinyimagenet; do \
 		of="--model $${pair%_*} --dataset $${pair#*_}"; \
 		$(RUN) plot_ratio.py $$of --out images/$${pair}_accuracy.png; \
+		$(RUN) plot_ratio.py $$of --axis macs --out images/$${pair}_macs.png; \
+		$(RUN) plot_ratio.py $$of --front --out images/$${pair}_front.png; \
 		$(RUN) list_architecture.py $$of --prune-fname published --plot --out images/$${pair}_architectures.png; done
 	$(RUN) plot_ratio_warmup.py --model vgg --dataset CIFAR10 --out images/vgg_CIFAR10_warmup.png
 	$(RUN) plot_ratio_warmup.py --model mobilenetv2 --dataset CIFAR100 --out images/mobilenetv2_CIFAR100_warmup.png
@@ -53,7 +55,7 @@ clean:
 	@rm .venv.unfinished
 
 .venv/installed: requirements.txt $(if $(WHOLE),,.venv)
-.venv/installed-dev: requirements-dev.txt .venv/installed
+.venv/installed-dev: requirements-dev.txt .venv/installed $(wildcard requirements-export.txt)
 .venv/installed .venv/installed-dev:
 	@echo $$PPID > .venv.unfinished
 	$(RUN) -m pip install -q -r $< || { status=$$?; test $$status -ge 128 || rm .venv.unfinished; exit $$status; }

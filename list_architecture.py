@@ -13,7 +13,7 @@ from utils.settings.parser import Parser
 def main() -> None:
     p = Parser(__doc__)
     p.add("--prune-fname", "the search's --save name, or 'published' for the paper's", required=True, metavar="NAME")
-    p.add_fields(networks_preset("CIFAR100"), only=["ratios", "budget"])
+    p.add_fields(networks_preset("CIFAR100"), only=["ratios", "budget", "round_to"])
     p.add("--json", "print JSON instead of a table", action="store_true")
     p.add("--plot", "draw heat maps of the widths over the iterations", action="store_true")
     p.add("--out", "the PNG to write (default: <plot-dir>/<model>/<dataset>_<name>_architectures.png)", metavar="FILE")
@@ -27,23 +27,32 @@ def main() -> None:
     record = read_scalings(folders.record_dir, name, model, dataset)
     shape = {"num_classes": record["num_classes"], "image_size": record["image_size"]}
     budget = given.get("budget") or budget_of(record)
+    round_to = given.get("round_to", 1)
     scaled = ", scaled to MACs" if budget == "macs" else ""
-    table = []
+    scaled += f", widths multiples of {round_to}" if round_to != 1 else ""
+    table, last = [], {}
     ratios = given.get("ratios", networks_preset(task.dataset).ratios)
     refuse_impossible(model, task.dataset, *ratios)
     for ratio in ratios:
-        for iteration, method in enumerate(methods_of(folders.record_dir, name, record, model, budget=budget)):
-            filters = method.filters(ratio, **shape)
+        for iteration, method in enumerate(methods_of(folders.record_dir, name, record, model, budget=budget, round_to=round_to)):
+            filters, last[ratio] = method.filters(ratio, **shape), method
             table.append({"ratio": ratio, "iteration": iteration, "filters": filters, "params": count_params(model, filters, **shape),
                           "macs": count_macs(model, filters, **shape)})
     if given["json"]:
-        print(json.dumps({"model": model, "dataset": dataset, **shape, "budget": budget, "architectures": table}, indent=1))
+        said = {"model": model, "dataset": dataset, **shape, "budget": budget, "round_to": round_to}
+        print(json.dumps({**said, "architectures": table}, indent=1))
     else:
         print(f"{model} on {dataset}, {name}: filters per layer{scaled}")
         print(f"{'ratio':>6} {'it.':>4} {'parameters':>11} {'MMACs':>8}  filters")
         for row in table:
             filters = " ".join(map(str, row["filters"]))
             print(f"{row['ratio']:6g} {row['iteration']:4} {row['params']:11,} {row['macs'] / 1e6:8.1f}  {filters}")
+        if round_to != 1:
+            from utils.training.device import Runner, pick_device
+            from utils.training.latency import rounding_told
+            runner, rows = Runner(pick_device("auto")), {row["ratio"]: row for row in table}
+            for ratio, method in last.items():  # of the last iteration
+                print(f"ratio {ratio:g}, {method.name}, {rounding_told(method, {**rows[ratio], **shape}, runner)}", flush=True)
     if given["plot"]:
         out = Path(given["out"] or named_after(folders.plot_dir, model) / f"{dataset}_{name}_architectures.png")
         with redirect_stdout(sys.stderr if given["json"] else sys.stdout):

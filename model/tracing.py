@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from model.errors import UnreadableNetwork
 from model.gate import Gate, GatedBatchNorm2d
 from model.operations import known
+from model.selection import Selection
 from model.widths import Literal
 
 
@@ -19,7 +20,7 @@ class Tracer(fx.Tracer):
     """Goes into every module of other people's whose operation is not known as a whole."""
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        whole = isinstance(module, (Gate, GatedBatchNorm2d, ByMode)) or known(module) is not None
+        whole = isinstance(module, (Gate, GatedBatchNorm2d, Selection, ByMode)) or known(module) is not None
         return whole or super().is_leaf_module(module, name)
 
 

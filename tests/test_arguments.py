@@ -251,6 +251,23 @@ plot_ratio_finetune.py --ratio nan | --ratio
 plot_ratio_finetune.py --ratio 0.33 | 0.33
 plot_ratio_finetune.py --dataset digits | digits
 plot_ratio_finetune.py --runs mine | --runs
+export.py | --save
+export.py --save a/b | a/b
+export.py --save x --uniform | --uniform
+export.py --save nobody --dataset digits | nobody
+export.py --save done_0 --dataset digits --ratio 0.5 | done_0@50
+export.py --save done_0 --dataset digits --ratio nan | --ratio
+export.py --save done_0 --dataset digits --ratio 0.125 --out a_file | a_file
+export.py --save done_0 --dataset CIFAR10 --ratio 0.125 | digits
+export.py --prune-fname nobody --dataset digits | nobody
+export.py --prune-fname found --dataset digits --descent-idx 7 | --descent-idx
+export.py --uniform --morph | --morph
+export.py --uniform --ratio 0.001 | 0.001
+export.py --uniform --budget flops | --budget
+export.py --uniform --round-to 0 | --round-to
+export.py --uniform --seed 1 | --seed
+ratio_swipe.py --save x --uniform --round-to 0 | --round-to
+list_architecture.py --prune-fname found --dataset digits --round-to 2.5 | --round-to
 val_format.py --data nowhere | nowhere
 val_format.py --data a_file | a_file
 val_format.py --data | --data
@@ -270,6 +287,7 @@ AS_PROCESSES = [  # one of each script; the first three are noticed late
     "plot_ratio.py --axis time",
     "plot_ratio_warmup.py --axis weight",
     "plot_ratio_finetune.py --ratio nan",
+    "export.py --save nobody --dataset digits",
     "val_format.py --data nowhere",
 ]
 SECONDS = 10  # of processor time: how long it takes by the clock depends on what else the machine does
@@ -506,9 +524,8 @@ def settings_of(script, monkeypatch, *flags) -> dict:
         call(script, *flags)
     assert taken.value.args
     found = {name: value for part in taken.value.args for name, value in (part if isinstance(part, dict) else vars(part)).items()}
-    if script == "list_architecture.py":  # which follows the data set that it is given
-        preset = networks_preset(found["dataset"])
-        found = {"ratios": preset.ratios, "budget": preset.budget, **found}
+    if script in ("list_architecture.py", "export.py"):  # which take what they are not given from the data set's preset
+        found = {**vars(networks_preset(found["dataset"])), "model_dir": Storage.model_dir, **found}
     return found
 
 

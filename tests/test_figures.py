@@ -176,7 +176,8 @@ def test_labels(method, warmup, label):
 def command_of(picture: str) -> list[str]:
     """The command of `make figures` that draws images/<picture>."""
     model, dataset, kind = picture.removesuffix(".png").split("_")
-    script = {"accuracy": ["plot_ratio.py"], "warmup": ["plot_ratio_warmup.py"], "convcut": ["plot_ratio_warmup.py", "--convcut"],
+    script = {"accuracy": ["plot_ratio.py"], "macs": ["plot_ratio.py", "--axis", "macs"], "front": ["plot_ratio.py", "--front"],
+              "warmup": ["plot_ratio_warmup.py"], "convcut": ["plot_ratio_warmup.py", "--convcut"],
               "architectures": ["list_architecture.py", "--prune-fname", "published", "--plot"]}[kind]
     return [*script, "--model", model, "--dataset", dataset, "--out", picture]
 

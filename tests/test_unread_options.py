@@ -28,8 +28,10 @@ COMMANDS = {  # in this order; imagenet_* scripts are the same code with other d
     "plot_ratio.py": RUNS,
     "plot_ratio_warmup.py": RUNS,
     "plot_ratio_finetune.py": [*RUNS, "--ratio", 0.0625],
+    "export.py": ["--dataset", "digits", "--save", "base", "--ratio", 0.125, "--out", "out"],
     "val_format.py": ["--data", "."],
 }
+AGAIN = {"export.py": ["--dataset", "digits", "--prune-fname", "found", "--ratio", 0.0625]}  # an untrained one, by other options
 
 
 class Recorder:
@@ -84,6 +86,8 @@ def test_every_option_of_every_script_is_read(tmp_path, monkeypatch):
     for script, arguments in COMMANDS.items():
         recorder.taken, recorder.read = set(), set()
         (call if script == "val_format.py" else succeed)(script, *arguments)  # no archive here
+        if script in AGAIN:
+            succeed(script, *AGAIN[script])
         assert recorder.taken
         unread[script] = recorder.taken - recorder.read - COMMON - OF_TRAININGS.get(script, set())
     assert {script: names for script, names in unread.items() if names} == {} and set(unread) == set(SCRIPTS)

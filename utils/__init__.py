@@ -1,6 +1,7 @@
 """What stands behind the scripts, a room for each subject. Imports go one way, down this list; a test holds them to it.
 
     figures/    curves gathered from results, the gap to uniform scaling, tables and pictures
+    export/     a network to take away: the formats, and the folder they are written to
     search/     architecture descent: `search` opens a record, `descent` is the paper's algorithm, `iteration` prunes one network
     training/   the device, the step and the one epoch loop; training from scratch, sweeps over ratios, the magnitude baseline
     data/       reading data sets, decoding what does not fit into memory into a file; batches and augmentation on the device

@@ -14,8 +14,11 @@ class Terminated(BaseException):
     """SIGTERM, as an exception, so that files are left whole."""
 
 
-def run(main: Callable[[], None]) -> None:
-    """Runs ``main``. Exit status 2 for an error, 130 for Ctrl-C, 143 for SIGTERM."""
+def run(main: Callable[[], None], *, resumes: bool = True) -> None:
+    """Runs ``main``. Exit status 2 for an error, 130 for Ctrl-C, 143 for SIGTERM.
+
+    ``resumes``: whether what has a --save name goes on with --resume.
+    """
     script = Path(sys.argv[0]).name
 
     def terminate(signum: int, frame: Any) -> None:
@@ -26,7 +29,7 @@ def run(main: Callable[[], None]) -> None:
         main()
     except (KeyboardInterrupt, Terminated) as stop:
         again, hint = [argument for argument in sys.argv[1:] if argument not in ("--overwrite", "--resume")], ""
-        if any(argument.split("=")[0] == "--save" for argument in again):
+        if resumes and any(argument.split("=")[0] == "--save" for argument in again):
             hint = f"; finished epochs are saved. Go on with: python3 {script} {shlex.join(again)} --resume"
         _last_words(f"{script}: stopped{hint}", 130 if isinstance(stop, KeyboardInterrupt) else 143)
     except (UserError, UnreadableNetwork) as error:

@@ -68,6 +68,7 @@ class Curve:
     published: bool
     convcut: bool = False
     budget: str = "params"  # what its networks were scaled to
+    round_to: int = 1  # what its widths are multiples of
     points: dict[float, Point] = field(default_factory=dict)
 
 
@@ -166,17 +167,19 @@ def run_curve(subject: Subject, name: str, *, label: str | None = None, known: K
                             f"{subject.image_size}. Two data sets have one name; rename a folder, or move the result away")
         point = Point(tuple(result["filters"]), result["params"], result["macs"])
         curve.points.setdefault(result["ratio"], point).accuracy.append(result["best"])
-        curve.method, curve.convcut, curve.budget = result["method"], result["convcut"], result.get("budget", "params")
+        curve.method, curve.convcut = result["method"], result["convcut"]
+        curve.budget, curve.round_to = result.get("budget", "params"), result.get("round_to", 1)
     curve.points = dict(sorted(curve.points.items()))
     curve.label = label or label_of(curve.method, known.warmup if known else None)
     curve.label += ", scaled to MACs" if curve.budget == "macs" else ""
+    curve.label += f", widths multiples of {curve.round_to}" if curve.round_to != 1 else ""
     return curve if curve.points else None
 
 
 def common(result: Result) -> dict[str, object]:
     """What the runs of one curve agree in: all that a result says it depends on, but the seed; at one ratio, the filters."""
     said = {**dict.fromkeys(AUGMENTATION), **result["settings"], "budget": result.get("budget", "params"),
-            f"filters at ratio {result['ratio']}": list(result["filters"])}
+            "round_to": result.get("round_to", 1), f"filters at ratio {result['ratio']}": list(result["filters"])}
     said |= {key: result[key] for key in ("method", "convcut", "num_classes", "image_size", "images", "test_images") if key in result}
     return {key: said[key] for key in said if key != "seed"}
 

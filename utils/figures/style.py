@@ -9,7 +9,9 @@ import numpy as np
 matplotlib.use("Agg")  # no display needed
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from utils.records.files import replacing
@@ -46,11 +48,30 @@ def plain_log(axes: Axes, which: str, unit: float = 1) -> None:
 
 def band(axes: Axes, x: list[float], values: list[tuple[float, float, float]], index: int, label: str) -> None:
     """Values (mean, lowest, highest) at each x: the means as a line with markers, the range as a band."""
-    colour = COLOURS[index % len(COLOURS)]
+    colour, marker = look(index)
     mean, low, high = zip(*values) if values else ((), (), ())
     dash = DASHES[(index + index // len(COLOURS)) % len(DASHES)]  # the ninth curve is black again, but dashed
-    axes.plot(x, mean, marker=MARKERS[index % len(MARKERS)], color=colour, linestyle=dash, label=label)
+    axes.plot(x, mean, marker=marker, color=colour, linestyle=dash, label=label)
     axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def look(index: int) -> tuple[str, str]:
+    """Colour and marker of a curve."""
+    return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+
+
+def key(line: Line2D) -> Line2D:
+    """A line as a legend shows it where its markers differ in size."""
+    return Line2D([], [], color=line.get_color(), linewidth=line.get_linewidth(), marker=line.get_marker(), markersize=7)
+
+
+def round_numbers(largest: float) -> list[float]:
+    """Three round numbers up to ``largest``: about all, a third and a tenth of it."""
+    def rounded(number: float) -> float:
+        ten = 10.0 ** np.floor(np.log10(number))
+        return float(ten * max(digit for digit in (1, 2, 5) if digit * ten <= number))
+
+    return [rounded(largest / 10), rounded(largest / 3), rounded(largest)]
 
 
 def heat_map(axes: Axes, widths: np.ndarray, title: str, highest: float) -> matplotlib.image.AxesImage:
@@ -68,12 +89,17 @@ def heat_map(axes: Axes, widths: np.ndarray, title: str, highest: float) -> matp
 
 
 def numbers(fig: Figure) -> str:
-    """What a figure shows, as JSON: of each of its axes, the lines [label, x, y] and the rows of the images."""
+    """What a figure shows, as JSON: of each of its axes, the lines [label, x, y], the rows of the images, and the sizes of markers."""
     def plain(values: Any) -> list[Any]:
         return [plain(value) if np.ndim(value) else float(f"{value:.6g}") for value in np.asarray(values, float)]
 
-    return json.dumps([{"lines": [[line.get_label(), plain(line.get_xdata()), plain(line.get_ydata())] for line in axes.lines],
-                        "images": [plain(image.get_array()) for image in axes.images]} for axes in fig.axes])
+    def shown(axes: Axes) -> dict[str, Any]:
+        marks = [part for part in axes.collections if isinstance(part, PathCollection) and len(np.asarray(part.get_offsets()))]
+        content = {"lines": [[line.get_label(), plain(line.get_xdata()), plain(line.get_ydata())] for line in axes.lines],
+                   "images": [plain(image.get_array()) for image in axes.images]}
+        return {**content, "sizes": [plain(part.get_sizes()) for part in marks]} if marks else content
+
+    return json.dumps([shown(axes) for axes in fig.axes])
 
 
 def save(fig: Figure, path: Path) -> None:

@@ -175,10 +175,11 @@ class Busy(UserError):
 
 
 @contextlib.contextmanager
-def exclusive(*paths: Path) -> Iterator[None]:
+def exclusive(*paths: Path, option: str = "--save") -> Iterator[None]:
     """Holds what will be written to ``paths`` for this process.
 
-    Raises Busy while another process works on one of them, and UserError where a folder of theirs can't be written to.
+    Raises Busy while another process works on one of them, which says to choose another ``option``, and UserError where a
+    folder of theirs can't be written to.
     """
     with contextlib.ExitStack() as held:
         for path in paths:
@@ -195,7 +196,7 @@ def exclusive(*paths: Path) -> Iterator[None]:
             except OSError as error:
                 if error.errno not in (None, errno.EWOULDBLOCK, errno.ENOENT):
                     raise UserError(f"{lock}: can't be locked ({error.strerror}); choose a folder on another disk") from None
-                raise Busy(f"{path}: another process is working under this name; wait for it or choose another --save") from None
+                raise Busy(f"{path}: another process is working under this name; wait for it or choose another {option}") from None
             held.callback(lock.unlink, missing_ok=True)
         yield
 

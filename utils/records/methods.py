@@ -3,7 +3,7 @@ import hashlib
 import json
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model import BUDGETS, expect, prepare_filters, template, uniform_filters
 from utils.errors import UserError
@@ -28,16 +28,30 @@ class Method:
     convcut: bool = False
     origin: Origin | None = None
     budget: str = "params"  # what its networks are scaled to
+    round_to: int = 1  # what its widths are multiples of
 
     def filters(self, ratio: float, *, num_classes: int, image_size: int) -> list[int]:
-        """The widths within the budget of ``ratio``."""
-        return prepare_filters(self.model, ratio, scaling=self.law, pruned_filters=self.widths, num_classes=num_classes,
-                               image_size=image_size, budget=self.budget)
+        """The widths within the budget of ``ratio``. Raises UserError where no multiples of ``round_to`` are."""
+        try:
+            return prepare_filters(self.model, ratio, scaling=self.law, pruned_filters=self.widths, num_classes=num_classes,
+                                   image_size=image_size, budget=self.budget, round_to=self.round_to)
+        except ValueError as error:
+            if self.round_to == 1:
+                raise
+            raise UserError(f"--round-to {self.round_to}, ratio {ratio:g}: {error}; use a larger ratio or a smaller --round-to") from None
+
+    def unrounded(self) -> "Method":
+        """The same with widths of any whole number."""
+        return replace(self, round_to=1)
+
+    def amount(self, ratio: float, *, num_classes: int, image_size: int) -> int:
+        """The budget: what the uniform network of ``ratio`` costs."""
+        amount: int = BUDGETS[self.budget](self.model, uniform_filters(self.model, ratio), num_classes=num_classes, image_size=image_size)
+        return amount
 
     def told(self, network: Result) -> str:
         """What one of its networks costs, and how much of the budget that is, for people."""
-        amount = BUDGETS[self.budget](self.model, uniform_filters(self.model, network["ratio"]), num_classes=network["num_classes"],
-                                      image_size=network["image_size"])
+        amount = self.amount(network["ratio"], num_classes=network["num_classes"], image_size=network["image_size"])
         used, budget = (network["macs"], f"{amount / 1e6:.1f} MMACs") if self.budget == "macs" else (network["params"], f"{amount:,}")
         return (f"{network['params']:,} parameters, {network['macs'] / 1e6:.1f} MMACs; {used / amount:.2%} of the budget "
                 f"{budget}{' parameters' * (self.budget == 'params')}")
@@ -63,10 +77,10 @@ def read_scalings(record_dir: str, name: str, model: str, dataset: str) -> Searc
 
 
 def methods_of(record_dir: str, name: str, record: SearchRecord, model: str, convcut: bool = False,
-               budget: str | None = None) -> list[Method]:
+               budget: str | None = None, round_to: int = 1) -> list[Method]:
     """What each iteration of a search gives: its power law; of a --morph search, its last row. Raises UserError.
 
-    Without a ``budget`` its networks are scaled to what the search scaled them to.
+    Without a ``budget`` its networks are scaled to what the search scaled them to. ``round_to``: what widths are multiples of.
     """
     suffix, found, budget = "+convcut" if convcut else "", [], budget or budget_of(record)
     if not record["iterations"]:
@@ -75,11 +89,11 @@ def methods_of(record_dir: str, name: str, record: SearchRecord, model: str, con
     for iteration, entry in enumerate(record["iterations"]):
         if record.get("settings", {}).get("morph"):
             widths = read_rows(search_rows(record_dir, name, iteration), len(entry["filters"]), entry["rounds"])[-1]
-            found.append(Method("morphnet" + suffix, model, None, widths, convcut, origin(name, iteration, widths), budget))
+            found.append(Method("morphnet" + suffix, model, None, widths, convcut, origin(name, iteration, widths), budget, round_to))
         else:
             law = law_of(record, iteration)
             found.append(Method(f"neuralscale_{iteration + 1}{suffix}", model, law, None, convcut,
-                                origin(name, iteration, [law.alpha, law.beta]), budget))
+                                origin(name, iteration, [law.alpha, law.beta]), budget, round_to))
     return found
 
 
@@ -114,10 +128,12 @@ def method_of(networks: Networks, model: str, dataset: str, record_dir: str) -> 
     """The method that a sweep's options ask for. Raises UserError."""
     name, suffix, budget = networks.prune_fname, "+convcut" if networks.convcut else "", networks.budget or "params"
     if networks.uniform:
-        return Method("convcut" if networks.convcut else "uniform", model, convcut=networks.convcut, budget=budget)
+        return Method("convcut" if networks.convcut else "uniform", model, convcut=networks.convcut, budget=budget,
+                      round_to=networks.round_to)
     if networks.morph and name is None:
         widths = read_published_morph(model, dataset)
-        return Method("morphnet" + suffix, model, None, widths, networks.convcut, origin(PUBLISHED, 0, widths), budget)
+        return Method("morphnet" + suffix, model, None, widths, networks.convcut, origin(PUBLISHED, 0, widths), budget,
+                      networks.round_to)
     if not name:
         raise UserError("say which networks to train: --prune-fname NAME (of a search, or 'published'), --uniform or --morph")
     read = read_search if networks.morph else read_scalings  # only a search's own record has rows
@@ -129,6 +145,6 @@ def method_of(networks: Networks, model: str, dataset: str, record_dir: str) -> 
         raise UserError(f"{name} is a --morph search; give --morph too")
     index = -1 if networks.descent_idx is None else networks.descent_idx
     law_of(record, index)  # refuses an iteration that isn't there
-    methods = methods_of(record_dir, name, record, model, networks.convcut, networks.budget)
+    methods = methods_of(record_dir, name, record, model, networks.convcut, networks.budget, networks.round_to)
     print(f"{name}: descent iteration {range(len(methods))[index]}, of 0 to {len(methods) - 1}; drawn as {methods[index].name}")
     return methods[index]

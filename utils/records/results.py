@@ -28,6 +28,7 @@ class Result(TypedDict, total=False):
     seed: int
     convcut: bool
     budget: str  # what the network was scaled to; results of earlier versions, to parameters, do not say
+    round_to: int  # what its widths are multiples of; results of earlier versions, any whole number, do not say
     filters: list[int]
     params: int
     macs: int
@@ -54,7 +55,7 @@ def read_result(path: Path) -> Result:
         if not (isinstance(curve, list) and all(is_number(accuracy, 0, 100) for accuracy in curve) and result["best"] == max(curve)
                 and result["last"] == curve[-1] and is_number(result["ratio"], 1e-9, 64) and is_number(result["seed"], 0, MOST, whole=True)
                 and all(is_number(result[key], 1, MOST, whole=True) for key in ("params", "macs", "num_classes", "image_size"))
-                and result.get("budget", "params") in list(BUDGETS)
+                and result.get("budget", "params") in list(BUDGETS) and is_number(result.get("round_to", 1), 1, MOST, whole=True)
                 and isinstance(result["convcut"], bool) and isinstance(result["settings"], dict)
                 and all(isinstance(result[key], str) for key in ("model", "dataset", "method"))
                 and are_widths(result["filters"], layers_in(result["model"], result["filters"]))):

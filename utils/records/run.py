@@ -104,7 +104,7 @@ def taken_up(path: Path, load: Callable[[], T], hint: str) -> T:
 
 def same_settings(path: Path, settings: Begun, stored: Begun, may_grow: tuple[str, ...] = ()) -> None:
     """Raises UserError where work found under a name was begun with other settings."""
-    for name in sorted({*settings, *stored}):
+    for name in sorted({*settings, *stored}, key=lambda name: (name in ("filters", "macs", "params"), name)):  # causes first
         new, old = settings.get(name), stored.get(name)
         grown = name in may_grow and isinstance(new, (int, float)) and isinstance(old, (int, float)) and new >= old
         if new != old and not grown:

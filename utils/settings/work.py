@@ -123,6 +123,7 @@ class Networks(Settings):
                                         shown="0.25 to 2 in steps of 0.25, on TinyImageNet to 1")
     budget: str | None = option(None, "what networks are scaled to: the parameters of the ratio's uniform network, or its "
                                 "multiply-accumulates", choices=BUDGETS, shown="that of the search, else params")
+    round_to: int = option(1, "widths are multiples of N, 8 is what hardware likes, within the same budget", 1, 1024, metavar="N")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -61,6 +61,7 @@ def fine_tune(settings: TrainingSettings, pruned: PrunedNetwork, storage: Storag
         physical = sum(p.numel() for p in small.parameters()) - sum(gate.weight.numel() for gate in gates_of(small))
         print(f"pruned {sum(filters) - sum(widths)} of {sum(filters)} filters by L1 norm: {' '.join(map(str, widths))}\n"
               f"  {method.told(described)}; rebuilt small ({physical:,} parameters), its outputs differ by {difference:.1e}", flush=True)
+        run.base_filters = filters
         if storage.overwrite:
             run.discard()
         return run.train(lambda: small, data, runner)

@@ -75,16 +75,18 @@ class TrainingRun(Run):
     def __init__(self, settings: TrainingSettings, defaults: TrainingSettings, storage: Storage, ratio: float, name: str):
         self.settings, self.name, self.ratio = settings, name, ratio
         self.origin: Origin | None = None
+        self.base_filters: list[int] | None = None  # of a network that was cut down: what its weights are loaded into
         folder = storage.model_dir, settings.model, name
         self.weights_path = paths.weights_file(*folder)
         super().__init__(paths.result_file(storage.plot_dir, settings.model, storage.save, ratio), paths.unfinished_training(*folder),
-                         self.weights_path, resume=storage.resume, defaults={"budget": "params", **stored(defaults, SUBJECT)})
+                         self.weights_path, resume=storage.resume, defaults={**UNSAID, **stored(defaults, SUBJECT)})
 
     def describe(self, method: Method, filters: list[int], data: Data, **more: Any) -> Result:
         """Says what is to be trained: that is what work found under this name is compared with."""
         network: Result = {
             "model": self.settings.model, "dataset": data.name, "num_classes": data.num_classes, "image_size": data.image_size,
             "method": method.name, "ratio": self.ratio, "convcut": method.convcut, "budget": method.budget,
+            "round_to": method.round_to,
             "filters": filters, "params": count_params(self.settings.model, filters, convcut=method.convcut, **data.shape),
             "macs": count_macs(self.settings.model, filters, convcut=method.convcut, **data.shape)}
         self.origin = method.origin
@@ -111,6 +113,7 @@ class TrainingRun(Run):
         state = train(self.settings, build, data, runner, self, f"{self.name}, ")
         write_tensors(self.weights_path, {
             **{key: self.begun_with[key] for key in ("model", "dataset", "num_classes", "image_size", "convcut", "filters")},
+            **({"base_filters": self.base_filters} if self.base_filters else {}),
             "begun_with": self.begun_with, "network": state.network.state_dict()})
         result = {
             **self.begun_with, "origin": self.origin, **state.curve, "best": max(state.curve["test_acc"]),
@@ -122,4 +125,5 @@ class TrainingRun(Run):
         return read_result(self.result)
 
 
+UNSAID = {"budget": "params", "round_to": 1}  # of work that was stored before these could be chosen
 SUBJECT = ("model", "dataset")  # fields that a result has at its top, the data set by its name

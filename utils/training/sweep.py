@@ -8,6 +8,7 @@ from utils.records.methods import method_of, refuse_impossible
 from utils.records.paths import at_ratio, percent
 from utils.records.results import Result
 from utils.settings import Machine, Networks, Storage, TrainingSettings, dataset_name, training_preset
+from utils.training.latency import rounding_told
 from utils.training.prepare import check_memory, prepare
 from utils.training.scratch import TrainingRun
 
@@ -32,5 +33,7 @@ def sweep(settings: TrainingSettings, networks: Networks, storage: Storage, mach
             filters = method.filters(ratio, **data.shape)
             described = run.describe(method, filters, data)
             print(f"ratio {ratio:g}, {method.name}: filters {' '.join(map(str, filters))}\n  {method.told(described)}", flush=True)
+            if networks.round_to != 1 and not run.result.exists():
+                print(f"  {rounding_told(method, described, runner)}", flush=True)
             results.append(run.train(partial(build_model, model, filters, convcut=method.convcut, **data.shape), data, runner))
     return results

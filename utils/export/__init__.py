@@ -1,0 +1,1 @@
+"""A network to take away: the formats, and the folder they are written to."""

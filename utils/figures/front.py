@@ -1,0 +1,93 @@
+"""What accuracy costs: all networks compared by multiply-accumulates and by parameters at once, and the best of each budget."""
+from pathlib import Path
+from typing import NamedTuple
+
+from utils.figures.comparison import AXES, print_table
+from utils.figures.curves import Curve, Point, Subject, measure_latency
+from utils.records.methods import Method
+from utils.settings import Comparison
+
+UNITS = ("macs", "params")
+LARGEST, SMALLEST = 300.0, 12.0  # areas of markers, in square points: of the largest network, and what none is below
+
+
+class Best(NamedTuple):
+    """The most accurate network that costs at most ``amount``, what the uniform one of ``ratio`` does."""
+
+    ratio: float
+    amount: int
+    curve: Curve
+    at: float  # the network's own ratio
+    point: Point
+
+
+def best_within(curves: list[Curve], subject: Subject, unit: str) -> list[Best]:
+    """The best network of each budget, in ``unit``, that some network is within. The budgets are those of the curves' ratios."""
+    networks = [(curve, at, point) for curve in curves for at, point in curve.points.items()]
+    found = []
+    for ratio in sorted({at for _, at, _ in networks}):
+        amount = getattr(subject.point(Method("uniform", subject.model), ratio), unit)
+        within = [network for network in networks if getattr(network[2], unit) <= amount]
+        if within:
+            found.append(Best(ratio, amount, *max(within, key=lambda network: (network[2].mean, -getattr(network[2], unit)))))
+    return found
+
+
+def front_of(curves: list[Curve]) -> list[Point]:
+    """The networks that no other one beats: none is at least as accurate with fewer multiply-accumulates. By rising MACs."""
+    front: list[Point] = []
+    for point in sorted((point for curve in curves for point in curve.points.values()), key=lambda point: (point.macs, -point.mean)):
+        if not front or point.mean > front[-1].mean:
+            front.append(point)
+    return front
+
+
+def print_best(curves: list[Curve], subject: Subject) -> None:
+    """The best network of each budget, in multiply-accumulates and in parameters, as two tables."""
+    width = max(6, *(len(curve.label) for curve in curves))
+    for unit in UNITS:
+        print(f"\nthe most accurate network within the {AXES[unit]} of each ratio's uniform network")
+        print(f"{'budget':>6} {'at most':>12}  {'method':{width}} {'ratio':>6} {'parameters':>11} {'MMACs':>8} {'mean':>7}")
+        for best in best_within(curves, subject, unit):
+            amount = f"{best.amount / 1e6:,.1f} MMACs" if unit == "macs" else f"{best.amount:,}"
+            print(f"{best.ratio:6g} {amount:>12}  {best.curve.label:{width}} {best.at:6g} {best.point.params:11,} "
+                  f"{best.point.macs / 1e6:8.1f} {best.point.mean:7.2f}")
+
+
+def draw_front(curves: list[Curve], title: str, path: Path) -> None:
+    """Accuracy against multiply-accumulates; the area of a marker grows with the parameters."""
+    from utils.figures import style
+    fig, axes = style.figure(width=7.6, height=5.8)
+    largest = max(point.params for curve in curves for point in curve.points.values())
+
+    def area(params: float) -> float:
+        return max(SMALLEST, LARGEST * params / largest)
+
+    front = front_of(curves)
+    axes.plot([point.macs for point in front], [point.mean for point in front], color="0.8", linewidth=5, drawstyle="steps-post", zorder=1,
+              label="the best that costs so much or less")
+    for index, curve in enumerate(curves):
+        points, (colour, marker) = list(curve.points.values()), style.look(index)
+        macs, means = [point.macs for point in points], [point.mean for point in points]
+        axes.plot(macs, means, color=colour, linewidth=0.9, alpha=0.6, marker=marker, markersize=0, label=curve.label, zorder=2)
+        axes.scatter(macs, means, s=[area(point.params) for point in points], color=colour, marker=marker, alpha=0.65, edgecolors="white",
+                     linewidths=0.7, zorder=3)
+    style.plain_log(axes, "x", 1e6)
+    axes.margins(x=0.07, y=0.08)
+    axes.set(title=title, xlabel="multiply-accumulates per image (millions)", ylabel="best test accuracy (%)")
+    sizes = [axes.scatter([], [], s=area(params), color="0.55", edgecolors="white", label=f"{params / 1e6:g}")
+             for params in style.round_numbers(largest)]
+    axes.legend(handles=sizes, title="parameters\n(millions)", loc="lower right", labelspacing=1.3, borderpad=1.0, handletextpad=1.2)
+    handles, labels = axes.get_legend_handles_labels()
+    shown = [(style.key(handle), label) for handle, label in zip(handles, labels) if handle not in sizes]
+    fig.legend(*zip(*shown), loc="outside lower center", ncols=2)
+    style.save(fig, path)
+
+
+def show_front(curves: list[Curve], subject: Subject, asked: Comparison, path: Path) -> None:
+    """Prints the table of the curves and the best networks, and draws all of them as the PNG ``path``."""
+    device = measure_latency(curves, subject, asked.device) if asked.axis == "latency" else ""
+    print_table(curves, subject, asked.axis, device=device)
+    print_best(curves, subject)
+    draw_front(curves, f"{subject.model} on {subject.dataset}: what accuracy costs", path)
+

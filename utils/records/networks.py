@@ -1,0 +1,108 @@
+"""Stored networks: the weights that a training, a base network or a fine-tuning left, as networks again."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from model import MODELS, Shape, build_model, count_params, is_imported, template
+from utils.errors import UserError
+from utils.records.files import are_widths, is_number, read_tensors
+from utils.records.run import taken_up
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+HINT = "train it again, or restore it"
+
+
+class Stored(TypedDict):
+    """What the weights of a finished training say of themselves. Beside these the file may have ``base_filters``."""
+
+    model: str
+    dataset: str
+    num_classes: int
+    image_size: int
+    convcut: bool
+    filters: list[int]
+    begun_with: dict[str, Any]
+    network: dict[str, Tensor]
+
+
+def load_network(path: str | Path, model: str | None = None) -> nn.Module:
+    """The network whose weights ``path`` holds, saved_models/<model>/NAME@<100 * ratio>.pt or a base network's NAME.pt.
+
+    On the CPU and in eval mode, (N, 3, S, S) -> (N, num_classes); fine-tuned ones with what was removed from them. Runs no code
+    from the file: a network that is read from its graph is imported by the name that you give, ``model``. Raises UserError for a file that is missing, damaged, or not the weights of a finished training.
+    """
+    return network_of(Path(path), read_stored(Path(path), model))
+
+
+def read_stored(path: Path, model: str | None = None) -> Stored:
+    """What the file of a finished training holds, checked but for the weights; of a network that is read from its graph only
+    where it is the ``model`` that is asked for. Raises UserError."""
+    stored: Any = read_tensors(path)
+    if "optimizer" in stored or "network" not in stored:
+        raise UserError(f"{path}: unfinished work, or not the weights of a network; finish its training with --resume")
+
+    def check() -> Stored:
+        name = stored["model"]
+        if isinstance(name, str) and is_imported(name) and name != model:
+            raise UserError(f"{path}: weights of {name}, which a file alone is not trusted to have imported; say load_network(…, {name!r})")
+        if name not in MODELS and not (isinstance(name, str) and is_imported(name)):
+            raise ValueError(f"model {name!r}")
+        if not (are_widths(stored["filters"], len(template(stored["model"]))) and isinstance(stored["convcut"], bool)
+                and all(is_number(stored[key], 1, 10**6, whole=True) for key in ("num_classes", "image_size"))):
+            raise ValueError("filters, num_classes, image_size")
+        stored["begun_with"] = dict(stored.get("begun_with", {}))  # earlier versions did not say
+        found: Stored = stored
+        return found
+
+    return taken_up(path, check, HINT)
+
+
+def network_of(path: Path, stored: Stored) -> nn.Module:
+    """The network of what was read from ``path``. Raises UserError where its weights don't fit."""
+
+    def build() -> nn.Module:
+        shape: Shape = {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}
+        there = sum(tensor.numel() for tensor in stored["network"].values())
+        if count_params(stored["model"], stored["filters"], convcut=stored["convcut"], **shape) > there:  # before it takes memory
+            raise RuntimeError("it has fewer weights than its filters need")
+        if "kept" in stored["begun_with"]:
+            network = pruned(path, stored, shape)
+        else:
+            network = build_model(stored["model"], stored["filters"], convcut=stored["convcut"], **shape)
+        network.load_state_dict(stored["network"])
+        return network.eval()
+
+    return taken_up(path, build, HINT)
+
+
+def pruned(path: Path, stored: Stored, shape: Shape) -> nn.Module:
+    """A network as the magnitude baseline cut it down, its weights to be loaded: the base network's, without what was not kept."""
+    import torch
+
+    from model.compaction import Compactor
+    from model.gate import gates_of
+    base = stored.get("base_filters") or base_filters(path, stored)
+    if not are_widths(base, len(stored["filters"])):
+        raise ValueError("base_filters")
+    network = build_model(stored["model"], base, gated=True, **shape)  # type: ignore[arg-type]  # a list of widths, as was just seen
+    gates = gates_of(network)
+    kept = stored["begun_with"]["kept"]
+    if len(kept) != len(gates) or [len(set(indices)) for indices in kept] != stored["filters"]:
+        raise ValueError("kept")
+    masks = [torch.zeros(len(gate.weight), dtype=torch.bool).index_fill(0, torch.tensor(indices), True)
+             for gate, indices in zip(gates, kept)]
+    compactor = Compactor(network, shape["image_size"], multiple=1)
+    compactor.compact(masks, worthwhile=0)
+    return compactor.network
+
+
+def base_filters(path: Path, stored: Stored) -> list[int]:
+    """The widths before pruning, where the file, of an earlier version, does not say them: its base network's, that lies beside it."""
+    base = path.with_name(f"{stored['begun_with']['base']}.pt")
+    if not base.exists():
+        raise UserError(f"{path}: an earlier version's, which does not say how wide its base network was; put {base} back beside it")
+    found: list[int] = read_stored(base)["filters"]
+    return found
