@@ -29,6 +29,8 @@ class Blueprint:
         if not self.free:
             raise UnreadableNetwork("has no width that could be chosen")
         self.template = [reading.widths.units[width] for width in self.free]
+        self.group_sizes = [min(reading.per_unit(piece) for value in reading.values.values() for piece in value.pieces
+                                if reading.widths.root(piece.width) == width) for width in self.free]
         self.position = {width: position for position, width in enumerate(self.free)}
         self.constants = {node.target: getattr(network, node.target) for node in reading.graph.nodes  # that tracing made
                           if node.op == "get_attr" and node.target.startswith("_tensor_constant")}
@@ -48,9 +50,8 @@ class Blueprint:
         """A line for each width: its number, units, layers; and for each that is fixed, why."""
         widths, lines = self.reading.widths, [f"{'width':>5} {'filters':>8}  layers"]
         for position, (width, units) in enumerate(zip(self.free, self.template)):
-            sizes = [self.reading.per_unit(piece) for value in self.reading.values.values() for piece in value.pieces
-                     if widths.root(piece.width) == width]
-            of = f" in groups of {min(sizes)}" * (min(sizes) > 1)
+            size = self.group_sizes[position]
+            of = f" in groups of {size}" * (size > 1)
             layers = widths.layers[width]
             tied = f" ({len(layers)} tied)" * (len(layers) > 1)
             lines.append(f"{position:5} {units:8}  {', '.join(layers[:4])}{', …' * (len(layers) > 4)}{tied}{of}")

@@ -76,5 +76,6 @@ def prepare_filters(name: str, ratio: float, *, num_classes: int = 10, image_siz
         filters = round_widths(filters, round_to, amount, cost)
     if search:
         extra = network(name).SEARCH_EXTRA
-        filters = [width + extra if width < SMALL_WIDTH else width for width in filters]
+        more = [extra] * len(filters) if isinstance(extra, int) else extra
+        filters = [width + added if width < SMALL_WIDTH else width for width, added in zip(filters, more)]
     return filters

@@ -39,9 +39,9 @@ class Imported:
         return self.first().template
 
     @property
-    def SEARCH_EXTRA(self) -> int:
-        """A unit of a width may be many filters: none are added."""
-        return 0
+    def SEARCH_EXTRA(self) -> list[int]:
+        """What the search adds to widths below 10, as with the residual networks of the paper: 10 filters, in whole groups."""
+        return [-(-10 // size) for size in self.first().group_sizes]
 
     def blueprint(self, num_classes: int, image_size: int) -> Blueprint:
         """The network as it was read for images of this size, and so many classes."""

@@ -220,6 +220,11 @@ list_architecture.py --prune-fname found --dataset digits --ratios 0.25 --plot -
 list_architecture.py --prune-fname found --dataset digits --ratios 0.25 --plot --out a_file/x.png | a_file
 list_architecture.py --prune-fname found --dataset digits --ratios 0.25 --plot --out /proc/x.png | /proc
 list_architecture.py --prune-fname found --dataset digits --ratios 0.25 --plot --plot-dir a_file | a_file
+check_model.py --model nobody | nobody | MODULE:FUNCTION
+check_model.py --model nobody.py:Net | nobody.py
+check_model.py --image-size 0 | --image-size
+check_model.py --image-size 16 --model torchvision.models:alexnet | 16 pixels
+check_model.py --num-classes x | --num-classes
 plot_filters.py | --prune-fname
 plot_filters.py --prune-fname nobody | nobody
 plot_filters.py --prune-fname published | published

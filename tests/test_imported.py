@@ -41,6 +41,7 @@ class Net(nn.Module):
 '''
 MODEL = ["--model", "net.py:Net"]
 SEARCH = [*MODEL, *DIGITS, "--epochs", 5, "--warmup", 1, "--prune-every", 1, "--prune-step", 4, "--batch-size", 20]
+PLOT = [*MODEL, "--dataset", "digits", "--runs", "uniform=uni", "own=own"]
 ONCE = [*MODEL, *DIGITS, "--epochs", 1]
 
 
@@ -90,7 +91,7 @@ def test_every_script_takes_it(folder):
     table = succeed("list_architecture.py", *MODEL, "--dataset", "digits", "--prune-fname", "found", "--ratios", 0.5, 1, "--plot")
     assert " ".join(map(str, found["filters"])) in table
     succeed("plot_filters.py", *MODEL, "--dataset", "digits", "--prune-fname", "found")
-    table = succeed("plot_ratio.py", *MODEL, "--dataset", "digits", "--runs", "uniform=uni", "own=own", "--axis", "latency", "--device", "cpu")
+    table = succeed("plot_ratio.py", *PLOT, "--axis", "latency", "--device", "cpu")
     assert table.count("own ") == 2
     out = succeed("fine_tune.py", "--save", "tuned", "--prune-fname", "base", *ONCE, "--ratio", 0.5)
     assert "pruned 32 of 64 filters by L1 norm: 8 12 12" in out
@@ -101,9 +102,9 @@ def test_every_script_takes_it(folder):
 
 def test_reading_records_and_results_never_imports(folder):
     Path("net.py").write_text("raise SystemExit('imported')\n")
-    table = succeed("plot_ratio.py", *MODEL, "--dataset", "digits", "--runs", "uniform=uni", "own=own")
-    assert table.count("own ") == 2
-    assert_refused(call("list_architecture.py", *MODEL, "--dataset", "digits", "--prune-fname", "found"), "net.py:Net", "SystemExit: imported")
+    assert succeed("plot_ratio.py", *PLOT).count("own ") == 2
+    listing = call("list_architecture.py", *MODEL, "--dataset", "digits", "--prune-fname", "found")
+    assert_refused(listing, "net.py:Net", "SystemExit: imported")
 
 
 @pytest.mark.parametrize("widths", ["[16, 32, 24]", "[16, 24, 16]"])

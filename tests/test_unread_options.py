@@ -24,6 +24,7 @@ COMMANDS = {  # in this order; imagenet_* scripts are the same code with other d
     "train_norm.py": ["--save", "base", "--ratio", 0.125, *TRAIN],
     "fine_tune.py": ["--save", "tuned_0", "--prune-fname", "base", "--ratio", 0.0625, *TRAIN],
     "list_architecture.py": ["--dataset", "digits", "--prune-fname", "found", "--ratios", 0.125, "--plot"],
+    "check_model.py": ["--dataset", "digits"],
     "plot_filters.py": ["--dataset", "digits", "--prune-fname", "found"],
     "plot_ratio.py": RUNS,
     "plot_ratio_warmup.py": RUNS,

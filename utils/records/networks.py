@@ -32,7 +32,8 @@ def load_network(path: str | Path, model: str | None = None) -> nn.Module:
     """The network whose weights ``path`` holds, saved_models/<model>/NAME@<100 * ratio>.pt or a base network's NAME.pt.
 
     On the CPU and in eval mode, (N, 3, S, S) -> (N, num_classes); fine-tuned ones with what was removed from them. Runs no code
-    from the file: a network that is read from its graph is imported by the name that you give, ``model``. Raises UserError for a file that is missing, damaged, or not the weights of a finished training.
+    from the file: a network that is read from its graph is imported by the name that you give, ``model``. Raises UserError for
+    a file that is missing, damaged, or not the weights of a finished training.
     """
     return network_of(Path(path), read_stored(Path(path), model))
 
