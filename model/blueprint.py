@@ -37,9 +37,10 @@ class Blueprint:
         used = fx.GraphModule(network, copy.deepcopy(reading.graph))
         self.parameters = [name for name, _ in used.named_parameters()]
         self.other_macs = 0  # attention's, of widths that are fixed
-        self.count(counted := Cost(), self.template)
         with FlopCounterMode(display=False) as flops:
-            run_on_shapes(network, reading.graph, 1, image_size)
+            numbers = run_on_shapes(network, reading.graph, 1, image_size)
+        self.calls = [(path, numbers[name] // reading.shapes[name][axis]) for path, name, axis in reading.calls]  # with their places
+        self.count(counted := Cost(), self.template)
         self.other_macs = flops.get_total_flops() // 2 - counted.macs
 
     def layers(self) -> list[list[str]]:
@@ -82,7 +83,7 @@ class Blueprint:
         """Adds what the network has at these widths to ``cost``; widths (L,) or, of n networks, (L, n)."""
         for path in self.parameters:
             cost.params = cost.params + self.numel(self.reading.path[path], filters)
-        for path, places in self.reading.calls:
+        for path, places in self.calls:
             cost.macs = cost.macs + places * self.numel(self.reading.path[path], filters)
         cost.macs = cost.macs + self.other_macs
 

@@ -148,7 +148,8 @@ class Compactor:
 
     def _slice(self, left: dict[str, Tensor], optimizer: torch.optim.Optimizer | None) -> None:
         """Keeps the channels ``left`` of each node in every weight that has them, and its momentum. Gradients go."""
-        tensors = {**dict(self.network.named_parameters(remove_duplicate=False)), **dict(self.network.named_buffers(remove_duplicate=False))}
+        tensors: dict[str, Tensor] = dict(self.network.named_parameters(remove_duplicate=False))
+        tensors |= dict(self.network.named_buffers(remove_duplicate=False))
         new: dict[str, Tensor] = {}
         renamed: dict[Tensor, Tensor] = {}
         for path, dims in self.reading.dims.items():

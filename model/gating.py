@@ -1,6 +1,8 @@
 """Puts gates into a network that is read from its graph: behind its norms, and wherever else a closed one must reach."""
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, fx, nn
 
@@ -16,7 +18,8 @@ def put_gates(network: fx.GraphModule, reading: Reading, free: list[int], filter
     gates = nn.ModuleList(GateLayer(width) for width in filters)
     others = dict(network.named_children())
     network._modules.clear()
-    for name, module in {"gates": gates, **others}.items():  # first: gates_of goes by the order of modules
+    free_name = next(name for number in itertools.count() if (name := f"gates{number or ''}") not in others)
+    for name, module in {free_name: gates, **others}.items():  # first: gates_of goes by the order of modules
         network.add_module(name, module)
     where: dict[str, set[int]] = {}
     for width in free:
@@ -37,14 +40,13 @@ def places(reading: Reading, width: int) -> set[str]:
     """The nodes behind which a width has its gates."""
     mine = {name: mask for name in reading.values if (mask := channels_of(reading, name, width)).any()}
     layers = {node.name for node in reading.graph.nodes if isinstance(reading.layer(node), LAYERS)}
-    found = (reading.norms & mine.keys()) or (layers & mine.keys())
-    while True:
-        zero = zeros(reading, lambda name: mine.get(name) if name in found else None)
-        open_ = {source.name for name in layers if name in reading.steps for source in reading.steps[name].inputs
-                 if source.whole and source.name in mine and (mine[source.name] & ~zero[source.name]).any()}
-        if not open_:
-            return found
-        found = found | open_
+    read = {source.name for step in reading.steps.values() for source in step.inputs if source.whole} & mine.keys()
+    found, open_ = set[str](), (reading.norms & mine.keys()) or (layers & mine.keys())
+    while open_:
+        found |= open_
+        zero = zeros(reading, {name: mine[name] for name in found}.get)
+        open_ = {name for name in read if (mine[name] & ~zero[name]).any()}
+    return found
 
 
 def _shared(reading: Reading, name: str, widths: set[int], free: list[int], gates: nn.ModuleList, filters: list[int]) -> SharedGate:
@@ -71,7 +73,9 @@ def _shared(reading: Reading, name: str, widths: set[int], free: list[int], gate
 def _gate(network: fx.GraphModule, node: fx.Node, gate: SharedGate) -> None:
     """Puts a gate behind a node: into a batch norm, or as a node of its own."""
     module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
-    if type(module) is nn.BatchNorm2d and module.affine:
+    if isinstance(module, GatedBatchNorm2d):
+        return  # it is used twice, and has its gate
+    if type(module) is nn.BatchNorm2d and module.affine and module.track_running_stats and module.momentum is not None:
         owner, _, name = str(node.target).rpartition(".")
         setattr(network.get_submodule(owner), name, GatedBatchNorm2d.of(module, gate))
         return

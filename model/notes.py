@@ -15,7 +15,8 @@ BATCH = 2  # images, while it is read
 class Notes:
     """``values``: of each node whose result has channels of widths, which. ``steps``: how each of these is made.
     ``dims``: of each weight, for each dimension, the node whose channels it has (None: none). ``calls``: the weights that
-    multiply, and at how many places of an image. Names are those of nodes, and of tensors in the network.
+    multiply, the node that has all the places at which they do, and the dimension of its channels. Names are those of nodes, and of
+    tensors in the network.
     """
 
     def __init__(self, network: nn.Module):
@@ -29,11 +30,12 @@ class Notes:
         self.steps: dict[str, Step] = {}
         self.shapes: dict[str, torch.Size] = {}
         self.dims: dict[str, tuple[str | None, ...]] = {}
-        self.calls: list[tuple[str, int]] = []
+        self.calls: list[tuple[str, str, int]] = []
         self.literals: list[Literal] = []
         self.norms: set[str] = set()  # nodes
         self.pinned: set[str] = set()  # nodes whose channels all have to stay: of weights that are used twice, and what is taken as it is
         self.attributes: dict[str, str] = {}  # of nodes that fetch a tensor, its name
+        self.counts: dict[str, tuple[str, bool]] = {}  # of numbers that depend on a node's channels, which; and whether its whole shape
 
     # --- about a node ----------------------------------------------------------------------------------------------
 
@@ -66,22 +68,29 @@ class Notes:
     # --- noting ----------------------------------------------------------------------------------------------------
 
     def set(self, node: fx.Node, value: Value, step: Step) -> None:
+        shape = self.shapes.get(node.name)
+        if shape is None or value.axis >= len(shape) or shape[value.axis] != value.channels:
+            raise self.refusal(node)
         self.values[node.name], self.steps[node.name] = value, step
 
     def keeps(self, node: fx.Node, source: fx.Node, zero: str = "all", axis: int | None = None) -> None:
         """Channel c of the result follows from channel c of ``source``, which may lie along another axis there."""
         value = self.values[source.name]
-        axis = value.axis if axis is None else axis
-        shape = self.shapes[node.name]
-        if axis >= len(shape) or shape[axis] != value.channels:
-            raise self.refusal(node)
-        self.set(node, Value(axis, value.pieces), Step([Input(source.name)], zero))
+        self.set(node, Value(value.axis if axis is None else axis, value.pieces), Step([Input(source.name)], zero))
 
     def fixes(self, node: fx.Node, why: str = "") -> None:
         """The result has no channels of a width; those of what it takes stay as they are."""
         for source in self.tracked(node):
             self.widths.fix(self.values[source.name].pieces, why or f"{self.operation(node)} takes them as they are")
             self.pinned.add(source.name)
+
+    def fixes_counts(self, node: fx.Node, allowed: fx.Node | None = None) -> None:
+        """What a node does depends on how many channels there are, but for the number ``allowed``: they stay as they are."""
+        for source in node.all_input_nodes:
+            if source.name in self.counts and source is not allowed:
+                of = self.counts[source.name][0]
+                self.widths.fix(self.values[of].pieces, f"{self.operation(node)} goes by their number")
+                self.pinned.add(of)
 
     def assign(self, path: str, *dims: fx.Node | None) -> None:
         """A weight has in its first dimensions the channels of these nodes. Used twice, they are tied."""

@@ -18,20 +18,27 @@ ZERO_MODULES = (
     nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, nn.PReLU, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
     nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,
     nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d, nn.Upsample, nn.UpsamplingNearest2d,
-    nn.UpsamplingBilinear2d, nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d)
+    nn.UpsamplingBilinear2d, nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.RReLU)
 # The same, but of a zero they make something else.
-OTHER_MODULES = (nn.Sigmoid, nn.Hardsigmoid, nn.Softplus, nn.LogSigmoid, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.ConstantPad2d)
+OTHER_MODULES = (nn.Sigmoid, nn.Hardsigmoid, nn.Softplus, nn.LogSigmoid, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.ConstantPad2d,
+                 nn.Hardtanh)
+# Of these, what works along the pixels, and would mix channels that lie where pixels usually do.
+SPATIAL_MODULES = (
+    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,
+    nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d, nn.Upsample, nn.ConstantPad2d,
+    nn.ReflectionPad2d, nn.ReplicationPad2d)
 NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 LAYERS = (_ConvNd, nn.Linear)
 KNOWN_MODULES = (*ZERO_MODULES, *OTHER_MODULES, *NORMS, *LAYERS, nn.Flatten, nn.MultiheadAttention)
 
+SPATIAL_FUNCTIONS = {
+    F.max_pool1d, F.max_pool2d, F.max_pool3d, F.avg_pool1d, F.avg_pool2d, F.avg_pool3d, F.adaptive_avg_pool1d, F.adaptive_avg_pool2d,
+    F.adaptive_avg_pool3d, F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.interpolate, torch.max_pool2d}
 ZERO_FUNCTIONS = {
     torch.relu, torch.relu_, torch.tanh, torch.abs, torch.square, torch.sqrt, torch.clone, torch.neg, torch.selu, torch.celu,
     F.relu, F.relu_, F.relu6, F.leaky_relu, F.elu, F.celu, F.selu, F.gelu, F.silu, F.mish, F.hardswish, F.tanh, F.softsign,
-    F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.max_pool1d, F.max_pool2d, F.max_pool3d, F.avg_pool1d, F.avg_pool2d,
-    F.avg_pool3d, F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d, F.adaptive_max_pool1d, F.adaptive_max_pool2d,
-    F.interpolate, torch.max_pool2d, operator.neg, "torchvision.ops.stochastic_depth.stochastic_depth",
-    "relu", "relu_", "tanh", "abs", "neg", "square", "sqrt", "clone", "contiguous", "float", "to", "type_as", "detach"}
+    F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, operator.neg, "torchvision.ops.stochastic_depth.stochastic_depth",
+    *SPATIAL_FUNCTIONS, "relu", "relu_", "tanh", "abs", "neg", "square", "sqrt", "clone", "contiguous", "float", "to", "type_as", "detach"}
 OTHER_FUNCTIONS = {torch.sigmoid, torch.exp, F.sigmoid, F.hardsigmoid, F.softplus, "sigmoid", "sigmoid_", "exp"}
 # Channel by channel of two operands; a sum is zero where both are, a product where one is.
 SUMS = {operator.add, operator.iadd, operator.sub, operator.isub, torch.add, torch.sub, "add", "add_", "sub", "sub_", "__add__"}
@@ -47,14 +54,17 @@ FIXING = {
 RESHAPES = {torch.reshape, torch.flatten, "view", "reshape", "flatten"}
 REDUCTIONS = {torch.mean, torch.sum, torch.amax, "mean", "sum", "amax"}
 JOINS = {torch.cat, torch.concat, torch.concatenate}
-NUMBERS = {"size", "dim", getattr, len, "numel", "__len__"}  # what they give has no channels
+ALIASES = {"view", "reshape", "flatten", "permute", "transpose", "squeeze", "unsqueeze", "getitem", "chunk", "split", "unbind", "expand",
+           "expand_as", "swapaxes", "contiguous", "to", "float", "type_as", "detach", "getattr", "dropout"}  # perhaps their input's memory
 
 
 def known(module: nn.Module) -> type[nn.Module] | None:
     """The class by which a module is known: its own, or one that it inherits its forward pass from."""
-    return next((kind for kind in KNOWN_MODULES if isinstance(module, kind) and (
-        kind is _BatchNorm or type(module).__module__.startswith("torch.nn.")
-        or any(type(module).forward is base.forward for base in type(module).__mro__[1:] if base.__module__.startswith("torch.nn.")))), None)
+    forward: Any = type(module).forward
+    torchs = (base for base in type(module).__mro__ if base.__module__.startswith("torch.nn."))
+    theirs = any(forward is getattr(base, "forward", None) for base in torchs)
+    norm_and_activation = isinstance(module, _BatchNorm) and type(module).__module__.startswith("timm.layers")
+    return next((kind for kind in KNOWN_MODULES if isinstance(module, kind) and (theirs or norm_and_activation)), None)
 
 
 def key(target: Any) -> Any:

@@ -57,10 +57,14 @@ class _Walk(fx.Interpreter):
     def __init__(self, network: nn.Module, graph: fx.Graph, image_size: int, reading: Reading | None):
         super().__init__(network, graph=graph)
         self.image_size, self.reading = image_size, reading
+        self.numbers: dict[str, int] = {}  # of each node, how many its result has
 
     def run_node(self, node: fx.Node) -> Any:
         if self.reading is None:
-            return super().run_node(node)
+            result = super().run_node(node)
+            if isinstance(result, Tensor):
+                self.numbers[node.name] = result.numel()
+            return result
         try:
             result = super().run_node(node)
         except Exception as error:  # whatever an operation says of shapes that don't fit
@@ -72,7 +76,10 @@ class _Walk(fx.Interpreter):
 
 
 def run_on_shapes(network: nn.Module, graph: fx.Graph, batch: int, image_size: int, reading: Reading | None = None) -> Any:
-    """The output of a network for images (batch, 3, S, S), shapes without numbers."""
+    """The output of a network for images (batch, 3, S, S), shapes without numbers; without a ``reading``, how many numbers
+    each node's result has."""
     dtype = next((tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()), torch.float32)
     images = torch.zeros(batch, COLOURS, image_size, image_size, device="meta", dtype=dtype)
-    return _Walk(on_meta(network), graph, image_size, reading).run(images)
+    walk = _Walk(on_meta(network), graph, image_size, reading)
+    output = walk.run(images)
+    return output if reading else walk.numbers

@@ -1,9 +1,7 @@
 """What follows from an operation of a network for the widths of its result: a rule for each kind in model/operations.py."""
 from __future__ import annotations
 
-import math
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +11,8 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from model import operations as ops
 from model.gate import Gate, GatedBatchNorm2d
-from model.notes import BATCH, Notes
+from model.notes import Notes
+from model.shapes import RESHAPED, SHAPES, join, reshape
 from model.tracing import ByMode
 from model.widths import Input, Literal, Piece, Step, Value
 
@@ -22,9 +21,17 @@ def follow(notes: Notes, node: fx.Node, result: Any) -> None:
     """Notes what the result of a module, function or method has of widths. Raises UnreadableNetwork."""
     module = notes.layer(node)
     source = node.all_input_nodes[0] if node.all_input_nodes else None
-    if isinstance(module, ops.LAYERS) and ops.known(module) and source is not None:
-        (linear if isinstance(module, nn.Linear) else convolution)(notes, node, module, source, result)
-    elif not notes.tracked(node) or source is None:
+    if source is None:
+        return
+    if not isinstance(result, (Tensor, tuple, list)) or isinstance(result, torch.Size):
+        return number(notes, node, source)
+    if node.target not in RESHAPED or source.name not in notes.values:
+        notes.fixes_counts(node)
+    if isinstance(module, nn.Linear) and ops.known(module):
+        linear(notes, node, module, source)
+    elif isinstance(module, ops.LAYERS) and ops.known(module):
+        convolution(notes, node, module, source)
+    elif not notes.tracked(node):
         return
     elif isinstance(module, (*ops.NORMS, GatedBatchNorm2d)):
         norm(notes, node, module, source)
@@ -40,16 +47,36 @@ def follow(notes: Notes, node: fx.Node, result: Any) -> None:
         function(notes, node, ops.key(module.function if isinstance(module, ByMode) else node.target), source, result)
 
 
+def number(notes: Notes, node: fx.Node, source: fx.Node) -> None:
+    """Notes whether a number, or a shape, depends on the channels of a result."""
+    if source.name in notes.values:
+        rank, axis = len(notes.shapes[source.name]), notes.values[source.name].axis
+        whole = (node.target == "size" and len(node.args) == 1 and not node.kwargs) or node.args[1:] == ("shape",)
+        said: Any = node.args[1] if node.target == "size" and len(node.args) > 1 else node.kwargs.get("dim", axis)
+        along = node.target == "size" and (not isinstance(said, int) or said % rank == axis)
+        if whole or along or node.target in ("numel", "nelement"):
+            notes.counts[node.name] = source.name, whole
+        return
+    of, whole = next((notes.counts[arg.name] for arg in node.all_input_nodes if arg.name in notes.counts), ("", False))
+    if of and whole and node.target is operator.getitem:
+        rank, index = len(notes.shapes[of]), node.args[1]
+        there = range(rank)[index] if isinstance(index, (int, slice)) else range(rank)
+        if notes.values[of].axis not in (there if isinstance(there, range) else [there]):
+            return
+        notes.counts[node.name] = of, isinstance(index, slice) and index == slice(None)
+    elif of:
+        notes.counts[node.name] = of, False
+
+
 # --- layers --------------------------------------------------------------------------------------------------------
 
-def convolution(notes: Notes, node: fx.Node, module: Any, source: fx.Node, result: Tensor) -> None:
+def convolution(notes: Notes, node: fx.Node, module: Any, source: fx.Node) -> None:
     """A dense one reads every channel and makes a width; a grouped one keeps its filters per group, and ties the two."""
     value, target = notes.values.get(source.name), str(node.target)
     if value and value.axis != 1:
         raise notes.refusal(node, "works along the channels")
     transposed = isinstance(module, _ConvTransposeNd)
-    pixels = math.prod(notes.shapes[source.name][2:] if transposed else result.shape[2:])
-    notes.calls.append((f"{target}.weight", pixels))
+    notes.calls.append((f"{target}.weight", source.name if transposed else node.name, 1))
     weight: tuple[fx.Node | None, ...] = (node,)
     if module.groups == 1:
         width = notes.widths.new(module.out_channels, target)
@@ -78,22 +105,18 @@ def in_groups(notes: Notes, value: Value, channels: int) -> bool:
     return True
 
 
-def linear(notes: Notes, node: fx.Node, module: nn.Linear, source: fx.Node, result: Tensor) -> None:
+def linear(notes: Notes, node: fx.Node, module: nn.Linear, source: fx.Node) -> None:
     """Reads every channel, along the last dimension, and makes a width."""
     value, target = notes.values.get(source.name), str(node.target)
     if value and value.axis != len(notes.shapes[source.name]) - 1:
         raise notes.refusal(node, "works along another dimension than that of the channels")
-    notes.calls.append((f"{target}.weight", places(result, module.out_features)))
+    axis = len(notes.shapes[node.name]) - 1
+    notes.calls.append((f"{target}.weight", node.name, axis))
     piece = Piece(notes.widths.new(module.out_features, target), module.out_features)
-    notes.set(node, Value(result.dim() - 1, (piece,)), Step([Input(source.name, whole=True)] if value else [], "none"))
+    notes.set(node, Value(axis, (piece,)), Step([Input(source.name, whole=True)] if value else [], "none"))
     notes.assign(f"{target}.weight", node, source)
     if module.bias is not None:
         notes.assign(f"{target}.bias", node)
-
-
-def places(result: Tensor, features: int) -> int:
-    """At how many places of an image a linear layer works; some work on what is the same for all images."""
-    return result.numel() // features // (BATCH if result.shape[0] % BATCH == 0 else 1)
 
 
 def norm(notes: Notes, node: fx.Node, module: Any, source: fx.Node) -> None:
@@ -109,7 +132,7 @@ def norm(notes: Notes, node: fx.Node, module: Any, source: fx.Node) -> None:
     per_group = module.num_channels // module.num_groups if isinstance(module, nn.GroupNorm) else 1
     if isinstance(module, nn.GroupNorm) and module.num_groups == 1:
         notes.set(node, value, Step([Input(source.name, whole=True)], "none", [(0, value.channels)]))
-    elif not in_groups(notes, value, per_group) or (per_group > 1 and not tensors):
+    elif not in_groups(notes, value, per_group) or (isinstance(module, nn.GroupNorm) and not tensors):
         return notes.fixes(node)
     else:
         notes.set(node, value, Step([Input(source.name, 0, per_group, per_group)], "none"))
@@ -151,24 +174,36 @@ def layer_norm_function(notes: Notes, node: fx.Node, source: fx.Node, given: lis
 def by_channel(notes: Notes, node: fx.Node, module: nn.Module, source: fx.Node) -> None:
     if not isinstance(module, (*ops.ZERO_MODULES, *ops.OTHER_MODULES)):
         raise notes.refusal(node)
+    slopes = isinstance(module, nn.PReLU) and module.num_parameters > 1
+    along_pixels(notes, node, source, isinstance(module, ops.SPATIAL_MODULES) or slopes)
     notes.keeps(node, source, "all" if isinstance(module, ops.ZERO_MODULES) else "none")
-    if isinstance(module, nn.PReLU) and module.num_parameters > 1:
+    if slopes:
         notes.assign(f"{node.target}.weight", node)
+
+
+def along_pixels(notes: Notes, node: fx.Node, source: fx.Node, spatial: bool) -> None:
+    if spatial and notes.values[source.name].axis != 1:
+        raise notes.refusal(node, "works along the channels")
 
 
 # --- functions and methods -----------------------------------------------------------------------------------------
 
 def function(notes: Notes, node: fx.Node, what: Any, source: fx.Node, result: Any) -> None:
-    if what in ops.NUMBERS or not isinstance(result, (Tensor, tuple, list)):
-        return
     if what in ops.FIXING:
         notes.fixes(node)
     elif not isinstance(result, Tensor):
         raise notes.refusal(node)
-    elif what in ops.ZERO_FUNCTIONS or what in ops.OTHER_FUNCTIONS:
-        notes.keeps(node, source, "all" if what in ops.ZERO_FUNCTIONS else "none")
     elif what in ops.BINARY:
         binary(notes, node, what, result)
+    elif what in ops.JOINS:
+        join(notes, node)
+    elif source.name not in notes.values:
+        raise notes.refusal(node)
+    elif what in ops.ZERO_FUNCTIONS or what in ops.OTHER_FUNCTIONS:
+        along_pixels(notes, node, source, what in ops.SPATIAL_FUNCTIONS)
+        notes.keeps(node, source, "all" if what in ops.ZERO_FUNCTIONS else "none")
+    elif what is F.layer_norm:
+        layer_norm_function(notes, node, source, list(node.args[1:]))
     elif what in SHAPES:
         SHAPES[what](notes, node, source, list(node.args[1:]))
     else:
@@ -178,6 +213,8 @@ def function(notes: Notes, node: fx.Node, what: Any, source: fx.Node, result: An
 def binary(notes: Notes, node: fx.Node, what: Any, result: Tensor) -> None:
     """Ties the widths of operands that meet, channel by channel; one of a single channel is applied to all."""
     operands = [arg for arg in node.args[:2] if isinstance(arg, fx.Node) and arg.name in notes.shapes]
+    if set(operands) != {arg for arg in node.all_input_nodes if arg.name in notes.shapes}:
+        raise notes.refusal(node, "has operands by name; give them by place")
     tracked = [arg for arg in operands if arg.name in notes.values]
     from_end = {len(notes.shapes[arg.name]) - notes.values[arg.name].axis for arg in tracked}
     if len(from_end) != 1:
@@ -201,154 +238,3 @@ def binary(notes: Notes, node: fx.Node, what: Any, result: Tensor) -> None:
         step.zero = "any"
     elif (what in ops.SUMS and aligned == list(node.args[:2])) or (what in ops.QUOTIENTS and operands == aligned == [node.args[0]]):
         step.zero = "all"
-
-
-# --- shapes --------------------------------------------------------------------------------------------------------
-
-def dimensions(node: fx.Node, given: list[Any], name: str, rank: int) -> list[int] | None:
-    """The dimensions that an argument names, given as numbers or in a list; None where it says nothing, or is computed."""
-    said = node.kwargs.get(name, given[0] if len(given) == 1 and isinstance(given[0], (list, tuple)) else given)
-    said = list(said) if isinstance(said, (list, tuple)) else [said]
-    return [dim % rank for dim in said] if said and all(isinstance(dim, int) for dim in said) else None
-
-
-def join(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """Channels behind each other; or, along another dimension, results of equal widths."""
-    parts: Any = node.args[0] if node.args else node.kwargs["tensors"]
-    rank = len(notes.shapes[node.name])
-    dims = dimensions(node, given[:1], "dim", rank) or [0]
-    tracked = notes.tracked(node)
-    axes = {notes.values[part.name].axis for part in tracked}
-    if len(axes) != 1:
-        raise notes.refusal(node, "joins channels with what is none")
-    [axis] = axes
-    if dims != [axis]:
-        pieces = notes.values[tracked[0].name].pieces
-        if len(tracked) < len(set(parts)):
-            notes.fixes(node, f"{notes.operation(node)} joins them with what has as many channels always")
-        for part in tracked:
-            notes.widths.tie(pieces, notes.values[part.name].pieces)
-        return notes.set(node, Value(axis, pieces), Step([Input(part.name) for part in tracked], "all" if len(tracked) == len(set(parts)) else "none"))
-    found, step, start = list[Piece](), Step([]), 0
-    for part in parts:
-        size = notes.shapes[part.name][axis]
-        if part.name in notes.values:
-            found += notes.values[part.name].pieces
-            step.inputs.append(Input(part.name, start))
-        else:
-            found.append(Piece(notes.widths.new(size, fixed="what is joined to others has these channels always"), size))
-            step.solid.append((start, start + size))
-        start += size
-    notes.set(node, Value(axis, tuple(found)), step)
-
-
-def reshape(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """Channels stay a dimension, or become one with the pixels behind them; whatever else is done, their widths are fixed."""
-    value, before, after = notes.values[source.name], notes.shapes[source.name], notes.shapes[node.name]
-    outer, channels = math.prod(before[: value.axis]), value.channels
-    for axis in range(len(after)):
-        size = after[axis]
-        if math.prod(after[:axis]) != outer or size < channels or size % channels:
-            continue
-        behind = [math.prod(before[value.axis + 1 : end]) for end in range(value.axis + 1, len(before) + 1)]
-        if size // channels in behind:
-            times = size // channels
-            pieces = tuple(Piece(piece.width, piece.channels * times) for piece in value.pieces)
-            notes.set(node, Value(axis, pieces), Step([Input(source.name, 0, 1, times)]))
-            return literal(notes, node, given, axis)
-    notes.fixes(node)
-
-
-def literal(notes: Notes, node: fx.Node, given: list[Any], axis: int) -> None:
-    """Notes a number of channels that stands in the arguments, or is computed for them from another result."""
-    listed = len(given) == 1 and isinstance(given[0], (list, tuple))
-    sizes = given[0] if listed else given
-    if node.target not in ("flatten", torch.flatten) and axis < len(sizes) and sizes[axis] != -1:
-        notes.literals.append(Literal(node.name, (1, axis) if listed else (1 + axis,), node.name))
-
-
-def expand(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """Along the pixels alone: the channels stay."""
-    axis = len(notes.shapes[node.name]) - len(notes.shapes[source.name]) + notes.values[source.name].axis
-    if notes.shapes[node.name][axis] != notes.values[source.name].channels:
-        return notes.fixes(node)
-    notes.keeps(node, source, axis=axis)
-    others = [other for other in notes.tracked(node) if other is not source]
-    for other in others:  # expand_as
-        notes.steps[node.name].inputs.append(Input(other.name))
-        notes.steps[node.name].zero = "none"
-        notes.widths.tie(notes.values[source.name].pieces, notes.values[other.name].pieces)
-    if not others:
-        literal(notes, node, given, axis)
-
-
-def permute(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    dims = dimensions(node, given, "dims", len(notes.shapes[source.name]))
-    if dims is None:
-        raise notes.refusal(node)
-    notes.keeps(node, source, axis=dims.index(notes.values[source.name].axis))
-
-
-def transpose(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    rank, axis = len(notes.shapes[source.name]), notes.values[source.name].axis
-    one, other = (dim % rank for dim in (*given, *node.kwargs.values()))
-    notes.keeps(node, source, axis={one: other, other: one}.get(axis, axis))
-
-
-def reduce(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """A mean over pixels keeps channels apart; one over channels does not."""
-    rank, axis = len(notes.shapes[source.name]), notes.values[source.name].axis
-    dims = dimensions(node, given[:1], "dim", rank)
-    if dims is None or axis in dims:
-        raise notes.refusal(node)
-    kept = len(notes.shapes[node.name]) == rank
-    notes.keeps(node, source, axis=axis if kept else axis - sum(dim < axis for dim in dims))
-
-
-def squeeze(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    before, axis = notes.shapes[source.name], notes.values[source.name].axis
-    dims = dimensions(node, given, "dim", len(before)) or [dim for dim, size in enumerate(before) if size == 1]
-    if before[axis] == 1:
-        return notes.fixes(node)
-    notes.keeps(node, source, axis=axis - sum(dim < axis and before[dim] == 1 for dim in dims))
-
-
-def unsqueeze(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    dims = dimensions(node, given, "dim", len(notes.shapes[node.name]))
-    if dims is None:
-        raise notes.refusal(node)
-    axis = notes.values[source.name].axis
-    notes.keeps(node, source, axis=axis + (dims[0] <= axis))
-
-
-def pick(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """Part of a result, x[...]: of its pixels, with all channels; parts of the channels fix their widths."""
-    index = list(given[0]) if isinstance(given[0], tuple) else [given[0]]
-    if not all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in index):
-        raise notes.refusal(node)
-    rank = len(notes.shapes[source.name])
-    if Ellipsis in index:
-        at = index.index(Ellipsis)
-        index[at : at + 1] = [slice(None)] * (rank - sum(part is not None for part in index) + 1)
-    index += [slice(None)] * (rank - sum(part is not None for part in index))
-    source_axis, axis = -1, 0
-    for part in index:
-        source_axis += part is not None
-        if source_axis == notes.values[source.name].axis and part is not None:
-            return notes.keeps(node, source, axis=axis) if part == slice(None) else notes.fixes(node)
-        axis += not isinstance(part, int)
-
-
-def pad(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """Zeros, or what is at the border, around the pixels."""
-    shape, value = notes.shapes[node.name], notes.values[source.name]
-    if shape[value.axis] != value.channels:
-        return notes.fixes(node)
-    notes.keeps(node, source, "all" if not [*given[2:], *node.kwargs.values()] else "none")
-
-
-SHAPES: dict[Any, Callable[[Notes, fx.Node, fx.Node, list[Any]], None]] = {
-    **dict.fromkeys(ops.JOINS, join), **dict.fromkeys(ops.RESHAPES, reshape), **dict.fromkeys(ops.REDUCTIONS, reduce),
-    torch.permute: permute, "permute": permute, torch.transpose: transpose, "transpose": transpose, torch.swapaxes: transpose,
-    torch.squeeze: squeeze, "squeeze": squeeze, torch.unsqueeze: unsqueeze, "unsqueeze": unsqueeze, operator.getitem: pick,
-    "expand": expand, "expand_as": expand, F.pad: pad, F.layer_norm: layer_norm_function}

@@ -3,15 +3,18 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import difflib
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.parameter import is_lazy
 
 from model.errors import UnreadableNetwork
 from model.gate import Gate, GatedBatchNorm2d
-from model.operations import known
+from model.operations import ALIASES, known
 from model.selection import Selection
 from model.widths import Literal
 
@@ -22,6 +25,10 @@ class Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         whole = isinstance(module, (Gate, GatedBatchNorm2d, Selection, ByMode)) or known(module) is not None
         return whole or super().is_leaf_module(module, name)
+
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
+        """The images; whatever else a forward pass can be given has its default."""
+        return root_fn, [self.root, self.create_proxy("placeholder", "images", (), {})]
 
 
 class ByMode(nn.Module):
@@ -45,6 +52,7 @@ def trace(network: nn.Module) -> fx.Graph:
 
     Modules ``mode_<n>`` are added to the network where a function is told whether it is training.
     """
+    refuse_hidden_code(network)
     training, graphs = network.training, []
     for mode in (True, False):
         network.train(mode)
@@ -58,13 +66,85 @@ def trace(network: nn.Module) -> fx.Graph:
         finally:
             network.train(training)
     train, graph = graphs
-    if [(node.op, node.name) for node in train.nodes] == [(node.op, node.name) for node in graph.nodes]:
-        for number, (one, node) in enumerate(zip(train.nodes, graph.nodes)):
-            place = _mode_of(one, node)
-            if place is not None:
-                network.add_module(f"mode_{number}", ByMode(node.target, place))
-                node.op, node.target = "call_module", f"mode_{number}"
+    for number, (one, node) in enumerate(_alike(train, graph)):
+        place = _mode_of(one, node)
+        if place is not None:
+            network.add_module(f"mode_{number}", ByMode(node.target, place))
+            node.op, node.target = "call_module", f"mode_{number}"
+    name_what_is_changed_in_place(network, graph)
     return graph
+
+
+def refuse_hidden_code(network: nn.Module) -> None:
+    """Raises UnreadableNetwork for what changes results or weights without being in the graph."""
+    for name, module in network.named_modules():
+        where = f"{type(module).__name__} ({name})" if name else "the network"
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise UnreadableNetwork(f"{where} has hooks, which a graph does not show; put what they do into the forward pass")
+        if hasattr(module, "parametrizations"):
+            raise UnreadableNetwork(f"{where} has weights that are computed from others (parametrizations); make them plain ones")
+        if any(is_lazy(parameter) for parameter in module.parameters(recurse=False)):
+            raise UnreadableNetwork(f"{where} has weights without a shape yet; say how many channels it takes")
+
+
+def name_what_is_changed_in_place(network: nn.Module, graph: fx.Graph) -> None:
+    """Lets whatever comes after an operation in place take its result: what it worked on is that now.
+
+    Raises UnreadableNetwork where other results share that memory and are used afterwards.
+    """
+    order = {node: number for number, node in enumerate(graph.nodes)}
+    numbers: set[fx.Node | None] = set()  # n += 1 makes another number
+    memory: dict[fx.Node, list[fx.Node]] = {}  # of each node, those whose memory it may share
+    for node in graph.nodes:
+        source = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
+        if node.target in ("size", "dim", "numel") or node.args[1:] == ("shape",) or (source in numbers and node.op == "call_function"):
+            numbers.add(node)
+        in_place = source is not None and node not in numbers and _in_place(network, node)
+        shares = in_place or (source is not None and _name(network, node) in ALIASES)
+        memory[node] = memory[source] if shares and source is not None else []
+        memory[node].append(node)
+        if not in_place or source is None:
+            continue
+        for user in list(source.users):
+            if order[user] > order[node]:
+                user.replace_input_with(source, node)
+        if any(order[user] > order[node] for other in memory[node] if other is not node for user in other.users):
+            raise UnreadableNetwork(f"{_name(network, node)} ({node.name}) changes in place what is used elsewhere too; "
+                                    "let it make a new tensor")
+
+
+def _name(network: nn.Module, node: fx.Node) -> str:
+    """An operation's usual name in lower case."""
+    if node.op == "call_module":
+        return type(network.get_submodule(str(node.target))).__name__.lower().removesuffix("2d").replace("identity", "view")
+    return str(getattr(node.target, "__name__", node.target))
+
+
+def _in_place(network: nn.Module, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return getattr(network.get_submodule(str(node.target)), "inplace", False) is True
+    name = _name(network, node)
+    if name.endswith("_") and not name.endswith("__"):
+        return True
+    if node.op != "call_function" or isinstance(node.target, str):
+        return False
+    if getattr(node.target, "__module__", None) == "_operator":
+        return name in ("iadd", "isub", "imul", "itruediv", "ipow")
+    try:
+        return inspect.signature(node.target).bind(*node.args, **node.kwargs).arguments.get("inplace") is True
+    except (TypeError, ValueError):  # it does not say what it takes: none of the functions with such an argument
+        return False
+
+
+def _alike(train: fx.Graph, evaluate: fx.Graph) -> Iterator[tuple[fx.Node, fx.Node]]:
+    """The nodes of a network in training that are those in evaluation, with these."""
+    one, other = list(train.nodes), list(evaluate.nodes)
+    ours, theirs = ([f"{node.op} {node.target}" for node in nodes] for nodes in (one, other))
+    if ours == theirs:
+        yield from zip(one, other)
+        return
+    for a, b, size in difflib.SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks():
+        yield from zip(one[a : a + size], other[b : b + size])
 
 
 def _where(error: Exception) -> str:
@@ -111,7 +191,7 @@ def write_literals(graph: fx.Graph, literals: Iterable[Literal], channels: Mappi
         node, (place, *inside) = nodes[literal.node], literal.place
         value: Any = channels[literal.of]
         if inside:
-            sizes = list(node.kwargs[place] if isinstance(place, str) else node.args[place])  # type: ignore[arg-type]
+            sizes: Any = list(node.kwargs[place] if isinstance(place, str) else node.args[place])
             sizes[inside[0]] = value
             value = sizes
         if isinstance(place, str):
