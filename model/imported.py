@@ -56,7 +56,7 @@ class Imported:
                     raise UnreadableNetwork(f"{self.name}: {str(error).removeprefix(f'{self.name}: ')}") from None
             for other in self.read.values():
                 if (other.template, other.layers()) != (found.template, found.layers()):
-                    raise UnreadableNetwork(f"{self.name}: has other widths for {num_classes} classes, {image_size} pixels, than for others")
+                    raise UnreadableNetwork(f"{self.name}: has other widths for {num_classes} classes and {image_size} pixels than before")
             self.read[key] = found
         return self.read[key]
 

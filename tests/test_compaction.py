@@ -265,8 +265,8 @@ def two_of(x):
     (nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, groups=4, bias=False), GateLayer(16)), 16, True),
     (nn.ConvTranspose2d(16, 24, 2), 24, True),
     (nn.PReLU(16), 16, True),
-], ids=["group norm", "one group", "sigmoid", "hardsigmoid", "exp", "slice", "chunk", "plus 1", "grouped", "depth multiplier", "cat", "swish",
-        "groups and gate", "transposed", "prelu"])
+], ids=["group norm", "one group", "sigmoid", "hardsigmoid", "exp", "slice", "chunk", "plus 1", "grouped", "depth multiplier", "cat",
+        "swish", "groups and gate", "transposed", "prelu"])
 def test_an_operation_that_is_known_is_compacted_exactly(operation, channels, shrinks):
     torch.manual_seed(0)
     network = Sandwich(operation, channels).double().eval()
