@@ -3,6 +3,8 @@ from utils.script import run
 from utils.settings import Folders, Task, dataset_name
 from utils.settings.parser import Parser
 
+NAMED = 24  # layers in the legend at most
+
 
 def main() -> None:
     p = Parser(__doc__)
@@ -23,6 +25,7 @@ def main() -> None:
     law_of(record, 0)
     unit = {"params": "parameters", "macs": "multiply-accumulates"}[budget_of(record)]
     layers = len(record["iterations"][0]["filters"])
+    named = -(-layers // NAMED)  # of every so many layers, one has its name in the legend
     fig, axes = style.figure(1, len(iterations), width=1.6 + 4.6 * len(iterations), height=5.0, sharey=True, squeeze=False)
     for iteration, ax in zip(iterations, axes[0]):
         path = search_rows(folders.record_dir, name, iteration)
@@ -35,7 +38,7 @@ def main() -> None:
             colour = style.plt.cm.viridis(0.92 * layer / (layers - 1))
             every = max(1, len(rows) // 12)
             ax.plot(sizes, rows[:, layer], color=colour, marker=style.MARKERS[layer % 12], markevery=(layer % every, every),
-                    linewidth=1, markersize=4, alpha=0.8, label=str(layer + 1))
+                    linewidth=1, markersize=4, alpha=0.8, label=str(layer + 1) if layer % named == 0 else "_")
             ax.plot(taus, fitted[:, layer], "--", color=colour, linewidth=1.2)
         style.plain_log(ax, "x", 1e6)
         style.plain_log(ax, "y")
