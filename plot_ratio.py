@@ -11,13 +11,9 @@ def main() -> None:
     p.add("--out", "the PNG to write (default: <plot-dir>/<model>/<dataset>_....png)", metavar="FILE")
     given, task, asked, folders = p.settled(Task(dataset="CIFAR100"), Comparison(), Folders())
 
-    from utils.figures.comparison import show
-    from utils.figures.curves import gather, subject_of
-    subject = subject_of(task.model, task.dataset, folders.plot_dir)
-    known = subject.known("uniform", "morphnet", "magnitude", "neuralscale_1", "neuralscale_15")
-    curves = gather(subject, known, runs=asked.runs, published=asked.published)
-    out = Path(given["out"] or subject.folder / f"{subject.dataset}_accuracy_{asked.axis}.png")
-    show(curves, subject, asked, f"{subject.model} on {subject.dataset}", out)
+    from utils.figures.comparison import compare_methods
+    from utils.figures.curves import subject_of
+    compare_methods(subject_of(task.model, task.dataset, folders.plot_dir), asked, Path(given["out"]) if given["out"] else None)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import time
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -171,16 +172,37 @@ def exclusive(*paths: Path) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         for path in paths:
             lock = lock_of(path)
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                stream = held.enter_context(lock.open("w"))
-            except OSError as error:
-                raise UserError(f"{path.parent}: can't be written to ({error.strerror})") from None
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with this process, however it ends
-                if not os.path.samestat(os.fstat(stream.fileno()), lock.stat()):  # unlinked by its last holder meanwhile
-                    raise OSError
-            except OSError:
-                raise UserError(f"{path}: another process is working under this name; wait for it or choose another --save") from None
+            for attempt in range(ATTEMPTS):  # ``worked_on`` may be looking
+                try:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    stream = lock.open("w")
+                except OSError as error:
+                    raise UserError(f"{path.parent}: can't be written to ({error.strerror})") from None
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with this process, however it ends
+                    if not os.path.samestat(os.fstat(stream.fileno()), lock.stat()):  # unlinked by its last holder meanwhile
+                        raise OSError
+                    break
+                except OSError:
+                    stream.close()
+                    time.sleep(0.02 * (attempt + 1 < ATTEMPTS))
+            else:
+                raise UserError(f"{path}: another process is working under this name; wait for it or choose another --save")
+            held.enter_context(stream)
             held.callback(lock.unlink, missing_ok=True)
         yield
+
+
+ATTEMPTS = 5
+
+
+def worked_on(path: Path) -> bool:
+    """Whether a process holds ``path`` now."""
+    try:
+        with lock_of(path).open("r+") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

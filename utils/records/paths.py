@@ -5,7 +5,8 @@ from pathlib import Path
 
 from utils.errors import UserError
 
-PUBLISHED_DIR = Path(__file__).resolve().parents[2] / "saved_plots" / "published"  # part of the project, wherever it is run
+PROJECT = Path(__file__).resolve().parents[2]  # its scripts, wherever they are run
+PUBLISHED_DIR = PROJECT / "saved_plots" / "published"
 
 
 def tiny_imagenet_folder(data_dir: str, parts: Sequence[str] = ("train", "val")) -> Path:
@@ -61,7 +62,27 @@ def unfinished_training(model_dir: str, model: str, name: str) -> Path:
 
 def unfinished_search(model_dir: str, model: str, save: str) -> Path:
     """The checkpoint of the search ``save``; removed when its iteration is finished."""
-    return Path(model_dir) / model / f"{save}@search.pt"
+    return Path(model_dir) / model / f"{as_search(save)}.pt"
+
+
+def as_search(save: str) -> str:
+    """What a search calls its checkpoint and its log."""
+    return f"{save}@search"
+
+
+def job_log(model_dir: str, model: str, name: str) -> Path:
+    """What a job of an experiment prints; beside its weights and its checkpoint."""
+    return Path(model_dir) / model / f"{name}.log"
+
+
+def submissions(model_dir: str) -> Path:
+    """The folder of what was handed to a scheduler: which jobs, and what submitit keeps of them."""
+    return Path(model_dir) / "submitted"
+
+
+def submission_record(model_dir: str, name: str) -> Path:
+    """Which jobs are in the array ``name`` of a scheduler."""
+    return submissions(model_dir) / f"{name}.json"
 
 
 def lock_of(path: Path) -> Path:

@@ -1,0 +1,159 @@
+"""Hands jobs to Slurm through submitit, and reads its queue. Nothing here asks sacct, which not every Slurm has."""
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from utils.errors import UserError
+from utils.experiment.jobs import Job
+from utils.experiment.state import Queue, Queued, State
+from utils.experiment.work import begin, end
+from utils.records.files import exclusive, read_json, write_json
+from utils.records.paths import PROJECT, submission_record, submissions
+from utils.settings import Cluster
+
+OURS = ("array", "dependency", "job-name", "output", "error", "open-mode", "requeue", "no-requeue", "kill-on-invalid-dep")
+REQUEUES = 1000  # of one job by its time limit; it is bounded, for one whose epoch is longer than that
+PATIENCE = 30  # seconds that Slurm's commands may take
+
+
+class Work:
+    """What submitit runs on a node: one job. It can be called again after ``checkpoint``."""
+
+    def __init__(self, command: list[str], log: Path):
+        self.command, self.log = command, log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self) -> None:
+        cores = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or "1"
+        threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or cores,
+                   "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY") or "PASSIVE"}
+        self.process = begin(self.command, self.log, threads)
+        while (status := self.process.poll()) is None:
+            time.sleep(0.2)
+        end(self.log, status)
+        if status:
+            raise SystemExit(f"{self.command[0]} ended with exit status {status}: {self.log}")
+
+    def checkpoint(self) -> Any:
+        """Called by submitit where time runs out: stops the job at its last epoch; what is to be called when it goes on."""
+        from submitit.helpers import DelayedSubmission
+        if self.process:
+            self.process.terminate()
+            os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)  # __call__ may be in poll, which can't be entered twice
+            end(self.log, self.process.returncode or 0)
+        return DelayedSubmission(Work(self.command, self.log))
+
+
+def sbatch_options(cluster: Cluster) -> dict[str, str | bool]:
+    """By their long names; one without a value is True. Raises UserError without a time limit."""
+    options: dict[str, str | bool] = {}
+    for text in cluster.slurm or ():
+        key, equals, value = text.lstrip("-").partition("=")
+        if not key or key in options or key in OURS:
+            raise UserError(f"--slurm {text}: " + ("must be KEY=VALUE" if not key else "is there twice" if key in options else
+                                                   "submit.py sets it itself; leave it out"))
+        options[key] = value if equals else True
+    if "time" not in options:
+        raise UserError("--slurm: say how long a job may run, as in time=08:00:00; one that needs longer goes on in another of that length")
+    return options
+
+
+def executor_of(cluster: Cluster, folder: Path) -> Any:
+    """submitit's. Raises UserError where it or Slurm is not installed."""
+    options = sbatch_options(cluster)
+    if not (shutil.which("sbatch") and shutil.which("srun")):
+        raise UserError("--cluster slurm: there is no sbatch on this machine; run submit.py where you submit jobs, or --cluster local")
+    try:
+        import submitit
+    except ImportError:
+        raise UserError("--cluster slurm needs submitit: pip install -r requirements-cluster.txt") from None
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=REQUEUES)
+    path = f"export PYTHONPATH={PROJECT}${{PYTHONPATH:+:$PYTHONPATH}}"
+    executor.update_parameters(setup=[path, "export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}"],
+                               array_parallelism=cluster.jobs or 100_000,
+                               additional_parameters={"requeue": True, "kill-on-invalid-dep": "yes", **options})
+    return executor
+
+
+def submit_to_slurm(jobs: list[Job], states_now: Any, cluster: Cluster, model_dir: str) -> int:
+    """Submits what is neither finished, running nor queued; how many jobs that is.
+
+    First what needs nothing that is still to do, as one array; then, for each job that others need, those, which begin when
+    it has ended well. With a limit of jobs at once each array waits for the one before it too.
+    """
+    folder = submissions(model_dir)
+    executor = executor_of(cluster, folder)
+    with exclusive(folder / "queue"):
+        states: list[State] = states_now()
+        forget_old(model_dir)
+        todo = [state.job for state in states if state.kind in ("waiting", "failed")]
+        undone = {state.job.key for state in states if state.kind != "finished"}
+        ids = {key: queued.id for key, queued in queue_of(model_dir).items()}
+        needed = {job.needs.key: job.needs for job in todo if job.needs and job.needs.key in undone}
+        first = [job for job in todo if not (job.needs and job.needs.key in needed)]
+        last = submit_array(executor, first, "", model_dir, ids) if first else ""
+        for key in needed:
+            after = f"afterok:{ids[key]}" + (f",afterany:{last}" if last and cluster.jobs else "")
+            last = submit_array(executor, [job for job in todo if job.needs and job.needs.key == key], after, model_dir, ids)
+    return len(todo)
+
+
+def submit_array(executor: Any, jobs: list[Job], after: str, model_dir: str, ids: dict[str, str]) -> str:
+    """Submits ``jobs`` as one array, to begin ``after`` others, and adds their ``ids``; the array's own. Raises UserError.
+
+    Which jobs these are is written down first: whatever happens then, the queue can be read.
+    """
+    name = f"neuralscale-{uuid.uuid4().hex[:12]}"
+    note = submission_record(model_dir, name)
+    write_json(note, {"jobs": [job.key for job in jobs]})
+    executor.update_parameters(job_name=name, dependency=after or None)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            begun = executor.submit_array([Work(job.command, job.log.absolute()) for job in jobs])
+    except (RuntimeError, OSError) as error:  # submitit's, where sbatch refuses
+        note.unlink()
+        said = [line for line in str(error).splitlines() if line.strip()] or ["refused"]
+        raise UserError(f"--slurm: {said[0]}") from None
+    ids.update({job.key: task.job_id for job, task in zip(jobs, begun)})
+    return str(begun[0].job_id).partition("_")[0]
+
+
+def queue_of(model_dir: str) -> Queue:
+    """What Slurm has of the jobs that were submitted, by their keys. Raises UserError where it can't be asked."""
+    notes = list(submissions(model_dir).glob("neuralscale-*.json"))
+    if not notes:
+        return {}
+    known = {note.stem: read_json(note)["jobs"] for note in notes}
+    try:
+        asked = subprocess.run(["squeue", "--me", "--noheader", "--array", "--format=%i|%K|%T|%r|%j"], capture_output=True, text=True,
+                               timeout=PATIENCE)
+    except FileNotFoundError:
+        raise UserError(f"{submissions(model_dir)}: jobs were submitted to Slurm, and there is no squeue here; run submit.py where you "
+                        "submitted them, or remove that folder") from None
+    except subprocess.TimeoutExpired:
+        raise UserError(f"squeue does not answer within {PATIENCE} s; try again later") from None
+    if asked.returncode:
+        raise UserError(f"Slurm can't be asked: {(asked.stderr.strip().splitlines() or ['squeue failed'])[0]}; try again later")
+    queue = {}
+    for line in asked.stdout.splitlines():
+        id, index, state, reason, name = line.split("|")
+        if name in known:
+            queue[known[name][int(index) if index.isdigit() else 0]] = Queued(id, state not in ("PENDING", "SUSPENDED"), reason)
+    return queue
+
+
+def forget_old(model_dir: str) -> None:
+    """Removes the notes of submissions of which nothing is in the queue any more."""
+    queue = queue_of(model_dir)
+    for note in submissions(model_dir).glob("neuralscale-*.json"):
+        if not any(key in queue for key in read_json(note)["jobs"]):
+            note.unlink()
