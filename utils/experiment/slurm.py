@@ -115,12 +115,13 @@ def submit_array(executor: Any, jobs: list[Job], after: str, model_dir: str, ids
     note = submission_record(model_dir, name)
     write_json(note, {"jobs": [job.key for job in jobs]})
     executor.update_parameters(job_name=name, dependency=after or None)
-    complaint = io.StringIO()
+    there = set(note.parent.iterdir()) - {note}
     try:
-        with contextlib.redirect_stderr(complaint):
+        with contextlib.redirect_stderr(io.StringIO()):  # what sbatch complains of is in the error too
             begun = executor.submit_array([Work(job.command, job.log.absolute()) for job in jobs])
     except (RuntimeError, OSError) as error:  # submitit's, where sbatch refuses
-        note.unlink()
+        for path in set(note.parent.iterdir()) - there:
+            path.unlink()
         said = [line for line in str(error).splitlines() if line.strip()] or ["refused"]
         raise UserError(f"--slurm: {said[0]}") from None
     ids.update({job.key: task.job_id for job, task in zip(jobs, begun)})

@@ -54,9 +54,9 @@ def state_of(job: Job, queued: Queued | None = None, needed: State | None = None
     log = told(job.log)
     note, accuracy = progress(job, log) if log else "", log.accuracy if log else None
     if worked_on(job.result) or (queued and queued.runs):
-        return State(job, "running", note or "starting", accuracy)
+        return State(job, "running", (note or "starting") + (f", Slurm job {queued.id}" if queued else ""), accuracy)
     if queued:
-        return State(job, "queued", ", ".join(part for part in (note, f"Slurm job {queued.id} ({queued.reason})") if part), accuracy)
+        return State(job, "queued", f"{note}{', ' * bool(note)}Slurm job {queued.id} ({queued.reason})", accuracy)
     if needed and needed.kind == "failed":
         return State(job, "waiting", f"needs {needed.job.name}, which failed", accuracy)
     if log is None or log.status in STOPPED or log.status == 0:

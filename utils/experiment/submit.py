@@ -15,6 +15,10 @@ IDLE = 30.0  # seconds without a job that runs, until nothing more is expected
 
 def submit(jobs: list[Job], storage: Storage, cluster: Cluster) -> None:
     """Runs what is left of an experiment, or hands it to Slurm. Raises UserError."""
+    if cluster.slurm and cluster.cluster != "slurm":
+        raise UserError("--slurm goes with --cluster slurm")
+    if cluster.gpus and cluster.cluster != "local":
+        raise UserError("--gpus is for this machine; on Slurm say --slurm gres=gpu:1")
     states = states_of(jobs, queue_of(storage.model_dir))
     if cluster.cluster == "slurm":
         number = submit_to_slurm(jobs, lambda: states_of(jobs, queue_of(storage.model_dir)), cluster, storage.model_dir)

@@ -69,11 +69,13 @@ def told(log: Path) -> Told | None:
             found.status, last = None, deque([""], 1)
         elif line.startswith(ENDED):
             found.status, found.reason = int(line.removeprefix(ENDED)), last[0]
-        elif match := re.search(r"(?:iteration (\d+), )?epoch (\d+): loss", line):
+        elif not line.strip():
+            continue
+        else:
+            last.append(line.strip())
+        if match := re.search(r"(?:iteration (\d+), )?epoch (\d+): loss", line):
             found.iteration, found.epoch = int(match[1] or 0), int(match[2]) + 1
         elif match := re.fullmatch(r"  test: loss \S+, accuracy (\S+) %", line):
             found.accuracy = float(match[1])
-        if line.strip():
-            last.append(line.strip())
     found.fresh = found.status is None and not last[0] and age < STARTING
     return found

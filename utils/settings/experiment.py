@@ -56,10 +56,3 @@ class Cluster(Settings):
     gpus: int | None = option(None, "on this machine: share N GPUs out, one to a job", 1, 1000, metavar="N")
     slurm: tuple[str, ...] | None = option(None, "options of sbatch, as in partition=gpu gres=gpu:1 time=08:00:00; a job that needs longer "
                                            "than its time goes on in another of that length", metavar="KEY=VALUE")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.cluster == "slurm" and self.gpus:
-            raise UserError("--gpus is for this machine; on Slurm say --slurm gres=gpu:1")
-        if self.cluster == "local" and self.slurm:
-            raise UserError("--slurm goes with --cluster slurm")

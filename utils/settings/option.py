@@ -97,8 +97,17 @@ class Settings:
         return dataclasses.replace(self, **fields)  # type: ignore[type-var]  # every settings class is a dataclass
 
 
+RULES: dict[type[Settings], list[Rule]] = {}
+
+
 def rules(kind: type[Settings]) -> list[Rule]:
     """The rule of each field of a settings class."""
+    if kind not in RULES:  # once: to ask for hints is slow
+        RULES[kind] = _rules(kind)
+    return RULES[kind]
+
+
+def _rules(kind: type[Settings]) -> list[Rule]:
     found, hints = [], get_type_hints(kind)
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]  # every settings class is a dataclass
         hint = hints[field.name]
