@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from cluster import cluster, missing
+from cluster import CPUS, cluster, missing
 from running import REPOSITORY, Outcome, assert_refused, everything
 
 pytest.importorskip("submitit", reason="submitit is not installed: make test-cluster installs it")
@@ -124,7 +124,7 @@ def test_a_search_and_twelve_trainings_end_as_on_this_machine(slurm, submit, her
 
 
 def test_cancelled_requeued_and_killed_it_ends_the_same(slurm, submit, here):
-    """submit.py is killed between its arrays, a job cancelled, another requeued in mid-epoch, slurmd killed and started again."""
+    """submit.py and slurmd are killed and started again, a job cancelled, another requeued in mid-epoch, a third preempted."""
     with subprocess.Popen(command(*TWELVE, *ON_SLURM), cwd=submit.folder, env=environment(slurm)) as process:
         slurm.wait_until(lambda: queue(slurm), "job in the queue")
         process.kill()
@@ -139,10 +139,14 @@ def test_cancelled_requeued_and_killed_it_ends_the_same(slurm, submit, here):
     time.sleep(2)
     slurm.start("slurmd")
     slurm.up()
+    preempted = "vgg_10_eff_digits_late_0@6"
+    once_at_work(slurm, submit, preempted)
+    slurm.ask("sbatch", "--partition=urgent", f"--cpus-per-task={CPUS}", "--time=1", "--output=/dev/null", "--wrap=sleep 3")
+    slurm.wait_until(lambda: "exit status 143" in log_of(submit.folder, preempted), f"preemption of {preempted}")
     status = submit(*TWELVE, "--status")
     assert status.stderr == "" and re.search(rf"^{cancelled} +waiting .*stopped after epoch", status.stdout, re.MULTILINE), status.stdout
     printed = finish(submit)
-    assert all("goes on at epoch" in log_of(submit.folder, job) for job in (cancelled, requeued))
+    assert all("goes on at epoch" in log_of(submit.folder, job) for job in (cancelled, requeued, preempted))
     folder, out = here
     assert left(submit.folder) == left(folder)
     assert comparison(printed) == comparison(out)

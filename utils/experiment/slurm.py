@@ -13,14 +13,15 @@ from typing import Any
 
 from utils.errors import UserError
 from utils.experiment.jobs import Job
-from utils.experiment.state import Queue, Queued, State
-from utils.experiment.work import begin, end
+from utils.experiment.state import Queue, Queued, states_of
+from utils.experiment.work import STOPPED, begin, end
 from utils.records.files import exclusive, read_json, write_json
 from utils.records.paths import PROJECT, submission_record, submissions
 from utils.settings import Cluster
 
 OURS = ("array", "dependency", "job-name", "output", "error", "open-mode", "requeue", "no-requeue", "kill-on-invalid-dep")
 REQUEUES = 1000  # of one job by its time limit; it is bounded, for one whose epoch is longer than that
+STOPPING = 600  # seconds until a job that was asked to stop, and did, ends by itself
 PATIENCE = 30  # seconds that Slurm's commands may take
 
 
@@ -39,6 +40,8 @@ class Work:
         while (status := self.process.poll()) is None:
             time.sleep(0.2)
         end(self.log, status)
+        if status in STOPPED:  # by Slurm, which will end this too, and knows whether the job is cancelled or to be queued again
+            time.sleep(STOPPING)
         if status:
             raise SystemExit(f"{self.command[0]} ended with exit status {status}: {self.log}")
 
@@ -83,31 +86,37 @@ def executor_of(cluster: Cluster, folder: Path) -> Any:
     return executor
 
 
-def submit_to_slurm(jobs: list[Job], states_now: Any, cluster: Cluster, model_dir: str) -> int:
-    """Submits what is neither finished, running nor queued; how many jobs that is.
+def submit_to_slurm(jobs: list[Job], cluster: Cluster, model_dir: str) -> int:
+    """Submits what is neither finished, running nor queued; how many jobs that is. Raises UserError.
 
     First what needs nothing that is still to do, as one array; then, for each job that others need, those, which begin when
-    it has ended well. With a limit of jobs at once each array waits for the one before it too.
+    it has ended well. With a limit of jobs at once, an array waits for all that were submitted before it too.
     """
     folder = submissions(model_dir)
     executor = executor_of(cluster, folder)
     with exclusive(folder / "queue"):
-        states: list[State] = states_now()
-        forget_old(model_dir)
+        queue = queue_of(model_dir)
+        forget(model_dir, queue)
+        states = states_of(jobs, queue)
         todo = [state.job for state in states if state.kind in ("waiting", "failed")]
         undone = {state.job.key for state in states if state.kind != "finished"}
-        ids = {key: queued.id for key, queued in queue_of(model_dir).items()}
-        needed = {job.needs.key: job.needs for job in todo if job.needs and job.needs.key in undone}
-        first = [job for job in todo if not (job.needs and job.needs.key in needed)]
-        last = submit_array(executor, first, "", model_dir, ids) if first else ""
-        for key in needed:
-            after = f"afterok:{ids[key]}" + (f",afterany:{last}" if last and cluster.jobs else "")
-            last = submit_array(executor, [job for job in todo if job.needs and job.needs.key == key], after, model_dir, ids)
+        ids = {key: queued.id for key, queued in queue.items()}
+        groups: dict[str, list[Job]] = {"": []}  # by what they need
+        for job in todo:
+            groups.setdefault(job.needs.key if job.needs and job.needs.key in undone else "", []).append(job)
+        if elsewhere := {*groups} - {"", *ids, *(job.key for job in todo)}:
+            raise UserError(f"{elsewhere.pop()} runs, but not in Slurm's queue; wait for it, others need it")
+        for needed, group in groups.items():
+            after = [f"afterok:{ids[needed]}"] if needed in ids else []
+            if cluster.jobs and ids:
+                after.append("afterany:" + ":".join(sorted({id.partition("_")[0] for id in ids.values()})))
+            if group:
+                ids |= submit_array(executor, group, ",".join(after), model_dir)
     return len(todo)
 
 
-def submit_array(executor: Any, jobs: list[Job], after: str, model_dir: str, ids: dict[str, str]) -> str:
-    """Submits ``jobs`` as one array, to begin ``after`` others, and adds their ``ids``; the array's own. Raises UserError.
+def submit_array(executor: Any, jobs: list[Job], after: str, model_dir: str) -> dict[str, str]:
+    """Submits ``jobs`` as one array, to begin ``after`` others; their ids, by key. Raises UserError.
 
     Which jobs these are is written down first: whatever happens then, the queue can be read.
     """
@@ -124,8 +133,7 @@ def submit_array(executor: Any, jobs: list[Job], after: str, model_dir: str, ids
             path.unlink()
         said = [line for line in str(error).splitlines() if line.strip()] or ["refused"]
         raise UserError(f"--slurm: {said[0]}") from None
-    ids.update({job.key: task.job_id for job, task in zip(jobs, begun)})
-    return str(begun[0].job_id).partition("_")[0]
+    return {job.key: task.job_id for job, task in zip(jobs, begun)}
 
 
 def queue_of(model_dir: str) -> Queue:
@@ -152,9 +160,8 @@ def queue_of(model_dir: str) -> Queue:
     return queue
 
 
-def forget_old(model_dir: str) -> None:
-    """Removes the notes of submissions of which nothing is in the queue any more."""
-    queue = queue_of(model_dir)
+def forget(model_dir: str, queue: Queue) -> None:
+    """Removes the notes of submissions of which nothing is in the ``queue`` any more."""
     for note in submissions(model_dir).glob("neuralscale-*.json"):
         if not any(key in queue for key in read_json(note)["jobs"]):
             note.unlink()

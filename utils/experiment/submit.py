@@ -21,7 +21,7 @@ def submit(jobs: list[Job], storage: Storage, cluster: Cluster) -> None:
         raise UserError("--gpus is for this machine; on Slurm say --slurm gres=gpu:1")
     states = states_of(jobs, queue_of(storage.model_dir))
     if cluster.cluster == "slurm":
-        number = submit_to_slurm(jobs, lambda: states_of(jobs, queue_of(storage.model_dir)), cluster, storage.model_dir)
+        number = submit_to_slurm(jobs, cluster, storage.model_dir)
         print(f"submitted {number} jobs; see how far they are with the same command and --status, or --watch")
         return
     if queued := [state for state in states if state.kind == "queued"]:
