@@ -17,7 +17,7 @@ from utils.experiment import local, slurm, work
 from utils.experiment.jobs import jobs_of
 from utils.experiment.state import Queued, State, state_of, states_of, table
 from utils.records.files import exclusive
-from utils.settings import Cluster, Experiment, Machine, Storage
+from utils.settings import Cluster, Experiment, Machine, Places
 
 TINY = ["--model", "vgg", "--dataset", "digits", "--limit-train", 100, "--limit-test", 50]
 SEARCH = ["ratio=0.0625", "epochs=3", "warmup=0", "prune-every=1", "prune-step=5", "batch-size=20", "iterations=1"]
@@ -25,7 +25,7 @@ SEARCH = ["ratio=0.0625", "epochs=3", "warmup=0", "prune-every=1", "prune-step=5
 
 def jobs(**asked):
     return jobs_of(Experiment(**{"dataset": "digits", "methods": ("uniform",), "seeds": (0,), "ratios": (0.125,), **asked}),
-                   Storage(save="NAME"), Machine())
+                   Places(), Machine())
 
 
 @pytest.fixture(autouse=True)

@@ -18,9 +18,9 @@ from utils.settings import (
     Experiment,
     Machine,
     Networks,
+    Places,
     SearchSettings,
     Settings,
-    Storage,
     TrainingSettings,
     arguments,
     assigned,
@@ -63,10 +63,10 @@ class Job:
         return f"{self.settings.model}/{self.name}"
 
 
-def jobs_of(experiment: Experiment, storage: Storage, machine: Machine) -> list[Job]:
+def jobs_of(experiment: Experiment, places: Places, machine: Machine) -> list[Job]:
     """All jobs of an experiment: what others need, then its trainings, seed by seed. Raises UserError for what can't work."""
     check(experiment)
-    planner = Planner(experiment, storage, machine)
+    planner = Planner(experiment, places, machine)
     needs = planner.needed()
     trainings = [planner.training(method, seed, ratio, needs.get(method)) for seed in experiment.seeds for method in experiment.methods
                  for ratio in ratios_of(experiment) if method != "magnitude" or ratio < 1]
@@ -107,8 +107,8 @@ def check(experiment: Experiment) -> None:
 class Planner:
     """Makes the jobs of one experiment."""
 
-    def __init__(self, experiment: Experiment, storage: Storage, machine: Machine):
-        self.experiment, self.storage, self.machine = experiment, storage, machine
+    def __init__(self, experiment: Experiment, places: Places, machine: Machine):
+        self.experiment, self.places, self.machine = experiment, places, machine
         shared = {"limit_train": experiment.limit_train, "limit_test": experiment.limit_test, "amp": experiment.amp}
         self.shared = {name: value for name, value in shared.items() if value}
         self.task = {"model": experiment.model, "dataset": experiment.dataset}
@@ -132,8 +132,8 @@ class Planner:
         settings: SearchSettings = self.settled(preset, "--search-with", given | ({"morph": True} if morph else {}))
         options = [*self.options("architecture_descent.py", save, compile=False), *["--morph"] * morph,
                    *arguments(settings, preset.morphnet() if morph else preset, (*TASK, "morph"))]
-        return Job(paths.as_search(save), "architecture_descent.py", tuple(options), paths.search_record(self.storage.record_dir, save),
-                   paths.job_log(self.storage.model_dir, settings.model, paths.as_search(save)), settings, frozenset(given))
+        return Job(paths.as_search(save), "architecture_descent.py", tuple(options), paths.search_record(self.places.record_dir, save),
+                   paths.job_log(self.places.model_dir, settings.model, paths.as_search(save)), settings, frozenset(given))
 
     def base(self) -> Job:
         """The base network of the magnitude baseline."""
@@ -160,8 +160,8 @@ class Planner:
     def job(self, script: str, save: str, name: str, ratio: float, settings: TrainingSettings, preset: TrainingSettings,
             networks: list[str], **more: Any) -> Job:
         options = [*self.options(script, save), *networks, *arguments(settings, preset, (*TASK, "seed"))]
-        return Job(name, script, tuple(options), paths.result_file(self.storage.plot_dir, settings.model, save, ratio),
-                   paths.job_log(self.storage.model_dir, settings.model, name), settings, **more)
+        return Job(name, script, tuple(options), paths.result_file(self.places.plot_dir, settings.model, save, ratio),
+                   paths.job_log(self.places.model_dir, settings.model, name), settings, **more)
 
     def from_scratch(self, seed: int) -> tuple[TrainingSettings, TrainingSettings]:
         """The settings of a training from scratch, and what they are by default."""
@@ -169,10 +169,10 @@ class Planner:
         given = self.given(preset, "--train-with", self.experiment.train_with, "seed")
         return self.settled(preset, "--train-with", {**given, "seed": seed}), preset
 
-    def given(self, preset: Settings, flag: str, texts: tuple[str, ...], *without: str) -> dict[str, Any]:
+    def given(self, preset: Settings, flag: str, texts: tuple[str, ...] | None, *without: str) -> dict[str, Any]:
         """The settings that were given for a kind of job, by the names of fields. Raises UserError."""
         try:
-            return {**self.shared, **assigned(preset, texts, (*TASK, *without))}
+            return {**self.shared, **assigned(preset, texts or (), (*TASK, *without))}
         except UserError as error:
             raise UserError(f"{flag} {error}") from None
 
@@ -185,7 +185,7 @@ class Planner:
     def options(self, script: str, save: str, *, compile: bool = True) -> Iterator[str]:
         """What every command has."""
         yield from ("--model", self.experiment.model, "--dataset", self.experiment.dataset, "--save", save)
-        yield from arguments(self.storage, Storage(save=self.storage.save), ("save", "resume", "overwrite"))
+        yield from arguments(self.places, Places())
         yield from arguments(self.machine, Machine(), () if compile else ("compile",))
 
     def budget(self) -> list[str]:

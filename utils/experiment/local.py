@@ -9,7 +9,7 @@ from tqdm import tqdm
 from utils.errors import UserError
 from utils.experiment.jobs import Job
 from utils.experiment.state import State, state_of
-from utils.experiment.work import begin, end
+from utils.experiment.work import begin, end, threads
 from utils.script import Terminated
 from utils.settings import Cluster
 
@@ -20,8 +20,7 @@ PATIENCE = 2.0  # seconds between looks at jobs that others run
 def environments(cluster: Cluster) -> list[dict[str, str]]:
     """What each of the jobs that run at once has of this machine. Raises UserError for more GPUs than there are."""
     jobs, cores = cluster.jobs or 1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // jobs)),
-             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY") or "PASSIVE"}  # or jobs wait for each other's threads
+    share = threads(max(1, cores // jobs))
     if not cluster.gpus:
         return [share] * jobs
     import torch

@@ -14,7 +14,7 @@ from typing import Any
 from utils.errors import UserError
 from utils.experiment.jobs import Job
 from utils.experiment.state import Queue, Queued, states_of
-from utils.experiment.work import STOPPED, begin, end
+from utils.experiment.work import STOPPED, begin, end, threads
 from utils.records.files import exclusive, read_json, write_json
 from utils.records.paths import PROJECT, submission_record, submissions
 from utils.settings import Cluster
@@ -34,9 +34,7 @@ class Work:
 
     def __call__(self) -> None:
         cores = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or "1"
-        threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or cores,
-                   "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY") or "PASSIVE"}
-        self.process = begin(self.command, self.log, threads)
+        self.process = begin(self.command, self.log, threads(int(cores)))
         while (status := self.process.poll()) is None:
             time.sleep(0.2)
         end(self.log, status)
@@ -48,10 +46,11 @@ class Work:
     def checkpoint(self) -> Any:
         """Called by submitit where time runs out: stops the job at its last epoch; what is to be called when it goes on."""
         from submitit.helpers import DelayedSubmission
-        if self.process:
+        if self.process and self.process.returncode is None:
             self.process.terminate()
-            os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)  # __call__ may be in poll, which can't be entered twice
-            end(self.log, self.process.returncode or 0)
+            ended = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)  # __call__ may be in poll, which is not entered twice
+            if ended:
+                end(self.log, ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
         return DelayedSubmission(Work(self.command, self.log))
 
 

@@ -7,21 +7,21 @@ from utils.experiment.jobs import Job
 from utils.experiment.local import Here, environments
 from utils.experiment.slurm import queue_of, submit_to_slurm
 from utils.experiment.state import states_of, summary, table
-from utils.settings import Cluster, Comparison, Experiment, Storage
+from utils.settings import Cluster, Comparison, Experiment, Places
 
 RENEW = 2.0  # seconds
 IDLE = 30.0  # seconds without a job that runs, until nothing more is expected
 
 
-def submit(jobs: list[Job], storage: Storage, cluster: Cluster) -> None:
+def submit(jobs: list[Job], places: Places, cluster: Cluster) -> None:
     """Runs what is left of an experiment, or hands it to Slurm. Raises UserError."""
     if cluster.slurm and cluster.cluster != "slurm":
         raise UserError("--slurm goes with --cluster slurm")
     if cluster.gpus and cluster.cluster != "local":
         raise UserError("--gpus is for this machine; on Slurm say --slurm gres=gpu:1")
-    states = states_of(jobs, queue_of(storage.model_dir))
+    states = states_of(jobs, queue_of(places.model_dir))
     if cluster.cluster == "slurm":
-        number = submit_to_slurm(jobs, cluster, storage.model_dir)
+        number = submit_to_slurm(jobs, cluster, places.model_dir)
         print(f"submitted {number} jobs; see how far they are with the same command and --status, or --watch")
         return
     if queued := [state for state in states if state.kind == "queued"]:
@@ -29,11 +29,11 @@ def submit(jobs: list[Job], storage: Storage, cluster: Cluster) -> None:
     Here(states, environments(cluster)).run()
 
 
-def follow(jobs: list[Job], storage: Storage, *, renew: bool) -> None:
+def follow(jobs: list[Job], places: Places, *, renew: bool) -> None:
     """Shows how far the jobs are; renewed until none runs, nor is about to."""
     shown, active = "", time.monotonic()
     while True:
-        states = states_of(jobs, queue_of(storage.model_dir))
+        states = states_of(jobs, queue_of(places.model_dir))
         if (text := table(states)) != shown:
             print("\033[H\033[J" * (renew and sys.stdout.isatty()) + text, flush=True)
             shown = text
@@ -44,15 +44,15 @@ def follow(jobs: list[Job], storage: Storage, *, renew: bool) -> None:
         time.sleep(RENEW)
 
 
-def report(jobs: list[Job], experiment: Experiment, storage: Storage, *, ended: bool) -> None:
+def report(jobs: list[Job], experiment: Experiment, places: Places, *, ended: bool) -> None:
     """When all is done, the table and the figure of plot_ratio.py. Exit status 1 where a job has failed, or is left when all has ended."""
-    states = states_of(jobs, queue_of(storage.model_dir))
+    states = states_of(jobs, queue_of(places.model_dir))
     left = [state for state in states if state.kind == "failed" or (ended and state.kind != "finished")]
     if all(state.kind == "finished" for state in states):
         from utils.figures.comparison import compare_methods
         from utils.figures.curves import subject_of
         asked = Comparison(axis=experiment.budget or "params")
-        compare_methods(subject_of(experiment.model, experiment.dataset, storage.plot_dir), asked)
+        compare_methods(subject_of(experiment.model, experiment.dataset, places.plot_dir), asked)
     elif left:
         print(f"submit.py: {summary(states)}; {left[0].job.name}: {left[0].note} ({left[0].job.log}). The same command goes on",
               file=sys.stderr)

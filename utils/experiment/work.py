@@ -31,6 +31,12 @@ def begin(command: list[str], log: Path, environment: Mapping[str, str], *, apar
                                 stderr=subprocess.STDOUT, env={**os.environ, **environment}, start_new_session=apart, preexec_fn=deaf)
 
 
+def threads(cores: int) -> dict[str, str]:
+    """The environment of a job that has so many cores, unless this process's own says something else."""
+    share = {"OMP_NUM_THREADS": str(cores), "OMP_WAIT_POLICY": "PASSIVE"}  # with ACTIVE, jobs wait for each other's threads
+    return {name: os.environ.get(name) or value for name, value in share.items()}
+
+
 def deaf() -> None:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 

@@ -11,7 +11,7 @@ from utils.settings.datasets import (
 )
 from utils.settings.experiment import METHODS, Cluster, Experiment
 from utils.settings.option import Settings, arguments, assigned, option, shortest, stored
-from utils.settings.storage import PUBLISHED, Folders, Storage, check_name
+from utils.settings.storage import PUBLISHED, Folders, Places, Storage, check_name
 from utils.settings.work import (
     BaseNetwork,
     Comparison,
@@ -26,6 +26,6 @@ from utils.settings.work import (
 
 __all__ = [
     "DATASETS", "METHODS", "PUBLISHED", "BaseNetwork", "Cluster", "Comparison", "Dataset", "Experiment", "Folders", "Machine", "Networks",
-    "Optimization", "PrunedNetwork", "SearchSettings", "Settings", "Storage", "Task", "TrainingSettings", "arguments", "assigned",
-    "check_name", "dataset_facts", "dataset_name", "fine_tuning_preset", "networks_preset", "option", "search_preset", "shortest",
-    "stored", "training_preset"]
+    "Optimization", "Places", "PrunedNetwork", "SearchSettings", "Settings", "Storage", "Task", "TrainingSettings", "arguments",
+    "assigned", "check_name", "dataset_facts", "dataset_name", "fine_tuning_preset", "networks_preset", "option", "search_preset",
+    "shortest", "stored", "training_preset"]

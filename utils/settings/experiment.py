@@ -34,10 +34,11 @@ class Experiment(Task):
     limit_train: int | None = option(None, "search and train on N images, equally many of each class", 1, metavar="N")
     limit_test: int | None = option(None, "test on N images, equally many of each class", 1, metavar="N")
     amp: bool = option(False, "bfloat16 autocast")
-    search_with: tuple[str, ...] = option((), "settings of the searches: options of architecture_descent.py without their dashes, as in "
-                                          "warmup=5 prune-every=10", metavar="KEY=VALUE")
-    train_with: tuple[str, ...] = option((), "settings of the trainings from scratch, as in epochs=30 batch-size=64", metavar="KEY=VALUE")
-    tune_with: tuple[str, ...] = option((), "settings of the magnitude baseline's fine-tunings", metavar="KEY=VALUE")
+    search_with: tuple[str, ...] | None = option(None, "settings of the searches: options of architecture_descent.py without their "
+                                                 "dashes, as in warmup=5 prune-every=10", metavar="KEY=VALUE")
+    train_with: tuple[str, ...] | None = option(None, "settings of the trainings from scratch, as in epochs=30 batch-size=64",
+                                                metavar="KEY=VALUE")
+    tune_with: tuple[str, ...] | None = option(None, "settings of the magnitude baseline's fine-tunings", metavar="KEY=VALUE")
 
     def __post_init__(self) -> None:
         super().__post_init__()
