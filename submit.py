@@ -13,18 +13,20 @@ def main() -> None:
     p.add("--watch", "show how far the jobs are, and again, until none runs or is about to", action="store_true")
     given, experiment, cluster, machine, places = p.settled(Experiment(), Cluster(), Machine(), Places())
 
-    from utils.experiment.jobs import jobs_of
-    jobs = jobs_of(experiment, places, machine)
+    from utils.experiment.jobs import check_networks, jobs_of
+    jobs, looking = jobs_of(experiment, places, machine), given["status"] or given["watch"]
+    if not looking:
+        check_networks(experiment)
     if given["dry_run"]:
         for job in jobs:
             print(f"python3 {shlex.join(job.command)}")
         return
     from utils.experiment.submit import follow, report, submit
-    if given["status"] or given["watch"]:
-        follow(jobs, places, renew=given["watch"])
+    if looking:
+        states = follow(jobs, places, renew=given["watch"])
     else:
-        submit(jobs, places, cluster)
-    report(jobs, experiment, places, ended=cluster.cluster == "local" and not (given["status"] or given["watch"]))
+        states = submit(jobs, places, cluster)
+    report(states, experiment, places, ended=cluster.cluster == "local" and not looking)
 
 
 if __name__ == "__main__":

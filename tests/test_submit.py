@@ -1,16 +1,18 @@
 """A whole experiment with one command: its jobs from its settings, how far they are, and running them on this machine."""
+import contextlib
 import json
 import os
 import re
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from running import assert_refused, call, everything, snapshot, start, succeed
+from running import REPOSITORY, assert_refused, call, everything, snapshot, start, succeed
 
 from utils.errors import UserError
 from utils.experiment import local, slurm, work
@@ -220,6 +222,19 @@ def test_two_hundred_jobs_are_shown_within_a_second(result):
     assert shown.endswith("200 jobs: 100 finished, 100 failed") and len(shown.splitlines()) == 202
 
 
+def test_to_show_them_loads_no_torch(result):
+    """Which takes seconds."""
+    for job in jobs(ratios=(0.125, 0.25))[1:]:
+        result(job, ratio=0.25)
+    searched(15, {})
+    program = (f"import runpy, sys; sys.path.insert(0, {str(REPOSITORY)!r}); sys.argv = sys.argv[1:]\n"
+               "try: runpy.run_path(sys.argv[0], run_name='__main__')\nfinally: print('torch' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", program, REPOSITORY / "submit.py", "--dataset", "digits", "--search", "s", "--seeds", "0",
+                           "--ratios", "0.125", "0.25", "--status"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-2:] == ["5 jobs: 2 finished, 3 waiting", "False"]
+
+
 @pytest.mark.parametrize("other, naming", [({"settings": {"epochs": 30}}, "epochs = 30"), ({"method": "morphnet"}, "method = morphnet"),
                                            ({"dataset": "CIFAR10"}, "CIFAR10")])
 def test_other_work_in_the_place_of_a_job_is_refused(other, naming, result):
@@ -281,8 +296,35 @@ def test_the_cores_and_the_gpus_are_shared_out(monkeypatch):
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in local.environments(Cluster(jobs=2, gpus=2))] == ["5", "GPU-abc"]
 
 
+class Forked:
+    """A job that runs in a copy of this process, where torch is loaded already."""
+
+    def __init__(self, command: list[str], log: Path, environment: dict[str, str], *, apart: bool):
+        assert apart and environment["OMP_NUM_THREADS"] == "1"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                outcome = call(*command)
+                with log.open("a") as out:
+                    out.write(f"{work.BEGAN} {shlex.join(command)}\n{outcome.out}{outcome.err}")
+                os._exit(outcome.status)
+            finally:
+                os._exit(99)
+
+    def poll(self) -> int | None:
+        ended, status = os.waitpid(self.pid, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if ended else None
+
+
+@pytest.fixture
+def forking(monkeypatch):
+    """What this process runs of submit.py forks its jobs."""
+    monkeypatch.setattr(local, "begin", Forked)
+
+
 @pytest.mark.slow
-def test_a_job_that_fails_keeps_the_others_from_nothing_and_is_done_by_the_same_command_later():
+def test_a_job_that_fails_keeps_the_others_from_nothing_and_is_done_by_the_same_command_later(forking):
     """One search, one base network, a training of each; the fine-tuning diverges."""
     command = ["submit.py", *TINY, "--search", "s", "--methods", "neuralscale", "uniform", "magnitude", "--seeds", 4, "--ratios", 0.0625,
                "--jobs", 2, "--search-with", *SEARCH, "--train-with", "epochs=2", "batch-size=50",
@@ -312,7 +354,7 @@ TEN = [*TINY, "--methods", "uniform", "--seeds", 0, 1, 2, 3, 4, "--ratios", 0.08
 
 
 @pytest.mark.slow
-def test_ten_jobs_end_the_same_after_one_is_killed_one_stopped_and_then_submit_itself(tmp_path):
+def test_ten_jobs_end_the_same_after_one_is_killed_one_stopped_and_then_submit_itself(tmp_path, forking):
     """kill -9 of one, Ctrl-C of another; Ctrl-C and kill -9 of submit.py, whose jobs go on then and are left alone."""
     with start("submit.py", *TEN, "--jobs", 2, cwd=tmp_path) as process:
         first, second = (at_work(f"vgg_uni_digits_0@{percent}") for percent in (8, 10))
@@ -348,12 +390,13 @@ def test_ten_jobs_end_the_same_after_one_is_killed_one_stopped_and_then_submit_i
 def at_work(job: str) -> int:
     """The process of a job, once it has trained two epochs, and so has a checkpoint of the first."""
     log, end = Path("saved_models/vgg") / f"{job}.log", time.monotonic() + 60
-    before = len(log.read_text()) if log.exists() else 0
-    while not (log.exists() and len(re.findall(r"epoch \d+: ", log.read_text()[before:])) > 1):
-        assert time.monotonic() < end, job
-        time.sleep(0.05)
     save, percent = job.split("@")
     words = {"--save", save, str(int(percent) / 100)}
-    [process] = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline")
-                 if words <= set(path.read_bytes().decode().split("\0")) and Path(f"/proc/{path.parent.name}/cwd").resolve() == Path.cwd()]
-    return process
+    while time.monotonic() < end:
+        epochs = re.findall(r"epoch \d+: ", log.read_text().rpartition(work.BEGAN)[2]) if log.exists() else []
+        for path in Path("/proc").glob("[0-9]*/cmdline") if len(epochs) > 1 else []:
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if words <= set(path.read_bytes().decode().split("\0")) and (path.parent / "cwd").resolve() == Path.cwd():
+                    return int(path.parent.name)
+        time.sleep(0.05)
+    raise AssertionError(f"{job} is not at work")

@@ -1,14 +1,16 @@
-"""Which jobs are done: told by what they leave, which is refused where it is of other work."""
+"""Which jobs are done: told by what they leave, which is refused where it is of other work.
+
+Only what is asked of it is read and checked, without torch: whoever draws or goes on with it checks all of it.
+"""
 import re
+from pathlib import Path
+from typing import Any
 
 from utils.errors import UserError
 from utils.experiment.jobs import TASK, Job
+from utils.records.files import is_number, read_json
 from utils.records.paths import release_record
-from utils.records.results import Result, read_result
-from utils.records.searches import read_search
 from utils.settings import SearchSettings, TrainingSettings, dataset_name, fine_tuning_preset, search_preset, stored, training_preset
-
-MEND = "give that, or other --plot-dir and --model-dir"
 
 
 def search_finished(job: Job, settings: SearchSettings) -> bool:
@@ -16,33 +18,51 @@ def search_finished(job: Job, settings: SearchSettings) -> bool:
 
     Raises UserError where it has others, and for a damaged record.
     """
-    folder, save, dataset = str(job.result.parent), job.result.stem, dataset_name(settings.dataset)
     if not job.result.exists():
-        return release_record(folder, save).exists()
-    record = read_search(folder, save, settings.model, dataset)
-    preset = search_preset(settings.dataset)
-    has = {**stored(preset.morphnet() if settings.morph else preset, TASK), **record["settings"]}
-    asked, iterations = stored(settings, TASK), len(record["iterations"])
-    done = iterations >= (settings.iterations if "iterations" in job.given else has["iterations"])
-    for name in sorted({"morph", *(job.given if done else asked)} & {*asked} - {"iterations"}):
+        return release_record(str(job.result.parent), job.result.stem).exists()
+    record, preset, asked = read(job.result), search_preset(settings.dataset), {**named(settings), **stored(settings, TASK)}
+    has = {**stored(preset.morphnet() if settings.morph else preset, TASK), **record["settings"], **{key: record.get(key) for key in TASK}}
+    iterations = record.get("iterations")
+    if not isinstance(iterations, list) or not is_number(has["iterations"], 1, 1000, whole=True):
+        raise UserError(f"{job.result}: not the record of a search, or damaged; restore it or remove it")
+    done = len(iterations) >= (settings.iterations if "iterations" in job.given else has["iterations"])
+    for name in sorted({*TASK, "morph", *(job.given if done else asked)} & {*asked} - {"iterations"}):
         if asked[name] != has.get(name):
             raise UserError(f"{job.result}: begun with {name} = {has.get(name)}, not {asked[name]}; give that with --search-with, or "
                             "another --search")
     return done
 
 
-def result_of(job: Job, settings: TrainingSettings) -> Result | None:
-    """The result of a training; None of one that is not done. Raises UserError for one of another training, and a damaged one."""
+def best_of(job: Job, settings: TrainingSettings) -> float | None:
+    """The best accuracy of a training, in %; None of one that is not done.
+
+    Raises UserError for the result of another training, and a damaged one.
+    """
     if not job.result.exists():
         return None
-    result = read_result(job.result)
+    result = read(job.result)
     preset = fine_tuning_preset(settings.dataset) if job.script == "fine_tune.py" else training_preset(settings.dataset)
-    asked = {"model": settings.model, "dataset": dataset_name(settings.dataset), "method": job.method, "search": job.search,
-             **stored(settings, TASK)}
-    origin = result.get("origin")
-    has = {**stored(preset, TASK), **result["settings"], **{key: result.get(key) for key in (*TASK, "method")},
-           "search": origin["search"] if origin else job.search}  # earlier versions did not say
-    for name, value in asked.items():
-        if not (re.fullmatch(value, has[name]) if name == "method" else has[name] == value):
-            raise UserError(f"{job.result}: of a training with {name} = {has[name]}, not {value}; {MEND}")
-    return result
+    origin, asked = result.get("origin"), {**named(settings), "search": job.search, **stored(settings, TASK)}
+    has = {**stored(preset, TASK), **result["settings"], **{key: result.get(key) for key in TASK},
+           "search": origin.get("search") if isinstance(origin, dict) else job.search}  # earlier versions did not say
+    differ = [(name, has[name], value) for name, value in asked.items() if has[name] != value]
+    if not re.fullmatch(job.method, str(result.get("method"))):
+        differ.insert(0, ("method", result.get("method"), job.method))
+    for name, old, new in differ:
+        raise UserError(f"{job.result}: of a training with {name} = {old}, not {new}; give that, or other --plot-dir and --model-dir")
+    best: Any = result.get("best")
+    if not is_number(best, 0, 100):
+        raise UserError(f"{job.result}: not the result of a training, or damaged; restore it or remove it")
+    return float(best)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A record or a result, if that is what it looks like. Raises UserError."""
+    content = read_json(path)
+    if not (isinstance(content, dict) and isinstance(content.get("settings"), dict)):
+        raise UserError(f"{path}: not what a search or a training leaves, or damaged; restore it or remove it")
+    return content
+
+
+def named(settings: SearchSettings | TrainingSettings) -> dict[str, str]:
+    return {"model": settings.model, "dataset": dataset_name(settings.dataset)}

@@ -80,13 +80,11 @@ def ratios_of(experiment: Experiment) -> tuple[float, ...]:
 
 def check(experiment: Experiment) -> None:
     """Raises UserError for what no job of the experiment could mend."""
-    model, dataset, methods, ratios = experiment.model, dataset_name(experiment.dataset), experiment.methods, ratios_of(experiment)
+    methods, ratios = experiment.methods, ratios_of(experiment)
     if experiment.dataset not in DATASETS and not Path(experiment.dataset).is_dir():
         raise UserError(f"--dataset {experiment.dataset}: neither {', '.join(DATASETS)} nor a folder")
     if len({paths.percent(ratio) for ratio in ratios}) < len(ratios):
         raise UserError(f"--ratios {' '.join(map(str, ratios))}: two of them share a file name, which has int(100 * ratio)")
-    for ratio in ratios:
-        refuse_empty_layers(model, ratio)
     searched = any(method.startswith("neuralscale") for method in methods)
     if searched != bool(experiment.search):
         raise UserError("--methods neuralscale needs --search NAME, or --search published" if searched else
@@ -95,9 +93,16 @@ def check(experiment: Experiment) -> None:
         raise UserError(f"--morph-search {experiment.morph_search} goes with --methods morph, and is another name than --search")
     if "magnitude" in methods and min(ratios) >= 1:
         raise UserError("--methods magnitude prunes to ratios below 1; --ratios has none")
+
+
+def check_networks(experiment: Experiment) -> None:
+    """The same for networks that can't be. It loads torch, which --status does without."""
+    model, dataset = experiment.model, dataset_name(experiment.dataset)
+    for ratio in ratios_of(experiment):
+        refuse_empty_layers(model, ratio)
     if experiment.search == PUBLISHED:
         read_published_scaling(model, dataset)
-    if "morph" in methods and not experiment.morph_search:
+    if "morph" in experiment.methods and not experiment.morph_search:
         try:
             read_published_morph(model, dataset)
         except UserError as error:

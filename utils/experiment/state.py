@@ -3,7 +3,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from utils.experiment.finished import result_of, search_finished
+from utils.experiment.finished import best_of, search_finished
 from utils.experiment.jobs import Job
 from utils.experiment.work import STOPPED, Told, told
 from utils.records.files import worked_on
@@ -49,8 +49,8 @@ def state_of(job: Job, queued: Queued | None = None, needed: State | None = None
     if isinstance(job.settings, SearchSettings):
         if search_finished(job, job.settings):
             return State(job, "finished")
-    elif result := result_of(job, job.settings):
-        return State(job, "finished", "", result["best"])
+    elif (best := best_of(job, job.settings)) is not None:
+        return State(job, "finished", "", best)
     log = told(job.log)
     note, accuracy = progress(job, log) if log else "", log.accuracy if log else None
     if worked_on(job.result) or (queued and queued.runs):

@@ -6,15 +6,15 @@ from utils.errors import UserError
 from utils.experiment.jobs import Job
 from utils.experiment.local import Here, environments
 from utils.experiment.slurm import queue_of, submit_to_slurm
-from utils.experiment.state import states_of, summary, table
+from utils.experiment.state import State, states_of, summary, table
 from utils.settings import Cluster, Comparison, Experiment, Places
 
 RENEW = 2.0  # seconds
 IDLE = 30.0  # seconds without a job that runs, until nothing more is expected
 
 
-def submit(jobs: list[Job], places: Places, cluster: Cluster) -> None:
-    """Runs what is left of an experiment, or hands it to Slurm. Raises UserError."""
+def submit(jobs: list[Job], places: Places, cluster: Cluster) -> list[State]:
+    """Runs what is left of an experiment, or hands it to Slurm; how far it is then. Raises UserError."""
     if cluster.slurm and cluster.cluster != "slurm":
         raise UserError("--slurm goes with --cluster slurm")
     if cluster.gpus and cluster.cluster != "local":
@@ -23,14 +23,15 @@ def submit(jobs: list[Job], places: Places, cluster: Cluster) -> None:
     if cluster.cluster == "slurm":
         number = submit_to_slurm(jobs, cluster, places.model_dir)
         print(f"submitted {number} jobs; see how far they are with the same command and --status, or --watch")
-        return
+        return states_of(jobs, queue_of(places.model_dir))
     if queued := [state for state in states if state.kind == "queued"]:
         raise UserError(f"--cluster local: {len(queued)} jobs are in Slurm's queue, as {queued[0].job.name}; wait, or scancel them")
     Here(states, environments(cluster)).run()
+    return states_of(jobs, {})
 
 
-def follow(jobs: list[Job], places: Places, *, renew: bool) -> None:
-    """Shows how far the jobs are; renewed until none runs, nor is about to."""
+def follow(jobs: list[Job], places: Places, *, renew: bool) -> list[State]:
+    """Shows how far the jobs are; renewed until none runs, nor is about to. How far they are at the end."""
     shown, active = "", time.monotonic()
     while True:
         states = states_of(jobs, queue_of(places.model_dir))
@@ -40,13 +41,12 @@ def follow(jobs: list[Job], places: Places, *, renew: bool) -> None:
         if any(state.kind in ("running", "queued") for state in states):
             active = time.monotonic()
         if not renew or all(state.kind == "finished" for state in states) or time.monotonic() - active > IDLE:
-            return
+            return states
         time.sleep(RENEW)
 
 
-def report(jobs: list[Job], experiment: Experiment, places: Places, *, ended: bool) -> None:
+def report(states: list[State], experiment: Experiment, places: Places, *, ended: bool) -> None:
     """When all is done, the table and the figure of plot_ratio.py. Exit status 1 where a job has failed, or is left when all has ended."""
-    states = states_of(jobs, queue_of(places.model_dir))
     left = [state for state in states if state.kind == "failed" or (ended and state.kind != "finished")]
     if all(state.kind == "finished" for state in states):
         from utils.figures.comparison import compare_methods

@@ -16,7 +16,7 @@ from utils.records.paths import PROJECT
 BEGAN, ENDED = "submit.py: begins", "submit.py: ended with exit status"
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 STARTING = 60  # seconds that a script may take until it locks its files and says so
-TAIL = 16_384  # bytes of a log that are read
+TAIL = 4096  # bytes of a log that are read
 
 
 def begin(command: list[str], log: Path, environment: Mapping[str, str], *, apart: bool = False) -> "subprocess.Popen[bytes]":
