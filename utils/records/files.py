@@ -22,6 +22,7 @@ from utils.errors import UserError
 from utils.records.paths import lock_of
 
 MOST = 10**15  # of anything that is counted: filters, parameters, multiply-accumulates
+ATTEMPTS = 5  # to hold a file, for whoever asks whether it is held holds it for a moment
 
 
 @contextlib.contextmanager
@@ -172,7 +173,7 @@ def exclusive(*paths: Path) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         for path in paths:
             lock = lock_of(path)
-            for attempt in range(ATTEMPTS):  # ``worked_on`` may be looking
+            for attempt in range(ATTEMPTS):
                 try:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     stream = lock.open("w")
@@ -191,9 +192,6 @@ def exclusive(*paths: Path) -> Iterator[None]:
             held.enter_context(stream)
             held.callback(lock.unlink, missing_ok=True)
         yield
-
-
-ATTEMPTS = 5
 
 
 def worked_on(path: Path) -> bool:
