@@ -8,7 +8,7 @@ SHOW = --model vgg --dataset digits --record-dir demo/prune_record --plot-dir de
 DEMO = $(SHOW) --model-dir demo/saved_models
 SWEEP = --ratios 0.0625 0.125 0.25 --epochs 8 --batch-size 64 --resume
 
-.PHONY: demo figures test lint clean .venv
+.PHONY: demo figures test test-cluster lint clean .venv
 
 demo: .venv/installed
 	$(RUN) architecture_descent.py $(DEMO) --save demo --ratio 0.25 --warmup 5 --iterations 3 --prune-every 2 --batch-size 64 --resume
@@ -33,6 +33,13 @@ figures: .venv/installed
 test: .venv/installed-dev
 	$(RUN) -m pytest -n 2 $(PYTEST)
 
+# A Slurm of one node is started on this machine, and stopped: Debian's, installed where apt-get is and this is root.
+test-cluster: .venv/installed-dev .venv/installed-cluster
+	@PATH="$$PATH:/usr/sbin:/sbin" command -v slurmctld >/dev/null || { command -v apt-get >/dev/null && test "$$(id -u)" = 0 && \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y slurm-wlm munge >/dev/null; } || \
+		echo "make: Slurm is not here and can't be installed: its tests will be skipped"
+	$(RUN) -m pytest tests/slurm $(PYTEST)
+
 lint: .venv/installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
@@ -56,7 +63,8 @@ clean:
 
 .venv/installed: requirements.txt $(if $(WHOLE),,.venv)
 .venv/installed-dev: requirements-dev.txt .venv/installed $(wildcard requirements-export.txt)
-.venv/installed .venv/installed-dev:
+.venv/installed-cluster: requirements-cluster.txt .venv/installed
+.venv/installed .venv/installed-dev .venv/installed-cluster:
 	@echo $$PPID > .venv.unfinished
 	$(RUN) -m pip install -q -r $< || { status=$$?; test $$status -ge 128 || rm .venv.unfinished; exit $$status; }
 	@touch $@

@@ -13,17 +13,14 @@ def main() -> None:
           action="store_true")
     given, task, asked, folders = p.settled(Task(dataset="CIFAR100"), Comparison(), Folders())
 
-    from utils.figures.comparison import show
-    from utils.figures.curves import gather, subject_of
-    subject = subject_of(task.model, task.dataset, folders.plot_dir)
-    known = subject.known("uniform", *["convcut"] * given["front"], "morphnet", "magnitude", "neuralscale_1", "neuralscale_15")
-    curves = gather(subject, known, runs=asked.runs, published=asked.published)
+    from utils.figures.comparison import compare_methods
+    from utils.figures.curves import subject_of
+    subject, out = subject_of(task.model, task.dataset, folders.plot_dir), Path(given["out"]) if given["out"] else None
     if given["front"]:
         from utils.figures.front import show_front
-        show_front(curves, subject, asked, Path(given["out"] or subject.folder / f"{subject.dataset}_front.png"))
+        show_front(subject, asked, out)
     else:
-        out = Path(given["out"] or subject.folder / f"{subject.dataset}_accuracy_{asked.axis}.png")
-        show(curves, subject, asked, f"{subject.model} on {subject.dataset}", out)
+        compare_methods(subject, asked, out)
 
 
 if __name__ == "__main__":

@@ -278,6 +278,15 @@ val_format.py --data a_file | a_file
 val_format.py --data | --data
 val_format.py nowhere | nowhere
 val_format.py --date x | --date
+submit.py --dataset digits | --search
+submit.py --dataset digits --search x --methods neuralscale alexnet | alexnet
+submit.py --dataset digits --search published | digits
+submit.py --dataset digits --search x --train-with epochs=many | epochs=many
+submit.py --dataset digits --search morphed | morphed
+submit.py --dataset CIFAR100 --search found | found digits
+submit.py --dataset digits --methods uniform --gpus 99 | --gpus
+submit.py --dataset digits --methods uniform --cluster slurm | time=
+submit.py --dataset digits --methods uniform --record-dir a_file --model-dir a_file | a_file
 """
 ROWS = [tuple(part.strip() for part in line.rsplit("|", 1)) for line in TABLE.replace("LONG", 200 * "x").strip().splitlines()]
 AS_PROCESSES = [  # one of each script; the first three are noticed late
@@ -294,6 +303,7 @@ AS_PROCESSES = [  # one of each script; the first three are noticed late
     "plot_ratio_finetune.py --ratio nan",
     "export.py --save nobody --dataset digits",
     "val_format.py --data nowhere",
+    "submit.py --dataset digits --search morphed",
 ]
 SECONDS = 10  # of processor time: how long it takes by the clock depends on what else the machine does
 HELP_SECONDS = 3
@@ -401,9 +411,11 @@ def missing(default, stated: str) -> list[str]:
     """The words that say ``default`` and are not in what --help states of it; a flag needs none."""
     if default is None or isinstance(default, bool):
         return []
+    if isinstance(default, tuple) and isinstance(default[0], str):
+        return [word for word in default if word not in stated.split()]
     if isinstance(default, tuple):  # evenly spaced ratios: the first may be left out where it has been said
-        assert {round(b - a, 9) for a, b in pairwise(default)} == {default[0]}
-        words = [f"{default[0]:g} to {default[-1]:g} in steps of {default[0]:g}"]
+        [step] = {round(b - a, 9) for a, b in pairwise(default)}
+        words = [f"{default[0]:g} to {default[-1]:g}" + f" in steps of {step:g}" * (step != 1)]
         return [] if stated in (*words, f"to {default[-1]:g}") else words
     return [] if str(default) in re.split(r"[,;]? ", stated) else [str(default)]
 
@@ -529,8 +541,9 @@ def settings_of(script, monkeypatch, *flags) -> dict:
         call(script, *flags)
     assert taken.value.args
     found = {name: value for part in taken.value.args for name, value in (part if isinstance(part, dict) else vars(part)).items()}
-    if script in ("list_architecture.py", "export.py"):  # which take what they are not given from the data set's preset
-        found = {**vars(networks_preset(found["dataset"])), "model_dir": Storage.model_dir, **found}
+    if script in ("list_architecture.py", "export.py", "submit.py"):  # which take what they are not given from the data set's preset
+        preset = networks_preset(found["dataset"])
+        found = {**vars(preset), "model_dir": Storage.model_dir, **found, "ratios": found.get("ratios") or preset.ratios}
     return found
 
 

@@ -90,6 +90,17 @@ def test_an_installation_is_made_once(folder):
     assert_installed(folder)
 
 
+def test_the_tests_on_slurm_install_what_they_need_and_leave_a_slurm_that_is_there_alone(folder, monkeypatch):
+    (folder / "requirements-cluster.txt").write_text("-r requirements.txt\nsubmitit\n")
+    for name, words in (("slurmctld", ""), ("apt-get", "touch installed")):
+        (folder / name).write_text(f"#!/bin/sh\n{words}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    assert make(folder, "test-cluster")[0] == 0
+    assert "-m pytest tests/slurm" in (folder / "calls").read_text() and not (folder / "installed").exists()
+    assert calls(folder) == [*ALL_CALLS, "-m pip install -q -r requirements-cluster.txt"]
+
+
 @pytest.mark.parametrize("killed", ["Python", "all", "make"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_killed_installation_mends_itself(stage, killed, folder):

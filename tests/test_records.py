@@ -1,5 +1,6 @@
 """Records are whole or not there; what is damaged is named; one name belongs to one process at a time."""
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -304,6 +305,22 @@ def test_a_name_is_free_again_after_its_process_was_killed(tmp_path):
         assert "another process" in refused(files.exclusive(path).__enter__)
     with files.exclusive(path):
         pass
+
+
+def test_asking_whether_a_name_is_worked_on_disturbs_nobody(tmp_path):
+    path = tmp_path / "x.json"
+    assert not files.worked_on(path)
+    with Holder(path) as first:
+        assert first.answer == "held" and files.worked_on(path)
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait(timeout=60)
+        assert not files.worked_on(path)
+
+    looker = paths.lock_of(path).open("r+")
+    fcntl.flock(looker, fcntl.LOCK_SH)  # as it is for a moment while somebody asks
+    threading.Timer(0.03, looker.close).start()
+    with files.exclusive(path):
+        assert files.worked_on(path)
 
 
 def test_all_paths_are_held_or_none(tmp_path):

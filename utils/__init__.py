@@ -1,5 +1,6 @@
 """What stands behind the scripts, a room for each subject. Imports go one way, down this list; a test holds them to it.
 
+    experiment/ a whole experiment: its jobs from its settings, how far they are, running them here or on Slurm
     figures/    curves gathered from results, the gap to uniform scaling, tables and pictures
     export/     a network to take away: the formats, and the folder they are written to
     search/     architecture descent: `search` opens a record, `descent` is the paper's algorithm, `iteration` prunes one network

@@ -28,7 +28,8 @@ def run(main: Callable[[], None], *, resumes: bool = True) -> None:
     try:
         main()
     except (KeyboardInterrupt, Terminated) as stop:
-        again, hint = [argument for argument in sys.argv[1:] if argument not in ("--overwrite", "--resume")], ""
+        again = [argument for argument in sys.argv[1:] if argument not in ("--overwrite", "--resume")]
+        hint = f"; {stop}" if stop.args else ""  # what who stopped has to say itself
         if resumes and any(argument.split("=")[0] == "--save" for argument in again):
             hint = f"; finished epochs are saved. Go on with: python3 {script} {shlex.join(again)} --resume"
         _last_words(f"{script}: stopped{hint}", 130 if isinstance(stop, KeyboardInterrupt) else 143)

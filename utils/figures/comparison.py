@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.figures.curves import Curve, Subject, measure_latency
+from utils.figures.curves import Curve, Subject, gather, measure_latency
 from utils.settings import Comparison
 
 AXES = {"params": "parameters", "macs": "MACs", "latency": "latency"}
@@ -42,6 +42,14 @@ def gaps(curve: Curve, reference: Curve, axis: str) -> dict[float, Gap]:
             level = float(np.interp(at, x, means))
             found[ratio] = Gap(point.mean - level, min(point.accuracy) - level, max(point.accuracy) - level)
     return found
+
+
+def compare_methods(subject: Subject, asked: Comparison, out: Path | None = None) -> None:
+    """The paper's comparison: what was published of every method, and the user's runs, as a table and as the PNG ``out``."""
+    known = subject.known("uniform", "morphnet", "magnitude", "neuralscale_1", "neuralscale_15")
+    curves = gather(subject, known, runs=list(asked.runs or ()), published=asked.published)
+    out = out or subject.folder / f"{subject.dataset}_accuracy_{asked.axis}.png"
+    show(curves, subject, asked, f"{subject.model} on {subject.dataset}", out)
 
 
 def show(curves: list[Curve], subject: Subject, asked: Comparison, title: str, path: Path) -> None:

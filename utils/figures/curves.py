@@ -12,7 +12,7 @@ from utils.errors import UserError
 from utils.records.files import read_json
 from utils.records.legacy import read_test_accuracy
 from utils.records.methods import Method, published_method
-from utils.records.paths import named_after
+from utils.records.paths import file_name_of, named_after
 from utils.records.published import read_accuracy
 from utils.records.results import Result, read_result
 from utils.records.run import provenance
@@ -22,7 +22,13 @@ LABELS = {"uniform": "uniform", "convcut": "uniform, convolution in every shortc
           "magnitude": "magnitude pruning, fine-tuned", "base": "base network"}
 
 NAMES = {"uniform": "{}_uni_{}", "convcut": "{}_convcut_{}", "morphnet": "{}_pruned_{}", "magnitude": "{}_norm_{}",
-         "neuralscale_1": "{}_10_eff_{}_early", "neuralscale_15": "{}_10_eff_{}_late"}  # the README's, of runs on a model and data set
+         "neuralscale_1": "{}_10_eff_{}_early", "neuralscale_15": "{}_10_eff_{}_late",
+         "base": "{}_standard_{}"}  # the README's, of runs on a model and data set
+
+
+def default_name(method: str, model: str, dataset: str) -> str:
+    """The README's name of the runs of a method, without the seed."""
+    return NAMES[method].format(file_name_of(model), dataset_facts(dataset).short)
 
 
 def label_of(method: str, warmup: int | None = None) -> str:
@@ -92,7 +98,7 @@ class Subject:
 
     def known(self, *methods: str) -> list[Known]:
         """Methods, with the default names of the user's runs."""
-        return [Known(method, NAMES[method].format(self.model, dataset_facts(self.dataset).short)) for method in methods]
+        return [Known(method, default_name(method, self.model, self.dataset)) for method in methods]
 
     def point(self, method: Method, ratio: float) -> Point:
         """The network of a method at a ratio, without accuracies."""

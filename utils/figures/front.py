@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.figures.comparison import AXES, print_table
-from utils.figures.curves import Curve, Point, Subject, measure_latency
+from utils.figures.curves import Curve, Point, Subject, gather, measure_latency
 from utils.records.methods import Method
 from utils.settings import Comparison
 
@@ -84,10 +84,12 @@ def draw_front(curves: list[Curve], title: str, path: Path) -> None:
     style.save(fig, path)
 
 
-def show_front(curves: list[Curve], subject: Subject, asked: Comparison, path: Path) -> None:
-    """Prints the table of the curves and the best networks, and draws all of them as the PNG ``path``."""
+def show_front(subject: Subject, asked: Comparison, out: Path | None = None) -> None:
+    """Prints the table of all methods and the best networks, and draws all of them as the PNG ``out``."""
+    known = subject.known("uniform", "convcut", "morphnet", "magnitude", "neuralscale_1", "neuralscale_15")
+    curves = gather(subject, known, runs=list(asked.runs or ()), published=asked.published)
     device = measure_latency(curves, subject, asked.device) if asked.axis == "latency" else ""
     print_table(curves, subject, asked.axis, device=device)
     print_best(curves, subject)
-    draw_front(curves, f"{subject.model} on {subject.dataset}: what accuracy costs", path)
+    draw_front(curves, f"{subject.model} on {subject.dataset}: what accuracy costs", out or subject.folder / f"{subject.dataset}_front.png")
 

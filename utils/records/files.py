@@ -24,6 +24,7 @@ from utils.errors import UserError
 from utils.records.paths import lock_of
 
 MOST = 10**15  # of anything that is counted: filters, parameters, multiply-accumulates
+ATTEMPTS = 5  # to hold a file, for whoever asks whether it is held holds it for a moment
 
 
 @contextlib.contextmanager
@@ -184,19 +185,25 @@ def exclusive(*paths: Path, option: str = "--save") -> Iterator[None]:
     with contextlib.ExitStack() as held:
         for path in paths:
             lock = lock_of(path)
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                stream = held.enter_context(lock.open("w"))
-            except OSError as error:
-                raise UserError(f"{path.parent}: can't be written to ({error.strerror})") from None
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with this process, however it ends
-                if not os.path.samestat(os.fstat(stream.fileno()), lock.stat()):  # unlinked by its last holder meanwhile
-                    raise OSError
-            except OSError as error:
-                if error.errno not in (None, errno.EWOULDBLOCK, errno.ENOENT):
-                    raise UserError(f"{lock}: can't be locked ({error.strerror}); choose a folder on another disk") from None
-                raise Busy(f"{path}: another process is working under this name; wait for it or choose another {option}") from None
+            for attempt in range(ATTEMPTS):
+                try:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    stream = lock.open("w")
+                except OSError as error:
+                    raise UserError(f"{path.parent}: can't be written to ({error.strerror})") from None
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with this process, however it ends
+                    if not os.path.samestat(os.fstat(stream.fileno()), lock.stat()):  # unlinked by its last holder meanwhile
+                        raise OSError
+                    break
+                except OSError as error:
+                    stream.close()
+                    if error.errno not in (None, errno.EWOULDBLOCK, errno.ENOENT):
+                        raise UserError(f"{lock}: can't be locked ({error.strerror}); choose a folder on another disk") from None
+                    time.sleep(0.02 * (attempt + 1 < ATTEMPTS))
+            else:
+                raise Busy(f"{path}: another process is working under this name; wait for it or choose another {option}")
+            held.enter_context(stream)
             held.callback(lock.unlink, missing_ok=True)
         yield
 
@@ -215,3 +222,15 @@ def in_turn(path: Path, waiting: str) -> Iterator[None]:
                 waiting = ""
                 time.sleep(0.2)
         yield
+
+
+def worked_on(path: Path) -> bool:
+    """Whether a process holds ``path`` now."""
+    try:
+        with lock_of(path).open("r+") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

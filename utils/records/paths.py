@@ -5,7 +5,8 @@ from pathlib import Path
 
 from utils.errors import UserError
 
-PUBLISHED_DIR = Path(__file__).resolve().parents[2] / "saved_plots" / "published"  # part of the project, wherever it is run
+PROJECT = Path(__file__).resolve().parents[2]  # its scripts, wherever they are run
+PUBLISHED_DIR = PROJECT / "saved_plots" / "published"
 
 
 def tiny_imagenet_folder(data_dir: str, parts: Sequence[str] = ("train", "val")) -> Path:
@@ -36,10 +37,15 @@ def all_search_rows(record_dir: str, save: str) -> list[Path]:
     return [path for path in Path(record_dir).glob("*.csv") if re.fullmatch(re.escape(save) + r"_\d+\.csv", path.name)]
 
 
-def named_after(folder: str, model: str) -> Path:
-    """The folder in ``folder`` that a network's files are in; of a FILE.py:FUNCTION by the file's own name."""
+def file_name_of(model: str) -> str:
+    """What a network is called in names of files: MODULE:FUNCTION with a point, FILE.py:FUNCTION by the file's own name."""
     place, _, function = model.rpartition(":")
-    return Path(folder) / (f"{Path(place).stem if place.endswith('.py') else place}.{function}" if place else model)
+    return f"{Path(place).stem if place.endswith('.py') else place}.{function}" if place else model
+
+
+def named_after(folder: str, model: str) -> Path:
+    """The folder in ``folder`` that a network's files are in."""
+    return Path(folder) / file_name_of(model)
 
 
 def result_file(plot_dir: str, model: str, save: str, ratio: float) -> Path:
@@ -67,7 +73,27 @@ def unfinished_training(model_dir: str, model: str, name: str) -> Path:
 
 def unfinished_search(model_dir: str, model: str, save: str) -> Path:
     """The checkpoint of the search ``save``; removed when its iteration is finished."""
-    return named_after(model_dir, model) / f"{save}@search.pt"
+    return named_after(model_dir, model) / f"{as_search(save)}.pt"
+
+
+def as_search(save: str) -> str:
+    """What a search calls its checkpoint and its log."""
+    return f"{save}@search"
+
+
+def job_log(model_dir: str, model: str, name: str) -> Path:
+    """What a job of an experiment prints; beside its weights and its checkpoint."""
+    return named_after(model_dir, model) / f"{name}.log"
+
+
+def submissions(model_dir: str) -> Path:
+    """The folder of what was handed to a scheduler: which jobs, and what submitit keeps of them."""
+    return Path(model_dir) / "submitted"
+
+
+def submission_record(model_dir: str, name: str) -> Path:
+    """Which jobs are in the array ``name`` of a scheduler."""
+    return submissions(model_dir) / f"{name}.json"
 
 
 def decoded_images(record_dir: str, source: str, fingerprint: str) -> Path:

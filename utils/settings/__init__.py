@@ -10,8 +10,9 @@ from utils.settings.datasets import (
     search_preset,
     training_preset,
 )
-from utils.settings.option import Settings, option, stored
-from utils.settings.storage import PUBLISHED, Folders, Storage, check_name
+from utils.settings.experiment import METHODS, Cluster, Experiment
+from utils.settings.option import Settings, arguments, assigned, option, shortest, stored
+from utils.settings.storage import PUBLISHED, Folders, Places, Storage, check_name
 from utils.settings.work import (
     AUGMENTATION,
     BaseNetwork,
@@ -27,31 +28,7 @@ from utils.settings.work import (
 )
 
 __all__ = [
-    "AUGMENTATION",
-    "DATASETS",
-    "FOLDER_SIZES",
-    "PUBLISHED",
-    "BaseNetwork",
-    "Comparison",
-    "Dataset",
-    "Folders",
-    "Machine",
-    "NetworkShape",
-    "Networks",
-    "Optimization",
-    "PrunedNetwork",
-    "SearchSettings",
-    "Settings",
-    "Storage",
-    "Task",
-    "TrainingSettings",
-    "check_name",
-    "dataset_facts",
-    "dataset_name",
-    "fine_tuning_preset",
-    "networks_preset",
-    "option",
-    "search_preset",
-    "stored",
-    "training_preset",
-]
+    "AUGMENTATION", "DATASETS", "FOLDER_SIZES", "METHODS", "PUBLISHED", "BaseNetwork", "Cluster", "Comparison", "Dataset", "Experiment",
+    "Folders", "Machine", "NetworkShape", "Networks", "Optimization", "Places", "PrunedNetwork", "SearchSettings", "Settings", "Storage",
+    "Task", "TrainingSettings", "arguments", "assigned", "check_name", "dataset_facts", "dataset_name", "fine_tuning_preset",
+    "networks_preset", "option", "search_preset", "shortest", "stored", "training_preset"]

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import numbers
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -63,12 +63,17 @@ class Rule:
             raise UserError(f"{value!r} is none of {', '.join(self.meta['choices'])}")
         return self.meta["check"](value) if "check" in self.meta else value
 
-    def parse(self, text: str) -> Any:
-        """An argparse type."""
+    def checked_text(self, text: str) -> Any:
+        """The value that ``text`` says. Raises UserError."""
         try:
             return self._checked(self.kind(text))
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a {'whole ' * (self.kind is int)}number") from None
+            raise UserError(f"{text!r} is not a {'whole ' * (self.kind is int)}number") from None
+
+    def parse(self, text: str) -> Any:
+        """An argparse type."""
+        try:
+            return self.checked_text(text)
         except UserError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -92,8 +97,17 @@ class Settings:
         return dataclasses.replace(self, **fields)  # type: ignore[type-var]  # every settings class is a dataclass
 
 
+RULES: dict[type[Settings], list[Rule]] = {}
+
+
 def rules(kind: type[Settings]) -> list[Rule]:
     """The rule of each field of a settings class."""
+    if kind not in RULES:  # once: to ask for hints is slow
+        RULES[kind] = _rules(kind)
+    return RULES[kind]
+
+
+def _rules(kind: type[Settings]) -> list[Rule]:
     found, hints = [], get_type_hints(kind)
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]  # every settings class is a dataclass
         hint = hints[field.name]
@@ -107,6 +121,46 @@ def rules(kind: type[Settings]) -> list[Rule]:
 def flag(name: str) -> str:
     """The option of the command line that sets the field ``name``."""
     return f"--{name.replace('_', '-')}"
+
+
+def assigned(defaults: Settings, texts: Iterable[str], without: Iterable[str] = ()) -> dict[str, Any]:
+    """What KEY=VALUE ... say of the fields of ``defaults``, by their names. KEY is an option without its dashes; a switch has no VALUE.
+
+    Raises UserError for one that is no option, or is ``without``, and for a value out of bounds.
+    """
+    options = {typed(rule, defaults)[2:]: rule for rule in rules(type(defaults)) if not rule.meta["hidden"] and rule.name not in without}
+    given: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        rule = options.get(key.replace("_", "-"))
+        if rule is None or (rule.kind is bool) == bool(equals):
+            raise UserError(f"{text}: must be KEY=VALUE, or a switch alone, of {', '.join(sorted(options))}")
+        try:
+            given[rule.name] = not getattr(defaults, rule.name) if rule.kind is bool else rule.checked_text(value)
+        except UserError as error:
+            raise UserError(f"{text}: {error}") from None
+    return given
+
+
+def arguments(settings: Settings, defaults: Settings, without: Iterable[str] = ()) -> list[str]:
+    """The options of a command line that make ``settings`` of ``defaults``."""
+    found = []
+    for rule in rules(type(settings)):
+        value = getattr(settings, rule.name)
+        if value != getattr(defaults, rule.name) and rule.meta.get("kept", True) and not (rule.meta["hidden"] or rule.name in without):
+            values = [] if rule.kind is bool else value if rule.many else [value]
+            found += [typed(rule, defaults), *map(shortest, values)]
+    return found
+
+
+def typed(rule: Rule, defaults: Settings) -> str:
+    """The option that sets a field; of a switch that is on, the one that turns it off."""
+    return flag(f"no_{rule.name}") if rule.kind is bool and getattr(defaults, rule.name) else flag(rule.name)
+
+
+def shortest(value: Any) -> str:
+    """A number or a text as one would type it: 0.25, 1, 1e-05."""
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
 def stored(settings: Settings, without: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -32,12 +32,18 @@ class Folders(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Storage(Folders):
+class Places(Folders):
+    """All folders that a run reads and writes."""
+
+    data: str = option("data", "where data sets are, or are downloaded to", metavar="DIR")
+    model_dir: str = option("saved_models", "where weights and unfinished work are kept", metavar="DIR")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage(Places):
     """What a run reads and writes."""
 
     save: str = option(MISSING, "name of this run; NAME_X without --seed has the seed X", check=check_name, metavar="NAME", required=True)
-    data: str = option("data", "where data sets are, or are downloaded to", metavar="DIR")
-    model_dir: str = option("saved_models", "where weights and unfinished work are kept", metavar="DIR")
     cache: bool = option(True, "images of a folder that do not fit into memory: decode them anew in each epoch, which takes longer, "
                          "instead of once into a file below --record-dir")
     resume: bool = option(False, "go on where this run was interrupted")

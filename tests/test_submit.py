@@ -1,0 +1,402 @@
+"""A whole experiment with one command: its jobs from its settings, how far they are, and running them on this machine."""
+import contextlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from running import REPOSITORY, assert_refused, call, everything, snapshot, start, succeed
+
+from utils.errors import UserError
+from utils.experiment import local, slurm, work
+from utils.experiment.jobs import jobs_of
+from utils.experiment.state import Queued, State, state_of, states_of, table
+from utils.records.files import exclusive
+from utils.settings import Cluster, Experiment, Machine, Places
+
+TINY = ["--model", "vgg", "--dataset", "digits", "--limit-train", 100, "--limit-test", 50]
+SEARCH = ["ratio=0.0625", "epochs=3", "warmup=0", "prune-every=1", "prune-step=5", "batch-size=20", "iterations=1"]
+
+
+def jobs(**asked):
+    return jobs_of(Experiment(**{"dataset": "digits", "methods": ("uniform",), "seeds": (0,), "ratios": (0.125,), **asked}),
+                   Places(), Machine())
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+# --- the jobs ------------------------------------------------------------------------------------------------------
+
+def test_an_experiment_is_the_command_lines_of_the_readme():
+    printed = succeed("submit.py", "--model", "vgg", "--dataset", "CIFAR100", "--search", "filename", "--dry-run", "--seeds", 0,
+                      "--ratios", 0.25, 1, "--methods", "neuralscale", "neuralscale_1", "uniform", "morph", "magnitude").splitlines()
+    on = "--model vgg --dataset CIFAR100 --save"
+    assert printed == [f"python3 {line} --resume" for line in (
+        f"architecture_descent.py {on} filename",
+        f"train_norm.py {on} vgg_standard_c100",
+        f"ratio_swipe.py {on} vgg_10_eff_c100_late_0 --prune-fname filename --ratios 0.25",
+        f"ratio_swipe.py {on} vgg_10_eff_c100_late_0 --prune-fname filename --ratios 1",
+        f"ratio_swipe.py {on} vgg_10_eff_c100_early_0 --prune-fname filename --descent-idx 0 --ratios 0.25",
+        f"ratio_swipe.py {on} vgg_10_eff_c100_early_0 --prune-fname filename --descent-idx 0 --ratios 1",
+        f"ratio_swipe.py {on} vgg_uni_c100_0 --uniform --ratios 0.25",
+        f"ratio_swipe.py {on} vgg_uni_c100_0 --uniform --ratios 1",
+        f"ratio_swipe.py {on} vgg_pruned_c100_0 --morph --ratios 0.25",
+        f"ratio_swipe.py {on} vgg_pruned_c100_0 --morph --ratios 1",
+        f"fine_tune.py {on} vgg_norm_c100_0 --prune-fname vgg_standard_c100 --ratio 0.25")]
+    assert os.listdir() == []
+
+
+def test_the_papers_curve_is_a_search_and_160_trainings():
+    found = jobs(dataset="CIFAR100", search="filename", methods=("neuralscale", "neuralscale_1", "uniform", "morph"), ratios=None,
+                 seeds=(0, 1, 2, 3, 4))
+    assert len(found) == 161 and len({job.key for job in found}) == len({job.result for job in found}) == 161
+    assert all(job.needs is found[0] for job in found if "eff" in job.name)
+
+
+def test_no_search_is_begun_for_what_was_published():
+    assert [job.script for job in jobs(dataset="CIFAR100", search="published", methods=("neuralscale", "morph"))] == ["ratio_swipe.py"] * 2
+
+
+def test_settings_reach_the_jobs_that_they_are_for():
+    lines = {line.split()[1]: line for line in succeed(
+        "submit.py", *TINY, "--search", "s", "--morph-search", "m", "--methods", "neuralscale", "morph", "magnitude", "--seeds", 3,
+        "--ratios", 0.125, "--search-with", "warmup=2", "no-compact", "--train-with", "epochs=7", "amp", "--tune-with", "lr=0.01",
+        "--budget", "macs", "--plot-dir", "a b", "--device", "cpu", "--dry-run").splitlines()}
+    assert "--no-compact" in lines["architecture_descent.py"] and "--warmup 2" in lines["architecture_descent.py"]
+    assert "--morph" in lines["architecture_descent.py"] and "--epochs" not in lines["architecture_descent.py"]
+    for script in ("train_norm.py", "ratio_swipe.py"):
+        assert "--epochs 7 --amp" in lines[script] or "--amp --epochs 7" in lines[script], lines[script]
+    assert "--lr 0.01" in lines["fine_tune.py"] and "--epochs" not in lines["fine_tune.py"] and "--amp" not in lines["fine_tune.py"]
+    assert all("--budget macs" in lines[script] for script in ("ratio_swipe.py", "fine_tune.py"))
+    assert all("--limit-train 100" in line and "--plot-dir 'a b'" in line and "--device cpu" in line for line in lines.values())
+
+
+# --- what is refused -----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("arguments, naming", [line.split(" | ") for line in """
+--methods alexnet | alexnet
+--methods neuralscale | --search
+--methods uniform --search s | --methods
+--methods neuralscale --search published | digits
+--methods morph | --morph-search
+--methods uniform --morph-search m | --methods
+--methods neuralscale morph --search s --morph-search s | --morph-search
+--methods magnitude --ratios 1 2 | --ratios
+--methods uniform uniform | --methods
+--methods uniform --seeds 1 1 | --seeds
+--methods uniform --seeds -1 | --seeds
+--methods uniform --ratios 0.25 0.251 | --ratios
+--methods uniform --ratios 0.001 | ratio
+--methods uniform --dataset nowhere | nowhere
+--methods uniform --train-with epoch=3 | epoch=3
+--methods uniform --train-with epochs=0 | epochs=0
+--methods uniform --train-with epochs | epochs
+--methods uniform --train-with seed=3 | seed
+--methods uniform --train-with amp=1 | amp=1
+--methods neuralscale --search s --search-with epochs=5 warmup=5 | --warmup
+--methods neuralscale --search s --search-with morph | morph
+--methods neuralscale --search a/b | a/b
+--methods uniform --jobs 0 | --jobs
+--methods uniform --cluster pbs | pbs
+--methods uniform --slurm time=1 | --cluster
+--methods uniform --cluster slurm --gpus 1 | --gpus
+--methods uniform --cluster slurm | time=
+--methods uniform --cluster slurm --slurm time=1 time=2 | time=2
+--methods uniform --cluster slurm --slurm time=1 dependency=afterok:1 | dependency
+--methods uniform --cluster slurm --slurm time=1 | sbatch
+--methods uniform --gpus 99 | --gpus
+--methods neuralscale --search resnets | resnets
+--methods neuralscale --search torn | torn
+""".strip().splitlines()])
+def test_what_can_not_work_is_refused_and_nothing_begun(arguments, naming, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))  # a machine without Slurm
+    records = tmp_path / "prune_record"
+    records.mkdir()
+    (records / "torn.json").write_text('{"model": ')
+    (records / "resnets.json").write_text(json.dumps({"model": "resnet18", "dataset": "digits", "num_classes": 10, "image_size": 32,
+                                                      "settings": {}, "iterations": []}))
+    before = snapshot(tmp_path)
+    assert_refused(call("submit.py", "--model", "vgg", "--dataset", "digits", *arguments.split()), naming)
+    assert snapshot(tmp_path) == before
+
+
+def test_slurm_without_submitit_says_what_to_install(monkeypatch, tmp_path):
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    assert_refused(call("submit.py", *TINY, "--methods", "uniform", "--cluster", "slurm", "--slurm", "time=1"), "requirements-cluster.txt")
+
+
+# --- how far they are ----------------------------------------------------------------------------------------------
+
+LINES = "submit.py: begins ratio_swipe.py --save x\nratio_swipe.py: settings\n"
+EPOCH = "vgg_uni_digits_0@12, epoch {}: loss 2.1, accuracy 20.00 %\n  test: loss 2.0, accuracy {} %\n"
+
+
+@pytest.mark.parametrize("log, kind, note, accuracy", [
+    (None, "waiting", "", None),
+    (LINES + EPOCH.format(0, "31.50") + EPOCH.format(1, "30.25") + "submit.py: ended with exit status 143\n", "waiting",
+     "stopped after epoch 2 of 300", 30.25),
+    (LINES + EPOCH.format(0, "31.50"), "failed", "it ended without a word, as one that is killed does", 31.5),
+    (LINES + EPOCH.format(0, "31.50") + "submit.py: ended with exit status -9\n", "failed", "killed by SIGKILL", 31.5),
+    (LINES + "ratio_swipe.py: error: the loss is not a finite number\nsubmit.py: ended with exit status 2\n", "failed",
+     "ratio_swipe.py: error: the loss is not a finite number", None),
+    (LINES + "Traceback\n  a line\nKeyError: 3\nsubmit.py: ended with exit status 1\n", "failed", "KeyError: 3", None),
+    (LINES + "an error\nsubmit.py: ended with exit status 2\n" + LINES.splitlines(True)[0], "running", "starting", None),
+    (b"\xff\xfe\n" * 9000, "failed", "it ended without a word, as one that is killed does", None)])
+def test_a_log_tells_how_far_its_job_is(log, kind, note, accuracy):
+    [job] = jobs()
+    if log is not None:
+        job.log.parent.mkdir(parents=True)
+        job.log.write_bytes(log if isinstance(log, bytes) else log.encode())
+    assert state_of(job) == State(job, kind, note, accuracy)
+
+
+def test_a_job_that_began_long_ago_and_said_nothing_is_lost():
+    [job] = jobs()
+    job.log.parent.mkdir(parents=True)
+    job.log.write_text(LINES.splitlines(True)[0])
+    assert state_of(job).kind == "running"
+    os.utime(job.log, (time.time() - work.STARTING - 1,) * 2)
+    assert state_of(job).kind == "failed"
+
+
+def test_a_job_whose_files_are_held_runs_and_one_in_the_queue_is_queued():
+    [job] = jobs()
+    job.log.parent.mkdir(parents=True)
+    job.log.write_text(LINES + EPOCH.format(4, "50.00"))
+    with exclusive(job.result):
+        assert state_of(job) == State(job, "running", "epoch 5 of 300", 50.0)
+    assert state_of(job, Queued("7_3", True, "None")) == State(job, "running", "epoch 5 of 300, Slurm job 7_3", 50.0)
+    assert state_of(job, Queued("7_3", False, "Priority")) == State(job, "queued", "epoch 5 of 300, Slurm job 7_3 (Priority)", 50.0)
+
+
+def test_a_search_says_its_iteration_and_those_that_need_it_that_it_failed():
+    found = jobs(search="s", methods=("neuralscale",), search_with=("iterations=3",))
+    found[0].log.parent.mkdir(parents=True)
+    found[0].log.write_text(LINES + "iteration 1, epoch 6: loss 1.2, accuracy 50.00 %, 300 of 400 filters\n")
+    with exclusive(found[0].result):
+        assert [state.note for state in states_of(found, {})] == ["iteration 2 of 3, epoch 7", ""]
+    assert [(state.kind, state.note) for state in states_of(found, {})][1] == ("waiting", "needs s@search, which failed")
+
+
+@pytest.fixture
+def result():
+    """result(job): leaves what a finished training leaves, and returns it."""
+    def leave(job, **other):
+        from utils.settings import stored
+        settings = job.settings
+        content = {"model": settings.model, "dataset": "digits", "method": "uniform", "num_classes": 10, "image_size": 32, "convcut": False,
+                   "filters": [8, 16, 32, 32, 64, 64, 64, 64], "params": 1000, "macs": 1000, "origin": None, "ratio": 0.125,
+                   "seed": settings.seed, "test_acc": [40.0, 60.0, 50.0] * 100, "best": 60.0, "last": 50.0, "settings": stored(settings)}
+        job.result.parent.mkdir(parents=True, exist_ok=True)
+        job.result.write_text(json.dumps({**content, **other}))
+    return leave
+
+
+def test_two_hundred_jobs_are_shown_within_a_second(result):
+    found = jobs(seeds=tuple(range(50)), ratios=(0.125, 0.25, 0.5, 1.0))
+    assert len(found) == 200
+    for number, job in enumerate(found):
+        if number % 2:
+            result(job, ratio=float(job.options[job.options.index("--ratios") + 1]))
+        else:
+            job.log.parent.mkdir(parents=True, exist_ok=True)
+            job.log.write_text(LINES + "".join(EPOCH.format(epoch, "50.00") for epoch in range(200)))
+    began = time.monotonic()
+    shown = table(states_of(found, {}))
+    assert time.monotonic() - began < 0.8  # and a start of Python
+    assert shown.endswith("200 jobs: 100 finished, 100 failed") and len(shown.splitlines()) == 202
+
+
+def test_to_show_them_loads_no_torch(result):
+    """Which takes seconds."""
+    for job in jobs(ratios=(0.125, 0.25))[1:]:
+        result(job, ratio=0.25)
+    searched(15, {})
+    program = (f"import runpy, sys; sys.path.insert(0, {str(REPOSITORY)!r}); sys.argv = sys.argv[1:]\n"
+               "try: runpy.run_path(sys.argv[0], run_name='__main__')\nfinally: print('torch' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", program, REPOSITORY / "submit.py", "--dataset", "digits", "--search", "s", "--seeds", "0",
+                           "--ratios", "0.125", "0.25", "--status"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-2:] == ["5 jobs: 2 finished, 3 waiting", "False"]
+
+
+@pytest.mark.parametrize("other, naming", [({"settings": {"epochs": 30}}, "epochs = 30"), ({"method": "morphnet"}, "method = morphnet"),
+                                           ({"dataset": "CIFAR10"}, "CIFAR10")])
+def test_other_work_in_the_place_of_a_job_is_refused(other, naming, result):
+    [job] = jobs()
+    result(job, **other)
+    before = snapshot(".")
+    assert_refused(call("submit.py", "--dataset", "digits", "--methods", "uniform", "--seeds", 0, "--ratios", 0.125), naming, job.result)
+    assert snapshot(".") == before
+
+
+def searched(iterations: int, settings: dict) -> None:
+    entry = {"alpha": [1.0] * 8, "beta": [0.3] * 8, "filters": [8] * 8, "rounds": 9}
+    Path("prune_record").mkdir(exist_ok=True)
+    Path("prune_record/s.json").write_text(json.dumps({"model": "vgg", "dataset": "digits", "num_classes": 10, "image_size": 32,
+                                                       "settings": settings, "iterations": [entry] * iterations}))
+
+
+@pytest.mark.parametrize("iterations, settings, given, kind", [
+    (15, {}, (), "finished"), (15, {"warmup": 3}, (), "finished"), (15, {"warmup": 3}, ("warmup=3",), "finished"),
+    (14, {}, (), "waiting"), (2, {"iterations": 2}, (), "finished"), (2, {"iterations": 2}, ("iterations=3",), "waiting"),
+    (15, {"warmup": 3}, ("warmup=4",), None), (2, {"warmup": 3}, (), None), (15, {"morph": True}, (), None)])
+def test_a_search_that_is_there_is_taken_as_it_is_unless_settings_were_given(iterations, settings, given, kind):
+    searched(iterations, settings)
+    search = jobs(search="s", methods=("neuralscale",), search_with=given)[0]
+    if kind:
+        assert state_of(search).kind == kind
+    else:
+        with pytest.raises(UserError, match="begun with"):
+            state_of(search)
+
+
+def test_what_slurm_has_is_known_by_the_note_that_was_made_before_submitting(monkeypatch, tmp_path):
+    notes = tmp_path / "saved_models" / "submitted"
+    notes.mkdir(parents=True)
+    (notes / "neuralscale-1.json").write_text('{"jobs": ["vgg/a@12", "vgg/b@12"]}')
+    (notes / "neuralscale-2.json").write_text('{"jobs": ["vgg/c@12"]}')
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\n"
+                      "echo '7_1|1|PENDING|Priority|neuralscale-1'; echo '8|N/A|RUNNING|None|neuralscale-2'; echo '9|1|RUNNING|None|x'\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert slurm.queue_of("saved_models") == {"vgg/b@12": Queued("7_1", False, "Priority"), "vgg/c@12": Queued("8", True, "None")}
+    squeue.write_text("#!/bin/sh\necho no controller >&2; exit 1\n")
+    assert_refused(call("submit.py", *TINY, "--methods", "uniform"), "no controller")
+
+
+# --- on this machine -----------------------------------------------------------------------------------------------
+
+def test_the_cores_and_the_gpus_are_shared_out(monkeypatch):
+    import torch
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert [slot["OMP_NUM_THREADS"] for slot in local.environments(Cluster(jobs=3))] == ["2"] * 3
+    assert [slot["OMP_NUM_THREADS"] for slot in local.environments(Cluster(jobs=16))] == ["1"] * 16
+    assert local.environments(Cluster()) == [{"OMP_NUM_THREADS": "8", "OMP_WAIT_POLICY": "PASSIVE"}]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in local.environments(Cluster(jobs=3, gpus=2))] == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-abc")
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in local.environments(Cluster(jobs=2, gpus=2))] == ["5", "GPU-abc"]
+
+
+class Forked:
+    """A job that runs in a copy of this process, where torch is loaded already."""
+
+    def __init__(self, command: list[str], log: Path, environment: dict[str, str], *, apart: bool):
+        assert apart and environment["OMP_NUM_THREADS"] == "1"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                outcome = call(*command)
+                with log.open("a") as out:
+                    out.write(f"{work.BEGAN} {shlex.join(command)}\n{outcome.out}{outcome.err}")
+                os._exit(outcome.status)
+            finally:
+                os._exit(99)
+
+    def poll(self) -> int | None:
+        ended, status = os.waitpid(self.pid, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if ended else None
+
+
+@pytest.fixture
+def forking(monkeypatch):
+    """What this process runs of submit.py forks its jobs."""
+    monkeypatch.setattr(local, "begin", Forked)
+
+
+@pytest.mark.slow
+def test_a_job_that_fails_keeps_the_others_from_nothing_and_is_done_by_the_same_command_later(forking):
+    """One search, one base network, a training of each; the fine-tuning diverges."""
+    command = ["submit.py", *TINY, "--search", "s", "--methods", "neuralscale", "uniform", "magnitude", "--seeds", 4, "--ratios", 0.0625,
+               "--jobs", 2, "--search-with", *SEARCH, "--train-with", "epochs=2", "batch-size=50",
+               "--tune-with", "epochs=2", "batch-size=5"]
+    failed = call(*command, "lr=100")
+    assert failed.status == 1 and len(failed.err.splitlines()) == 1
+    assert "5 jobs: 4 finished, 1 failed; vgg_norm_digits_4@6: fine_tune.py: error: the " in failed.err
+    status = call(*command, "lr=100", "--status")
+    assert status.status == 1
+    assert re.search(r"vgg_norm_digits_4@6 +failed .* finite number.*: saved_models/vgg/vgg_norm_digits_4@6.log\n", status.out)
+    before = snapshot("saved_plots")
+    mended = call(*command, "lr=0.001")
+    assert (mended.status, mended.err) == (0, "") and "vgg_norm_digits_4@6: finished" in mended.out
+    assert [line.split()[0] for line in mended.out.splitlines() if "finished" in line] == ["vgg_norm_digits_4@6:"]  # and no other job
+    assert {name: content for name, content in snapshot("saved_plots").items() if name in before} == before
+    assert "NeuralScale, iteration 1" in mended.out and "magnitude pruning, fine-tuned" in mended.out
+    assert Path("saved_plots/vgg/digits_accuracy_params.png").exists()
+
+    shutil.move("saved_plots", "experiment")
+    for line in call(*command, "lr=0.001", "--dry-run").out.splitlines()[1:-1]:  # as one would type them; the search is there
+        succeed(*shlex.split(line)[1:], "--model-dir", "by_hand")
+    assert everything("saved_plots") == {name: content for name, content in everything("experiment").items() if "norm" not in name
+                                         and not name.endswith(".png")}
+
+
+TEN = [*TINY, "--methods", "uniform", "--seeds", 0, 1, 2, 3, 4, "--ratios", 0.08, 0.1, "--train-with", "epochs=20", "batch-size=10"]
+
+
+@pytest.mark.slow
+def test_ten_jobs_end_the_same_after_one_is_killed_one_stopped_and_then_submit_itself(tmp_path, forking):
+    """kill -9 of one, Ctrl-C of another; Ctrl-C and kill -9 of submit.py, whose jobs go on then and are left alone."""
+    with start("submit.py", *TEN, "--jobs", 2, cwd=tmp_path) as process:
+        first, second = (at_work(f"vgg_uni_digits_0@{percent}") for percent in (8, 10))
+        os.kill(first, signal.SIGKILL)
+        os.kill(second, signal.SIGINT)
+        third = at_work("vgg_uni_digits_1@8")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err == "submit.py: stopped; finished epochs are saved. Go on with the same command\n"
+    assert not Path(f"/proc/{third}").exists()
+    status = call("submit.py", *TEN, "--status")
+    assert status.status == 1 and re.search(r"vgg_uni_digits_0@8 +failed .* killed by SIGKILL", status.out)
+    assert re.search(r"vgg_uni_digits_0@10 +waiting .*stopped after epoch", status.out)
+    assert re.search(r"vgg_uni_digits_1@8 +waiting .*stopped after epoch", status.out)
+
+    with start("submit.py", *TEN, "--jobs", 2, cwd=tmp_path) as process:
+        left = at_work("vgg_uni_digits_0@8")
+        process.kill()
+    assert Path(f"/proc/{left}").exists()
+    done = call("submit.py", *TEN, "--jobs", 2)
+    assert (done.status, done.err) == (0, "")
+    logs = {path.stem: path.read_text() for path in Path("saved_models/vgg").glob("*.log")}
+    assert len(logs) == 10 and all(log.count("\n  best ") == 1 for log in logs.values())
+    assert all("goes on at epoch" in logs[f"vgg_uni_digits_{job}"] for job in ("0@8", "0@10", "1@8"))
+
+    os.rename("saved_plots", "disturbed")
+    for seed in range(5):
+        succeed("ratio_swipe.py", *TINY, "--uniform", "--save", f"vgg_uni_digits_{seed}", "--ratios", 0.08, 0.1, "--epochs", 20,
+                "--batch-size", 10, "--model-dir", "undisturbed")
+    assert everything("saved_plots") == {name: content for name, content in everything("disturbed").items() if not name.endswith(".png")}
+
+
+def at_work(job: str) -> int:
+    """The process of a job, once it has trained two epochs, and so has a checkpoint of the first."""
+    log, end = Path("saved_models/vgg") / f"{job}.log", time.monotonic() + 60
+    save, percent = job.split("@")
+    words = {"--save", save, str(int(percent) / 100)}
+    while time.monotonic() < end:
+        epochs = re.findall(r"epoch \d+: ", log.read_text().rpartition(work.BEGAN)[2]) if log.exists() else []
+        for path in Path("/proc").glob("[0-9]*/cmdline") if len(epochs) > 1 else []:
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if words <= set(path.read_bytes().decode().split("\0")) and (path.parent / "cwd").resolve() == Path.cwd():
+                    return int(path.parent.name)
+        time.sleep(0.05)
+    raise AssertionError(f"{job} is not at work")

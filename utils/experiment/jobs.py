@@ -1,0 +1,199 @@
+"""The jobs of an experiment, a pure function of its settings: each is a command line of the README."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utils.errors import UserError
+from utils.figures.curves import default_name
+from utils.records import paths
+from utils.records.methods import refuse_impossible
+from utils.records.published import read_published_morph, read_published_scaling
+from utils.settings import (
+    DATASETS,
+    PUBLISHED,
+    BaseNetwork,
+    Experiment,
+    Machine,
+    Networks,
+    Places,
+    SearchSettings,
+    Settings,
+    TrainingSettings,
+    arguments,
+    assigned,
+    dataset_name,
+    fine_tuning_preset,
+    networks_preset,
+    search_preset,
+    shortest,
+    training_preset,
+)
+
+TASK = ("model", "dataset")  # named in every command
+CURVES = {"neuralscale": "neuralscale_15", "neuralscale_1": "neuralscale_1", "uniform": "uniform", "morph": "morphnet",
+          "magnitude": "magnitude"}  # whose default names the trainings of a method have
+
+
+@dataclass(frozen=True)
+class Job:
+    """A search or a training: one process, which goes on where an earlier one was stopped."""
+
+    name: str  # of its checkpoint and its log
+    script: str
+    options: tuple[str, ...]
+    result: Path  # there when it is done, and locked while it works
+    log: Path
+    settings: SearchSettings | TrainingSettings
+    given: frozenset[str] = frozenset()  # of a search: the settings that were given
+    needs: Job | None = None
+    method: str = ""  # of a training, what its result says it is, a pattern
+    search: str | None = None  # where its network comes from
+
+    @property
+    def command(self) -> list[str]:
+        """What one would type behind python3."""
+        return [self.script, *self.options, "--resume"]
+
+    @property
+    def key(self) -> str:
+        """Its name among the jobs of all models."""
+        return f"{self.settings.model}/{self.name}"
+
+
+def jobs_of(experiment: Experiment, places: Places, machine: Machine) -> list[Job]:
+    """All jobs of an experiment: what others need, then its trainings, seed by seed. Raises UserError for what can't work."""
+    check(experiment)
+    planner = Planner(experiment, places, machine)
+    needs = planner.needed()
+    trainings = [planner.training(method, seed, ratio, needs.get(method)) for seed in experiment.seeds for method in experiment.methods
+                 for ratio in ratios_of(experiment) if method != "magnitude" or ratio < 1]
+    return [*dict.fromkeys(needs.values()), *trainings]
+
+
+def ratios_of(experiment: Experiment) -> tuple[float, ...]:
+    """Those given, or the data set's own."""
+    return experiment.ratios or networks_preset(experiment.dataset).ratios
+
+
+def check(experiment: Experiment) -> None:
+    """Raises UserError for what no job of the experiment could mend."""
+    methods, ratios = experiment.methods, ratios_of(experiment)
+    if experiment.dataset not in DATASETS and not Path(experiment.dataset).is_dir():
+        raise UserError(f"--dataset {experiment.dataset}: neither {', '.join(DATASETS)} nor a folder")
+    if len({paths.percent(ratio) for ratio in ratios}) < len(ratios):
+        raise UserError(f"--ratios {' '.join(map(str, ratios))}: two of them share a file name, which has int(100 * ratio)")
+    searched = any(method.startswith("neuralscale") for method in methods)
+    if searched != bool(experiment.search):
+        raise UserError("--methods neuralscale needs --search NAME, or --search published" if searched else
+                        f"--search {experiment.search} goes with --methods neuralscale")
+    if experiment.morph_search and ("morph" not in methods or experiment.morph_search == experiment.search):
+        raise UserError(f"--morph-search {experiment.morph_search} goes with --methods morph, and is another name than --search")
+    if "magnitude" in methods and min(ratios) >= 1:
+        raise UserError("--methods magnitude prunes to ratios below 1; --ratios has none")
+
+
+def check_networks(experiment: Experiment) -> None:
+    """The same for networks that can't be. It loads torch, which --status does without."""
+    model, dataset = experiment.model, dataset_name(experiment.dataset)
+    refuse_impossible(model, experiment.dataset, *ratios_of(experiment))
+    if experiment.search == PUBLISHED:
+        read_published_scaling(model, dataset)
+    if "morph" in experiment.methods and not experiment.morph_search:
+        try:
+            read_published_morph(model, dataset)
+        except UserError as error:
+            raise UserError(f"--methods morph: {str(error).split(';')[0]}; search them with --morph-search NAME") from None
+
+
+class Planner:
+    """Makes the jobs of one experiment."""
+
+    def __init__(self, experiment: Experiment, places: Places, machine: Machine):
+        self.experiment, self.places, self.machine = experiment, places, machine
+        shared = {"limit_train": experiment.limit_train, "limit_test": experiment.limit_test, "amp": experiment.amp}
+        self.shared = {name: value for name, value in shared.items() if value}
+        self.task = {"model": experiment.model, "dataset": experiment.dataset}
+
+    def needed(self) -> dict[str, Job]:
+        """By method, what its trainings need first."""
+        asked = self.experiment
+        found: dict[str, Job] = {}
+        if asked.search and asked.search != PUBLISHED:
+            search = self.search(asked.search, morph=False)
+            found |= {method: search for method in asked.methods if method.startswith("neuralscale")}
+        if asked.morph_search:
+            found["morph"] = self.search(asked.morph_search, morph=True)
+        if "magnitude" in asked.methods:
+            found["magnitude"] = self.base()
+        return found
+
+    def search(self, save: str, morph: bool) -> Job:
+        preset = search_preset(self.experiment.dataset)
+        given = self.given(preset, "--search-with", self.experiment.search_with, "morph")
+        settings: SearchSettings = self.settled(preset, "--search-with", given | ({"morph": True} if morph else {}))
+        options = [*self.options("architecture_descent.py", save, compile=False), *["--morph"] * morph,
+                   *arguments(settings, preset.morphnet() if morph else preset, (*TASK, "morph"))]
+        return Job(paths.as_search(save), "architecture_descent.py", tuple(options), paths.search_record(self.places.record_dir, save),
+                   paths.job_log(self.places.model_dir, settings.model, paths.as_search(save)), settings, frozenset(given))
+
+    def base(self) -> Job:
+        """The base network of the magnitude baseline."""
+        save = self.named("base")
+        return self.job("train_norm.py", save, save, BaseNetwork().ratio, *self.from_scratch(0), [], method="base")
+
+    def training(self, method: str, seed: int, ratio: float, needs: Job | None) -> Job:
+        save = f"{self.named(CURVES[method])}_{seed}"
+        if method == "magnitude":
+            preset = fine_tuning_preset(self.experiment.dataset)
+            given = self.given(preset, "--tune-with", self.experiment.tune_with, "seed")
+            settings: TrainingSettings = self.settled(preset, "--tune-with", {**given, "seed": seed})
+            return self.job("fine_tune.py", save, paths.at_ratio(save, ratio), ratio, settings, preset,
+                            ["--prune-fname", self.named("base"), "--ratio", shortest(ratio), *self.budget()],
+                            needs=needs, method="magnitude")
+        search = {"uniform": None, "morph": self.experiment.morph_search}.get(method, self.experiment.search)
+        networks = Networks(uniform=method == "uniform", morph=method == "morph", prune_fname=search,
+                            descent_idx=0 if method == "neuralscale_1" else None)
+        return self.job("ratio_swipe.py", save, paths.at_ratio(save, ratio), ratio, *self.from_scratch(seed),
+                        [*arguments(networks, Networks()), "--ratios", shortest(ratio), *self.budget()], needs=needs,
+                        method={"neuralscale": r"neuralscale_\d+", "morph": "morphnet"}.get(method, method),
+                        search=search or (PUBLISHED if method == "morph" else None))
+
+    def job(self, script: str, save: str, name: str, ratio: float, settings: TrainingSettings, preset: TrainingSettings,
+            networks: list[str], **more: Any) -> Job:
+        options = [*self.options(script, save), *networks, *arguments(settings, preset, (*TASK, "seed"))]
+        return Job(name, script, tuple(options), paths.result_file(self.places.plot_dir, settings.model, save, ratio),
+                   paths.job_log(self.places.model_dir, settings.model, name), settings, **more)
+
+    def from_scratch(self, seed: int) -> tuple[TrainingSettings, TrainingSettings]:
+        """The settings of a training from scratch, and what they are by default."""
+        preset = training_preset(self.experiment.dataset)
+        given = self.given(preset, "--train-with", self.experiment.train_with, "seed")
+        return self.settled(preset, "--train-with", {**given, "seed": seed}), preset
+
+    def given(self, preset: Settings, flag: str, texts: tuple[str, ...] | None, *without: str) -> dict[str, Any]:
+        """The settings that were given for a kind of job, by the names of fields. Raises UserError."""
+        try:
+            return {**self.shared, **assigned(preset, texts or (), (*TASK, *without))}
+        except UserError as error:
+            raise UserError(f"{flag} {error}") from None
+
+    def settled(self, preset: Any, flag: str, given: dict[str, Any]) -> Any:
+        try:
+            return preset.settled({**self.task, **given})
+        except UserError as error:  # two that don't go together
+            raise UserError(f"{flag}: {error}") from None
+
+    def options(self, script: str, save: str, *, compile: bool = True) -> Iterator[str]:
+        """What every command has."""
+        yield from ("--model", self.experiment.model, "--dataset", self.experiment.dataset, "--save", save)
+        yield from arguments(self.places, Places())
+        yield from arguments(self.machine, Machine(), () if compile else ("compile",))
+
+    def budget(self) -> list[str]:
+        return ["--budget", self.experiment.budget] if self.experiment.budget else []
+
+    def named(self, method: str) -> str:
+        return default_name(method, self.experiment.model, dataset_name(self.experiment.dataset))

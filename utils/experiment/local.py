@@ -1,0 +1,109 @@
+"""Runs jobs on this machine, so many at a time, each with its GPU or its share of the cores."""
+import os
+import subprocess
+import sys
+import time
+
+from tqdm import tqdm
+
+from utils.errors import UserError
+from utils.experiment.jobs import Job
+from utils.experiment.state import State, state_of
+from utils.experiment.work import begin, end, threads
+from utils.script import Terminated
+from utils.settings import Cluster
+
+POLL = 0.2  # seconds
+PATIENCE = 2.0  # seconds between looks at jobs that others run
+
+
+def environments(cluster: Cluster) -> list[dict[str, str]]:
+    """What each of the jobs that run at once has of this machine. Raises UserError for more GPUs than there are."""
+    jobs, cores = cluster.jobs or 1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = threads(max(1, cores // jobs))
+    if not cluster.gpus:
+        return [share] * jobs
+    import torch
+    if cluster.gpus > (there := torch.cuda.device_count()):
+        raise UserError(f"--gpus {cluster.gpus}: this machine has {there}")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(there)))
+    return [{**share, "CUDA_VISIBLE_DEVICES": visible.split(",")[slot % cluster.gpus]} for slot in range(jobs)]
+
+
+class Here:
+    """The jobs of an experiment on this machine, each run once: to its end or its failure."""
+
+    def __init__(self, states: list[State], slots: list[dict[str, str]]):
+        self.slots, self.total = slots, len(states)
+        self.ended = {state.job.key: True for state in states if state.kind == "finished"}  # whether well
+        self.pending = [state.job for state in states if state.kind != "finished"]
+        self.running: dict[int, tuple[Job, subprocess.Popen[bytes]]] = {}  # by slot
+        self.look = 0.0  # when to look again for something to begin
+        self.bar = tqdm(total=self.total, initial=len(self.ended), unit="job", disable=not sys.stderr.isatty(), dynamic_ncols=True)
+
+    def run(self) -> None:
+        """Raises KeyboardInterrupt or Terminated, with what to do, when all have stopped."""
+        try:
+            while self.pending or self.running:
+                self.reap()
+                if len(self.running) < len(self.slots) and time.monotonic() >= self.look and not self.begin_one():
+                    self.look = time.monotonic() + PATIENCE  # all that is left waits, or others run it
+                time.sleep(POLL)
+        except (KeyboardInterrupt, Terminated) as stop:
+            self.stop()
+            raise type(stop)("finished epochs are saved. Go on with the same command") from None
+        finally:
+            self.bar.close()
+
+    def reap(self) -> None:
+        """Notes which jobs have ended, and how."""
+        for slot, (job, process) in list(self.running.items()):
+            if (status := process.poll()) is not None:
+                del self.running[slot]
+                end(job.log, status)
+                state = state_of(job)
+                if state.kind == "running":  # another process was quicker
+                    self.pending.append(job)
+                else:
+                    self.over(job, state.kind == "finished", described(state))
+
+    def begin_one(self) -> bool:
+        """Begins the next job that can. What can't any more, or was done by others, is over."""
+        for job in list(self.pending):
+            if job.needs and job.needs.key not in self.ended:
+                continue
+            state = state_of(job)
+            if state.kind == "running":
+                continue
+            self.pending.remove(job)
+            if state.kind == "finished":
+                self.over(job, True, described(state))
+            elif job.needs and not self.ended[job.needs.key]:
+                self.over(job, False, f"not begun, for {job.needs.name} failed")
+            else:
+                slot = min({*range(len(self.slots))} - {*self.running})
+                self.running[slot] = job, begin(job.command, job.log, self.slots[slot], apart=True)
+                self.bar.set_postfix_str(", ".join(job.name for job, _ in self.running.values())[:100])
+                return True
+        return False
+
+    def over(self, job: Job, well: bool, how: str) -> None:
+        self.ended[job.key] = well
+        self.look = 0.0  # there may be something that needed it
+        self.bar.update(1)
+        self.bar.write(f"{job.name}: {how} ({len(self.ended)} of {self.total})", file=sys.stdout)
+        sys.stdout.flush()
+
+    def stop(self) -> None:
+        """Asks all to stop, which they do in a moment, and waits for them."""
+        for _, process in self.running.values():
+            process.terminate()
+        for job, process in self.running.values():
+            end(job.log, process.wait())
+
+
+def described(state: State) -> str:
+    """How a job ended, in a few words."""
+    if state.kind == "finished":
+        return "finished" + (f", best {state.accuracy:.2f} %" if state.accuracy is not None else "")
+    return f"{state.kind}: {state.note}; see {state.job.log}" if state.kind == "failed" else f"stopped ({state.note})"

@@ -1,0 +1,166 @@
+"""Hands jobs to Slurm through submitit, and reads its queue. Nothing here asks sacct, which not every Slurm has."""
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from utils.errors import UserError
+from utils.experiment.jobs import Job
+from utils.experiment.state import Queue, Queued, states_of
+from utils.experiment.work import STOPPED, begin, end, threads
+from utils.records.files import exclusive, read_json, write_json
+from utils.records.paths import PROJECT, submission_record, submissions
+from utils.settings import Cluster
+
+OURS = ("array", "dependency", "job-name", "output", "error", "open-mode", "requeue", "no-requeue", "kill-on-invalid-dep")
+REQUEUES = 1000  # of one job by its time limit; it is bounded, for one whose epoch is longer than that
+STOPPING = 600  # seconds until a job that was asked to stop, and did, ends by itself
+PATIENCE = 30  # seconds that Slurm's commands may take
+
+
+class Work:
+    """What submitit runs on a node: one job. It can be called again after ``checkpoint``."""
+
+    def __init__(self, command: list[str], log: Path):
+        self.command, self.log = command, log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self) -> None:
+        cores = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or "1"
+        self.process = begin(self.command, self.log, threads(int(cores)))
+        while (status := self.process.poll()) is None:
+            time.sleep(0.2)
+        end(self.log, status)
+        if status in STOPPED:  # by Slurm, which will end this too, and knows whether the job is cancelled or to be queued again
+            time.sleep(STOPPING)
+        if status:
+            raise SystemExit(f"{self.command[0]} ended with exit status {status}: {self.log}")
+
+    def checkpoint(self) -> Any:
+        """Called by submitit where time runs out: stops the job at its last epoch; what is to be called when it goes on."""
+        from submitit.helpers import DelayedSubmission
+        if self.process and self.process.returncode is None:
+            self.process.terminate()
+            ended = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)  # __call__ may be in poll, which is not entered twice
+            if ended:
+                end(self.log, ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
+        return DelayedSubmission(Work(self.command, self.log))
+
+
+def sbatch_options(cluster: Cluster) -> dict[str, str | bool]:
+    """By their long names; one without a value is True. Raises UserError without a time limit."""
+    options: dict[str, str | bool] = {}
+    for text in cluster.slurm or ():
+        key, equals, value = text.lstrip("-").partition("=")
+        if not key or key in options or key in OURS:
+            raise UserError(f"--slurm {text}: " + ("must be KEY=VALUE" if not key else "is there twice" if key in options else
+                                                   "submit.py sets it itself; leave it out"))
+        options[key] = value if equals else True
+    if "time" not in options:
+        raise UserError("--slurm: say how long a job may run, as in time=08:00:00; one that needs longer goes on in another of that length")
+    return options
+
+
+def executor_of(cluster: Cluster, folder: Path) -> Any:
+    """submitit's. Raises UserError where it or Slurm is not installed."""
+    options = sbatch_options(cluster)
+    if not (shutil.which("sbatch") and shutil.which("srun")):
+        raise UserError("--cluster slurm: there is no sbatch on this machine; run submit.py where you submit jobs, or --cluster local")
+    try:
+        import submitit
+    except ImportError:
+        raise UserError("--cluster slurm needs submitit: pip install -r requirements-cluster.txt") from None
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=REQUEUES)
+    path = f"export PYTHONPATH={PROJECT}${{PYTHONPATH:+:$PYTHONPATH}}"
+    executor.update_parameters(setup=[path, "export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}"],
+                               array_parallelism=cluster.jobs or 100_000,
+                               additional_parameters={"requeue": True, "kill-on-invalid-dep": "yes", **options})
+    return executor
+
+
+def submit_to_slurm(jobs: list[Job], cluster: Cluster, model_dir: str) -> int:
+    """Submits what is neither finished, running nor queued; how many jobs that is. Raises UserError.
+
+    First what needs nothing that is still to do, as one array; then, for each job that others need, those, which begin when
+    it has ended well. With a limit of jobs at once, an array waits for all that were submitted before it too.
+    """
+    folder = submissions(model_dir)
+    executor = executor_of(cluster, folder)
+    with exclusive(folder / "queue"):
+        queue = queue_of(model_dir)
+        forget(model_dir, queue)
+        states = states_of(jobs, queue)
+        todo = [state.job for state in states if state.kind in ("waiting", "failed")]
+        undone = {state.job.key for state in states if state.kind != "finished"}
+        ids = {key: queued.id for key, queued in queue.items()}
+        groups: dict[str, list[Job]] = {"": []}  # by what they need
+        for job in todo:
+            groups.setdefault(job.needs.key if job.needs and job.needs.key in undone else "", []).append(job)
+        if elsewhere := {*groups} - {"", *ids, *(job.key for job in todo)}:
+            raise UserError(f"{elsewhere.pop()} runs, but not in Slurm's queue; wait for it, others need it")
+        for needed, group in groups.items():
+            after = [f"afterok:{ids[needed]}"] if needed in ids else []
+            if cluster.jobs and ids:
+                after.append("afterany:" + ":".join(sorted({id.partition("_")[0] for id in ids.values()})))
+            if group:
+                ids |= submit_array(executor, group, ",".join(after), model_dir)
+    return len(todo)
+
+
+def submit_array(executor: Any, jobs: list[Job], after: str, model_dir: str) -> dict[str, str]:
+    """Submits ``jobs`` as one array, to begin ``after`` others; their ids, by key. Raises UserError.
+
+    Which jobs these are is written down first: whatever happens then, the queue can be read.
+    """
+    name = f"neuralscale-{uuid.uuid4().hex[:12]}"
+    note = submission_record(model_dir, name)
+    write_json(note, {"jobs": [job.key for job in jobs]})
+    executor.update_parameters(job_name=name, dependency=after or None)
+    there = set(note.parent.iterdir()) - {note}
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # what sbatch complains of is in the error too
+            begun = executor.submit_array([Work(job.command, job.log.absolute()) for job in jobs])
+    except (RuntimeError, OSError) as error:  # submitit's, where sbatch refuses
+        for path in set(note.parent.iterdir()) - there:
+            path.unlink()
+        said = [line for line in str(error).splitlines() if line.strip()] or ["refused"]
+        raise UserError(f"--slurm: {said[0]}") from None
+    return {job.key: task.job_id for job, task in zip(jobs, begun)}
+
+
+def queue_of(model_dir: str) -> Queue:
+    """What Slurm has of the jobs that were submitted, by their keys. Raises UserError where it can't be asked."""
+    notes = list(submissions(model_dir).glob("neuralscale-*.json"))
+    if not notes:
+        return {}
+    known = {note.stem: read_json(note)["jobs"] for note in notes}
+    try:
+        asked = subprocess.run(["squeue", "--me", "--noheader", "--array", "--format=%i|%K|%T|%r|%j"], capture_output=True, text=True,
+                               timeout=PATIENCE)
+    except FileNotFoundError:
+        raise UserError(f"{submissions(model_dir)}: jobs were submitted to Slurm, and there is no squeue here; run submit.py where you "
+                        "submitted them, or remove that folder") from None
+    except subprocess.TimeoutExpired:
+        raise UserError(f"squeue does not answer within {PATIENCE} s; try again later") from None
+    if asked.returncode:
+        raise UserError(f"Slurm can't be asked: {(asked.stderr.strip().splitlines() or ['squeue failed'])[0]}; try again later")
+    queue = {}
+    for line in asked.stdout.splitlines():
+        id, index, state, reason, name = line.split("|")
+        if name in known:
+            queue[known[name][int(index) if index.isdigit() else 0]] = Queued(id, state not in ("PENDING", "SUSPENDED"), reason)
+    return queue
+
+
+def forget(model_dir: str, queue: Queue) -> None:
+    """Removes the notes of submissions of which nothing is in the ``queue`` any more."""
+    for note in submissions(model_dir).glob("neuralscale-*.json"):
+        if not any(key in queue for key in read_json(note)["jobs"]):
+            note.unlink()

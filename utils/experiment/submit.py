@@ -1,0 +1,59 @@
+"""What submit.py does with the jobs of an experiment: runs them, shows how far they are, and draws what has come out."""
+import sys
+import time
+
+from utils.errors import UserError
+from utils.experiment.jobs import Job
+from utils.experiment.local import Here, environments
+from utils.experiment.slurm import queue_of, submit_to_slurm
+from utils.experiment.state import State, states_of, summary, table
+from utils.settings import Cluster, Comparison, Experiment, Places
+
+RENEW = 2.0  # seconds
+IDLE = 30.0  # seconds without a job that runs, until nothing more is expected
+
+
+def submit(jobs: list[Job], places: Places, cluster: Cluster) -> list[State]:
+    """Runs what is left of an experiment, or hands it to Slurm; how far it is then. Raises UserError."""
+    if cluster.slurm and cluster.cluster != "slurm":
+        raise UserError("--slurm goes with --cluster slurm")
+    if cluster.gpus and cluster.cluster != "local":
+        raise UserError("--gpus is for this machine; on Slurm say --slurm gres=gpu:1")
+    states = states_of(jobs, queue_of(places.model_dir))
+    if cluster.cluster == "slurm":
+        number = submit_to_slurm(jobs, cluster, places.model_dir)
+        print(f"submitted {number} jobs; see how far they are with the same command and --status, or --watch")
+        return states_of(jobs, queue_of(places.model_dir))
+    if queued := [state for state in states if state.kind == "queued"]:
+        raise UserError(f"--cluster local: {len(queued)} jobs are in Slurm's queue, as {queued[0].job.name}; wait, or scancel them")
+    Here(states, environments(cluster)).run()
+    return states_of(jobs, {})
+
+
+def follow(jobs: list[Job], places: Places, *, renew: bool) -> list[State]:
+    """Shows how far the jobs are; renewed until none runs, nor is about to. How far they are at the end."""
+    shown, active = "", time.monotonic()
+    while True:
+        states = states_of(jobs, queue_of(places.model_dir))
+        if (text := table(states)) != shown:
+            print("\033[H\033[J" * (renew and sys.stdout.isatty()) + text, flush=True)
+            shown = text
+        if any(state.kind in ("running", "queued") for state in states):
+            active = time.monotonic()
+        if not renew or all(state.kind == "finished" for state in states) or time.monotonic() - active > IDLE:
+            return states
+        time.sleep(RENEW)
+
+
+def report(states: list[State], experiment: Experiment, places: Places, *, ended: bool) -> None:
+    """When all is done, the table and the figure of plot_ratio.py. Exit status 1 where a job has failed, or is left when all has ended."""
+    left = [state for state in states if state.kind == "failed" or (ended and state.kind != "finished")]
+    if all(state.kind == "finished" for state in states):
+        from utils.figures.comparison import compare_methods
+        from utils.figures.curves import subject_of
+        asked = Comparison(axis=experiment.budget or "params")
+        compare_methods(subject_of(experiment.model, experiment.dataset, places.plot_dir), asked)
+    elif left:
+        print(f"submit.py: {summary(states)}; {left[0].job.name}: {left[0].note} ({left[0].job.log}). The same command goes on",
+              file=sys.stderr)
+        raise SystemExit(1)

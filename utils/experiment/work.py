@@ -1,0 +1,87 @@
+"""One job as a process: the project's own script, what it prints in its log, and its end noted there."""
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.records.paths import PROJECT
+
+BEGAN, ENDED = "submit.py: begins", "submit.py: ended with exit status"
+STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+STARTING = 60  # seconds that a script may take until it locks its files and says so
+TAIL = 4096  # bytes of a log that are read
+
+
+def begin(command: list[str], log: Path, environment: Mapping[str, str], *, apart: bool = False) -> "subprocess.Popen[bytes]":
+    """Starts a job; ``apart``, where a terminal's Ctrl-C does not reach it.
+
+    It is deaf to the signal by which a scheduler warns all processes of a job at once.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as out:
+        print(f"{BEGAN} {shlex.join(command)}", file=out, flush=True)
+        return subprocess.Popen([sys.executable, str(PROJECT / command[0]), *command[1:]], stdin=subprocess.DEVNULL, stdout=out,
+                                stderr=subprocess.STDOUT, env={**os.environ, **environment}, start_new_session=apart, preexec_fn=deaf)
+
+
+def threads(cores: int) -> dict[str, str]:
+    """The environment of a job that has so many cores, unless this process's own says something else."""
+    share = {"OMP_NUM_THREADS": str(cores), "OMP_WAIT_POLICY": "PASSIVE"}  # with ACTIVE, jobs wait for each other's threads
+    return {name: os.environ.get(name) or value for name, value in share.items()}
+
+
+def deaf() -> None:
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+
+def end(log: Path, status: int) -> None:
+    """Notes how a job ended; a negative status is the signal that killed it."""
+    with log.open("a") as out:
+        print(f"{ENDED} {status}", file=out)
+
+
+@dataclass
+class Told:
+    """What the end of a log says."""
+
+    status: int | None = None  # None: it did not end
+    reason: str = ""  # the last line that the script printed
+    epoch: int | None = None  # epochs that are done
+    iteration: int = 0
+    accuracy: float | None = None  # of the last epoch, in %
+    fresh: bool = False  # whether it began a moment ago and has not said anything yet
+
+
+def told(log: Path) -> Told | None:
+    """None where there is no log."""
+    try:
+        with log.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - TAIL))
+            lines = stream.read().decode(errors="replace").splitlines()
+            age = time.time() - os.fstat(stream.fileno()).st_mtime
+    except OSError:
+        return None
+    found, last = Told(), deque([""], 1)
+    for line in lines:
+        if line.startswith(BEGAN):
+            found.status, last = None, deque([""], 1)
+        elif line.startswith(ENDED):
+            found.status, found.reason = int(line.removeprefix(ENDED)), last[0]
+        elif not line.strip():
+            continue
+        else:
+            last.append(line.strip())
+        if match := re.search(r"(?:iteration (\d+), )?epoch (\d+): loss", line):
+            found.iteration, found.epoch = int(match[1] or 0), int(match[2]) + 1
+        elif match := re.fullmatch(r"  test: loss \S+, accuracy (\S+) %", line):
+            found.accuracy = float(match[1])
+    found.fresh = found.status is None and not last[0] and age < STARTING
+    return found

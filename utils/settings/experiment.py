@@ -1,0 +1,59 @@
+"""What a whole experiment is: a search and all its trainings; and where it runs."""
+from dataclasses import dataclass
+
+from model import BUDGETS
+from utils.errors import UserError
+from utils.settings.option import Settings, option
+from utils.settings.storage import PUBLISHED, check_name
+from utils.settings.work import RATIO, Task
+
+METHODS = ("neuralscale", "neuralscale_1", "uniform", "morph", "magnitude")
+CLUSTERS = ("local", "slurm")
+
+
+def check_search(name: str) -> str:
+    return name if name == PUBLISHED else check_name(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Task):
+    """A training for each method, seed and ratio, and what they need first."""
+
+    search: str | None = option(None, "the search that NeuralScale's networks are of, begun if it does not exist; 'published': the paper's",
+                                metavar="NAME", check=check_search)
+    morph_search: str | None = option(None, "the --morph search that MorphNet's networks are of, begun if it does not exist",
+                                      metavar="NAME", check=check_name, shown="the published widths")
+    methods: tuple[str, ...] = option(("neuralscale", "uniform"), "of " + ", ".join(METHODS) + "; neuralscale is the last iteration, "
+                                      "magnitude a base network and, at the ratios below 1, its fine-tuning", choices=METHODS,
+                                      metavar="METHOD", shown="neuralscale uniform")
+    seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), "a training of each", 0, 10**9 - 1, metavar="X", shown="0 to 4")
+    ratios: tuple[float, ...] | None = option(None, "scaling ratios", **RATIO, metavar="R",
+                                              shown="0.25 to 2 in steps of 0.25, on TinyImageNet to 1")
+    budget: str | None = option(None, "what all networks are scaled to: parameters or multiply-accumulates", choices=BUDGETS,
+                                shown="as ratio_swipe.py")
+    limit_train: int | None = option(None, "search and train on N images, equally many of each class", 1, metavar="N")
+    limit_test: int | None = option(None, "test on N images, equally many of each class", 1, metavar="N")
+    amp: bool = option(False, "bfloat16 autocast")
+    search_with: tuple[str, ...] | None = option(None, "settings of the searches: options of architecture_descent.py without their "
+                                                 "dashes, as in warmup=5 prune-every=10", metavar="KEY=VALUE")
+    train_with: tuple[str, ...] | None = option(None, "settings of the trainings from scratch, as in epochs=30 batch-size=64",
+                                                metavar="KEY=VALUE")
+    tune_with: tuple[str, ...] | None = option(None, "settings of the magnitude baseline's fine-tunings", metavar="KEY=VALUE")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("methods", "seeds", "ratios"):
+            values = getattr(self, name)
+            if values is not None and len(set(values)) < max(1, len(values)):
+                raise UserError(f"--{name} {' '.join(map(str, values))}: " + ("one of them is there twice" if values else "there is none"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster(Settings):
+    """Where the jobs of an experiment run."""
+
+    cluster: str = option("local", "local: on this machine; slurm: through sbatch", choices=CLUSTERS)
+    jobs: int | None = option(None, "at most N jobs at once", 1, 100_000, metavar="N", shown="on this machine 1, on Slurm all")
+    gpus: int | None = option(None, "on this machine: share N GPUs out, one to a job", 1, 1000, metavar="N")
+    slurm: tuple[str, ...] | None = option(None, "options of sbatch, as in partition=gpu gres=gpu:1 time=08:00:00; a job that needs longer "
+                                           "than its time goes on in another of that length", metavar="KEY=VALUE")
