@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.cost import Cost, Number
@@ -88,18 +88,18 @@ class Blueprint:
         tensors = {**dict(built.named_parameters(remove_duplicate=False)), **dict(built.named_buffers(remove_duplicate=False))}
         shapes = {path: tuple(size if name is None else int(self.channels(name, filters))
                               for size, name in zip(self.reading.tensors[path].shape, dims)) for path, dims in self.reading.dims.items()}
-        new = {}
+        new: dict[str, Tensor] = {}
         for path in self.reading.dims:
             if path not in tensors or shapes[path] == tensors[path].shape:
                 continue
             weight = path.rpartition(".")[0] + ".weight" if path.endswith(".bias") else path
             of = (tensors[weight], shapes[weight]) if weight != path and weight in shapes else (None, ())
-            new[path] = redrawn(tensors[path], shapes[path], *of)
+            tensor = redrawn(tensors[path], shapes[path], *of)
+            new[path] = nn.Parameter(tensor) if isinstance(tensors[path], nn.Parameter) else tensor
         for alias, path in self.reading.path.items():
             if path in new and alias in tensors:
                 owner, _, name = alias.rpartition(".")
-                tensor = new[path]
-                setattr(built.get_submodule(owner), name, nn.Parameter(tensor) if isinstance(tensors[path], nn.Parameter) else tensor)
+                setattr(built.get_submodule(owner), name, new[path])
         for module in built.modules():
             settle(module)
         write_literals(built.graph, self.reading.literals, {name: int(self.channels(name, filters)) for name in self.reading.values})

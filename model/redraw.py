@@ -38,6 +38,8 @@ def redrawn(tensor: Tensor, shape: Sequence[int], weight: Tensor | None = None, 
     Drawn with replacement, whatever their distribution is, and scaled as the fan changes: its own, or for a bias that of
     the layer's ``weight``.
     """
+    if tensor.is_meta:
+        return tensor.new_empty(tuple(shape))
     values = tensor.detach().flatten()
     if not len(values) or bool((values == values[0]).all()):
         return tensor.new_full(tuple(shape), values[0].item() if len(values) else 0)
