@@ -12,7 +12,7 @@ from model.gating import put_gates
 from model.notes import BATCH
 from model.operations import settle
 from model.reading import Reading, run_on_shapes
-from model.redraw import redrawn
+from model.redraw import Initialisation
 from model.tracing import ByMode, write_literals
 
 
@@ -89,12 +89,13 @@ class Blueprint:
         shapes = {path: tuple(size if name is None else int(self.channels(name, filters))
                               for size, name in zip(self.reading.tensors[path].shape, dims)) for path, dims in self.reading.dims.items()}
         new: dict[str, Tensor] = {}
-        for path in self.reading.dims:
-            if path not in tensors or shapes[path] == tensors[path].shape:
+        initialisation = Initialisation(tensors[path] for path in set(self.reading.path.values()) & tensors.keys())
+        for path, shape in shapes.items():
+            weight = path.rpartition(".")[0] + ".weight"
+            of = (tensors[weight], shapes[weight]) if path.endswith(".bias") and weight in shapes and weight in tensors else (None, ())
+            if path not in tensors or (shape == tensors[path].shape and (of[0] is None or of[1] == of[0].shape)):
                 continue
-            weight = path.rpartition(".")[0] + ".weight" if path.endswith(".bias") else path
-            of = (tensors[weight], shapes[weight]) if weight != path and weight in shapes else (None, ())
-            tensor = redrawn(tensors[path], shapes[path], *of)
+            tensor = initialisation.redrawn(tensors[path], shape, *of)
             new[path] = nn.Parameter(tensor) if isinstance(tensors[path], nn.Parameter) else tensor
         for alias, path in self.reading.path.items():
             if path in new and alias in tensors:

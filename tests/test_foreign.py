@@ -277,7 +277,6 @@ class Between(Base):
         self.norm1d, self.line, self.twice = nn.BatchNorm1d(12 * 16), nn.Conv1d(1, 1, 3, padding=1), conv(12, 12)
         self.instance, self.inner = nn.InstanceNorm2d(12, affine=True), nn.Sequential(conv(12, 12))
         self.constant = torch.full((12, 1, 1), 0.5, dtype=torch.float64).float()
-        self.register_buffer("zeros", torch.zeros(1, 1, 1, 1))
         self.operation = operation
         self.register_buffer("ramp", torch.arange(12.0).view(12, 1, 1))
 
@@ -297,7 +296,7 @@ RIGHT = {
     "einsum": (lambda m, x: x * torch.einsum("nchw,nchw->n", x, x).view(-1, 1, 1, 1), 12),
     "negative padding": (lambda m, x: F.pad(x, (0, 0, 0, 0, 1, -1)), 12),
     "padding": (lambda m, x: F.pad(x, (1, -1)), 12),
-    "zeros joined": (lambda m, x: torch.cat([x, m.zeros.expand(x.size(0), x.size(1) // 2, 4, 4)], 1), 18),
+    "zeros joined": (lambda m, x: torch.cat([x, x[:, :1].expand(-1, x.size(1) // 2, 4, 4)], 1), 18),
     "buffer": (lambda m, x: x * m.ramp, 12),
     "arange": (lambda m, x: x + torch.arange(12).view(1, 12, 1, 1), 12),
     "number of channels": (lambda m, x: x / x.shape[1], 12),
@@ -316,7 +315,7 @@ RIGHT = {
     "lines and back": (lambda m, x: x.flatten(2).transpose(1, 2).permute(0, 2, 1).unflatten(2, (4, 4)), 12),
 }
 REFUSED = {
-    "zeros": lambda m, x: torch.cat([x[:, :6], torch.zeros(x.shape[0], 6, 8, 8)], 1),
+    "zeros": lambda m, x: torch.cat([x[:, :6], torch.zeros(x.shape[0], 6, 4, 4)], 1),
     "max": lambda m, x: torch.max(x, 1, keepdim=True)[0] * x,
     "mean": lambda m, x: x - x.mean(1, keepdim=True),
     "sum": lambda m, x: x - x.sum(-3, keepdim=True),

@@ -104,9 +104,9 @@ READERS = {  # of a width, by the name of one of its layers: the layers that rea
                                        "features.transition1.conv": 0}},
     "vit_b_16": {"encoder.layers.encoder_layer_0.mlp.0": {"encoder.layers.encoder_layer_0.mlp.3": 0}},
     "convnext_tiny": {"features.1.0.block.3": {"features.1.0.block.5": 0}},
-    "googlenet": {"inception3a.branch2.0.conv": {"inception3a.branch2.1.conv": 0},
-                  "inception3a.branch1.conv": {
-                  f"inception3b.{branch}": 0 for branch in ("branch1.conv", "branch2.0.conv", "branch3.0.conv", "branch4.1.conv")}},
+    "googlenet": {"inception5b.branch2.0.conv": {"inception5b.branch2.1.conv": 0},
+                  "inception5a.branch1.conv": {
+                      f"inception5b.{branch}": 0 for branch in ("branch1.conv", "branch2.0.conv", "branch3.0.conv", "branch4.1.conv")}},
 }
 
 
@@ -115,8 +115,8 @@ class Read:
 
     def __init__(self, name: str, scale: float = 0.15):
         self.pixels = 64
-        self.blueprint = Blueprint(make_shapes(name), CLASSES, self.pixels)
-        self.widths = [max(2, int(width * scale)) for width in self.blueprint.template]
+        self.blueprint = Blueprint(make_shapes(name, random=False), CLASSES, self.pixels)
+        self.widths = [max(5, int(width * scale)) for width in self.blueprint.template]
         torch.manual_seed(1)
         self.network = self.blueprint.build(make(name, random=False), self.widths, True).double().eval()
         for module in self.network.modules():
@@ -192,8 +192,8 @@ def begin(read: Read, compact: bool) -> Pruning:
     network = copy.deepcopy(read.network)
     compactor = Compactor(network, read.pixels, multiple=2) if compact else None
     traced = compactor.network if compactor else network
-    pruner = TaylorPruner(gates_of(network), 1, max(1, sum(read.widths) // 12), 0.9)
-    return Pruning(traced.train(), sgd(network, 1e-3, 0.5, 5e-4), traced, pruner, compactor)
+    pruner = TaylorPruner(gates_of(network), 1, max(1, sum(read.widths) // 16), 0.9)
+    return Pruning(traced.train(), sgd(network, 1e-4, 0.5, 5e-4), traced, pruner, compactor)
 
 
 def test_a_compacted_search_is_the_masked_search(searched):
@@ -201,7 +201,7 @@ def test_a_compacted_search_is_the_masked_search(searched):
     masked, compacted = (begin(read, compact) for compact in (False, True))
     draw = torch.Generator().manual_seed(1)
     source = [(torch.randn(3, 3, read.pixels, read.pixels, generator=draw, dtype=torch.float64), torch.randint(0, 10, (3,), generator=draw))
-              for _ in range(6)]
+              for _ in range(5)]
     assert train(masked, source) == train(compacted, source)
     assert masked.pruner.rounds >= 2 and compacted.pruner.history == masked.pruner.history
     assert torch.equal(compacted.pruner.alive, masked.pruner.alive)

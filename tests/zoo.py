@@ -15,8 +15,9 @@ def image_size(name: str) -> int:
     return {"inception_v3": 75, "maxvit_t": 224, "vit_h_14": 56}.get(name, 64)
 
 
-def make(name: str, *, random: bool = True) -> nn.Module:
-    options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+def make(name: str, *, random: bool = True, initialise: bool = True) -> nn.Module:
+    """``random`` False: nothing is drawn in training."""
+    options = {"init_weights": initialise} if name in ("googlenet", "inception_v3") else {}
     if name.startswith(("vit", "maxvit")):
         options["image_size" if name.startswith("vit") else "input_size"] = image_size(name) if name.startswith("vit") else (224, 224)
     network = models.get_model(name, num_classes=CLASSES, **options)
@@ -26,7 +27,7 @@ def make(name: str, *, random: bool = True) -> nn.Module:
     return network
 
 
-def make_shapes(name: str) -> nn.Module:
+def make_shapes(name: str, *, random: bool = True) -> nn.Module:
     """The network without numbers: quickly."""
     plan = BlockParams.from_init_params
 
@@ -35,6 +36,4 @@ def make_shapes(name: str) -> nn.Module:
             return plan(*args, **kwargs)
 
     with torch.device("meta"), patch.object(BlockParams, "from_init_params", with_numbers):
-        if name in ("googlenet", "inception_v3"):
-            return models.get_model(name, num_classes=CLASSES, init_weights=False)
-        return make(name)
+        return make(name, random=random, initialise=False)
