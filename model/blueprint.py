@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.cost import Cost, Number
@@ -12,7 +12,7 @@ from model.gating import put_gates
 from model.notes import BATCH
 from model.operations import settle
 from model.reading import Reading, run_on_shapes
-from model.redraw import redrawn
+from model.redraw import Initialisation
 from model.tracing import ByMode, write_literals
 
 
@@ -106,18 +106,19 @@ class Blueprint:
         tensors = {**dict(built.named_parameters(remove_duplicate=False)), **dict(built.named_buffers(remove_duplicate=False))}
         shapes = {path: tuple(size if name is None else int(self.channels(name, filters))
                               for size, name in zip(self.reading.tensors[path].shape, dims)) for path, dims in self.reading.dims.items()}
-        new = {}
-        for path in self.reading.dims:
-            if path not in tensors or shapes[path] == tensors[path].shape:
+        new: dict[str, Tensor] = {}
+        initialisation = Initialisation(tensors[path] for path in set(self.reading.path.values()) & tensors.keys())
+        for path, shape in shapes.items():
+            weight = path.rpartition(".")[0] + ".weight"
+            of = (tensors[weight], shapes[weight]) if path.endswith(".bias") and weight in shapes and weight in tensors else (None, ())
+            if path not in tensors or (shape == tensors[path].shape and (of[0] is None or of[1] == of[0].shape)):
                 continue
-            weight = path.rpartition(".")[0] + ".weight" if path.endswith(".bias") else path
-            of = (tensors[weight], shapes[weight]) if weight != path and weight in shapes else (None, ())
-            new[path] = redrawn(tensors[path], shapes[path], *of)
+            tensor = initialisation.redrawn(tensors[path], shape, *of)
+            new[path] = nn.Parameter(tensor) if isinstance(tensors[path], nn.Parameter) else tensor
         for alias, path in self.reading.path.items():
             if path in new and alias in tensors:
                 owner, _, name = alias.rpartition(".")
-                tensor = new[path]
-                setattr(built.get_submodule(owner), name, nn.Parameter(tensor) if isinstance(tensors[path], nn.Parameter) else tensor)
+                setattr(built.get_submodule(owner), name, new[path])
         for module in built.modules():
             settle(module)
         write_literals(built.graph, self.reading.literals, {name: int(self.channels(name, filters)) for name in self.reading.values})

@@ -53,6 +53,11 @@ class Compactor:
                 index = None if gate.index is None else gate.index.cpu()
                 self.gate_nodes[node.name] = [gates.index(layer) for layer in gate.layers], index  # type: ignore[arg-type]
         self.network = fx.GraphModule(network, copy.deepcopy(reading.graph))
+        if gates_of(self.network) != gates:  # torch.fx took its modules in another order
+            others = dict(self.network.named_children())
+            self.network._modules.clear()
+            for name, module in {"gates": nn.ModuleList(gates), **others}.items():
+                self.network.add_module(name, module)
 
     def compact(self, alive: list[Tensor], optimizer: torch.optim.Optimizer | None = None, worthwhile: float = WORTHWHILE) -> bool:
         """Removes what the gates outside ``alive`` (a bool per filter, per gate, on the CPU) made dead.

@@ -43,7 +43,7 @@ def _select(x: Tensor, index: Tensor, complete: bool, axis: int) -> Tensor:
     picked = rows.gather(-1, index.clamp(min=0).expand(*rows.shape[:-1], -1))
     if not complete:
         picked *= index >= 0
-    return picked.movedim(-1, axis)
+    return picked.movedim(-1, axis).data  # no view to autograd: what follows may work in place
 
 
 def _positions(source: Tensor, target: Tensor) -> Tensor:

@@ -79,12 +79,12 @@ def refuse_hidden_code(network: nn.Module) -> None:
     """Raises UnreadableNetwork for what changes results or weights without being in the graph."""
     for name, module in network.named_modules():
         where = f"{type(module).__name__} ({name})" if name else "the network"
+        if any(is_lazy(parameter) for parameter in module.parameters(recurse=False)):
+            raise UnreadableNetwork(f"{where} has weights without a shape yet; say how many channels it takes")
         if module._forward_hooks or module._forward_pre_hooks:
             raise UnreadableNetwork(f"{where} has hooks, which a graph does not show; put what they do into the forward pass")
         if hasattr(module, "parametrizations"):
             raise UnreadableNetwork(f"{where} has weights that are computed from others (parametrizations); make them plain ones")
-        if any(is_lazy(parameter) for parameter in module.parameters(recurse=False)):
-            raise UnreadableNetwork(f"{where} has weights without a shape yet; say how many channels it takes")
 
 
 def name_what_is_changed_in_place(network: nn.Module, graph: fx.Graph) -> None:
@@ -168,7 +168,8 @@ def _mode_of(train: fx.Node, evaluate: fx.Node) -> int | str | None:
 
 def on_meta(network: nn.Module) -> nn.Module:
     """A copy of a network that computes shapes and no numbers."""
-    tensors = [*network.parameters(), *network.buffers()]
+    plain = [value for module in network.modules() for value in vars(module).values() if isinstance(value, Tensor)]
+    tensors = [*network.parameters(), *network.buffers(), *plain]
     memo: dict[int, Any] = {id(tensor): nn.Parameter(tensor.detach().to("meta"), requires_grad=False) if isinstance(tensor, nn.Parameter)
                             else tensor.to("meta") for tensor in tensors}
     return copy.deepcopy(network, memo).eval()

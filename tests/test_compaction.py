@@ -61,9 +61,9 @@ def assert_same_but_for_the_dead(masked: Pruning, compacted: Pruning) -> None:
     """Every number the compacted network still has is the masked network's: weights, momentum, running statistics."""
     kept, reading = compacted.compactor.kept, compacted.compactor.reading
     whole, cut = tensors(masked.network), tensors(compacted.network)
-    gates = {name for name in whole if whole[name] in {gate.weight for gate in gates_of(masked.network)}}
-    assert whole.keys() - gates == {name for name in cut if not name.startswith("selections.")} - gates - {
-        name for name in cut if name.endswith(".index")}
+    gates = {name for state, named in ((masked, whole), (compacted, cut)) for name in named
+             if any(named[name] is gate.weight for gate in gates_of(state.network)) or name.endswith((".index", ".one"))}
+    assert whole.keys() - gates == {name for name in cut if not name.startswith("selections.")} - gates
     for name in whole.keys() - gates:
         dims = reading.dims.get(name, ())
 
