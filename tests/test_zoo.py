@@ -116,7 +116,7 @@ class Read:
     def __init__(self, name: str, scale: float = 0.15):
         self.pixels = 64
         self.blueprint = Blueprint(make_shapes(name, random=False), CLASSES, self.pixels)
-        self.widths = [max(5, int(width * scale)) for width in self.blueprint.template]
+        self.widths = [max(8, int(width * scale)) for width in self.blueprint.template]
         torch.manual_seed(1)
         self.network = self.blueprint.build(make(name, random=False), self.widths, True).double().eval()
         for module in self.network.modules():
