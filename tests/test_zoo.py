@@ -59,7 +59,7 @@ def test_at_its_own_widths_it_is_the_network_itself(name):
     torch.manual_seed(3)
     network = make(name)
     original = copy.deepcopy(network).eval()
-    blueprint = Blueprint(make_shapes(name), CLASSES, image_size(name))
+    blueprint = Blueprint(copy.deepcopy(network), CLASSES, image_size(name))
     built = blueprint.build(network, blueprint.template, True).eval()
     weights = original.state_dict()
     same = [name for name, tensor in built.state_dict().items() if name in weights and torch.equal(tensor, weights[name])]
