@@ -45,7 +45,8 @@ def prove_gates(blueprint: Blueprint, make, widths: list[int], images: torch.Ten
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
             nn.init.uniform_(module.running_mean, -0.5, 0.5)
-            nn.init.uniform_(module.bias, -0.3, 0.3)
+            if module.bias is not None:
+                nn.init.uniform_(module.bias, -0.3, 0.3)
     images = images.double()
     assert [len(gate.weight) for gate in gates_of(network)] == widths
     compactor = Compactor(network, images.shape[-1], multiple=1)
@@ -255,7 +256,32 @@ TEMPLATES = {"Plain": [16, 12], "Unet": [8, 16, 8], "Twice": [12], "RepVGG": [12
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.__name__)
 def test_it_is_taken_and_right(network):
-    assert prove(network).template == TEMPLATES[network.__name__]
+    blueprint = prove(network)
+    assert blueprint.template == TEMPLATES[network.__name__]
+    for width in (1, 2):  # where a width of one could be taken for what has one channel always
+        prove_gates(blueprint, network, [width] * len(blueprint.template), torch.randn(3, 3, PIXELS, PIXELS))
+
+
+class Norm(Base):
+    """A norm behind a layer that has the name of our own gates."""
+
+    def __init__(self, norm):
+        super().__init__(12, gates=conv(3, 12), norm=norm, b=conv(12, 12))
+
+    def forward(self, x):
+        return self.head(torch.relu(self.b(torch.relu(self.norm(self.gates(x))))).mean((2, 3)))
+
+
+@pytest.mark.parametrize(("norm", "found"), [
+    (lambda: nn.BatchNorm2d(12, momentum=None), [12, 12]), (lambda: nn.BatchNorm2d(12, track_running_stats=False), [12, 12]),
+    (lambda: nn.BatchNorm2d(12, affine=False), [12, 12]), (lambda: nn.InstanceNorm2d(12), [12, 12]),
+    (lambda: nn.InstanceNorm2d(12, affine=True, track_running_stats=True), [12, 12]), (lambda: nn.GroupNorm(3, 12), [3, 12]),
+    (lambda: nn.GroupNorm(1, 12), [12, 12]), (lambda: nn.GroupNorm(12, 12, affine=False), [12]), (lambda: nn.SyncBatchNorm(12), [12, 12]),
+    (lambda: nn.LayerNorm((12, PIXELS, PIXELS)), [12, 12]), (lambda: nn.Softplus(), [12, 12]), (lambda: nn.Hardtanh(), [12, 12]),
+])
+@pytest.mark.filterwarnings("ignore:input's size")
+def test_a_norm_is_taken_and_right(norm, found):
+    assert prove(lambda: Norm(norm())).template == found
 
 
 @pytest.mark.parametrize("network", [Numbers, Auxiliary])

@@ -21,6 +21,10 @@ from utils.pruning import TaylorPruner
 from utils.search.iteration import Pruning
 from utils.training.loop import sgd
 
+FAMILIES = ["alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3", "maxvit_t",
+            "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "regnet_y_400mf", "resnet18", "resnext50_32x4d",
+            "shufflenet_v2_x0_5", "squeezenet1_1", "swin_t", "swin_v2_t", "vgg11", "vgg11_bn", "vit_b_16", "wide_resnet50_2"]
+
 
 def multiply_accumulates(network: nn.Module, images: torch.Tensor) -> int:
     with FlopCounterMode(display=False) as flops, sdpa_kernel(SDPBackend.MATH):
@@ -41,15 +45,12 @@ def test_counts_are_those_of_the_built_network(name):
     for column in range(3):
         built = blueprint.build(make_shapes(name), widths[:, column].tolist(), False)
         assert sum(parameter.numel() for parameter in built.parameters()) == cost.params[column]
-        assert multiply_accumulates(built, torch.empty(1, 3, pixels, pixels, device="meta")) == cost.macs[column]
+        if name in FAMILIES or column == 0:  # of the others, which take long, one
+            images = torch.empty(1, 3, pixels, pixels, device="meta")
+            assert multiply_accumulates(built, images) == cost.macs[column]
 
 
 # --- at its own widths ---------------------------------------------------------------------------------------------
-
-FAMILIES = ["alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3", "maxvit_t",
-            "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "regnet_y_400mf", "resnet18", "resnext50_32x4d",
-            "shufflenet_v2_x0_5", "squeezenet1_1", "swin_t", "swin_v2_t", "vgg11", "vgg11_bn", "vit_b_16", "wide_resnet50_2"]
-
 
 @pytest.mark.parametrize("name", FAMILIES)
 @torch.no_grad()
@@ -58,7 +59,7 @@ def test_at_its_own_widths_it_is_the_network_itself(name):
     torch.manual_seed(3)
     network = make(name)
     original = copy.deepcopy(network).eval()
-    blueprint = Blueprint(make_shapes(name), CLASSES, image_size(name))
+    blueprint = Blueprint(copy.deepcopy(network), CLASSES, image_size(name))
     built = blueprint.build(network, blueprint.template, True).eval()
     weights = original.state_dict()
     same = [name for name, tensor in built.state_dict().items() if name in weights and torch.equal(tensor, weights[name])]
@@ -116,7 +117,7 @@ class Read:
     def __init__(self, name: str, scale: float = 0.15):
         self.pixels = 64
         self.blueprint = Blueprint(make_shapes(name, random=False), CLASSES, self.pixels)
-        self.widths = [max(5, int(width * scale)) for width in self.blueprint.template]
+        self.widths = [max(8, int(width * scale)) for width in self.blueprint.template]
         torch.manual_seed(1)
         self.network = self.blueprint.build(make(name, random=False), self.widths, True).double().eval()
         for module in self.network.modules():
