@@ -102,6 +102,14 @@ class Compactor:
             for begin, end in step.solid:
                 wanted[name][begin:end] = True
             wanted[name] = self._rounded_up(name, wanted[name] & self.kept[name])
+            for source in step.inputs:  # joined to itself, a result is there twice with the same channels
+                again = [other for other in step.inputs if other.name == source.name and not other.whole]
+                size = len(zero[source.name]) // source.taken * source.given
+                both = [wanted[name][other.start : other.start + size] for other in again]
+                if len(both) > 1:
+                    union = torch.stack(both).any(dim=0)
+                    for part in both:
+                        part.copy_(union)
             for source in step.inputs:
                 if source.whole:  # a norm of all channels needs the zeros too
                     ask = ~zero[source.name] if not step.solid else torch.ones_like(zero[source.name])
@@ -139,7 +147,8 @@ class Compactor:
                 if source.whole or source.name in self.reading.attributes:  # a weight is cut as it is needed
                     continue
                 target = gathered(kept[node.name], source, len(kept[source.name]))
-                if not torch.equal(kept[source.name], target):
+                there = any(new.name == source.name for new in new_node.all_input_nodes)  # not so where it is taken twice
+                if there and not torch.equal(kept[source.name], target):
                     name = f"{source.name}_for_{node.name}"
                     selection = Selection(kept[source.name], target, self.reading.values[source.name].axis)
                     selections[name] = selection.to(self.device, non_blocking=True)
