@@ -56,6 +56,8 @@ class Blueprint:
             layers = widths.layers[width]
             tied = f" ({len(layers)} tied)" * (len(layers) > 1)
             lines.append(f"{position:5} {units:8}  {', '.join(layers[:4])}{', …' * (len(layers) > 4)}{tied}{of}")
+        if not self.reading.whole:
+            lines.append("in training it does more than in evaluation, or something else; here it is trained as it is in evaluation")
         fixed: dict[str, list[str]] = {}
         for width, why in enumerate(widths.fixed):
             if why and widths.root(width) == width and widths.layers[width]:

@@ -35,7 +35,7 @@ def plain(network: nn.Module, images: Tensor) -> nn.Module:
     if not any(isinstance(module, (Gate, Selection)) for module in network.modules()):
         return network
     try:
-        traced = fx.GraphModule(network, trace(network))
+        traced = fx.GraphModule(network, trace(network)[0])
     except UnreadableNetwork as error:
         raise NotImplementedError(str(error)) from None
     ShapeProp(traced).propagate(images[:1])

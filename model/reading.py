@@ -26,7 +26,7 @@ class Reading(Notes):
     """
 
     def __init__(self, network: nn.Module, image_size: int, graph: fx.Graph | None = None):
-        self.graph = graph or trace(network)
+        self.graph, self.whole = (graph, True) if graph else trace(network)
         super().__init__(network)
         try:
             logits = run_on_shapes(network, self.graph, BATCH, image_size, self)

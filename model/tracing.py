@@ -47,8 +47,9 @@ class ByMode(nn.Module):
         return self.function(*args[: self.place], self.training, *args[self.place + 1 :], **kwargs)
 
 
-def trace(network: nn.Module) -> fx.Graph:
-    """The graph of a network as it is in evaluation, with what is drawn at random in training. Raises UnreadableNetwork.
+def trace(network: nn.Module) -> tuple[fx.Graph, bool]:
+    """The graph of a network as it is in evaluation, with what is drawn at random in training; and whether that is all that it does
+    in training, which auxiliary heads are not. Raises UnreadableNetwork.
 
     Modules ``mode_<n>`` are added to the network where a function is told whether it is training.
     """
@@ -66,13 +67,14 @@ def trace(network: nn.Module) -> fx.Graph:
         finally:
             network.train(training)
     train, graph = graphs
-    for number, (one, node) in enumerate(_alike(train, graph)):
+    alike = list(_alike(train, graph))
+    for number, (one, node) in enumerate(alike):
         place = _mode_of(one, node)
         if place is not None:
             network.add_module(f"mode_{number}", ByMode(node.target, place))
             node.op, node.target = "call_module", f"mode_{number}"
     name_what_is_changed_in_place(network, graph)
-    return graph
+    return graph, len(alike) == len(train.nodes) == len(graph.nodes)
 
 
 def refuse_hidden_code(network: nn.Module) -> None:

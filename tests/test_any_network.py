@@ -3,7 +3,7 @@
 And VGG11 given as a plain network, without widths, is searched as ``--model vgg`` is.
 """
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_compaction import batches, train
 from test_foreign import prove
@@ -99,6 +99,7 @@ class Composed(nn.Module):
 
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 20)), min_size=2, max_size=7))
+@example([("gate", 3), ("dense", 9), ("layer norm", 13), ("join", 14), ("layer norm", 2), ("shift", 0)])
 def test_networks_of_known_operations_are_right_in_whatever_order(plan):
     prove(lambda: Composed([("conv", 1), *plan, ("conv", 2)]), 6)
 

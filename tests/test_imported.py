@@ -200,6 +200,11 @@ class Sorts(Base):
         return x.sort(dim=1)[0]
 
 
+class Doubles(Base):
+    def middle(self, x):
+        return 2 * x if self.training else x
+
+
 class Maps(Base):
     def forward(self, x):
         return self.conv(x)
@@ -255,6 +260,14 @@ def test_what_cannot_be_read_is_refused_in_one_line_before_any_data_is(name, tmp
         assert_refused(call(*command, "--model", name, "--dataset", "CIFAR10"), *REFUSED[name])
         forget()
     assert {file: text for file, text in snapshot(tmp_path).items() if "__pycache__" not in file} == before
+
+
+@pytest.mark.parametrize("name, more", [("Doubles", True), ("Base", None)])
+def test_what_is_done_in_training_alone_is_told(name, more, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("others.py").write_text(FILES["others.py"].replace("class Base(nn.Module):", "class Base(nn.Module):\n    middle = nn.ReLU()\n"))
+    out = succeed("check_model.py", "--model", f"others.py:{name}").splitlines()
+    assert out[-1] == "ready" and any("in training it does more" in line for line in out) == bool(more)
 
 
 def test_from_python_a_network_that_cannot_be_read_is_an_unreadable_network():
