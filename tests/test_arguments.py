@@ -302,6 +302,7 @@ AS_PROCESSES = [  # one of each script; the first three are noticed late
     "plot_ratio_warmup.py --axis weight",
     "plot_ratio_finetune.py --ratio nan",
     "export.py --save nobody --dataset digits",
+    "check_model.py --model nobody.py:Net",
     "val_format.py --data nowhere",
     "submit.py --dataset digits --search morphed",
 ]

@@ -163,7 +163,7 @@ def test_gates_and_selections_go_and_the_outputs_stay(how, model, base, ratio, m
     """mobilenetv2 at 0.12 keeps closed gates of layers that nothing is left of."""
     network = cut_down(model, base, ratio)
     assert any(isinstance(module, Selection) for module in network.modules()) == (model != "vgg")
-    assert any((gate.weight != 1).any() for gate in gates_of(network)) == (ratio == 0.12)
+    assert any((gate.multipliers() != 1).any() for gate in gates_of(network)) == (ratio == 0.12)
     if how == "selected":
         def unknown(*_):
             raise NotImplementedError

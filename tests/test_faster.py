@@ -25,7 +25,7 @@ def dtypes(tmp_path, monkeypatch):
     found = set()
 
     def look(module, inputs, output):
-        if isinstance(module, torch.nn.Conv2d):
+        if isinstance(module, torch.nn.Conv2d) and not output.is_meta:  # while a network is read there are no numbers
             found.add(output.dtype)
 
     handle = torch.nn.modules.module.register_module_forward_hook(look)

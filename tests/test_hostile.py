@@ -55,6 +55,7 @@ def stocked(tmp_path_factory):
         succeed("train_norm.py", "--save", "begun_base", *TRAIN, "--ratio", 0.08)
         for name in ("prune_record/begun.json", "saved_plots/vgg/begun_base_8.json", "saved_models/vgg/begun_base.pt"):
             Path(name).unlink()
+        (folder / "net.py").write_text("from torch import nn\n\n\ndef Net(num_classes):\n    return nn.Sequential(nn.Conv2d(3, 8, 3))\n")
         (folder / "saved_plots/vgg/vgg_uni_c10_0_25.pk").write_bytes(pickle.dumps({"test_acc": [10.0, 88.25, 87.5]}))
     shutil.copytree(paths.PUBLISHED_DIR, folder / "published")
     return folder
@@ -518,6 +519,8 @@ CASES = [  # the file, what happens to it, the script that reads it
     ("saved_plots/vgg/vgg_uni_c10_0_25.pk", code, ["plot_ratio_warmup.py", "--dataset", "CIFAR10"]),
     ("saved_plots/vgg/vgg_norm_c10_0_75.pk", code, ["plot_ratio_finetune.py", "--dataset", "CIFAR10"]),
     ("tiny-imagenet-200/val/val_annotations.txt", half, ["val_format.py"]),
+    ("net.py", half, ["check_model.py", "--model", "net.py:Net"]),
+    ("prune_record/found.json", half, ["submit.py", "--dataset", "digits", "--search", "found", "--methods", "neuralscale", "--status"]),
 ]
 IDS = [f"{command[0]}-{what.__name__}-{Path(name).name}" for name, what, command in CASES]
 
