@@ -12,6 +12,8 @@ from running import DIGITS, assert_refused, call, everything, fork, run, snapsho
 from model import count_params, expect, template
 from model.errors import UnreadableNetwork
 from model.imported import find, imported
+from utils.errors import UserError
+from utils.records.networks import load_network
 from utils.records.results import read_result
 from utils.training import progress
 
@@ -98,6 +100,19 @@ def test_every_script_takes_it(folder):
     assert succeed("check_model.py", *MODEL, "--dataset", "digits").splitlines()[-1] == "ready"
     assert {path.name for path in Path("saved_plots/net.Net").glob("*.png")} == {
         "digits_found_architectures.png", "digits_found_residual_filters.png", "digits_accuracy_latency.png"}
+
+
+def test_a_network_of_ones_own_is_exported_and_loaded_by_its_name(folder):
+    succeed("fine_tune.py", "--save", "tuned", "--prune-fname", "base", *ONCE, "--ratio", 0.5)
+    for save in ("own_0", "tuned"):
+        succeed("export.py", *MODEL, "--dataset", "digits", "--save", save, "--ratio", 0.5, "--out", save)
+        told = json.loads(Path(save, "architecture.json").read_text())
+        assert told["model"] == "net.py:Net" and max(told["differences"].values()) <= 1e-5
+        path = Path(f"saved_models/net.Net/{save}@50.pt")
+        images = torch.randn(3, 3, 32, 32)
+        torch.testing.assert_close(torch.export.load(f"{save}/network.pt2").module()(images), load_network(path, "net.py:Net")(images))
+        with pytest.raises(UserError, match=r"weights of net\.py:Net, which a file alone is not trusted to have imported"):
+            load_network(path)
 
 
 def test_reading_records_and_results_never_imports(folder):
