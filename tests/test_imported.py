@@ -306,6 +306,12 @@ def test_a_network_with_numbers_for_one_size_is_read_at_that_size(tmp_path, monk
     assert template("sized.py:Net") == [16, 24, 24]  # found among the usual sizes
 
 
+def test_nothing_was_published_for_it(folder):
+    for script, options in (("ratio_swipe.py", ["--save", "x", "--morph"]), ("submit.py", ["--methods", "morph"])):
+        assert_refused(call(script, *options, *MODEL, "--dataset", "digits"), "no MorphNet widths were published for net.py:Net")
+    assert_refused(call("plot_ratio.py", *MODEL, "--dataset", "digits"), "nothing to draw for net.py:Net on digits", "net.Net_uni_digits")
+
+
 def test_the_imagenet_scripts_take_it_and_still_refuse_vgg(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert_refused(call("imagenet_ratio_swipe.py", "--model", "vgg", "--save", "x", "--uniform"), "vgg", "none of resnet18, mobilenetv2")

@@ -47,7 +47,7 @@ def read_published_morph(model: str, dataset: str) -> list[int]:
     path = PUBLISHED_DIR / "morphnet.json"
     table = read_json(path, "it comes with the project; restore it")
     try:
-        if dataset in table[model]:
+        if dataset in table.get(model, {}):
             widths = [width for width in table[model][dataset] if isinstance(width, int) and width >= 1]
             if len(widths) != len(template(model)):
                 raise ValueError(f"{model} on {dataset}")
