@@ -21,32 +21,30 @@ def put_gates(network: fx.GraphModule, reading: Reading, free: list[int], filter
     free_name = next(name for number in itertools.count() if (name := f"gates{number or ''}") not in others)
     for name, module in {free_name: gates, **others}.items():  # first: gates_of goes by the order of modules
         network.add_module(name, module)
-    where: dict[str, set[int]] = {}
-    for width in free:
-        for name in places(reading, width):
-            where.setdefault(name, set()).add(width)
+    where = places(reading, free)
     for node in list(network.graph.nodes):
         if node.name in where:
             _gate(network, node, _shared(reading, node.name, where[node.name], free, gates, filters))
     network.recompile()
 
 
-def channels_of(reading: Reading, name: str, width: int) -> Tensor:
-    """Which channels of a node's result are of a width."""
-    return torch.cat([torch.full((piece.channels,), reading.widths.root(piece.width) == width) for piece in reading.values[name].pieces])
-
-
-def places(reading: Reading, width: int) -> set[str]:
-    """The nodes behind which a width has its gates."""
-    mine = {name: mask for name in reading.values if (mask := channels_of(reading, name, width)).any()}
-    layers = {node.name for node in reading.graph.nodes if isinstance(reading.layer(node), LAYERS)}
-    read = {source.name for step in reading.steps.values() for source in step.inputs if source.whole} & mine.keys()
-    found, open_ = set[str](), (reading.norms & mine.keys()) or (layers & mine.keys())
-    while open_:
-        found |= open_
-        zero = zeros(reading, {name: mine[name] for name in found}.get)
-        open_ = {name for name in read if (mine[name] & ~zero[name]).any()}
-    return found
+def places(reading: Reading, free: list[int]) -> dict[str, set[int]]:
+    """The nodes behind which there are gates, and of which widths."""
+    owner = {name: torch.cat([torch.full((piece.channels,), root if (root := reading.widths.root(piece.width)) in free else -1)
+                              for piece in value.pieces]) for name, value in reading.values.items()}  # the width of each channel
+    has = {name: set(widths.tolist()) - {-1} for name, widths in owner.items()}
+    layers = {node.name for node in reading.graph.nodes if isinstance(reading.layer(node), LAYERS)} & has.keys()
+    normed = set().union(*[has[name] for name in reading.norms])
+    open_ = {**{name: has[name] - normed for name in layers}, **{name: has[name] for name in reading.norms}}
+    read = {source.name for step in reading.steps.values() for source in step.inputs if source.whole}
+    where: dict[str, set[int]] = {}
+    while any(open_.values()):
+        for name, widths in open_.items():
+            if widths:
+                where.setdefault(name, set()).update(widths)
+        zero = zeros(reading, {name: torch.isin(owner[name], torch.tensor(sorted(widths))) for name, widths in where.items()}.get)
+        open_ = {name: set(owner[name][~zero[name]].tolist()) - {-1} for name in read}
+    return where
 
 
 def _shared(reading: Reading, name: str, widths: set[int], free: list[int], gates: nn.ModuleList, filters: list[int]) -> SharedGate:
