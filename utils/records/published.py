@@ -2,7 +2,7 @@
 import csv
 from typing import Any
 
-from model import template
+from model import MODELS, template
 from utils.errors import UserError
 from utils.records.files import read_json, read_text
 from utils.records.paths import PUBLISHED_DIR
@@ -47,7 +47,7 @@ def read_published_morph(model: str, dataset: str) -> list[int]:
     path = PUBLISHED_DIR / "morphnet.json"
     table = read_json(path, "it comes with the project; restore it")
     try:
-        if dataset in table.get(model, {}):
+        if dataset in (table[model] if model in MODELS else {}):
             widths = [width for width in table[model][dataset] if isinstance(width, int) and width >= 1]
             if len(widths) != len(template(model)):
                 raise ValueError(f"{model} on {dataset}")
