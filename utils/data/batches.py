@@ -97,7 +97,8 @@ def training_batches(data: Data, batch_size: int, *, search: bool = False, dtype
     return Batches(data, data.train, batch_size, augmentation(data, search=search), dtype)
 
 
-def evaluation_batches(data: Data, batch_size: int | None = None) -> Batches:
-    """The test images in order, as they are."""
+def evaluation_batches(data: Data, batch_size: int | None = None, split: Split | None = None) -> Batches:
+    """The test images, or another ``split``, in order and as they are."""
+    split = split or data.test
     batch_size = batch_size or max(1, EVALUATED * 64**2 // max(64, data.image_size) ** 2)
-    return Batches(data, data.test, min(batch_size, len(data.test)))
+    return Batches(data, split, min(batch_size, len(split)))

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeGuard
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
 from model import Shape
+from utils.errors import UserError
 from utils.settings import Dataset
 
 MEASURED = 10_000  # images at least, of larger data sets, for their mean and standard deviation
@@ -54,6 +55,7 @@ class Data:
     mean: Tensor
     std: Tensor
     settings: Dataset
+    validation: Split | None = None  # images held out of ``train``
 
     @property
     def shape(self) -> Shape:
@@ -75,6 +77,37 @@ def mean_and_std(images: Images) -> tuple[np.ndarray, np.ndarray]:
         square += np.einsum("nhwc,nhwc->c", part, part, dtype=np.float64, casting="safe")
     mean = total / pixels
     return mean, np.sqrt(np.maximum(square / pixels - mean**2, 0))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How many images are asked for, equally many of each class; None is all. Those to validate on are held out of training."""
+
+    train: int | None = None
+    test: int | None = None
+    validate: int | None = None
+
+    def chosen(self, train: np.ndarray, test: np.ndarray) -> Chosen:
+        """Which images, by the labels of all. Those held out are the last of their classes, however many are trained on.
+
+        Raises UserError where a class would have no image left to train on.
+        """
+        if self.validate is None:
+            return Chosen(balanced(train, self.train), balanced(test, self.test), None)
+        held = np.sort(len(train) - 1 - balanced(train[::-1], self.validate))
+        rest = np.setdiff1d(np.arange(len(train)), held)
+        if len({*train}) > len({*train[rest]}):
+            raise UserError(f"--validate {self.validate}: of {len(train)} training images, in {len({*train})} classes, that leaves a class "
+                            "without any to train on")
+        return Chosen(rest[balanced(train[rest], self.train)], balanced(test, self.test), held)
+
+
+class Chosen(NamedTuple):
+    """Indices of images: to train on and to validate on, of the training images; to test on, of the test images."""
+
+    train: np.ndarray
+    test: np.ndarray
+    validation: np.ndarray | None
 
 
 def balanced(labels: np.ndarray, limit: int | None) -> np.ndarray:

@@ -14,15 +14,15 @@ from utils.records.paths import all_decoded_images, decoded_images
 RULES = 1  # of decoding; another number than that of a file asks for the file anew
 
 
-def decoded_once(decode: Callable[[], Iterable[np.ndarray]], paths: list[str], shape: tuple[int, ...], folder: Path, limit: int | None,
+def decoded_once(decode: Callable[[], Iterable[np.ndarray]], paths: list[str], shape: tuple[int, ...], folder: Path, part: object,
                  cache_dir: str, what: str) -> np.ndarray:
     """The images (N, S, S, 3), uint8, of the files ``paths``, mapped from a file below ``cache_dir``, read only.
 
     Where that file is missing, or not whole, it is made of what ``decode`` gives; it is renamed into its place when it is
-    whole. One that the images of ``folder``, as many as ``limit`` says, have changed since has another name, and is removed.
+    whole. One that the images of this ``part`` of ``folder`` have changed since has another name, and is removed.
     Of two processes the second waits. Raises UserError where the file can't be written.
     """
-    source = f"{folder.name}_{shape[1]}_{_hash(os.path.realpath(folder), limit)[:8]}"
+    source = f"{folder.name}_{shape[1]}_{_hash(os.path.realpath(folder), part)[:8]}"
     path = decoded_images(cache_dir, source, fingerprint(folder, paths, shape[1]))
     amount = int(np.prod(shape))
 

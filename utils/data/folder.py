@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from utils.data.dataset import Images, balanced, in_memory
+from utils.data.dataset import Images, Wanted, in_memory
 from utils.data.decoded import decoded_once
 from utils.data.memory import room_for_images
 from utils.errors import UserError
@@ -20,9 +20,8 @@ from utils.settings import FOLDER_SIZES
 
 AT_ONCE, PER_TURN = 128, 16  # images that are handed to the threads together, and to one of them
 
-Limits = tuple[int | None, int | None]  # of training and of test images
 Part = tuple[Images, np.ndarray]  # images (N, S, S, 3), uint8, and labels (N,)
-Parts = tuple[Part, Part, int]  # to train on, to test on, and the number of classes
+Parts = tuple[Part, Part, Part | None, int]  # to train on, to test on, to validate on, and the number of classes
 
 
 class ImageFiles:
@@ -59,7 +58,7 @@ def cut(paths: list[str], length: int) -> Iterator[list[str]]:
     return (paths[start : start + length] for start in range(0, len(paths), length))
 
 
-def read_folder(root: Path, limits: Limits, size: int | None, device: str, cache_dir: str | None) -> Parts:
+def read_folder(root: Path, wanted: Wanted, size: int | None, device: str, cache_dir: str | None) -> Parts:
     """The images below train/<class>/** and test/<class>/**; those that are not size x size are resized.
 
     What does not fit into memory is read by batches: from a file below ``cache_dir``, into which it is decoded once, or
@@ -85,18 +84,24 @@ def read_folder(root: Path, limits: Limits, size: int | None, device: str, cache
             shorter = min(decode(splits[0].samples[0][0]).size)
         size = min(FOLDER_SIZES, key=lambda s: abs(s - shorter))
     room, parts = room_for_images(device), []
-    for split, limit in zip(splits, limits):
-        labels = np.array(split.targets)
-        chosen = balanced(labels, limit)
-        files = ImageFiles([split.samples[i][0] for i in chosen], size)
-        images = _within(room, files, Path(split.root), limit, cache_dir)
-        room -= images.nbytes if in_memory(images) else 0
-        parts.append((images, labels[chosen]))
-    return parts[0], parts[1], len(train_classes)
+    labels = [np.array(split.targets) for split in splits]
+    chosen = wanted.chosen(*labels)
+    held = (wanted.train, wanted.validate)
+    for at, indices, what in ((0, chosen.train, wanted.train if wanted.validate is None else held), (1, chosen.test, wanted.test),
+                              (0, chosen.validation, ("validation", *held))):
+        if indices is not None:
+            files = ImageFiles([splits[at].samples[i][0] for i in indices], size)
+            images = _within(room, files, Path(splits[at].root), what, cache_dir)
+            room -= images.nbytes if in_memory(images) else 0
+            parts.append((images, labels[at][indices]))
+    return parts[0], parts[1], parts[2] if len(parts) > 2 else None, len(train_classes)
 
 
-def _within(room: int, files: ImageFiles, folder: Path, limit: int | None, cache_dir: str | None) -> Images:
-    """The images in memory, if that has ``room`` bytes for them; else how they are read from the disk."""
+def _within(room: int, files: ImageFiles, folder: Path, part: object, cache_dir: str | None) -> Images:
+    """The images in memory, if that has ``room`` bytes for them; else how they are read from the disk.
+
+    ``part``: which images of the folder they are.
+    """
     title, amount = f"decoding {folder.name}", int(np.prod(files.shape))
     if amount <= room:
         images = np.empty(files.shape, np.uint8)
@@ -107,7 +112,7 @@ def _within(room: int, files: ImageFiles, folder: Path, limit: int | None, cache
     if cache_dir is None:
         print(f"{what}; they are decoded in each epoch anew", flush=True)
         return files
-    return decoded_once(lambda: files.all(title), files.paths, files.shape, folder, limit, cache_dir, what)
+    return decoded_once(lambda: files.all(title), files.paths, files.shape, folder, part, cache_dir, what)
 
 
 @contextlib.contextmanager

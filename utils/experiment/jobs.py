@@ -33,8 +33,7 @@ from utils.settings import (
 )
 
 TASK = ("model", "dataset")  # named in every command
-CURVES = {"neuralscale": "neuralscale_15", "neuralscale_1": "neuralscale_1", "uniform": "uniform", "morph": "morphnet",
-          "magnitude": "magnitude"}  # whose default names the trainings of a method have
+CURVES = {"neuralscale": "neuralscale_15", "morph": "morphnet"}  # whose default names the trainings of a method have, if not its own
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def jobs_of(experiment: Experiment, places: Places, machine: Machine) -> list[Jo
     planner = Planner(experiment, places, machine)
     needs = planner.needed()
     trainings = [planner.training(method, seed, ratio, needs.get(method)) for seed in experiment.seeds for method in experiment.methods
-                 for ratio in ratios_of(experiment) if method != "magnitude" or ratio < 1]
+                 for ratio in ratios_of(experiment) if method != "magnitude" or ratio < experiment.base_ratio]
     return [*dict.fromkeys(needs.values()), *trainings]
 
 
@@ -91,14 +90,16 @@ def check(experiment: Experiment) -> None:
                         f"--search {experiment.search} goes with --methods neuralscale")
     if experiment.morph_search and ("morph" not in methods or experiment.morph_search == experiment.search):
         raise UserError(f"--morph-search {experiment.morph_search} goes with --methods morph, and is another name than --search")
-    if "magnitude" in methods and min(ratios) >= 1:
-        raise UserError("--methods magnitude prunes to ratios below 1; --ratios has none")
+    if "magnitude" in methods and min(ratios) >= experiment.base_ratio:
+        raise UserError(f"--methods magnitude prunes to ratios below --base-ratio {experiment.base_ratio:g}; --ratios has none")
+    if "magnitude" not in methods and experiment.base_ratio != Experiment.base_ratio:
+        raise UserError(f"--base-ratio {experiment.base_ratio:g} goes with --methods magnitude alone")
 
 
 def check_networks(experiment: Experiment) -> None:
     """The same for networks that can't be. It loads torch, which --status does without."""
     model, dataset = experiment.model, dataset_name(experiment.dataset)
-    refuse_impossible(model, experiment.dataset, *ratios_of(experiment))
+    refuse_impossible(model, experiment.dataset, *ratios_of(experiment), experiment.base_ratio)
     if experiment.search == PUBLISHED:
         read_published_scaling(model, dataset)
     if "morph" in experiment.methods and not experiment.morph_search:
@@ -108,12 +109,19 @@ def check_networks(experiment: Experiment) -> None:
             raise UserError(f"--methods morph: {str(error).split(';')[0]}; search them with --morph-search NAME") from None
 
 
+def name_of(experiment: Experiment, method: str) -> str:
+    """What the runs of a method are called, without their seeds."""
+    if experiment.name:
+        return f"{experiment.name}_{method}"
+    return default_name(CURVES.get(method, method), experiment.model, dataset_name(experiment.dataset))
+
+
 class Planner:
     """Makes the jobs of one experiment."""
 
     def __init__(self, experiment: Experiment, places: Places, machine: Machine):
         self.experiment, self.places, self.machine = experiment, places, machine
-        shared = {"limit_train": experiment.limit_train, "limit_test": experiment.limit_test, "amp": experiment.amp}
+        shared = {name: getattr(experiment, name) for name in ("limit_train", "limit_test", "validate", "amp")}
         self.shared = {name: value for name, value in shared.items() if value}
         self.task = {"model": experiment.model, "dataset": experiment.dataset}
 
@@ -142,10 +150,11 @@ class Planner:
     def base(self) -> Job:
         """The base network of the magnitude baseline."""
         save = self.named("base")
-        return self.job("train_norm.py", save, save, BaseNetwork().ratio, *self.from_scratch(0), [], method="base")
+        network = BaseNetwork(ratio=self.experiment.base_ratio)
+        return self.job("train_norm.py", save, save, network.ratio, *self.from_scratch(0), arguments(network, BaseNetwork()), method="base")
 
     def training(self, method: str, seed: int, ratio: float, needs: Job | None) -> Job:
-        save = f"{self.named(CURVES[method])}_{seed}"
+        save = f"{self.named(method)}_{seed}"
         if method == "magnitude":
             preset = fine_tuning_preset(self.experiment.dataset)
             given = self.given(preset, "--tune-with", self.experiment.tune_with, "seed")
@@ -154,8 +163,11 @@ class Planner:
                             ["--prune-fname", self.named("base"), "--ratio", shortest(ratio), *self.budget()],
                             needs=needs, method="magnitude")
         search = {"uniform": None, "morph": self.experiment.morph_search}.get(method, self.experiment.search)
+        _, _, number = method.partition("_")  # of an iteration, counted from 1
+        if number and needs and int(number) > (iterations := needs.settings.iterations):  # type: ignore[union-attr]  # of a search
+            raise UserError(f"--methods {method}: {search} is a search of {iterations} iterations (--search-with iterations=N)")
         networks = Networks(uniform=method == "uniform", morph=method == "morph", prune_fname=search,
-                            descent_idx=0 if method == "neuralscale_1" else None)
+                            descent_idx=int(number) - 1 if number else None)
         return self.job("ratio_swipe.py", save, paths.at_ratio(save, ratio), ratio, *self.from_scratch(seed),
                         [*arguments(networks, Networks()), "--ratios", shortest(ratio), *self.budget()], needs=needs,
                         method={"neuralscale": r"neuralscale_\d+", "morph": "morphnet"}.get(method, method),
@@ -196,4 +208,4 @@ class Planner:
         return ["--budget", self.experiment.budget] if self.experiment.budget else []
 
     def named(self, method: str) -> str:
-        return default_name(method, self.experiment.model, dataset_name(self.experiment.dataset))
+        return name_of(self.experiment, method)

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from tqdm import tqdm
 
@@ -33,8 +34,9 @@ def environments(cluster: Cluster) -> list[dict[str, str]]:
 class Here:
     """The jobs of an experiment on this machine, each run once: to its end or its failure."""
 
-    def __init__(self, states: list[State], slots: list[dict[str, str]]):
-        self.slots, self.total = slots, len(states)
+    def __init__(self, states: list[State], slots: list[dict[str, str]], time_left: Callable[[list[Job]], float | None] = lambda _: None):
+        """``time_left``: the seconds that jobs may take which are not done yet, where that can be told."""
+        self.slots, self.total, self.time_left = slots, len(states), time_left
         self.ended = {state.job.key: True for state in states if state.kind == "finished"}  # whether well
         self.pending = [state.job for state in states if state.kind != "finished"]
         self.running: dict[int, tuple[Job, subprocess.Popen[bytes]]] = {}  # by slot
@@ -91,7 +93,9 @@ class Here:
         self.ended[job.key] = well
         self.look = 0.0  # there may be something that needed it
         self.bar.update(1)
-        self.bar.write(f"{job.name}: {how} ({len(self.ended)} of {self.total})", file=sys.stdout)
+        undone = [*self.pending, *(job for job, _ in self.running.values())]
+        left = f", about {tqdm.format_interval(seconds)} left" if undone and (seconds := self.time_left(undone)) else ""
+        self.bar.write(f"{job.name}: {how} ({len(self.ended)} of {self.total}{left})", file=sys.stdout)
         sys.stdout.flush()
 
     def stop(self) -> None:

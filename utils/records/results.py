@@ -34,10 +34,13 @@ class Result(TypedDict, total=False):
     macs: int
     images: int
     test_images: int
+    validation_images: int  # only where images were held out, as the two below
     train_loss: list[float]
     train_acc: list[float]
     test_loss: list[float]
     test_acc: list[float]
+    val_loss: list[float]
+    val_acc: list[float]
     best: float
     last: float
     seconds: float
@@ -53,7 +56,9 @@ def read_result(path: Path) -> Result:
     try:
         curve: Any = result["test_acc"]
         if not (isinstance(curve, list) and all(is_number(accuracy, 0, 100) for accuracy in curve) and result["best"] == max(curve)
-                and result["last"] == curve[-1] and is_number(result["ratio"], 1e-9, 64) and is_number(result["seed"], 0, MOST, whole=True)
+                and result["last"] == curve[-1] and len(held := result.get("val_acc", curve)) == len(curve)
+                and all(is_number(accuracy, 0, 100) for accuracy in held)
+                and is_number(result["ratio"], 1e-9, 64) and is_number(result["seed"], 0, MOST, whole=True)
                 and all(is_number(result[key], 1, MOST, whole=True) for key in ("params", "macs", "num_classes", "image_size"))
                 and result.get("budget", "params") in list(BUDGETS) and is_number(result.get("round_to", 1), 1, MOST, whole=True)
                 and isinstance(result["convcut"], bool) and isinstance(result["settings"], dict)

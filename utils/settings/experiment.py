@@ -1,4 +1,5 @@
 """What a whole experiment is: a search and all its trainings; and where it runs."""
+import re
 from dataclasses import dataclass
 
 from model import BUDGETS
@@ -7,8 +8,14 @@ from utils.settings.option import Settings, option
 from utils.settings.storage import PUBLISHED, check_name
 from utils.settings.work import RATIO, Task
 
-METHODS = ("neuralscale", "neuralscale_1", "uniform", "morph", "magnitude")
+METHODS = ("neuralscale", "neuralscale_N", "uniform", "morph", "magnitude")
 CLUSTERS = ("local", "slurm")
+
+
+def check_method(name: str) -> str:
+    if (name not in METHODS and not re.fullmatch(r"neuralscale_[1-9]\d{0,3}", name)) or name == "neuralscale_N":
+        raise UserError(f"{name!r} is none of {', '.join(METHODS)}")
+    return name
 
 
 def check_search(name: str) -> str:
@@ -19,20 +26,25 @@ def check_search(name: str) -> str:
 class Experiment(Task):
     """A training for each method, seed and ratio, and what they need first."""
 
+    name: str | None = option(None, "call the runs NAME_<method>_<seed>, so that several experiments share their folders", metavar="NAME",
+                              check=check_name, shown="the README's names")
     search: str | None = option(None, "the search that NeuralScale's networks are of, begun if it does not exist; 'published': the paper's",
                                 metavar="NAME", check=check_search)
     morph_search: str | None = option(None, "the --morph search that MorphNet's networks are of, begun if it does not exist",
                                       metavar="NAME", check=check_name, shown="the published widths")
-    methods: tuple[str, ...] = option(("neuralscale", "uniform"), "of " + ", ".join(METHODS) + "; neuralscale is the last iteration, "
-                                      "magnitude a base network and, at the ratios below 1, its fine-tuning", choices=METHODS,
-                                      metavar="METHOD", shown="neuralscale uniform")
+    methods: tuple[str, ...] = option(("neuralscale", "uniform"), "of " + ", ".join(METHODS) + "; neuralscale is the last iteration of a "
+                                      "search, neuralscale_N its N-th, magnitude a base network and, at smaller ratios, its fine-tuning",
+                                      check=check_method, metavar="METHOD", shown="neuralscale uniform")
     seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), "a training of each", 0, 10**9 - 1, metavar="X", shown="0 to 4")
     ratios: tuple[float, ...] | None = option(None, "scaling ratios", **RATIO, metavar="R",
                                               shown="0.25 to 2 in steps of 0.25, on TinyImageNet to 1")
+    base_ratio: float = option(1.0, "scale the template of the magnitude baseline's base network", **RATIO, metavar="R")
     budget: str | None = option(None, "what all networks are scaled to: parameters or multiply-accumulates", choices=BUDGETS,
                                 shown="as ratio_swipe.py")
     limit_train: int | None = option(None, "search and train on N images, equally many of each class", 1, metavar="N")
     limit_test: int | None = option(None, "test on N images, equally many of each class", 1, metavar="N")
+    validate: int | None = option(None, "hold N training images out of all jobs, equally many of each class; accuracy on them "
+                                  "is reported too", 1, metavar="N")
     amp: bool = option(False, "bfloat16 autocast")
     search_with: tuple[str, ...] | None = option(None, "settings of the searches: options of architecture_descent.py without their "
                                                  "dashes, as in warmup=5 prune-every=10", metavar="KEY=VALUE")

@@ -47,6 +47,8 @@ class Optimization(Task):
     momentum: float = option(0.5, "SGD momentum", 0, 0.999)
     weight_decay: float = option(5e-4, "SGD weight decay", 0, 1)
     limit_train: int | None = option(None, "train on N images, equally many of each class", 1, metavar="N")
+    validate: int | None = option(None, "hold N training images out, equally many of each class: a training reports its accuracy on "
+                                  "them beside that on the test images, a search never sees them", 1, metavar="N")
     image_size: int | None = option(None, "bring the images of a folder to NxN pixels", 32, 2048, metavar="N",
                                     shown="32 or 64, whichever is nearer to the first one's shorter side")
     crop: bool | None = option(None, "don't crop the training images of a folder at random")

@@ -23,11 +23,12 @@ from utils.training.loop import KEPT, State, evaluate, fit, sgd
 from utils.training.schedule import training_lr
 
 CURVE = ("train_loss", "train_acc", "test_loss", "test_acc")
+VALIDATED = ("val_loss", "val_acc")  # where images are held out
 
 
 @dataclass
 class Training(State):
-    """A network in training, and its curve so far: loss and accuracy in %, in training and in test, of each epoch."""
+    """A network in training, and its curve so far: loss and accuracy in % of each epoch, in training, in test, on images held out."""
 
     curve: dict[str, list[float]] = field(default_factory=lambda: {key: [] for key in CURVE}, kw_only=True)
 
@@ -35,7 +36,7 @@ class Training(State):
         return {**super().state_dict(), "curve": self.curve}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        curve = {key: list(map(float, state["curve"][key])) for key in CURVE}
+        curve = {key: list(map(float, state["curve"][key])) for key in self.curve}
         super().load_state_dict({"epoch": len(curve["test_acc"]), **state})
         self.curve = curve
         print(f"goes on at epoch {self.epoch}", flush=True)
@@ -49,17 +50,24 @@ def train(settings: TrainingSettings, build: Callable[[], nn.Module], data: Data
     """
     torch.manual_seed(seed_from(settings.seed))
     network = runner.place(build())
-    state = Training(network, sgd(network, settings.lr, settings.momentum, settings.weight_decay), runner.compiled(network))
+    keys = (*CURVE, *VALIDATED * (data.validation is not None))
+    state = Training(network, sgd(network, settings.lr, settings.momentum, settings.weight_decay), runner.compiled(network),
+                     curve={key: [] for key in keys})
     if run:
         run.restore(state.load_state_dict)
-    tests: Batches = evaluation_batches(data)
+    looked_at: dict[str, Batches] = {"test": evaluation_batches(data)}
+    if data.validation:
+        looked_at["validation"] = evaluation_batches(data, split=data.validation)
 
     def test(loss: float, accuracy: float) -> None:
-        test_loss, test_accuracy = evaluate(state.forward, tests, runner)
-        if not math.isfinite(test_loss):
-            raise Diverged(f"the loss of the test images is not a finite number after epoch {state.epoch}, batch {len(batches) - 1} {KEPT}")
-        print(f"  test: loss {test_loss:.4f}, accuracy {test_accuracy:.2f} %", flush=True)
-        for key, number in zip(CURVE, (loss, accuracy, test_loss, test_accuracy)):
+        found = [loss, accuracy]
+        for name, split in looked_at.items():
+            found += evaluate(state.forward, split, runner)
+            if not math.isfinite(found[-2]):
+                raise Diverged(f"the loss of the {name} images is not a finite number after epoch {state.epoch}, batch {len(batches) - 1} "
+                               f"{KEPT}")
+            print(f"  {name}: loss {found[-2]:.4f}, accuracy {found[-1]:.2f} %", flush=True)
+        for key, number in zip(keys, found):
             state.curve[key].append(number)
 
     batches = training_batches(data, settings.batch_size)
@@ -91,7 +99,7 @@ class TrainingRun(Run):
             "macs": count_macs(self.settings.model, filters, convcut=method.convcut, **data.shape)}
         self.origin = method.origin
         self.begun_with = {**network, **more, **stored(self.settings, (*SUBJECT, "image_size")), "images": len(data.train),
-                           "test_images": len(data.test)}
+                           "test_images": len(data.test), **({"validation_images": len(data.validation)} if data.validation else {})}
         return network
 
     def finished(self) -> Result | None:

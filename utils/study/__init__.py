@@ -1,0 +1,1 @@
+"""The study: what it compares, what has come out so far, and what that says."""

@@ -1,0 +1,161 @@
+"""The study as data: which experiments it is made of, and which of them each of its tables compares."""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from utils.settings import DATASETS, Experiment
+
+FIRST_AND_LAST = ("neuralscale_1", "neuralscale_5")
+BETWEEN = ("neuralscale_2", "neuralscale_3", "neuralscale_4")
+SEARCH_SEEDS = (0, 1)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An experiment, and in which tables its networks are. Those of one label differ in the seed of their search."""
+
+    label: str
+    experiment: Experiment
+    tables: tuple[str, ...]
+    search_seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A question, and the networks that answer it."""
+
+    key: str
+    title: str
+    ratios: tuple[float, ...] | None = None  # those shown; None: all
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network on one data set: its tables, and its experiments in the order in which they are run."""
+
+    key: str
+    title: str
+    settings: str  # in words
+    tables: tuple[Table, ...]
+    entries: tuple[Entry, ...]
+
+    def on(self, data: str) -> Part:
+        """The same with the images of the folder ``data``/<data set>, where there is one."""
+        def found(experiment: Experiment) -> Experiment:
+            folder = Path(data) / experiment.dataset
+            return replace(experiment, dataset=str(folder)) if folder.is_dir() else experiment
+
+        return replace(self, entries=tuple(replace(entry, experiment=found(entry.experiment)) for entry in self.entries))
+
+    @property
+    def model(self) -> str:
+        return self.entries[0].experiment.model
+
+    @property
+    def dataset(self) -> str:
+        return self.entries[0].experiment.dataset
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all experiments of a part have in common, and how they are named and made."""
+
+    key: str
+    common: dict[str, Any]
+    ratios: tuple[float, ...]
+    search_with: tuple[str, ...]
+
+    def experiment(self, name: str, methods: tuple[str, ...], ratios: tuple[float, ...] | None = None, **more: Any) -> Experiment:
+        return Experiment(name=f"{self.key}_{name}", methods=methods, ratios=ratios or self.ratios, **{**self.common, **more})
+
+    def uniform(self, ratios: tuple[float, ...], tables: tuple[str, ...]) -> Entry:
+        return Entry("uniform", self.experiment("uniform", ("uniform",), ratios), tables)
+
+    def searched(self, label: str, name: str, methods: tuple[str, ...], tables: tuple[str, ...], *search_with: str,
+                 ratios: tuple[float, ...] | None = None, at: str = "", **more: Any) -> list[Entry]:
+        """The networks of the search ``name``, once for each of its seeds; ``at`` tells experiments with one search apart."""
+        found = []
+        for seed in SEARCH_SEEDS:
+            search = f"{self.key}_{name}_s{seed}"
+            experiment = self.experiment(f"{name}_s{seed}{at}", methods, ratios, search=search,
+                                         search_with=(*self.search_with, *search_with, f"seed={seed}"), **more)
+            found.append(Entry(label, experiment, tables, seed))
+        return found
+
+    def morph(self, tables: tuple[str, ...]) -> list[Entry]:
+        """MorphNet (Taylor-FO), searched by ourselves."""
+        found = []
+        for seed in SEARCH_SEEDS:
+            search_with = (*(text for text in self.search_with if not text.startswith("iterations=")), f"seed={seed}")
+            experiment = self.experiment(f"morph_s{seed}", ("morph",), morph_search=f"{self.key}_morphed_s{seed}", search_with=search_with)
+            found.append(Entry("MorphNet (Taylor-FO)", experiment, tables, seed))
+        return found
+
+    def magnitude(self, base_ratio: float, tables: tuple[str, ...]) -> Entry:
+        """Pruned and fine-tuned, for as many epochs again as the base network was trained."""
+        experiment = self.experiment("magnitude", ("magnitude",), base_ratio=base_ratio, tune_with=self.common["train_with"])
+        return Entry("magnitude pruning, fine-tuned", experiment, tables)
+
+
+BY_MACS, BY_PARAMS = "NeuralScale by MACs", "NeuralScale by parameters"
+
+
+def vgg_on_cifar10() -> Part:
+    task = Task("vgg_c10", {"model": "vgg", "dataset": "CIFAR10", "seeds": (0, 1, 2, 3, 4), "limit_train": 10_000, "validate": 2_000,
+                            "train_with": ("epochs=15", "batch-size=64")},
+                (0.0625, 0.125, 0.25), ("ratio=0.25", "iterations=5", "batch-size=64"))
+    middle, main, descent, tries = (0.125,), ("main",), ("main", "descent"), ("tries",)
+    tables = (
+        Table("main", "All methods"),
+        Table("descent", "Does descending help?", middle),
+        Table("tries", "What could make a search by MACs better?", (0.0625, 0.125)),
+        Table("cheap", "How cheap can a search be?", (0.25,)))
+    cheap: Any = {"ratios": (0.25,), "at": "_wide"}
+    entries = [
+        task.uniform((0.0625, 0.125, 0.1875, 0.25, 0.375), ("main", "descent", "tries", "cheap")),
+        *task.searched(BY_MACS, "macs", FIRST_AND_LAST, (*descent, "tries"), "budget=macs"),
+        *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, descent),
+        *task.morph(main),
+        task.magnitude(0.25, main),
+        *task.searched(BY_MACS, "macs", BETWEEN, ("descent", "tries"), "budget=macs", ratios=(0.0625, 0.125), at="_between"),
+        *task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=middle, at="_between"),
+        *task.searched("by MACs, cost exponent 1/2", "half", FIRST_AND_LAST, tries, "budget=macs", "cost-exponent=0.5",
+                       ratios=(0.0625, 0.125)),
+        *task.searched("by MACs, cost exponent 0", "zero", FIRST_AND_LAST, tries, "budget=macs", "cost-exponent=0", ratios=(0.0625, 0.125)),
+        *task.searched("by MACs, 4 times the images per round", "slow", FIRST_AND_LAST, tries, "budget=macs", "prune-every=200",
+                       ratios=(0.0625, 0.125)),
+        *task.searched("searched at ratio 0.25", "macs", FIRST_AND_LAST, ("cheap",), "budget=macs", **cheap),
+        *task.searched("searched at ratio 0.125", "narrow", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.125", "prune-step=5",
+                       **cheap),
+        *task.searched("searched at ratio 0.25, a third of the images", "few", FIRST_AND_LAST, ("cheap",), "budget=macs",
+                       "limit-train=3330", **cheap),
+        *task.searched("searched at ratio 0.5", "wide", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.5", "prune-step=20", **cheap)]
+    return Part("vgg_CIFAR10", "vgg on CIFAR10", "10,000 training images, 2,000 others held out, 10,000 test images; 15 epochs in batches "
+                "of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25, 10 epochs of warm-up, then 10 filters every 50 batches of 64",
+                tables, tuple(entries))
+
+
+def digits() -> Part:
+    """The same in minutes, on images that need no download."""
+    task = Task("digits", {"model": "vgg", "dataset": "digits", "seeds": (0, 1), "validate": 200,
+                           "train_with": ("epochs=6", "batch-size=64")},
+                (0.0625, 0.125), ("ratio=0.125", "iterations=2", "warmup=3", "prune-every=2", "prune-step=5", "batch-size=64"))
+    methods = ("neuralscale_1", "neuralscale_2")
+    entries = [task.uniform((0.0625, 0.125, 0.1875), ("main", "descent")),
+               *task.searched(BY_MACS, "macs", methods, ("main", "descent"), "budget=macs")]
+    return Part("digits", "vgg on digits", "6 epochs in batches of 64, seeds 0 and 1; searches of 2 iterations from ratio 0.125",
+                (Table("main", "All methods"), Table("descent", "Does descending help?", (0.125,))), tuple(entries))
+
+
+STUDIES = {"full": (vgg_on_cifar10,), "digits": (digits,)}
+
+
+def study(name: str, data: str) -> list[Part]:
+    """The parts of a study, with the images below ``data`` where they lie there as folders."""
+    return [part().on(data) for part in STUDIES[name]]
+
+
+def dataset_of(part: Part) -> str:
+    return part.dataset if part.dataset in DATASETS else Path(part.dataset).name
