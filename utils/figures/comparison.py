@@ -1,5 +1,6 @@
 """Curves compared: the gap to uniform scaling at equal parameters, MACs or latency, the table and the picture that show it."""
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,15 +34,20 @@ def gaps(curve: Curve, reference: Curve, axis: str) -> dict[float, Gap]:
     The mean is interpolated linearly in ln x. A point up to 1 % outside the reference's range is compared with its end; one
     farther outside has no gap, and is left out.
     """
-    known = sorted((math.log(getattr(point, axis)), point.mean) for point in reference.points.values())
-    x, means = zip(*known)
+    known = [(getattr(point, axis), point.mean) for point in reference.points.values()]
     found = {}
     for ratio, point in curve.points.items():
-        at = math.log(getattr(point, axis))
-        if x[0] + math.log(1 - MARGIN) <= at <= x[-1] + math.log(1 + MARGIN):
-            level = float(np.interp(at, x, means))
+        if (level := interpolated(known, getattr(point, axis))) is not None:
             found[ratio] = Gap(point.mean - level, min(point.accuracy) - level, max(point.accuracy) - level)
     return found
+
+
+def interpolated(known: Sequence[tuple[float, float]], at: float) -> float | None:
+    """The accuracy at ``at`` between ``known`` pairs of x and accuracy, linear in ln x; None more than 1 % outside their range."""
+    x, accuracies = zip(*sorted(known))
+    if not x[0] * (1 - MARGIN) <= at <= x[-1] * (1 + MARGIN):
+        return None
+    return float(np.interp(math.log(at), np.log(x), accuracies))
 
 
 def compare_methods(subject: Subject, asked: Comparison, out: Path | None = None) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from utils.settings import DATASETS, Experiment
+from utils.settings import Experiment
 
 FIRST_AND_LAST = ("neuralscale_1", "neuralscale_5")
 BETWEEN = ("neuralscale_2", "neuralscale_3", "neuralscale_4")
@@ -29,6 +29,7 @@ class Table:
     key: str
     title: str
     ratios: tuple[float, ...] | None = None  # those shown; None: all
+    held: bool = False  # whether it is for choosing, and shows the images held out
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,6 @@ class Part:
             return replace(experiment, dataset=str(folder)) if folder.is_dir() else experiment
 
         return replace(self, entries=tuple(replace(entry, experiment=found(entry.experiment)) for entry in self.entries))
-
-    @property
-    def model(self) -> str:
-        return self.entries[0].experiment.model
-
-    @property
-    def dataset(self) -> str:
-        return self.entries[0].experiment.dataset
 
 
 @dataclass(frozen=True)
@@ -110,11 +103,11 @@ def vgg_on_cifar10() -> Part:
     tables = (
         Table("main", "All methods"),
         Table("descent", "Does descending help?", middle),
-        Table("tries", "What could make a search by MACs better?", (0.0625, 0.125)),
-        Table("cheap", "How cheap can a search be?", (0.25,)))
+        Table("tries", "What could make a search by MACs better?", (0.0625, 0.125), held=True),
+        Table("cheap", "How cheap can a search be?", (0.25,), held=True))
     cheap: Any = {"ratios": (0.25,), "at": "_wide"}
     entries = [
-        task.uniform((0.0625, 0.125, 0.1875, 0.25, 0.375), ("main", "descent", "tries", "cheap")),
+        task.uniform((0.05, 0.0625, 0.125, 0.1875, 0.25, 0.375), ("main", "descent", "tries", "cheap")),
         *task.searched(BY_MACS, "macs", FIRST_AND_LAST, (*descent, "tries"), "budget=macs"),
         *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, descent),
         *task.morph(main),
@@ -132,9 +125,9 @@ def vgg_on_cifar10() -> Part:
         *task.searched("searched at ratio 0.25, a third of the images", "few", FIRST_AND_LAST, ("cheap",), "budget=macs",
                        "limit-train=3330", **cheap),
         *task.searched("searched at ratio 0.5", "wide", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.5", "prune-step=20", **cheap)]
-    return Part("vgg_CIFAR10", "vgg on CIFAR10", "10,000 training images, 2,000 others held out, 10,000 test images; 15 epochs in batches "
-                "of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25, 10 epochs of warm-up, then 10 filters every 50 batches of 64",
-                tables, tuple(entries))
+    return Part("vgg_CIFAR10", "vgg on CIFAR10", "10,000 training images, 2,000 others held out, 10,000 test images; 15 epochs in "
+                "batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, then 10 filters every 50 "
+                "batches of 64", tables, tuple(entries))
 
 
 def digits() -> Part:
@@ -143,7 +136,7 @@ def digits() -> Part:
                            "train_with": ("epochs=6", "batch-size=64")},
                 (0.0625, 0.125), ("ratio=0.125", "iterations=2", "warmup=3", "prune-every=2", "prune-step=5", "batch-size=64"))
     methods = ("neuralscale_1", "neuralscale_2")
-    entries = [task.uniform((0.0625, 0.125, 0.1875), ("main", "descent")),
+    entries = [task.uniform((0.05, 0.0625, 0.125, 0.1875), ("main", "descent")),
                *task.searched(BY_MACS, "macs", methods, ("main", "descent"), "budget=macs")]
     return Part("digits", "vgg on digits", "6 epochs in batches of 64, seeds 0 and 1; searches of 2 iterations from ratio 0.125",
                 (Table("main", "All methods"), Table("descent", "Does descending help?", (0.125,))), tuple(entries))
@@ -155,7 +148,3 @@ STUDIES = {"full": (vgg_on_cifar10,), "digits": (digits,)}
 def study(name: str, data: str) -> list[Part]:
     """The parts of a study, with the images below ``data`` where they lie there as folders."""
     return [part().on(data) for part in STUDIES[name]]
-
-
-def dataset_of(part: Part) -> str:
-    return part.dataset if part.dataset in DATASETS else Path(part.dataset).name
