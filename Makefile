@@ -8,7 +8,7 @@ SHOW = --model vgg --dataset digits --record-dir demo/prune_record --plot-dir de
 DEMO = $(SHOW) --model-dir demo/saved_models
 SWEEP = --ratios 0.0625 0.125 0.25 --epochs 8 --batch-size 64 --resume
 
-.PHONY: demo figures test test-cluster lint clean .venv
+.PHONY: demo figures study study-run test test-cluster lint clean .venv
 
 demo: .venv/installed
 	$(RUN) architecture_descent.py $(DEMO) --save demo --ratio 0.25 --warmup 5 --iterations 3 --prune-every 2 --batch-size 64 --resume
@@ -29,6 +29,14 @@ figures: .venv/installed
 	$(RUN) plot_ratio_warmup.py --model mobilenetv2 --dataset CIFAR100 --out images/mobilenetv2_CIFAR100_warmup.png
 	$(RUN) plot_ratio_warmup.py --model resnet18 --dataset tinyimagenet --convcut --out images/resnet18_tinyimagenet_convcut.png
 	$(RUN) plot_ratio_warmup.py --model mobilenetv2 --dataset tinyimagenet --convcut --out images/mobilenetv2_tinyimagenet_convcut.png
+
+# The study: its tables and figures from the stored results; and what is missing of it, on the images of CIFAR10 below DATA.
+study: .venv/installed
+	$(RUN) study.py
+
+DATA ?= data
+study-run: .venv/installed
+	$(RUN) study.py --run --data "$(DATA)"
 
 test: .venv/installed-dev
 	$(RUN) -m pytest -n 2 $(PYTEST)

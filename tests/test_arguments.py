@@ -287,6 +287,18 @@ submit.py --dataset CIFAR100 --search found | found digits
 submit.py --dataset digits --methods uniform --gpus 99 | --gpus
 submit.py --dataset digits --methods uniform --cluster slurm | time=
 submit.py --dataset digits --methods uniform --record-dir a_file --model-dir a_file | a_file
+submit.py --dataset digits --methods uniform --validate 0 | --validate
+submit.py --dataset digits --methods uniform --base-ratio 0.5 | --base-ratio
+ratio_swipe.py --save x --uniform --dataset digits --validate 1437 | --validate
+ratio_swipe.py --save x --uniform --dataset digits --validate 1400 --batch-size 50 | --batch-size
+architecture_descent.py --save x --dataset digits --validate -1 | --validate
+train_norm.py --save x --dataset digits --validate 0 | --validate
+study.py | saved_plots/study --run
+study.py --study digits | saved_plots/study --run
+study.py --study nothing | --study
+study.py --run --jobs 0 | --jobs
+study.py --run --jobs many | --jobs
+study.py --study digits --plot-dir a_file | a_file
 """
 ROWS = [tuple(part.strip() for part in line.rsplit("|", 1)) for line in TABLE.replace("LONG", 200 * "x").strip().splitlines()]
 AS_PROCESSES = [  # one of each script; the first three are noticed late
@@ -305,6 +317,7 @@ AS_PROCESSES = [  # one of each script; the first three are noticed late
     "check_model.py --model nobody.py:Net",
     "val_format.py --data nowhere",
     "submit.py --dataset digits --search morphed",
+    "study.py --run --jobs 0",
 ]
 SECONDS = 10  # of processor time: how long it takes by the clock depends on what else the machine does
 HELP_SECONDS = 3

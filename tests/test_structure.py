@@ -7,7 +7,8 @@ from running import REPOSITORY, SCRIPTS
 
 FLOORS = [  # each imports from those before it, and from itself
     {"model"}, {"utils.errors", "utils.powerlaw", "utils.pruning"}, {"utils.settings", "utils.script"}, {"utils.records"}, {"utils.data"},
-    {"utils.training"}, {"utils.search", "utils.figures", "utils.export"}, {"utils.experiment"}, {"scripts"}]
+    {"utils.training"}, {"utils.search", "utils.figures", "utils.export"}, {"utils.experiment"}, {"utils.study"},
+    {"scripts"}]
 LONGEST = 250  # lines
 FILES = sorted(path for folder in ("model", "utils") for path in (REPOSITORY / folder).rglob("*.py")) + [REPOSITORY / s for s in SCRIPTS]
 

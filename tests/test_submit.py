@@ -82,6 +82,26 @@ def test_settings_reach_the_jobs_that_they_are_for():
     assert all("--limit-train 100" in line and "--plot-dir 'a b'" in line and "--device cpu" in line for line in lines.values())
 
 
+def test_experiments_of_other_names_share_their_folders():
+    """Every iteration of a search, and a base network of another size, under names of their own."""
+    asked = {"search": "s", "methods": ("neuralscale_2", "neuralscale", "magnitude"), "ratios": (0.125, 0.5), "base_ratio": 0.5,
+             "search_with": ("iterations=3",)}
+    found = jobs(name="first", **asked)
+    assert [job.name for job in found] == ["s@search", "first_base", "first_neuralscale_2_0@12", "first_neuralscale_2_0@50",
+                                           "first_neuralscale_0@12", "first_neuralscale_0@50", "first_magnitude_0@12"]
+    pruning = [job.command for job in found if job.script in ("train_norm.py", "fine_tune.py")]
+    assert [command[command.index("--ratio") + 1] for command in pruning] == ["0.5", "0.125"]
+    assert "--descent-idx 1" in shlex.join(found[2].command) and "--descent-idx" not in found[4].command
+    assert found[2].method == "neuralscale_2" and not {job.key for job in found[1:]} & {job.key for job in jobs(name="second", **asked)}
+    assert "vgg_10_eff_digits_it2_0@12" in [job.name for job in jobs(**asked)]
+
+
+def test_held_out_images_are_held_out_of_every_job():
+    found = jobs(search="s", morph_search="m", methods=("neuralscale", "morph", "magnitude"), validate=200)
+    assert {job.script for job in found} == {"architecture_descent.py", "ratio_swipe.py", "train_norm.py", "fine_tune.py"}
+    assert all("--validate 200" in shlex.join(job.command) for job in found)
+
+
 # --- what is refused -----------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("arguments, naming", [line.split(" | ") for line in """
@@ -107,6 +127,13 @@ def test_settings_reach_the_jobs_that_they_are_for():
 --methods neuralscale --search s --search-with epochs=5 warmup=5 | --warmup
 --methods neuralscale --search s --search-with morph | morph
 --methods neuralscale --search a/b | a/b
+--methods neuralscale_0 --search s | neuralscale_0
+--methods neuralscale_N --search s | neuralscale_N
+--methods neuralscale_3 --search s --search-with iterations=2 | neuralscale_3
+--methods uniform --name a/b | a/b
+--methods uniform --base-ratio 0.5 | --base-ratio
+--methods magnitude --base-ratio 0.25 --ratios 0.25 0.5 | --base-ratio
+--methods magnitude --base-ratio 0.001 | ratio
 --methods uniform --jobs 0 | --jobs
 --methods uniform --cluster pbs | pbs
 --methods uniform --slurm time=1 | --cluster

@@ -33,9 +33,10 @@ COMMANDS = {  # in this order; imagenet_* scripts are the same code with other d
     "val_format.py": ["--data", "."],
     "submit.py": ["--dataset", "digits", "--search", "found", "--morph-search", "s", "--methods", "neuralscale", "morph", "magnitude",
                   "--ratios", 0.0625, "--gpus", 99],
+    "study.py": ["--study", "digits", "--run", "--jobs", 0],
 }
 AGAIN = {"export.py": ["--dataset", "digits", "--prune-fname", "found", "--ratio", 0.0625]}  # an untrained one, by other options
-REFUSED = {"val_format.py", "submit.py"}  # no archive here, nor so many GPUs: that is seen when all has been read
+REFUSED = {"val_format.py", "submit.py", "study.py"}  # no archive here, nor so many GPUs, nor no job: that is seen when all has been read
 
 
 class Recorder:

@@ -1,5 +1,6 @@
 """What stands behind the scripts, a room for each subject. Imports go one way, down this list; a test holds them to it.
 
+    study/      our own evidence: its plan as data, its outcomes with their uncertainty, its tables and figures
     experiment/ a whole experiment: its jobs from its settings, how far they are, running them here or on Slurm
     figures/    curves gathered from results, the gap to uniform scaling, tables and pictures
     export/     a network to take away: the formats, and the folder they are written to

@@ -18,10 +18,15 @@ POLL = 0.2  # seconds
 PATIENCE = 2.0  # seconds between looks at jobs that others run
 
 
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def environments(cluster: Cluster) -> list[dict[str, str]]:
     """What each of the jobs that run at once has of this machine. Raises UserError for more GPUs than there are."""
-    jobs, cores = cluster.jobs or 1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = threads(max(1, cores // jobs))
+    jobs = cluster.jobs or 1
+    share = threads(max(1, cores() // jobs))
     if not cluster.gpus:
         return [share] * jobs
     import torch

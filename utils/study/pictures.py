@@ -53,10 +53,11 @@ def draw_descent(findings: Findings, table: Table, path: Path) -> None:
         colour, marker = style.look(index)
         axes.errorbar([x for x, _ in gaps], [gap.mean for _, gap in gaps], [gap.half for _, gap in gaps], color=colour, marker=marker,
                       capsize=3, label=f"{label}, at {AXES[axis][1]}")
-        for seed in sorted({outcome.search_seed for _, row in found for outcome in row.outcomes if outcome.search_seed is not None}):
+        seeds = sorted({outcome.search_seed for _, row in found for outcome in row.outcomes if outcome.search_seed is not None})
+        for seed, dash in zip(seeds, style.DASHES[:0:-1]):
             alone = [(iteration, Row(row.label, row.ratio, [o for o in row.outcomes if o.search_seed == seed])) for iteration, row in found]
             shown = [(x, gap.mean) for x, row in alone if row.outcomes and (gap := row.against(findings.uniform, axis))]
-            axes.plot(*zip(*shown), color=colour, linestyle=":", linewidth=1, label=f"{label}, search {seed} alone")
+            axes.plot(*zip(*shown), color=colour, linestyle=dash, linewidth=1, label=f"{label}, search {seed} alone")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(title=f"{findings.part.title}, ratio {table.ratios[0] if table.ratios else ''}", xlabel="descent iteration",
              ylabel="difference to uniform, 95 % interval\n(percentage points)")

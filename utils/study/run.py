@@ -2,10 +2,12 @@
 import statistics
 import sys
 
+from utils.errors import UserError
 from utils.experiment.jobs import Job, jobs_of
-from utils.experiment.local import Here, environments
-from utils.experiment.state import states_of, summary
+from utils.experiment.local import Here, cores, environments
+from utils.experiment.state import State, states_of, summary
 from utils.records.files import read_json
+from utils.records.paths import weights_file
 from utils.settings import Cluster, Machine, Places, SearchSettings
 from utils.study.plan import Part
 
@@ -16,17 +18,32 @@ def jobs_in(part: Part, places: Places) -> list[Job]:
     return list({job.key: job for job in jobs}.values())
 
 
-def run_missing(parts: list[Part], places: Places, at_once: int) -> None:
-    """Runs the jobs that have no result yet. Exit status 1 where one has failed. Raises UserError."""
+def run_missing(parts: list[Part], places: Places, at_once: int | None) -> None:
+    """Runs the jobs that have no result yet, so many at once: as many as there are cores, where that is None.
+
+    Exit status 1 where one has failed. Raises UserError.
+    """
     jobs = [job for part in parts for job in jobs_in(part, places)]
     states = states_of(jobs, {})
+    refuse_without_weights(states, places)
+    slots = environments(Cluster(jobs=cores() if at_once is None else at_once))
     print(summary(states), flush=True)
-    Here(states, environments(Cluster(jobs=at_once)), lambda undone: time_left(jobs, undone, at_once)).run()
+    Here(states, slots, lambda undone: time_left(jobs, undone, len(slots))).run()
     states = states_of(jobs, {})
     if left := [state for state in states if state.kind != "finished"]:
         print(f"study.py: {summary(states)}; {left[0].job.name}: {left[0].note} ({left[0].job.log}). The same command goes on",
               file=sys.stderr)
         raise SystemExit(1)
+
+
+def refuse_without_weights(states: list[State], places: Places) -> None:
+    """Raises UserError where fine-tunings are left to do, and the weights of their base network, which are stored nowhere, are gone."""
+    for state in states:
+        if state.kind != "finished" and (base := state.job.needs) and base.method == "base" and base.result.exists():
+            weights = weights_file(places.model_dir, base.settings.model, base.name)
+            if not weights.exists():
+                raise UserError(f"{base.result}: its weights, {weights}, are not here, and {state.job.name} needs them; remove that "
+                                "result, and it is trained again, to the same weights")
 
 
 def time_left(jobs: list[Job], undone: list[Job], at_once: int) -> float | None:
