@@ -20,8 +20,7 @@ def main() -> None:
         from utils.study.run import run_missing
         run_missing(parts, places, given["jobs"])
     from utils.study.report import report
-    for part in parts:
-        report(part, places, pictures)
+    report(parts, places, pictures)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import REPOSITORY
+from running import REPOSITORY, Forked
 
 SHARED = REPOSITORY.parent / "shared"
 
@@ -51,6 +51,13 @@ def real_images() -> Path:
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+@pytest.fixture
+def forking(monkeypatch):
+    """Jobs that this process runs are forked from it."""
+    from utils.experiment import local
+    monkeypatch.setattr(local, "begin", Forked)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import runpy
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+
+from utils.experiment.work import BEGAN
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted(path.name for path in REPOSITORY.glob("*.py"))
@@ -109,6 +112,27 @@ def fork(script: str, *args, prepare=lambda: None) -> int:
         finally:
             os._exit(99)
     return child
+
+
+class Forked:
+    """A job that runs in a copy of this process, where torch is loaded already."""
+
+    def __init__(self, command: list[str], log: Path, environment: dict[str, str], *, apart: bool):
+        assert apart and environment["OMP_NUM_THREADS"] == "1"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                outcome = call(*command)
+                with log.open("a") as out:
+                    out.write(f"{BEGAN} {shlex.join(command)}\n{outcome.out}{outcome.err}")
+                os._exit(outcome.status)
+            finally:
+                os._exit(99)
+
+    def poll(self) -> int | None:
+        ended, status = os.waitpid(self.pid, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if ended else None
 
 
 def wait_for(child: int) -> int:

@@ -323,33 +323,6 @@ def test_the_cores_and_the_gpus_are_shared_out(monkeypatch):
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in local.environments(Cluster(jobs=2, gpus=2))] == ["5", "GPU-abc"]
 
 
-class Forked:
-    """A job that runs in a copy of this process, where torch is loaded already."""
-
-    def __init__(self, command: list[str], log: Path, environment: dict[str, str], *, apart: bool):
-        assert apart and environment["OMP_NUM_THREADS"] == "1"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                outcome = call(*command)
-                with log.open("a") as out:
-                    out.write(f"{work.BEGAN} {shlex.join(command)}\n{outcome.out}{outcome.err}")
-                os._exit(outcome.status)
-            finally:
-                os._exit(99)
-
-    def poll(self) -> int | None:
-        ended, status = os.waitpid(self.pid, os.WNOHANG)
-        return os.waitstatus_to_exitcode(status) if ended else None
-
-
-@pytest.fixture
-def forking(monkeypatch):
-    """What this process runs of submit.py forks its jobs."""
-    monkeypatch.setattr(local, "begin", Forked)
-
-
 @pytest.mark.slow
 def test_a_job_that_fails_keeps_the_others_from_nothing_and_is_done_by_the_same_command_later(forking):
     """One search, one base network, a training of each; the fine-tuning diverges."""

@@ -106,12 +106,17 @@ class Findings:
         self.entries = [(entry, outcomes_of(entry, places)) for entry in part.entries]
         self.uniform = Uniform(outcome for _, outcomes in self.entries for outcome in outcomes)
 
+    @property
+    def any(self) -> bool:
+        """Whether anything has come out yet."""
+        return any(outcomes for _, outcomes in self.entries)
+
     def rows(self, table: Table) -> list[Row]:
         """The rows of a table that have at least one training: by what they are in the plan's order, iteration and ratio."""
         rows: dict[tuple[str, float], Row] = {}
         order: dict[str, int] = {}
         for entry, outcomes in self.entries:
-            for outcome in outcomes if table.key in entry.tables else []:
+            for outcome in outcomes if table.of in entry.tables else []:
                 if table.ratios is None or outcome.ratio in table.ratios:
                     order.setdefault(entry.label, len(order))
                     order.setdefault(outcome.label, order[entry.label])

@@ -24,9 +24,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """A question, and the networks that answer it."""
+    """A question, and the networks that answer it: those of the entries that are ``of`` it, or of another table."""
 
-    key: str
+    of: str
     title: str
     ratios: tuple[float, ...] | None = None  # those shown; None: all
     held: bool = False  # whether it is for choosing, and shows the images held out
@@ -77,12 +77,13 @@ class Task:
             found.append(Entry(label, experiment, tables, seed))
         return found
 
-    def morph(self, tables: tuple[str, ...]) -> list[Entry]:
+    def morph(self, ratios: tuple[float, ...], tables: tuple[str, ...]) -> list[Entry]:
         """MorphNet (Taylor-FO), searched by ourselves."""
         found = []
         for seed in SEARCH_SEEDS:
             search_with = (*(text for text in self.search_with if not text.startswith("iterations=")), f"seed={seed}")
-            experiment = self.experiment(f"morph_s{seed}", ("morph",), morph_search=f"{self.key}_morphed_s{seed}", search_with=search_with)
+            experiment = self.experiment(f"morph_s{seed}", ("morph",), ratios, morph_search=f"{self.key}_morphed_s{seed}",
+                                         search_with=search_with)
             found.append(Entry("MorphNet (Taylor-FO)", experiment, tables, seed))
         return found
 
@@ -93,56 +94,76 @@ class Task:
 
 
 BY_MACS, BY_PARAMS = "NeuralScale by MACs", "NeuralScale by parameters"
+HELD_AGAINST = ("main", "descent", "tries", "cheap")
 
 
 def vgg_on_cifar10() -> Part:
     task = Task("vgg_c10", {"model": "vgg", "dataset": "CIFAR10", "seeds": (0, 1, 2, 3, 4), "limit_train": 10_000, "validate": 2_000,
                             "train_with": ("epochs=15", "batch-size=64")},
-                (0.0625, 0.125, 0.25), ("ratio=0.25", "iterations=5", "batch-size=64"))
-    middle, main, descent, tries = (0.125,), ("main",), ("main", "descent"), ("tries",)
+                (0.0625, 0.125), ("ratio=0.25", "iterations=5", "batch-size=64"))
+    middle, wide, main, tries = (0.125,), (0.25,), ("main",), ("tries",)
     tables = (
+        Table("main", "At one ratio", middle),
         Table("main", "All methods"),
         Table("descent", "Does descending help?", middle),
         Table("tries", "What could make a search by MACs better?", (0.0625, 0.125), held=True),
-        Table("cheap", "How cheap can a search be?", (0.25,), held=True))
-    cheap: Any = {"ratios": (0.25,), "at": "_wide"}
+        Table("cheap", "How cheap can a search be?", wide, held=True))
     entries = [
-        task.uniform((0.05, 0.0625, 0.125, 0.1875, 0.25, 0.375), ("main", "descent", "tries", "cheap")),
-        *task.searched(BY_MACS, "macs", FIRST_AND_LAST, (*descent, "tries"), "budget=macs"),
-        *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, descent),
-        *task.morph(main),
+        task.uniform((0.05, 0.0625, 0.125, 0.1875, 0.25, 0.375), HELD_AGAINST),
+        *task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent", "tries"), "budget=macs"),
+        *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent")),
+        *task.morph((0.0625, 0.125, 0.25), main),
         task.magnitude(0.25, main),
-        *task.searched(BY_MACS, "macs", BETWEEN, ("descent", "tries"), "budget=macs", ratios=(0.0625, 0.125), at="_between"),
+        *task.searched(BY_MACS, "macs", BETWEEN, ("descent", "tries"), "budget=macs", at="_between"),
         *task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=middle, at="_between"),
-        *task.searched("by MACs, cost exponent 1/2", "half", FIRST_AND_LAST, tries, "budget=macs", "cost-exponent=0.5",
-                       ratios=(0.0625, 0.125)),
-        *task.searched("by MACs, cost exponent 0", "zero", FIRST_AND_LAST, tries, "budget=macs", "cost-exponent=0", ratios=(0.0625, 0.125)),
-        *task.searched("by MACs, 4 times the images per round", "slow", FIRST_AND_LAST, tries, "budget=macs", "prune-every=200",
-                       ratios=(0.0625, 0.125)),
-        *task.searched("searched at ratio 0.25", "macs", FIRST_AND_LAST, ("cheap",), "budget=macs", **cheap),
-        *task.searched("searched at ratio 0.125", "narrow", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.125", "prune-step=5",
-                       **cheap),
-        *task.searched("searched at ratio 0.25, a third of the images", "few", FIRST_AND_LAST, ("cheap",), "budget=macs",
-                       "limit-train=3330", **cheap),
-        *task.searched("searched at ratio 0.5", "wide", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.5", "prune-step=20", **cheap)]
+        *task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "cheap"), "budget=macs", ratios=wide, at="_wide"),
+        *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, main, ratios=wide, at="_wide"),
+        *task.searched("by MACs, cost exponent 1/2", "half", FIRST_AND_LAST, tries, "budget=macs", "cost-exponent=0.5"),
+        *task.searched("by MACs, cost exponent 0", "zero", FIRST_AND_LAST, tries, "budget=macs", "cost-exponent=0"),
+        *task.searched("by MACs, 4 times the images per round", "slow", FIRST_AND_LAST, tries, "budget=macs", "prune-every=200"),
+        *task.searched("by MACs, from ratio 0.125", "narrow", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.125", "prune-step=5",
+                       ratios=wide),
+        *task.searched("by MACs, with a third of the images", "few", FIRST_AND_LAST, ("cheap",), "budget=macs", "limit-train=3330",
+                       ratios=wide),
+        *task.searched("by MACs, from ratio 0.5", "wide", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.5", "prune-step=20",
+                       ratios=wide)]
     return Part("vgg_CIFAR10", "vgg on CIFAR10", "10,000 training images, 2,000 others held out, 10,000 test images; 15 epochs in "
                 "batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, then 10 filters every 50 "
                 "batches of 64", tables, tuple(entries))
 
 
+def mobilenetv2_on_cifar100() -> Part:
+    task = Task("mobilenetv2_c100", {"model": "mobilenetv2", "dataset": "CIFAR100", "seeds": (0, 1, 2, 3, 4), "limit_train": 8_000,
+                                     "validate": 2_000, "train_with": ("epochs=20", "batch-size=64")},
+                (0.125, 0.25), ("ratio=0.25", "iterations=5", "batch-size=64", "prune-every=10"))
+    middle, main = (0.25,), ("main",)
+    tables = (Table("main", "At one ratio", middle), Table("main", "All methods"), Table("descent", "Does descending help?", middle))
+    entries = [
+        task.uniform((0.1, 0.125, 0.1875, 0.25, 0.375, 0.5), HELD_AGAINST),
+        *task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent"), "budget=macs"),
+        *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent")),
+        *task.morph((0.125, 0.25), main),
+        task.magnitude(0.375, main),
+        *task.searched(BY_MACS, "macs", BETWEEN, ("descent",), "budget=macs", ratios=middle, at="_between"),
+        *task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=middle, at="_between")]
+    return Part("mobilenetv2_CIFAR100", "mobilenetv2 on CIFAR100", "8,000 training images, 2,000 others held out; 20 epochs in batches "
+                "of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, then 10 filters every 10 batches of "
+                "64", tables, tuple(entries))
+
+
 def digits() -> Part:
     """The same in minutes, on images that need no download."""
-    task = Task("digits", {"model": "vgg", "dataset": "digits", "seeds": (0, 1), "validate": 200,
-                           "train_with": ("epochs=6", "batch-size=64")},
-                (0.0625, 0.125), ("ratio=0.125", "iterations=2", "warmup=3", "prune-every=2", "prune-step=5", "batch-size=64"))
-    methods = ("neuralscale_1", "neuralscale_2")
+    task = Task("digits", {"model": "vgg", "dataset": "digits", "seeds": (0, 1), "limit_train": 600, "validate": 200,
+                           "train_with": ("epochs=6", "batch-size=32")},
+                (0.0625, 0.125), ("ratio=0.125", "iterations=2", "warmup=3", "prune-every=1", "prune-step=5", "batch-size=32"))
     entries = [task.uniform((0.05, 0.0625, 0.125, 0.1875), ("main", "descent")),
-               *task.searched(BY_MACS, "macs", methods, ("main", "descent"), "budget=macs")]
-    return Part("digits", "vgg on digits", "6 epochs in batches of 64, seeds 0 and 1; searches of 2 iterations from ratio 0.125",
-                (Table("main", "All methods"), Table("descent", "Does descending help?", (0.125,))), tuple(entries))
+               *task.searched(BY_MACS, "macs", ("neuralscale_1", "neuralscale_2"), ("main", "descent"), "budget=macs")]
+    tables = (Table("main", "At one ratio", (0.125,)), Table("main", "All methods"), Table("descent", "Does descending help?", (0.125,)))
+    return Part("digits", "vgg on digits", "600 training images, 200 others held out; 6 epochs in batches of 32, seeds 0 and 1; searches "
+                "of 2 iterations from ratio 0.125: 3 epochs of warm-up, then 5 filters after every batch", tables, tuple(entries))
 
 
-STUDIES = {"full": (vgg_on_cifar10,), "digits": (digits,)}
+STUDIES = {"full": (vgg_on_cifar10, mobilenetv2_on_cifar100), "digits": (digits,)}
 
 
 def study(name: str, data: str) -> list[Part]:

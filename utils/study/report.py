@@ -10,15 +10,17 @@ from utils.study.run import jobs_in
 from utils.study.tables import RULE, told
 
 
-def report(part: Part, places: Places, folder: Path) -> None:
-    """Prints the tables of a part, and draws its figures into ``folder``. Raises UserError where nothing has come out yet."""
-    findings = Findings(part, places)
-    if not any(outcomes for _, outcomes in findings.entries):
-        raise UserError(f"{places.plot_dir}: no result of {part.title} yet; study.py --run makes them")
+def report(parts: list[Part], places: Places, folder: Path) -> None:
+    """Prints the tables of a study, and draws its figures into ``folder``. Raises UserError where nothing has come out yet."""
+    found = [findings for part in parts if (findings := Findings(part, places)).any]
+    if not found:
+        raise UserError(f"{places.plot_dir}: no result of the study yet; study.py --run makes them")
     print(f"{RULE}\n")
-    for paragraph in told(findings, jobs_in(part, places)):
-        print(f"{paragraph}\n")
-    tables = {table.key: table for table in part.tables}
-    for axis in ("params", "macs"):
-        draw_accuracy(findings, tables["main"], axis, folder / f"study_{part.key}_{axis}.png")
-    draw_descent(findings, tables["descent"], folder / f"study_{part.key}_descent.png")
+    for findings in found:
+        part = findings.part
+        for paragraph in told(findings, jobs_in(part, places)):
+            print(f"{paragraph}\n")
+        tables = {table.of: table for table in part.tables}  # of several, the last: the whole
+        for axis in ("params", "macs"):
+            draw_accuracy(findings, tables["main"], axis, folder / f"study_{part.key}_{axis}.png")
+        draw_descent(findings, tables["descent"], folder / f"study_{part.key}_descent.png")

@@ -1,0 +1,279 @@
+"""The study: its statistics and tables from stored results, what the documentation shows of them, and running what is missing."""
+import dataclasses
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from running import REPOSITORY, assert_refused, call, lasting, snapshot, start, succeed
+from scipy import stats
+
+from model import count_macs, count_params, prepare_filters
+from utils.experiment.state import states_of
+from utils.settings import Places, SearchSettings, stored
+from utils.study.outcomes import Findings
+from utils.study.plan import STUDIES, study
+from utils.study.run import jobs_in, time_left
+from utils.study.statistics import Difference, difference, estimate
+from utils.study.tables import markdown, signed, table_of
+
+PLACES = Places(record_dir="prune_record/study", plot_dir="saved_plots/study", model_dir="saved_models/study")
+[PART] = study("digits", "nowhere")
+WIDTHS = {5: 0.05, 6: 0.0625, 12: 0.125, 18: 0.1875}
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+# --- statistics ----------------------------------------------------------------------------------------------------
+
+def test_a_mean_and_its_interval_are_students():
+    values = [61.2, 60.4, 62.9, 61.5, 60.1]
+    assert estimate(values) == pytest.approx((np.mean(values), np.std(values, ddof=1) / math.sqrt(5), 5))
+    low, high = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
+    assert difference(values) == pytest.approx((np.mean(values), (high - low) / 2, 5))
+    assert difference([1.0, 2.0]).half == pytest.approx(12.7062 * 0.5, rel=1e-4)  # the quantile of one degree of freedom
+
+
+def test_one_value_has_no_uncertainty_and_nothing_is_clear_of_it():
+    mean, error, n = estimate([3.0])
+    assert (mean, n) == (3.0, 1) and math.isnan(error)
+    assert signed(difference([3.0])) == "+3.00" and not difference([3.0]).clear
+
+
+@pytest.mark.parametrize("given, text", [(Difference(1.234, 0.456, 5), "**+1.23 ± 0.46**"), (Difference(-0.2, 0.3, 5), "-0.20 ± 0.30"),
+                                         (Difference(-1, 0.5, 5), "**-1.00 ± 0.50**"), (None, "-")])
+def test_a_difference_is_bold_where_its_interval_leaves_out_zero(given, text):
+    assert signed(given) == text
+
+
+def test_a_table_is_markdown():
+    assert markdown([("a", "b"), ("xy", "1")]).splitlines() == ["| a   |   b |", "| --- | --: |", "| xy  |   1 |"]
+
+
+# --- the plan ------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_plan_holds_together(name):
+    """Names are there once, every table has its networks and uniform ones to hold them against, all train equally long."""
+    for part in study(name, "nowhere"):
+        jobs = jobs_in(part, PLACES)
+        assert len({job.key for job in jobs}) == len({job.result for job in jobs}) == len(jobs)
+        assert all(job.needs is None or job.needs.key in {other.key for other in jobs} for job in jobs)
+        trainings = [job.settings for job in jobs if not isinstance(job.settings, SearchSettings)]
+        assert len({(s.epochs, s.batch_size, s.limit_train, s.validate) for s in trainings}) == 1
+        assert all(len([m for m in s.milestones if m < 1]) == 3 for s in trainings if s.milestones)
+        assert len({job.settings.validate for job in jobs}) == 1 and jobs[0].settings.validate  # the searches hold the same images out
+        uniform = next(entry.experiment for entry in part.entries if entry.label == "uniform")
+        for table in part.tables:
+            entries = [entry for entry in part.entries if table.of in entry.tables]
+            assert len(entries) > 1 and all(entry.experiment.seeds == uniform.seeds for entry in entries)
+            assert set(table.ratios or ()) <= {ratio for entry in entries for ratio in entry.experiment.ratios}
+        assert [entry.search_seed for entry in part.entries if "budget=macs" in (entry.experiment.search_with or ())].count(0) > 0
+
+
+def test_images_are_looked_for_where_data_says(tmp_path):
+    (tmp_path / "images" / "CIFAR10").mkdir(parents=True)
+    there, other = study("full", "images")
+    assert {entry.experiment.dataset for part in (there, other) for entry in part.entries} == {"images/CIFAR10", "CIFAR100"}
+    named, _ = study("full", "nowhere")
+    assert [job.result for job in jobs_in(there, PLACES)] == [job.result for job in jobs_in(named, PLACES)]
+
+
+# --- tables from results -------------------------------------------------------------------------------------------
+
+def accuracy_of(job) -> float:
+    """A number that goes with a job's name, and is as good as any."""
+    return 50 + int.from_bytes(job.name.encode(), "little") % 997 / 40
+
+
+def leave(job, **other) -> dict:
+    """What the finished training of a job leaves; no search is left, so that its network is a uniform one of that budget."""
+    ratio = WIDTHS[int(job.result.stem.rpartition("_")[2])]
+    filters = prepare_filters("vgg", ratio * (1 if "uniform" in job.name else 0.99))
+    accuracy = accuracy_of(job)
+    name = re.search(r"(uniform|neuralscale_\d)_\d+@", job.name)[1]
+    settings = {**stored(job.settings), "milestones": list(job.settings.milestones)}
+    content = {"model": "vgg", "dataset": "digits", "method": name, "num_classes": 10, "image_size": 32, "convcut": False,
+               "filters": filters, "params": count_params("vgg", filters), "macs": count_macs("vgg", filters),
+               "origin": job.search and {"search": job.search, "iteration": 0, "fingerprint": ""}, "ratio": ratio,
+               "seed": job.settings.seed, "test_acc": [90.0, accuracy], "best": 90.0, "last": accuracy, "val_acc": [95.0, accuracy + 1],
+               "seconds": 36.0,
+               "settings": settings, **other}
+    job.result.parent.mkdir(parents=True, exist_ok=True)
+    job.result.write_text(json.dumps(content))
+    return content
+
+
+def trainings():
+    return [job for job in jobs_in(PART, PLACES) if not isinstance(job.settings, SearchSettings)]
+
+
+def test_differences_are_paired_by_the_seed_and_averaged_over_the_searches():
+    results = [leave(job) for job in trainings()]
+    findings, table = Findings(PART, PLACES), PART.tables[1]
+    row = next(row for row in findings.rows(table) if row.label == "NeuralScale by MACs, iteration 2" and row.ratio == 0.125)
+    for axis in ("params", "macs"):
+        pairs = []
+        for seed in (0, 1):
+            own = [r for r in results if r["method"] == "neuralscale_2" and r["ratio"] == 0.125 and r["seed"] == seed]
+            uniform = sorted((math.log(r[axis]), r["last"]) for r in results if r["method"] == "uniform" and r["seed"] == seed)
+            assert len(own) == 2 and len(uniform) == 4
+            pairs.append(np.mean([r["last"] - np.interp(math.log(r[axis]), *zip(*uniform)) for r in own]))
+        assert row.against(findings.uniform, axis) == pytest.approx(difference(pairs))
+    assert row.accuracy() == pytest.approx(estimate([np.mean([r["last"] for r in results if r["method"] == "neuralscale_2"
+                                                              and r["ratio"] == 0.125 and r["seed"] == seed]) for seed in (0, 1)]))
+    assert row.against(findings.uniform, "macs", "held_out") == pytest.approx(row.against(findings.uniform, "macs"))  # both one higher
+
+
+def test_the_tables_show_the_numbers_of_the_results():
+    results = [leave(job) for job in trainings()]
+    out = succeed("study.py", "--study", "digits", "--out", "pictures")
+    for ratio, params in ((0.0625, "37 k"), (0.125, "146 k")):
+        accuracies = [r["last"] for r in results if r["method"] == "uniform" and r["ratio"] == ratio]
+        mean, error, _ = estimate(accuracies)
+        line = f"| uniform | {ratio:g} | {params} | "
+        assert line in re.sub(r" +", " ", out) and f"| {mean:.2f} ± {error:.2f} |   2 |" in out
+    assert "0 searches and 24 trainings of 26 planned, 0.2 hours" in out
+    assert out.count("drew pictures/study_digits_") == 3 and len(list(Path("pictures").iterdir())) == 3
+    assert out == succeed("study.py", "--study", "digits", "--out", "pictures")
+
+
+def test_of_half_a_study_the_half_is_shown():
+    leave(trainings()[0])
+    out = succeed("study.py", "--study", "digits", "--out", "pictures")
+    assert "0 searches and 1 trainings of 26 planned" in out and "| network" not in out  # there is nothing to compare yet
+    for job in trainings():
+        if job.settings.seed == 0 and "_s1_" not in job.name:
+            leave(job)
+    out = succeed("study.py", "--study", "digits", "--out", "pictures")
+    assert "NeuralScale by MACs, iteration 2" in out and "±" not in out.split("\n", 2)[2]  # one seed has no standard error
+
+
+def test_a_network_far_smaller_than_any_uniform_one_is_compared_with_none():
+    for job in trainings():
+        leave(job, **({"macs": 1000} if "neuralscale" in job.name else {}))
+    findings = Findings(PART, PLACES)
+    row = findings.rows(PART.tables[0])[-1]
+    assert row.against(findings.uniform, "macs") is None and row.against(findings.uniform, "params") is not None
+    assert table_of(findings, PART.tables[0]).splitlines()[-1].endswith("|          - |")
+
+
+@pytest.mark.parametrize("change, naming", [({"settings": {}}, "of a training with"), ({"method": "morphnet"}, "method"),
+                                            ({"test_acc": [1.0]}, "damaged"), ({"dataset": "CIFAR10"}, "CIFAR10")])
+def test_other_results_and_damaged_ones_are_refused(change, naming):
+    for job in trainings():
+        leave(job)
+    leave(trainings()[3], **change)
+    assert_refused(call("study.py", "--study", "digits"), naming, trainings()[3].result)
+    assert not Path("images").exists()
+
+
+def test_the_time_left_is_what_jobs_of_their_kind_took():
+    jobs = trainings()
+    assert time_left(jobs, jobs, 2) is None
+    for job in jobs:
+        if "@12" in job.name and "_0@" in job.name:
+            leave(job, seconds=100.0)
+        elif "@5" in job.name and "_0@" in job.name:
+            leave(job, seconds=10.0)
+    undone = [job for job in jobs if not job.result.exists()]
+    wide, narrow = [next(job for job in undone if at in job.name) for at in ("@12", "@5")]
+    assert time_left(jobs, [wide, wide, narrow], 1) == 210 and time_left(jobs, [wide], 2) == 50
+    assert time_left(jobs, [next(job for job in undone if "@18" in job.name)], 1) == 100  # of a kind that is new: the median of all
+
+
+def test_fine_tunings_without_the_weights_of_their_base_network_are_refused():
+    """They are stored nowhere: in a new clone the base network's result is there, and its weights are not."""
+    part, _ = study("full", "nowhere")
+    base = next(job for job in jobs_in(part, PLACES) if job.method == "base")
+    part = dataclasses.replace(part, entries=tuple(entry for entry in part.entries if "magnitude" in entry.experiment.methods))
+    content = {"model": "vgg", "dataset": "CIFAR10", "method": "base", "best": 50.0, "settings": stored(base.settings), "origin": None}
+    base.result.parent.mkdir(parents=True)
+    base.result.write_text(json.dumps(content))
+    from utils.study.run import refuse_without_weights
+    states = states_of(jobs_in(part, PLACES), {})
+    with pytest.raises(Exception, match=r"vgg_c10_magnitude_base_25.json: its weights"):
+        refuse_without_weights(states, PLACES)
+    weights = Path("saved_models/study/vgg/vgg_c10_magnitude_base.pt")
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    refuse_without_weights(states, PLACES)
+
+
+# --- what the documentation shows ----------------------------------------------------------------------------------
+
+STORED = (REPOSITORY / "saved_plots" / "study").is_dir()
+
+
+@pytest.mark.skipif(not STORED, reason="no stored results")
+def test_the_documentation_has_every_number_of_the_stored_results(monkeypatch, tmp_path):
+    monkeypatch.chdir(REPOSITORY)
+    out = succeed("study.py", "--out", tmp_path)
+    report, readme = (REPOSITORY / "docs" / "study.md").read_text(), (REPOSITORY / "README.md").read_text()
+    paragraphs = [text for text in out.split("\n\n") if "drew " not in text]
+    assert len(paragraphs) > 3 and all(text.strip() in report for text in paragraphs)
+    shown = [text for text in re.split(r"\n\n+", readme) if text.startswith("| network ")]
+    assert shown and all(text.strip() in out for text in shown)
+    own = sorted(path.name for path in (REPOSITORY / "images").glob("study_*.png"))
+    assert own == sorted(path.name for path in tmp_path.glob("study_*.png"))
+    from PIL import Image
+    for name in own:
+        assert Image.open(REPOSITORY / "images" / name).text["Description"] == Image.open(tmp_path / name).text["Description"], name
+
+
+# --- running it ----------------------------------------------------------------------------------------------------
+
+def kept() -> dict[str, object]:
+    """What a study stores, but for times and versions."""
+    found = {str(path): lasting(json.loads(path.read_text())) for folder in (PLACES.record_dir, PLACES.plot_dir)
+             for path in Path(folder).rglob("[!.]*.json")}
+    return found | {str(path): path.read_text() for path in Path(PLACES.record_dir).glob("*.csv")}
+
+
+def children(process: subprocess.Popen) -> list[int]:
+    return [int(number) for number in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
+def test_a_study_that_is_killed_three_times_ends_with_the_same_numbers(tmp_path, monkeypatch, forking):
+    """Once with all its jobs, once alone, so that they go on without it, once in a search; by processes of their own."""
+    for name in ("undisturbed", "killed"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "undisturbed")
+    command = ["study.py", "--study", "digits", "--run", "--jobs", 2]
+    out = succeed(*command)
+    expected, shown = kept(), out[out.index("Accuracy"):]
+    assert len(expected) == 26 + 4 and "26 of 26" in out
+
+    monkeypatch.chdir(tmp_path / "killed")
+    results = Path(PLACES.plot_dir) / "vgg"
+    for number, (jobs_too, done) in enumerate([(True, lambda: len(list(results.glob("[!.]*.json"))) >= 2),
+                                               (False, lambda: list(Path(PLACES.model_dir).rglob("*_s0@search.pt"))),
+                                               (True, lambda: len(list(results.glob("*_s0_*.json"))) >= 3)]):
+        process, began = start(*command, cwd=".", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), time.monotonic()
+        while not (done() and children(process)):
+            assert process.poll() is None and time.monotonic() - began < 300, number
+            time.sleep(0.01)
+        victims = children(process) if jobs_too else []
+        process.kill()
+        process.wait()
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        assert len(kept()) < len(expected)
+    again = succeed(*command)
+    assert kept() == expected and again[again.index("Accuracy"):].replace("hours", "") == shown.replace("hours", "")
+    before = snapshot(".")
+    assert succeed(*command).startswith("26 jobs: 26 finished\n")
+    assert {name: content for name, content in snapshot(".").items() if not name.endswith(".png")} == {
+        name: content for name, content in before.items() if not name.endswith(".png")}
