@@ -64,6 +64,11 @@ architecture_descent.py --save x --budget macs --cost-exponent -1 | --cost-expon
 architecture_descent.py --save x --budget macs --cost-exponent 8.5 | --cost-exponent
 architecture_descent.py --save x --cost-exponent 0.5 | --cost-exponent macs
 architecture_descent.py --save x --budget params --cost-exponent 0 | --cost-exponent macs
+architecture_descent.py --save x --cost-at end | --cost-at macs
+architecture_descent.py --save x --budget macs --cost-at middle | --cost-at
+architecture_descent.py --save x --fit-rows 0 | --fit-rows
+architecture_descent.py --save x --fit-rows 1.01 | --fit-rows
+architecture_descent.py --save x --morph --fit-rows 0.5 | --fit-rows
 architecture_descent.py --save found --dataset digits --budget macs | found
 architecture_descent.py --save x --ratio 0 | --ratio
 architecture_descent.py --save x --ratio -1 | --ratio

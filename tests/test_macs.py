@@ -1,5 +1,6 @@
 """Budgets in multiply-accumulates: what is scaled to them, and what records and results say of it."""
 import json
+import math
 import os
 import signal
 from dataclasses import replace
@@ -292,6 +293,35 @@ def test_a_search_by_macs_prunes_fits_and_rebuilds_by_them(exponent, folder, mon
     assert len(asked) >= sum(entry["rounds"] for entry in record["iterations"])
     same = (rows_of("by_macs", 0).tolist() == rows_of("found", 0).tolist())
     assert same == (exponent == 0)  # then every filter costs 1
+
+
+def test_by_macs_a_round_may_count_the_cost_of_its_end(folder, monkeypatch):
+    asked, plain = [], pruning.per_cost
+
+    def spy(criterion, cost, widths):
+        asked.append(list(cost))
+        return plain(criterion, cost, widths)
+
+    monkeypatch.setattr(pruning, "per_cost", spy)
+    record = search("at_end", "--budget", "macs", "--cost-at", "end")
+    assert record["settings"]["cost_at"] == "end"
+    assert_fitted("at_end", record, "macs")
+    first, again = asked[:2]  # of the whole network, and of what it would be
+    assert first == macs_per_filter("vgg", uniform_filters("vgg", 0.0625))(uniform_filters("vgg", 0.0625))
+    assert again != first and all(then <= now for then, now in zip(again, first))
+
+
+@pytest.mark.parametrize("part", [0.5, 0.75, 1e-9])
+def test_a_law_may_be_fitted_to_the_first_rows(part, folder):
+    record = search("first_rows", "--fit-rows", part)
+    for iteration, entry in enumerate(record["iterations"]):
+        rows = rows_of("first_rows", iteration)
+        assert len(rows) == entry["rounds"] and (len(rows) > 6 or iteration)  # all are recorded
+        rows = rows[:max(6, math.ceil(part * len(rows)))]
+        law = fit_power_law(rows, count_params("vgg", rows.T))
+        assert (law.alpha, law.beta) == (entry["alpha"], entry["beta"])
+    whole = json.loads(Path("prune_record/found.json").read_text())["iterations"]
+    assert rows_of("first_rows", 0).tolist() == rows_of("found", 0).tolist() and record["iterations"][0]["alpha"] != whole[0]["alpha"]
 
 
 def test_a_morph_search_by_macs_is_swept_by_them(folder):

@@ -12,10 +12,11 @@ SWEEP = ["ratio_swipe.py", "--save", "done_0", "--uniform", *DIGITS, "--ratios",
 BASE = ["train_norm.py", "--save", "base", *DIGITS, "--ratio", 0.0625, "--epochs", 3]
 TUNE = ["fine_tune.py", "--save", "tuned_0", "--prune-fname", "base", *DIGITS, "--ratio", 0.05, "--epochs", 2]
 NEW = {  # a command, what it ends with, settings that are taken out of its files, and another value of one of them
-    "search": (SEARCH, "prune_record/found.json", ["amp", "compact", "budget", "cost_exponent", "flip"], ["--no-compact"], "compact"),
+    "search": (SEARCH, "prune_record/found.json",
+               ["amp", "compact", "budget", "cost_exponent", "cost_at", "fit_rows", "validate", "flip"], ["--no-compact"], "compact"),
     "sweep": (SWEEP, "saved_plots/vgg/done_0_6.json", ["amp", "milestones", "budget", "crop", "flip", "rotation", "round_to"], ["--amp"],
               "amp"),
-    "base": (BASE, "saved_plots/vgg/base_6.json", ["amp", "milestones", "momentum", "budget"], ["--momentum", 0.9], "momentum"),
+    "base": (BASE, "saved_plots/vgg/base_6.json", ["amp", "milestones", "momentum", "budget", "validate"], ["--momentum", 0.9], "momentum"),
     "fine-tuning": (TUNE, "saved_plots/vgg/tuned_0_5.json", ["lr", "milestones", "budget", "crop", "rotation"], ["--lr", 0.1], "lr"),
 }
 kinds = pytest.mark.parametrize("kind", NEW)

@@ -10,8 +10,8 @@ from utils.pruning import TaylorPruner, per_cost, survivors, taylor_criterion
 from utils.records.files import read_tensors, write_tensors
 
 
-def make(widths, prune_every=1, prune_step=1, prune_fraction=0.95, cost=None) -> TaylorPruner:
-    return TaylorPruner([GateLayer(width) for width in widths], prune_every, prune_step, prune_fraction, cost)
+def make(widths, prune_every=1, prune_step=1, prune_fraction=0.95, cost=None, cost_at_end=False) -> TaylorPruner:
+    return TaylorPruner([GateLayer(width) for width in widths], prune_every, prune_step, prune_fraction, cost, cost_at_end)
 
 
 def feed(pruner: TaylorPruner, *layers) -> bool:
@@ -285,6 +285,25 @@ def test_filters_fall_by_their_criterion_for_their_cost_at_the_widths_of_the_mom
     feed(pruner, [1.0, 1.0, 1.0, 2.0], [5.0, 6.0, 7.0, 8.0])  # 1 4 against 0.25 0.36 0.49 0.64
     assert gates(pruner) == [[0, 0, 1, 1], [0, 0, 1, 1]]
     assert asked == [[4, 4], [2, 4]]
+
+
+def test_filters_may_fall_by_their_cost_at_the_widths_that_the_round_would_leave():
+    asked = []
+
+    def cost(widths):
+        asked.append(widths)
+        return [100.0, 1.0] if widths == [4, 4] else [1.0, 100.0]
+
+    pruner = make([4, 4], prune_step=2, cost=cost, cost_at_end=True)
+    for _ in range(2):
+        feed(pruner, [5.0, 6.0, 7.0, 8.0], [1.0, 2.0, 3.0, 4.0])  # at [4, 4] two of the first would fall; at [2, 4], of the second
+    assert gates(pruner) == [[1, 1, 1, 1], [0, 0, 1, 1]] and asked == [[4, 4], [2, 4]]
+
+
+def test_a_round_that_would_take_a_layer_s_last_filter_asks_for_no_cost_at_its_end():
+    pruner = make([2, 9], prune_step=2, cost=lambda widths: [1.0, 1.0] if min(widths) else pytest.fail("no such network"), cost_at_end=True)
+    feed(pruner, [1.0, 1.0], [5.0] * 9)
+    assert not feed(pruner, [1.0, 1.0], [5.0] * 9) and gates(pruner) == [[1, 1], [1] * 9]
 
 
 def test_pruned_gates_count_as_0_and_ties_fall_together_whatever_the_cost():

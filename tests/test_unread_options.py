@@ -13,7 +13,7 @@ from utils.settings.parser import Parser
 COMMON = {"record_dir", "plot_dir"}
 OF_TRAININGS = {"architecture_descent.py": {"limit_test"}, "imagenet_architecture_descent.py": {"limit_test"}}
 SEARCH = [*DIGITS, "--ratio", 0.0625, "--epochs", 3, "--warmup", 0, "--prune-every", 1, "--iterations", 1,
-          "--budget", "macs"]  # --cost-exponent goes with no other
+          "--budget", "macs"]  # --cost-exponent and --cost-at go with no other
 TRAIN = [*DIGITS, "--epochs", 1]
 RUNS = ["--dataset", "digits", "--runs", "a=done", "--axis", "latency"]
 COMMANDS = {  # in this order; imagenet_* scripts are the same code with other defaults

@@ -47,13 +47,15 @@ class TaylorPruner:
     ``prune_fraction`` of all filters. If it ends with an empty history, the widths at that moment are the only row.
 
     ``gates``: modules with a 1-D ``weight``, one per layer. ``cost``, called with the surviving widths, gives what one filter
-    of each layer costs, in any unit; the mean criterion is divided by it. The criterion is summed on the gates' device;
-    what is decided from it is decided on the CPU, for which a round waits once.
+    of each layer costs, in any unit; the mean criterion is divided by it. With ``cost_at_end`` a round is decided twice, the
+    second time by the cost at the widths that the first would leave. The criterion is summed on the gates' device; what is
+    decided from it is decided on the CPU, for which a round waits once.
     """
 
     def __init__(self, gates: Sequence[Any], prune_every: int = 50, prune_step: int = 10, prune_fraction: float = 0.95,
-                 cost: Callable[[list[int]], Sequence[float]] | None = None):
+                 cost: Callable[[list[int]], Sequence[float]] | None = None, cost_at_end: bool = False):
         self.gates = list(gates)
+        self.cost_at_end = cost_at_end
         self.prune_every, self.prune_step, self.cost = prune_every, prune_step, cost
         self.full_widths = [len(gate.weight) for gate in self.gates]
         self.most_pruned = int(prune_fraction * sum(self.full_widths))
@@ -101,10 +103,9 @@ class TaylorPruner:
             raise FloatingPointError("the Taylor criterion is not finite")
         if min(self.widths) <= 1:
             return False
-        criterion = total / self.scored
-        if self.cost:
-            criterion = per_cost(criterion, self.cost(self.widths), self.full_widths)
-        alive = survivors(criterion, self.alive, self.prune_step, self.most_pruned)
+        alive = self._survivors(total / self.scored, self.widths)
+        if self.cost and self.cost_at_end and min(widths := self._widths(alive)) >= 1:
+            alive = self._survivors(total / self.scored, widths)
         if min(widths := self._widths(alive)) < 1:
             return False
         self.alive = alive
@@ -115,6 +116,12 @@ class TaylorPruner:
         if all(width < full for width, full in zip(widths, self.full_widths)):
             self.history.append(widths)
         return True
+
+    def _survivors(self, criterion: Tensor, widths: list[int]) -> Tensor:
+        """Which filters outlive a round, by what they cost at these ``widths``."""
+        if self.cost:
+            criterion = per_cost(criterion, self.cost(widths), self.full_widths)
+        return survivors(criterion, self.alive, self.prune_step, self.most_pruned)
 
     def _close_gates(self) -> None:
         for gate, is_open in zip(self.gates, self.alive.to(self.total.device, non_blocking=True).split(self.full_widths)):

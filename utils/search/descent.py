@@ -1,4 +1,6 @@
 """Architecture descent: prune a network, fit how its layers shrink, rebuild it in that shape, and again (section 3)."""
+import math
+
 import numpy as np
 
 from model import BUDGETS, prepare_filters
@@ -18,7 +20,8 @@ def descend(settings: SearchSettings, data: Data, runner: Runner, run: SearchRun
     for iteration in range(len(found), settings.iterations):
         filters = prepare_filters(settings.model, settings.ratio, scaling=law, search=True, budget=settings.budget, **data.shape)
         rows, seconds = residual_filters(settings, iteration, filters, data, runner, run)
-        law = fit_power_law(rows, BUDGETS[settings.budget](settings.model, np.array(rows).T, **data.shape))
+        fitted = rows[: max(FEWEST_ROWS, math.ceil(settings.fit_rows * len(rows)))]
+        law = fit_power_law(fitted, BUDGETS[settings.budget](settings.model, np.array(fitted).T, **data.shape))
         found.append({"alpha": law.alpha, "beta": law.beta, "fit": law.fit, "filters": filters, "rounds": len(rows),
                       "seconds": round(seconds, 1)})
         if run:

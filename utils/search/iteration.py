@@ -85,7 +85,7 @@ def residual_filters(settings: SearchSettings, iteration: int, filters: list[int
     traced = compactor.network if compactor else network
     optimizer = sgd(network, settings.lr, settings.momentum, settings.weight_decay)
     pruner = TaylorPruner(gates_of(network), settings.prune_every, settings.prune_step, settings.prune_fraction,
-                          cost_of(settings, filters, data) if settings.budget == "macs" else None)
+                          cost_of(settings, filters, data) if settings.budget == "macs" else None, settings.cost_at == "end")
     state = Pruning(traced, optimizer, forward=traced, pruner=pruner, compactor=compactor, warmup=settings.warmup)
     if run and run.take_up(iteration, filters, data, state.load_state_dict):
         print(f"goes on in iteration {iteration} at epoch {state.epoch}", flush=True)

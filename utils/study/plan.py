@@ -29,7 +29,7 @@ class Table:
     of: str
     title: str
     ratios: tuple[float, ...] | None = None  # those shown; None: all
-    held: bool = False  # whether it is for choosing, and shows the images held out
+    held: str | None = None  # it is for choosing: difference at equal params or macs on the images held out
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Task:
 
 
 BY_MACS, BY_PARAMS = "NeuralScale by MACs", "NeuralScale by parameters"
-HELD_AGAINST = ("main", "descent", "tries", "cheap")
+HELD_AGAINST = ("main", "descent", "tries", "paper", "cheap")
 
 
 def vgg_on_cifar10() -> Part:
@@ -106,12 +106,13 @@ def vgg_on_cifar10() -> Part:
         Table("main", "At one ratio", middle),
         Table("main", "All methods"),
         Table("descent", "Does descending help?", middle),
-        Table("tries", "What could make a search by MACs better?", (0.0625, 0.125), held=True),
-        Table("cheap", "How cheap can a search be?", wide, held=True))
+        Table("tries", "What could make a search by MACs better?", (0.0625, 0.125), held="macs"),
+        Table("paper", "What could make a search by parameters better?", (0.0625, 0.125), held="params"),
+        Table("cheap", "How cheap can a search be?", wide, held="macs"))
     entries = [
         task.uniform((0.05, 0.0625, 0.125, 0.1875, 0.25, 0.375), HELD_AGAINST),
         *task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent", "tries"), "budget=macs"),
-        *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent")),
+        *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent", "paper")),
         *task.morph((0.0625, 0.125, 0.25), main),
         task.magnitude(0.25, main),
         *task.searched(BY_MACS, "macs", BETWEEN, ("descent", "tries"), "budget=macs", at="_between"),
@@ -121,6 +122,10 @@ def vgg_on_cifar10() -> Part:
         *task.searched("by MACs, cost exponent 1/2", "half", FIRST_AND_LAST, tries, "budget=macs", "cost-exponent=0.5"),
         *task.searched("by MACs, cost exponent 0", "zero", FIRST_AND_LAST, tries, "budget=macs", "cost-exponent=0"),
         *task.searched("by MACs, 4 times the images per round", "slow", FIRST_AND_LAST, tries, "budget=macs", "prune-every=200"),
+        *task.searched("by MACs, fitted to the first half of the rows", "early", FIRST_AND_LAST, tries, "budget=macs", "fit-rows=0.5"),
+        *task.searched("by MACs, cost at a round's end", "end", FIRST_AND_LAST, tries, "budget=macs", "cost-at=end"),
+        *task.searched("by parameters, 4 times the images per round", "slow_params", FIRST_AND_LAST, ("paper",), "prune-every=200"),
+        *task.searched("by parameters, fitted to the first half of the rows", "early_params", FIRST_AND_LAST, ("paper",), "fit-rows=0.5"),
         *task.searched("by MACs, from ratio 0.125", "narrow", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.125", "prune-step=5",
                        ratios=wide),
         *task.searched("by MACs, with a third of the images", "few", FIRST_AND_LAST, ("cheap",), "budget=macs", "limit-train=3330",

@@ -10,7 +10,7 @@ from utils.study.run import seconds_of
 from utils.study.statistics import Difference
 
 HEAD = ("network", "ratio", "parameters", "MMACs", "accuracy", "n", "by search", "equal parameters", "equal MACs")
-HELD = "held out, equal MACs"
+HELD = {"params": "held out, equal parameters", "macs": "held out, equal MACs"}
 RULE = ("Accuracy: % of the test images after the last epoch; mean and standard error over the seeds of the training, of each the mean "
         "over the searches. By search: the mean of each. Equal parameters, equal MACs: percentage points above uniform networks of the "
         "same seed, interpolated as in plot_ratio.py, with the 95 % interval of the mean of these pairs; bold where it leaves out zero; "
@@ -36,12 +36,12 @@ def signed(difference: Difference | None) -> str:
     return f"**{text}**" if difference.clear else text
 
 
-def cells(findings: Findings, row: Row, held: bool) -> tuple[str, ...]:
+def cells(findings: Findings, row: Row, held: str | None) -> tuple[str, ...]:
     """One line of a table."""
     accuracy, uniform = row.accuracy(), row.label == "uniform"
     gaps = ["-" if uniform else signed(row.against(findings.uniform, axis)) for axis in ("params", "macs")]
     if held:
-        gaps.append("-" if uniform else signed(row.against(findings.uniform, "macs", "held_out")))
+        gaps.append("-" if uniform else signed(row.against(findings.uniform, held, "held_out")))
     error = "" if math.isnan(accuracy.error) else f" ± {accuracy.error:.2f}"
     searches = ", ".join(f"{mean:.2f}" for mean in row.by_search().values()) or "-"
     return (row.label, f"{row.ratio:g}", f"{row.mean('params') / 1e3:,.0f} k", f"{row.mean('macs') / 1e6:.2f}",
@@ -53,7 +53,8 @@ def table_of(findings: Findings, table: Table) -> str:
     rows = findings.rows(table)
     if not any(row.label != "uniform" for row in rows):
         return ""
-    return markdown([(*HEAD, *[HELD] * table.held), *(cells(findings, row, table.held) for row in rows)])
+    held = (HELD[table.held],) if table.held else ()
+    return markdown([(*HEAD, *held), *(cells(findings, row, table.held) for row in rows)])
 
 
 def cost_of(jobs: list[Job]) -> str:
