@@ -5,22 +5,20 @@ too: in everything that works channel by channel between two convolutions, all c
 every part, with zero weights where they were not. Where that is not known to work, a selection becomes a plain index_select.
 """
 import copy
-import operator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from model.errors import UnreadableNetwork
 from model.gate import Gate, GatedBatchNorm2d
+from model.operations import SUMS, ZERO_FUNCTIONS, ZERO_MODULES, key, known, settle
 from model.selection import Selection
+from model.sets import Sets
 from model.tracing import trace
 
-CHANNELWISE = (_BatchNorm, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Dropout, nn.Dropout2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
-               nn.Identity)  # all make a zero of a zero, batch norm with zero scale and shift
-FUNCTIONS = {operator.add, operator.iadd, torch.add, torch.relu, F.relu, F.relu6, F.silu, torch.flatten, "flatten"}
+FUNCTIONS = ZERO_FUNCTIONS | SUMS | {torch.flatten, "flatten"}  # all make a zero of a zero, as batch norm with zero scale and shift does
 SAME = 1e-5  # relative to the largest output; a sum with zeros in it is rounded in another order
 
 
@@ -78,34 +76,15 @@ def _with_index_selects(network: fx.GraphModule) -> fx.GraphModule:
             channels = module.get_buffer("index")
             network.register_buffer(index := f"{node.name}_index", channels.clamp(min=0))
             with network.graph.inserting_before(node):
-                found = network.graph.call_function(torch.index_select, (node.args[0], 1, network.graph.get_attr(index)))
+                found = network.graph.call_function(torch.index_select, (node.args[0], module.axis, network.graph.get_attr(index)))
                 if bool((channels < 0).any()):
                     network.register_buffer(mask := f"{node.name}_mask", (channels >= 0).float())
-                    last = network.graph.call_method("movedim", (found, 1, -1))
+                    last = network.graph.call_method("movedim", (found, module.axis, -1))
                     masked = network.graph.call_function(torch.mul, (last, network.graph.get_attr(mask)))
-                    found = network.graph.call_method("movedim", (masked, -1, 1))
+                    found = network.graph.call_method("movedim", (masked, -1, module.axis))
             node.replace_all_uses_with(found)
             network.graph.erase_node(node)
     return _cleaned(network)
-
-
-class _Sets:
-    """Disjoint sets of numbers: those that were joined have one root."""
-
-    def __init__(self) -> None:
-        self.parent: list[int] = []
-
-    def new(self) -> int:
-        self.parent.append(len(self.parent))
-        return self.parent[-1]
-
-    def root(self, member: int) -> int:
-        while self.parent[member] != member:
-            self.parent[member] = member = self.parent[self.parent[member]]
-        return member
-
-    def join(self, one: int, other: int) -> None:
-        self.parent[self.root(one)] = self.root(other)
 
 
 def _widened(network: fx.GraphModule, images: Tensor) -> fx.GraphModule:
@@ -115,14 +94,14 @@ def _widened(network: fx.GraphModule, images: Tensor) -> fx.GraphModule:
     something is not known to do either, and where a layer is used twice.
     """
     ShapeProp(network).propagate(images[:1])
-    channels, regions = _Sets(), _Sets()
+    channels, regions = Sets(), Sets()
     own: dict[fx.Node, list[int]] = {}  # the channels of a result; those that are one channel of the region have one root
     region: dict[fx.Node, int] = {}
     nodes = [node for node in network.graph.nodes if node.op != "output"]
     for node in nodes:
         module, inputs, region[node] = _module(network, node), node.all_input_nodes, regions.new()
         count = node.meta["tensor_meta"].shape[1] if "tensor_meta" in node.meta else 0
-        if isinstance(module, Selection):
+        if isinstance(module, Selection) and module.axis == 1:
             own[node] = [own[inputs[0]][at] if at >= 0 else channels.new() for at in module.get_buffer("index").tolist()]
         elif node.op == "placeholder" or (isinstance(module, nn.Conv2d) and module.groups == 1) or (
                 isinstance(module, nn.Linear) and len(node.meta["tensor_meta"].shape) == 2):
@@ -167,7 +146,10 @@ def _widened(network: fx.GraphModule, images: Tensor) -> fx.GraphModule:
 def _by_channel(node: fx.Node, module: nn.Module | None) -> bool:
     if isinstance(module, nn.Conv2d):
         return module.groups == module.in_channels == module.out_channels > 1
-    return isinstance(module, CHANNELWISE) or (node.op in ("call_function", "call_method") and node.target in FUNCTIONS)
+    if module is not None:
+        kind = known(module)
+        return kind is not None and kind is not nn.PReLU and issubclass(kind, (_BatchNorm, *ZERO_MODULES))  # PReLU has weights of its own
+    return node.op in ("call_function", "call_method") and key(node.target) in FUNCTIONS
 
 
 def _spread(module: nn.Module, rows: tuple[list[int], int], columns: tuple[list[int], int] | None) -> None:
@@ -181,13 +163,7 @@ def _spread(module: nn.Module, rows: tuple[list[int], int], columns: tuple[list[
         new = torch.ones(shape) if name == "running_var" else torch.zeros(shape)
         new[rows[0]] = new[rows[0]].index_copy(1, torch.tensor(columns[0]), old) if columns and old.dim() > 1 else old
         setattr(module, name, nn.Parameter(new, requires_grad=False) if isinstance(old, nn.Parameter) else new)
-    if isinstance(module, nn.Conv2d):
-        module.out_channels, module.in_channels = rows[1], columns[1] if columns else rows[1]
-        module.groups = 1 if columns else rows[1]
-    elif isinstance(module, nn.Linear) and columns:
-        module.out_features, module.in_features = rows[1], columns[1]
-    elif isinstance(module, _BatchNorm):
-        module.num_features = rows[1]
+    settle(module)
 
 
 def _module(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:

@@ -40,7 +40,7 @@ class Reading(Notes):
             self.shapes[node.name] = result.shape
         if node.op == "placeholder":
             if isinstance(result, Tensor):
-                images = Piece(self.widths.new(COLOURS, fixed="the channels of the images"), COLOURS)
+                images = Piece(self.widths.add(COLOURS, fixed="the channels of the images"), COLOURS)
                 self.set(node, Value(1, (images,)), Step([]))
         elif node.op == "get_attr":
             if isinstance(result, Tensor):

@@ -79,7 +79,7 @@ def convolution(notes: Notes, node: fx.Node, module: Any, source: fx.Node) -> No
     notes.calls.append((f"{target}.weight", source.name if transposed else node.name, 1))
     weight: tuple[fx.Node | None, ...] = (node,)
     if module.groups == 1:
-        width = notes.widths.new(module.out_channels, target)
+        width = notes.widths.add(module.out_channels, target)
         step = Step([Input(source.name, whole=True)] if value else [], "none")
         notes.set(node, Value(1, (Piece(width, module.out_channels),)), step)
         weight = (source, node) if transposed else (node, source)
@@ -112,7 +112,7 @@ def linear(notes: Notes, node: fx.Node, module: nn.Linear, source: fx.Node) -> N
         raise notes.refusal(node, "works along another dimension than that of the channels")
     axis = len(notes.shapes[node.name]) - 1
     notes.calls.append((f"{target}.weight", node.name, axis))
-    piece = Piece(notes.widths.new(module.out_features, target), module.out_features)
+    piece = Piece(notes.widths.add(module.out_features, target), module.out_features)
     notes.set(node, Value(axis, (piece,)), Step([Input(source.name, whole=True)] if value else [], "none"))
     notes.assign(f"{target}.weight", node, source)
     if module.bias is not None:

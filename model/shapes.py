@@ -48,7 +48,7 @@ def join(notes: Notes, node: fx.Node) -> None:
             found += notes.values[part.name].pieces
             step.inputs.append(Input(part.name, start))
         else:
-            found.append(Piece(notes.widths.new(size, fixed="what is joined to others has these channels always"), size))
+            found.append(Piece(notes.widths.add(size, fixed="what is joined to others has these channels always"), size))
             step.solid.append((start, start + size))
         start += size
     notes.set(node, Value(axis, tuple(found)), step)

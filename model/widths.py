@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from model.sets import Sets
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -27,29 +29,24 @@ class Value:
         return sum(piece.channels for piece in self.pieces)
 
 
-class Widths:
-    """The widths found so far, as a union-find: what is tied becomes one.
+class Widths(Sets):
+    """The widths found so far: what is tied becomes one.
 
     A width counts units: filters, or groups of filters that can only go together. One that is ``fixed`` says why.
     """
 
     def __init__(self) -> None:
-        self.parent: list[int] = []
+        super().__init__()
         self.units: list[int] = []
         self.fixed: list[str] = []  # "" where it is free
         self.layers: list[list[str]] = []
 
-    def new(self, units: int, layer: str = "", fixed: str = "") -> int:
-        self.parent.append(len(self.parent))
+    def add(self, units: int, layer: str = "", fixed: str = "") -> int:
+        """A new width."""
         self.units.append(units)
         self.fixed.append(fixed)
         self.layers.append([layer] if layer else [])
-        return len(self.parent) - 1
-
-    def root(self, width: int) -> int:
-        while self.parent[width] != width:
-            self.parent[width] = width = self.parent[self.parent[width]]
-        return width
+        return self.new()
 
     def fix(self, pieces: Sequence[Piece], why: str) -> None:
         for root in {self.root(piece.width) for piece in pieces}:
@@ -68,7 +65,7 @@ class Widths:
         for a, b in zip(one, other):
             first, second = sorted((self.root(a.width), self.root(b.width)))
             if first != second:
-                self.parent[second] = first
+                self.join(first, second)
                 self.units[first] = math.gcd(self.units[first], self.units[second])
                 self.fixed[first] = self.fixed[first] or self.fixed[second]
                 self.layers[first] += self.layers[second]

@@ -16,6 +16,7 @@ from test_comparison import write_result
 from torch import nn
 
 from model import MODELS, build_model, count_params, plain, uniform_filters
+from model.compaction import Compactor
 from model.gate import GateLayer, gates_of
 from model.selection import Selection
 from utils.errors import UserError
@@ -197,6 +198,22 @@ def test_what_is_not_known_is_left_to_plain_index_selects():
     found = plain.plain(network, images)
     assert [node.target for node in found.graph.nodes].count(torch.index_select) == 2
     assert torch.allclose(found(images), network(images), atol=1e-6)
+    assert not any(isinstance(module, (Selection, GateLayer)) for module in found.modules())
+
+
+def test_selections_along_another_dimension_go_too():
+    """ConvNeXt has its channels last inside of its blocks."""
+    torch.manual_seed(0)
+    name, images = "torchvision.models:convnext_tiny", torch.randn(2, 3, 64, 64)
+    network = build_model(name, uniform_filters(name, 0.125), gated=True, image_size=64).eval()
+    compactor = Compactor(network, 64, multiple=1)
+    compactor.compact([torch.arange(len(gate.weight)) % 3 != 1 for gate in gates_of(network)], worthwhile=0)
+    network = compactor.network.eval()
+    assert {module.axis for module in network.modules() if isinstance(module, Selection)} == {3}
+    found = plain.plain(network, images)
+    with torch.no_grad():
+        before = network(images)
+        assert (found(images) - before).abs().max() <= 1e-5 * before.abs().max()
     assert not any(isinstance(module, (Selection, GateLayer)) for module in found.modules())
 
 

@@ -25,7 +25,7 @@ from utils.study.tables import markdown, signed, table_of
 
 PLACES = Places(record_dir="prune_record/study", plot_dir="saved_plots/study", model_dir="saved_models/study")
 [PART] = study("digits", "nowhere")
-WIDTHS = {5: 0.05, 6: 0.0625, 12: 0.125, 18: 0.1875}
+WIDTHS = {6: 0.0625, 12: 0.125, 18: 0.1875}
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +127,7 @@ def test_differences_are_paired_by_the_seed_and_averaged_over_the_searches():
         for seed in (0, 1):
             own = [r for r in results if r["method"] == "neuralscale_2" and r["ratio"] == 0.125 and r["seed"] == seed]
             uniform = sorted((math.log(r[axis]), r["last"]) for r in results if r["method"] == "uniform" and r["seed"] == seed)
-            assert len(own) == 2 and len(uniform) == 4
+            assert len(own) == 2 and len(uniform) == 3
             pairs.append(np.mean([r["last"] - np.interp(math.log(r[axis]), *zip(*uniform)) for r in own]))
         assert row.against(findings.uniform, axis) == pytest.approx(difference(pairs))
     assert row.accuracy() == pytest.approx(estimate([np.mean([r["last"] for r in results if r["method"] == "neuralscale_2"
@@ -143,7 +143,7 @@ def test_the_tables_show_the_numbers_of_the_results():
         mean, error, _ = estimate(accuracies)
         line = f"| uniform | {ratio:g} | {params} | "
         assert line in re.sub(r" +", " ", out) and f"| {mean:.2f} ± {error:.2f} |   2 |" in out
-    assert "0 searches and 24 trainings of 26 planned, 0.2 hours" in out
+    assert "0 searches and 14 trainings of 16 planned, 0.1 hours" in out
     assert out.count("drew pictures/study_digits_") == 3 and len(list(Path("pictures").iterdir())) == 3
     assert out == succeed("study.py", "--study", "digits", "--out", "pictures")
 
@@ -151,7 +151,7 @@ def test_the_tables_show_the_numbers_of_the_results():
 def test_of_half_a_study_the_half_is_shown():
     leave(trainings()[0])
     out = succeed("study.py", "--study", "digits", "--out", "pictures")
-    assert "0 searches and 1 trainings of 26 planned" in out and "| network" not in out  # there is nothing to compare yet
+    assert "0 searches and 1 trainings of 16 planned" in out and "| network" not in out  # there is nothing to compare yet
     for job in trainings():
         if job.settings.seed == 0 and "_s1_" not in job.name:
             leave(job)
@@ -184,10 +184,10 @@ def test_the_time_left_is_what_jobs_of_their_kind_took():
     for job in jobs:
         if "@12" in job.name and "_0@" in job.name:
             leave(job, seconds=100.0)
-        elif "@5" in job.name and "_0@" in job.name:
+        elif "@6" in job.name and "_0@" in job.name:
             leave(job, seconds=10.0)
     undone = [job for job in jobs if not job.result.exists()]
-    wide, narrow = [next(job for job in undone if at in job.name) for at in ("@12", "@5")]
+    wide, narrow = [next(job for job in undone if at in job.name) for at in ("@12", "@6")]
     assert time_left(jobs, [wide, wide, narrow], 1) == 210 and time_left(jobs, [wide], 2) == 50
     assert time_left(jobs, [next(job for job in undone if "@18" in job.name)], 1) == 100  # of a kind that is new: the median of all
 
@@ -254,7 +254,7 @@ def test_a_study_that_is_killed_three_times_ends_with_the_same_numbers(tmp_path,
     command = ["study.py", "--study", "digits", "--run", "--jobs", 2]
     out = succeed(*command)
     expected, shown = kept(), out[out.index("Accuracy"):]
-    assert len(expected) == 26 + 4 and "26 of 26" in out
+    assert len(expected) == 16 + 4 and "16 of 16" in out
 
     monkeypatch.chdir(tmp_path / "killed")
     results = Path(PLACES.plot_dir) / "vgg"
@@ -274,6 +274,6 @@ def test_a_study_that_is_killed_three_times_ends_with_the_same_numbers(tmp_path,
     again = succeed(*command)
     assert kept() == expected and again[again.index("Accuracy"):].replace("hours", "") == shown.replace("hours", "")
     before = snapshot(".")
-    assert succeed(*command).startswith("26 jobs: 26 finished\n")
+    assert succeed(*command).startswith("16 jobs: 16 finished\n")
     assert {name: content for name, content in snapshot(".").items() if not name.endswith(".png")} == {
         name: content for name, content in before.items() if not name.endswith(".png")}
