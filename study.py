@@ -5,17 +5,22 @@ from utils.script import run
 from utils.settings import Places
 from utils.settings.parser import Parser
 
+KEPT = {name: Places(record_dir=f"prune_record/{folder}", plot_dir=f"saved_plots/{folder}", model_dir=f"saved_models/{folder}")
+        for name, folder in (("full", "study"), ("digits", "study_digits"))}
+
 
 def main() -> None:
     p = Parser(__doc__)
-    p.add("--study", "full: the study of docs/study.md; digits: the same in small", choices=["full", "digits"], default="full")
+    p.add("--study", "full: that of docs/study.md; digits: the same in small, kept in .../study_digits", choices=[*KEPT], default="full")
     p.add("--run", "run what is missing; the same command again goes on with it", action="store_true")
     p.add("--jobs", "trainings and searches at once, each on one thread (default: as many as there are cores)", type=int, metavar="N")
     p.add("--out", "the folder that figures are drawn into", default="images", metavar="DIR")
-    given, places = p.settled(Places(record_dir="prune_record/study", plot_dir="saved_plots/study", model_dir="saved_models/study"))
+    p.add_fields(KEPT["full"])
+    given = p.given()
+    places, pictures = KEPT[given["study"]].settled(given), Path(given["out"])
 
     from utils.study.plan import study
-    parts, pictures = study(given["study"], places.data), Path(given["out"])
+    parts = study(given["study"], places.data)
     if given["run"]:
         from utils.study.run import run_missing
         run_missing(parts, places, given["jobs"])

@@ -299,7 +299,7 @@ ratio_swipe.py --save x --uniform --dataset digits --validate 1400 --batch-size 
 architecture_descent.py --save x --dataset digits --validate -1 | --validate
 train_norm.py --save x --dataset digits --validate 0 | --validate
 study.py | saved_plots/study --run
-study.py --study digits | saved_plots/study --run
+study.py --study digits | saved_plots/study_digits --run
 study.py --study nothing | --study
 study.py --run --jobs 0 | --jobs
 study.py --run --jobs many | --jobs

@@ -23,7 +23,7 @@ from utils.study.run import jobs_in, time_left
 from utils.study.statistics import Difference, difference, estimate
 from utils.study.tables import markdown, signed, table_of
 
-PLACES = Places(record_dir="prune_record/study", plot_dir="saved_plots/study", model_dir="saved_models/study")
+PLACES = Places(record_dir="prune_record/study_digits", plot_dir="saved_plots/study_digits", model_dir="saved_models/study_digits")
 [PART] = study("digits", "nowhere")
 WIDTHS = {6: 0.0625, 12: 0.125, 18: 0.1875}
 
@@ -204,7 +204,7 @@ def test_fine_tunings_without_the_weights_of_their_base_network_are_refused():
     states = states_of(jobs_in(part, PLACES), {})
     with pytest.raises(Exception, match=r"vgg_c10_magnitude_base_25.json: its weights"):
         refuse_without_weights(states, PLACES)
-    weights = Path("saved_models/study/vgg/vgg_c10_magnitude_base.pt")
+    weights = Path(PLACES.model_dir, "vgg/vgg_c10_magnitude_base.pt")
     weights.parent.mkdir(parents=True)
     weights.touch()
     refuse_without_weights(states, PLACES)

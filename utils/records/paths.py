@@ -86,6 +86,10 @@ def job_log(model_dir: str, model: str, name: str) -> Path:
     return named_after(model_dir, model) / f"{name}.log"
 
 
+def study_figure(folder: Path, part: str, shown: str) -> Path:
+    return folder / f"study_{part}_{shown}.png"
+
+
 def submissions(model_dir: str) -> Path:
     """The folder of what was handed to a scheduler: which jobs, and what submitit keeps of them."""
     return Path(model_dir) / "submitted"

@@ -107,7 +107,7 @@ class Findings:
         self.uniform = Uniform(outcome for _, outcomes in self.entries for outcome in outcomes)
 
     @property
-    def any(self) -> bool:
+    def begun(self) -> bool:
         """Whether anything has come out yet."""
         return any(outcomes for _, outcomes in self.entries)
 

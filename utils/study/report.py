@@ -2,6 +2,7 @@
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.records.paths import study_figure
 from utils.settings import Places
 from utils.study.outcomes import Findings
 from utils.study.pictures import draw_accuracy, draw_descent
@@ -12,7 +13,7 @@ from utils.study.tables import RULE, told
 
 def report(parts: list[Part], places: Places, folder: Path) -> None:
     """Prints the tables of a study, and draws its figures into ``folder``. Raises UserError where nothing has come out yet."""
-    found = [findings for part in parts if (findings := Findings(part, places)).any]
+    found = [findings for part in parts if (findings := Findings(part, places)).begun]
     if not found:
         raise UserError(f"{places.plot_dir}: no result of the study yet; study.py --run makes them")
     print(f"{RULE}\n")
@@ -22,5 +23,5 @@ def report(parts: list[Part], places: Places, folder: Path) -> None:
             print(f"{paragraph}\n")
         tables = {table.of: table for table in part.tables}  # of several, the last: the whole
         for axis in ("params", "macs"):
-            draw_accuracy(findings, tables["main"], axis, folder / f"study_{part.key}_{axis}.png")
-        draw_descent(findings, tables["descent"], folder / f"study_{part.key}_descent.png")
+            draw_accuracy(findings, tables["main"], axis, study_figure(folder, part.key, axis))
+        draw_descent(findings, tables["descent"], study_figure(folder, part.key, "descent"))

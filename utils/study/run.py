@@ -4,8 +4,9 @@ import sys
 
 from utils.errors import UserError
 from utils.experiment.jobs import Job, jobs_of
-from utils.experiment.local import Here, cores, environments
+from utils.experiment.local import Here, cores
 from utils.experiment.state import State, states_of, summary
+from utils.experiment.work import threads
 from utils.records.files import read_json
 from utils.records.paths import weights_file
 from utils.settings import Cluster, Machine, Places, SearchSettings
@@ -26,7 +27,8 @@ def run_missing(parts: list[Part], places: Places, at_once: int | None) -> None:
     jobs = [job for part in parts for job in jobs_in(part, places)]
     states = states_of(jobs, {})
     refuse_without_weights(states, places)
-    slots = environments(Cluster(jobs=cores() if at_once is None else at_once))
+    checked = Cluster(jobs=cores() if at_once is None else at_once)
+    slots = [threads(1)] * (checked.jobs or 1)  # with other numbers of threads the last digits differ
     print(summary(states), flush=True)
     Here(states, slots, lambda undone: time_left(jobs, undone, len(slots))).run()
     states = states_of(jobs, {})
