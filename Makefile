@@ -30,7 +30,7 @@ figures: .venv/installed
 	$(RUN) plot_ratio_warmup.py --model resnet18 --dataset tinyimagenet --convcut --out images/resnet18_tinyimagenet_convcut.png
 	$(RUN) plot_ratio_warmup.py --model mobilenetv2 --dataset tinyimagenet --convcut --out images/mobilenetv2_tinyimagenet_convcut.png
 
-# The study: its tables and figures from the stored results; and what is missing of it, on the images of CIFAR10 below DATA.
+# The study: its tables and figures from the stored results; and what is missing of it, on CIFAR10 and CIFAR100 below DATA.
 study: .venv/installed
 	$(RUN) study.py
 

@@ -1,6 +1,7 @@
 """Our own evidence: the tables and figures of a study, from its stored results; with --run, what is missing of it is run first."""
 from pathlib import Path
 
+from utils.errors import UserError
 from utils.script import run
 from utils.settings import Places
 from utils.settings.parser import Parser
@@ -14,10 +15,13 @@ def main() -> None:
     p.add("--study", "full: that of docs/study.md; digits: the same in small, kept in .../study_digits", choices=[*KEPT], default="full")
     p.add("--run", "run what is missing; the same command again goes on with it", action="store_true")
     p.add("--jobs", "trainings and searches at once, each on one thread (default: as many as there are cores)", type=int, metavar="N")
-    p.add("--out", "the folder that figures are drawn into", default="images", metavar="DIR")
+    p.add("--out", "the folder that figures are drawn into (default: images, of digits that of its results)", metavar="DIR")
     p.add_fields(KEPT["full"])
     given = p.given()
-    places, pictures = KEPT[given["study"]].settled(given), Path(given["out"])
+    places = KEPT[given["study"]].settled(given)
+    pictures = Path(given["out"] or ("images" if given["study"] == "full" else places.plot_dir))
+    if given["jobs"] is not None and not given["run"]:
+        raise UserError(f"--jobs {given['jobs']} goes with --run")
 
     from utils.study.plan import study
     parts = study(given["study"], places.data)

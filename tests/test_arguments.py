@@ -68,7 +68,6 @@ architecture_descent.py --save x --cost-at end | --cost-at macs
 architecture_descent.py --save x --budget macs --cost-at middle | --cost-at
 architecture_descent.py --save x --fit-rows 0 | --fit-rows
 architecture_descent.py --save x --fit-rows 1.01 | --fit-rows
-architecture_descent.py --save x --morph --fit-rows 0.5 | --fit-rows
 architecture_descent.py --save found --dataset digits --budget macs | found
 architecture_descent.py --save x --ratio 0 | --ratio
 architecture_descent.py --save x --ratio -1 | --ratio
@@ -303,6 +302,10 @@ study.py --study digits | saved_plots/study_digits --run
 study.py --study nothing | --study
 study.py --run --jobs 0 | --jobs
 study.py --run --jobs many | --jobs
+study.py --jobs 2 | --jobs --run
+submit.py --dataset digits --search published --methods neuralscale_16 --model vgg | digits
+submit.py --dataset CIFAR10 --search published --methods neuralscale_16 --model vgg | neuralscale_16 15
+submit.py --dataset digits --methods uniform --base-seed 1 | --base-seed
 study.py --study digits --plot-dir a_file | a_file
 """
 ROWS = [tuple(part.strip() for part in line.rsplit("|", 1)) for line in TABLE.replace("LONG", 200 * "x").strip().splitlines()]

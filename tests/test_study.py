@@ -18,7 +18,7 @@ from model import count_macs, count_params, prepare_filters
 from utils.experiment.state import states_of
 from utils.settings import Places, SearchSettings, stored
 from utils.study.outcomes import Findings
-from utils.study.plan import STUDIES, study
+from utils.study.plan import FIRST, STUDIES, study
 from utils.study.run import jobs_in, time_left
 from utils.study.statistics import Difference, difference, estimate
 from utils.study.tables import markdown, signed, table_of
@@ -76,9 +76,13 @@ def test_the_plan_holds_together(name):
         uniform = next(entry.experiment for entry in part.entries if entry.label == "uniform")
         for table in part.tables:
             entries = [entry for entry in part.entries if table.of in entry.tables]
-            assert len(entries) > 1 and all(entry.experiment.seeds == uniform.seeds for entry in entries)
+            assert len(entries) > 1 and all({*entry.experiment.seeds} <= {*uniform.seeds} for entry in entries)
+            assert table.baseline in (None, FIRST, *(entry.label for entry in entries))
             assert set(table.ratios or ()) <= {ratio for entry in entries for ratio in entry.experiment.ratios}
-        assert [entry.search_seed for entry in part.entries if "budget=macs" in (entry.experiment.search_with or ())].count(0) > 0
+        for entry in part.entries:  # those of one label differ in nothing but the seed of their search, or of their base network
+            alike = [other.experiment for other in part.entries if other.label == entry.label]
+            assert len({tuple(text for text in other.search_with or () if "seed=" not in text) for other in alike}) == 1
+            assert len({(other.train_with, other.tune_with, other.base_ratio, other.budget) for other in alike}) == 1
 
 
 def test_images_are_looked_for_where_data_says(tmp_path):
@@ -91,22 +95,23 @@ def test_images_are_looked_for_where_data_says(tmp_path):
 
 # --- tables from results -------------------------------------------------------------------------------------------
 
-def accuracy_of(job) -> float:
+def accuracy_of(job, what: str = "") -> float:
     """A number that goes with a job's name, and is as good as any."""
-    return 50 + int.from_bytes(job.name.encode(), "little") % 997 / 40
+    return 50 + int.from_bytes((job.name + what).encode(), "little") % 997 / 40
 
 
 def leave(job, **other) -> dict:
     """What the finished training of a job leaves; no search is left, so that its network is a uniform one of that budget."""
     ratio = WIDTHS[int(job.result.stem.rpartition("_")[2])]
     filters = prepare_filters("vgg", ratio * (1 if "uniform" in job.name else 0.99))
-    accuracy = accuracy_of(job)
-    name = re.search(r"(uniform|neuralscale_\d)_\d+@", job.name)[1]
+    accuracy, held = accuracy_of(job), accuracy_of(job, "held out")
+    name = re.search(r"(uniform|neuralscale_it\d)_\d+@", job.name)[1].replace("it", "")
     settings = {**stored(job.settings), "milestones": list(job.settings.milestones)}
     content = {"model": "vgg", "dataset": "digits", "method": name, "num_classes": 10, "image_size": 32, "convcut": False,
                "filters": filters, "params": count_params("vgg", filters), "macs": count_macs("vgg", filters),
                "origin": job.search and {"search": job.search, "iteration": 0, "fingerprint": ""}, "ratio": ratio,
-               "seed": job.settings.seed, "test_acc": [90.0, accuracy], "best": 90.0, "last": accuracy, "val_acc": [95.0, accuracy + 1],
+               "seed": job.settings.seed, "test_acc": [90.0, accuracy], "best": 90.0, "last": accuracy, "images": 600,
+               "validation_images": 200, "test_images": 360, "val_acc": [95.0, held],
                "seconds": 36.0,
                "settings": settings, **other}
     job.result.parent.mkdir(parents=True, exist_ok=True)
@@ -121,18 +126,39 @@ def trainings():
 def test_differences_are_paired_by_the_seed_and_averaged_over_the_searches():
     results = [leave(job) for job in trainings()]
     findings, table = Findings(PART, PLACES), PART.tables[1]
-    row = next(row for row in findings.rows(table) if row.label == "NeuralScale by MACs, iteration 2" and row.ratio == 0.125)
-    for axis in ("params", "macs"):
+    first, row = (next(row for row in findings.rows(table) if row.label == f"NeuralScale by MACs, iteration {number}") for number in (1, 2))
+    for axis, what, last in (("params", "test", lambda r: r["last"]), ("macs", "test", lambda r: r["last"]),
+                             ("macs", "held_out", lambda r: r["val_acc"][-1])):
         pairs = []
         for seed in (0, 1):
             own = [r for r in results if r["method"] == "neuralscale_2" and r["ratio"] == 0.125 and r["seed"] == seed]
-            uniform = sorted((math.log(r[axis]), r["last"]) for r in results if r["method"] == "uniform" and r["seed"] == seed)
+            uniform = sorted((math.log(r[axis]), last(r)) for r in results if r["method"] == "uniform" and r["seed"] == seed)
             assert len(own) == 2 and len(uniform) == 3
-            pairs.append(np.mean([r["last"] - np.interp(math.log(r[axis]), *zip(*uniform)) for r in own]))
-        assert row.against(findings.uniform, axis) == pytest.approx(difference(pairs))
+            pairs.append(np.mean([last(r) - np.interp(math.log(r[axis]), *zip(*uniform)) for r in own]))
+        assert row.against(findings.uniform, axis, what) == pytest.approx(difference(pairs))
     assert row.accuracy() == pytest.approx(estimate([np.mean([r["last"] for r in results if r["method"] == "neuralscale_2"
                                                               and r["ratio"] == 0.125 and r["seed"] == seed]) for seed in (0, 1)]))
-    assert row.against(findings.uniform, "macs", "held_out") == pytest.approx(row.against(findings.uniform, "macs"))  # both one higher
+    for what, last in (("test", lambda r: r["last"]), ("held_out", lambda r: r["val_acc"][-1])):
+        by = {(r["method"], r["origin"]["search"], r["seed"]): last(r) for r in results if r["origin"] and r["ratio"] == 0.125}
+        searches = {search for _, search, _ in by}
+        pairs = [np.mean([by["neuralscale_2", search, seed] - by["neuralscale_1", search, seed] for search in searches]) for seed in (0, 1)]
+        assert len(searches) == 2 and row.above(first, what) == pytest.approx(difference(pairs))
+
+
+def test_seeds_that_not_all_searches_have_and_searches_outside_of_the_range_do_not_distort_a_mean():
+    for job in trainings():
+        if "_s1_" not in job.name:
+            leave(job, last=70.0, test_acc=[70.0], best=70.0, val_acc=[70.0])
+        elif job.settings.seed == 0:
+            leave(job, last=50.0, test_acc=[50.0], best=50.0, val_acc=[50.0])
+    findings = Findings(PART, PLACES)
+    row = findings.rows(PART.tables[1])[-1]
+    assert row.accuracy()[:3:2] == (60.0, 1) and row.against(findings.uniform, "macs").mean == pytest.approx(-10)
+    for job in trainings():
+        leave(job, **({"macs": 10**9} if "_s1_" in job.name else {}))
+    findings = Findings(PART, PLACES)
+    row = findings.rows(PART.tables[1])[-1]
+    assert row.accuracy().n == 2 and row.against(findings.uniform, "macs") is None and row.against(findings.uniform, "params")
 
 
 def test_the_tables_show_the_numbers_of_the_results():
@@ -169,13 +195,25 @@ def test_a_network_far_smaller_than_any_uniform_one_is_compared_with_none():
 
 
 @pytest.mark.parametrize("change, naming", [({"settings": {}}, "of a training with"), ({"method": "morphnet"}, "method"),
-                                            ({"test_acc": [1.0]}, "damaged"), ({"dataset": "CIFAR10"}, "CIFAR10")])
+                                            ({"test_acc": [1.0]}, "damaged"), ({"dataset": "CIFAR10"}, "CIFAR10"),
+                                            ({"images": 6000}, "6000"), ({"test_images": 359}, "359"), ({"val_acc": None}, "damaged"),
+                                            ({"seconds": None}, "seconds")])
 def test_other_results_and_damaged_ones_are_refused(change, naming):
     for job in trainings():
         leave(job)
     leave(trainings()[3], **change)
     assert_refused(call("study.py", "--study", "digits"), naming, trainings()[3].result)
     assert not Path("images").exists()
+
+
+@pytest.mark.parametrize("record", ["{}", "[]", '{"iterations": [{}]}', '{"model": "vgg", "dataset": "CIFAR100", "settings": {}}'])
+def test_records_of_searches_that_are_damaged_or_of_others_are_refused(record):
+    for job in trainings():
+        leave(job)
+    path = Path(PLACES.record_dir, "digits_macs_s0.json")
+    path.parent.mkdir(parents=True)
+    path.write_text(record)
+    assert_refused(call("study.py", "--study", "digits"), path)
 
 
 def test_the_time_left_is_what_jobs_of_their_kind_took():
@@ -197,14 +235,15 @@ def test_fine_tunings_without_the_weights_of_their_base_network_are_refused():
     part, _ = study("full", "nowhere")
     base = next(job for job in jobs_in(part, PLACES) if job.method == "base")
     part = dataclasses.replace(part, entries=tuple(entry for entry in part.entries if "magnitude" in entry.experiment.methods))
+    assert [job.settings.seed for job in jobs_in(part, PLACES) if job.method == "base"] == [0, 1, 2, 3, 4]  # one for each seed
     content = {"model": "vgg", "dataset": "CIFAR10", "method": "base", "best": 50.0, "settings": stored(base.settings), "origin": None}
     base.result.parent.mkdir(parents=True)
     base.result.write_text(json.dumps(content))
     from utils.study.run import refuse_without_weights
     states = states_of(jobs_in(part, PLACES), {})
-    with pytest.raises(Exception, match=r"vgg_c10_magnitude_base_25.json: its weights"):
+    with pytest.raises(Exception, match=r"vgg_c10_pruned_base.25_25.json: its weights"):
         refuse_without_weights(states, PLACES)
-    weights = Path(PLACES.model_dir, "vgg/vgg_c10_magnitude_base.pt")
+    weights = Path(PLACES.model_dir, "vgg/vgg_c10_pruned_base.25.pt")
     weights.parent.mkdir(parents=True)
     weights.touch()
     refuse_without_weights(states, PLACES)

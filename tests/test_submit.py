@@ -87,14 +87,38 @@ def test_experiments_of_other_names_share_their_folders():
     asked = {"search": "s", "methods": ("neuralscale_2", "neuralscale", "magnitude"), "ratios": (0.125, 0.5), "base_ratio": 0.5,
              "search_with": ("iterations=3",)}
     found = jobs(name="first", **asked)
-    assert [job.name for job in found] == ["s@search", "first_base", "first_neuralscale_2_0@12", "first_neuralscale_2_0@50",
-                                           "first_neuralscale_0@12", "first_neuralscale_0@50", "first_magnitude_0@12"]
+    assert [job.name for job in found] == ["s@search", "first_base.50", "first_neuralscale_it2_0@12", "first_neuralscale_it2_0@50",
+                                           "first_neuralscale_0@12", "first_neuralscale_0@50", "first_magnitude.50_0@12"]
     pruning = [job.command for job in found if job.script in ("train_norm.py", "fine_tune.py")]
     assert [command[command.index("--ratio") + 1] for command in pruning] == ["0.5", "0.125"]
     assert "--descent-idx 1" in shlex.join(found[2].command) and "--descent-idx" not in found[4].command
     assert found[2].method == "neuralscale_2" and not {job.key for job in found[1:]} & {job.key for job in jobs(name="second", **asked)}
     assert "vgg_10_eff_digits_it2_0@12" in [job.name for job in jobs(**asked)]
 
+
+def test_a_base_network_has_a_seed_of_its_own_and_fine_tunings_name_it():
+    base, tuning = jobs(methods=("magnitude",), base_seed=3, seeds=(7,))
+    assert (base.name, tuning.name) == ("vgg_standard_digits_3", "vgg_norm_digits_7@12") and base.settings.seed == 3
+    assert "--prune-fname vgg_standard_digits_3 " in shlex.join(tuning.command) and "--seed" not in base.command  # its name has it
+
+
+def test_every_method_has_names_of_its_own():
+    """Of 20 iterations the last, the 15th and the first are three networks, and no name could be another's with a seed."""
+    for name in (None, "mine"):
+        found = jobs(name=name, search="s", methods=("neuralscale", "neuralscale_15", "neuralscale_1", "uniform"), seeds=(0, 1, 15),
+                     search_with=("iterations=20",))
+        runs = {job.name.split("@")[0].rpartition("_")[0] for job in found if job.script == "ratio_swipe.py"}
+        assert len({job.key for job in found}) == len(found) and len(runs) == 4
+        assert not any(re.search(r"_\d+$", run) for run in runs)
+
+
+@pytest.mark.parametrize("options", [["--name", "mine", "--methods", "neuralscale", "neuralscale_1", "uniform"],
+                                     ["--methods", "neuralscale_1", "neuralscale_2", "uniform"]])
+def test_experiments_with_names_of_their_own_end_with_the_table_too(options, forking):
+    out = succeed("submit.py", *TINY, "--search", "s", *options, "--seeds", 0, 1, "--ratios", 0.0625, "--jobs", 2,
+                  "--search-with", *SEARCH[:-1], "iterations=2", "--train-with", "epochs=1", "batch-size=50")
+    for method in options[options.index("--methods") + 1:]:
+        assert re.search(rf"^{method} .* 0\.0625 .* 2 ", out, re.MULTILINE), out
 
 def test_held_out_images_are_held_out_of_every_job():
     found = jobs(search="s", morph_search="m", methods=("neuralscale", "morph", "magnitude"), validate=200)

@@ -137,3 +137,21 @@ def test_a_damaged_result_is_refused(damage):
     path = Path("saved_plots/vgg/run_0_6.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), **damage}))
     assert_refused(call(*SWEEP), path)
+
+
+def test_networks_that_may_have_seen_the_held_out_images_are_refused():
+    """By their search, or as a base network: accuracy on images that were trained on is none to choose by."""
+    few = ["--dataset", "digits", "--batch-size", 100, "--epochs", 2]
+    search = ["architecture_descent.py", *few, "--ratio", 0.0625, "--warmup", 0, "--prune-every", 1, "--iterations", 1]
+    succeed(*search, "--save", "saw")
+    succeed(*search, "--save", "held", "--validate", 100)
+    succeed("train_norm.py", *few, "--save", "saw", "--ratio", 0.125)
+    succeed("train_norm.py", *few, "--save", "held", "--ratio", 0.125, "--validate", 100)
+    swept = ["ratio_swipe.py", *few, "--save", "x_0", "--ratios", 0.0625, "--validate", 100, "--prune-fname"]
+    tuned = ["fine_tune.py", *few, "--save", "y_0", "--ratio", 0.0625, "--validate", 100, "--prune-fname"]
+    for command in (swept, tuned):
+        assert_refused(call(*command, "saw"), "saw", "--validate")
+        succeed(*command, "held")
+        command[command.index("--validate") + 1] = 200
+        assert_refused(call(*command, "held", "--overwrite"), "held", "--validate")
+    succeed("ratio_swipe.py", *few, "--save", "z_0", "--ratios", 0.0625, "--prune-fname", "held")  # all are trained on, none is chosen by

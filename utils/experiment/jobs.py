@@ -50,6 +50,7 @@ class Job:
     needs: Job | None = None
     method: str = ""  # of a training, what its result says it is, a pattern
     search: str | None = None  # where its network comes from
+    ratio: float | None = None  # of a training
 
     @property
     def command(self) -> list[str]:
@@ -92,8 +93,9 @@ def check(experiment: Experiment) -> None:
         raise UserError(f"--morph-search {experiment.morph_search} goes with --methods morph, and is another name than --search")
     if "magnitude" in methods and min(ratios) >= experiment.base_ratio:
         raise UserError(f"--methods magnitude prunes to ratios below --base-ratio {experiment.base_ratio:g}; --ratios has none")
-    if "magnitude" not in methods and experiment.base_ratio != Experiment.base_ratio:
-        raise UserError(f"--base-ratio {experiment.base_ratio:g} goes with --methods magnitude alone")
+    for name in ("base_ratio", "base_seed"):
+        if "magnitude" not in methods and (value := getattr(experiment, name)) != getattr(Experiment, name):
+            raise UserError(f"--{name.replace('_', '-')} {value:g} goes with --methods magnitude alone")
 
 
 def check_networks(experiment: Experiment) -> None:
@@ -101,7 +103,9 @@ def check_networks(experiment: Experiment) -> None:
     model, dataset = experiment.model, dataset_name(experiment.dataset)
     refuse_impossible(model, experiment.dataset, *ratios_of(experiment), experiment.base_ratio)
     if experiment.search == PUBLISHED:
-        read_published_scaling(model, dataset)
+        iterations = len(read_published_scaling(model, dataset)["iterations"])
+        if beyond := [method for method in experiment.methods if (iteration_of(method) or 0) > iterations]:
+            raise UserError(f"--methods {beyond[0]}: the published search has {iterations} iterations")
     if "morph" in experiment.methods and not experiment.morph_search:
         try:
             read_published_morph(model, dataset)
@@ -110,10 +114,20 @@ def check_networks(experiment: Experiment) -> None:
 
 
 def name_of(experiment: Experiment, method: str) -> str:
-    """What the runs of a method are called, without their seeds."""
-    if experiment.name:
-        return f"{experiment.name}_{method}"
-    return default_name(CURVES.get(method, method), experiment.model, dataset_name(experiment.dataset))
+    """What the runs of a method are called, without their seeds. No name ends in _N, which would be a seed."""
+    iteration = iteration_of(method)
+    called = f"neuralscale_it{iteration}" if iteration and (experiment.name or iteration > 1) else method
+    name = f"{experiment.name}_{called}" if experiment.name else default_name(
+        CURVES.get(called, called), experiment.model, dataset_name(experiment.dataset))
+    if method in ("base", "magnitude") and experiment.base_ratio != Experiment.base_ratio:
+        name += f".{paths.percent(experiment.base_ratio)}"  # of another base network
+    return name
+
+
+def iteration_of(method: str) -> int | None:
+    """Of neuralscale_N the N, counted from 1."""
+    _, _, number = method.partition("neuralscale_")
+    return int(number) if number else None
 
 
 class Planner:
@@ -149,9 +163,14 @@ class Planner:
 
     def base(self) -> Job:
         """The base network of the magnitude baseline."""
-        save = self.named("base")
-        network = BaseNetwork(ratio=self.experiment.base_ratio)
-        return self.job("train_norm.py", save, save, network.ratio, *self.from_scratch(0), arguments(network, BaseNetwork()), method="base")
+        save, network = self.base_name(), BaseNetwork(ratio=self.experiment.base_ratio)
+        return self.job("train_norm.py", save, save, network.ratio, *self.from_scratch(self.experiment.base_seed),
+                        arguments(network, BaseNetwork()), method="base")
+
+    def base_name(self) -> str:
+        """What the base network is called; one without a number has the seed 0."""
+        seed = self.experiment.base_seed
+        return self.named("base") + (f"_{seed}" if seed else "")
 
     def training(self, method: str, seed: int, ratio: float, needs: Job | None) -> Job:
         save = f"{self.named(method)}_{seed}"
@@ -160,14 +179,15 @@ class Planner:
             given = self.given(preset, "--tune-with", self.experiment.tune_with, "seed")
             settings: TrainingSettings = self.settled(preset, "--tune-with", {**given, "seed": seed})
             return self.job("fine_tune.py", save, paths.at_ratio(save, ratio), ratio, settings, preset,
-                            ["--prune-fname", self.named("base"), "--ratio", shortest(ratio), *self.budget()],
+                            ["--prune-fname", self.base_name(), "--ratio", shortest(ratio), *self.budget()],
                             needs=needs, method="magnitude")
         search = {"uniform": None, "morph": self.experiment.morph_search}.get(method, self.experiment.search)
-        _, _, number = method.partition("_")  # of an iteration, counted from 1
-        if number and needs and int(number) > (iterations := needs.settings.iterations):  # type: ignore[union-attr]  # of a search
+        iteration = iteration_of(method)
+        if iteration and needs and "iterations" in needs.given and isinstance(needs.settings, SearchSettings) and (
+                iteration > (iterations := needs.settings.iterations)):
             raise UserError(f"--methods {method}: {search} is a search of {iterations} iterations (--search-with iterations=N)")
         networks = Networks(uniform=method == "uniform", morph=method == "morph", prune_fname=search,
-                            descent_idx=int(number) - 1 if number else None)
+                            descent_idx=iteration - 1 if iteration else None)
         return self.job("ratio_swipe.py", save, paths.at_ratio(save, ratio), ratio, *self.from_scratch(seed),
                         [*arguments(networks, Networks()), "--ratios", shortest(ratio), *self.budget()], needs=needs,
                         method={"neuralscale": r"neuralscale_\d+", "morph": "morphnet"}.get(method, method),
@@ -177,7 +197,7 @@ class Planner:
             networks: list[str], **more: Any) -> Job:
         options = [*self.options(script, save), *networks, *arguments(settings, preset, (*TASK, "seed"))]
         return Job(name, script, tuple(options), paths.result_file(self.places.plot_dir, settings.model, save, ratio),
-                   paths.job_log(self.places.model_dir, settings.model, name), settings, **more)
+                   paths.job_log(self.places.model_dir, settings.model, name), settings, ratio=ratio, **more)
 
     def from_scratch(self, seed: int) -> tuple[TrainingSettings, TrainingSettings]:
         """The settings of a training from scratch, and what they are by default."""

@@ -52,7 +52,7 @@ def report(states: list[State], experiment: Experiment, places: Places, *, ended
     if all(state.kind == "finished" for state in states):
         from utils.figures.comparison import compare_methods
         from utils.figures.curves import subject_of
-        usual = not experiment.name and {*experiment.methods} <= {*USUAL}  # which plot_ratio.py finds by itself
+        usual = not experiment.name and {*experiment.methods} <= {*USUAL} and experiment.base_ratio == 1  # plot_ratio.py finds them
         runs = None if usual else tuple(f"{method}={name_of(experiment, method)}" for method in experiment.methods)
         asked = Comparison(axis=experiment.budget or "params", runs=runs)
         compare_methods(subject_of(experiment.model, experiment.dataset, places.plot_dir), asked)

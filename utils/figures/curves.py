@@ -28,8 +28,8 @@ NAMES = {"uniform": "{}_uni_{}", "convcut": "{}_convcut_{}", "morphnet": "{}_pru
 
 def default_name(method: str, model: str, dataset: str) -> str:
     """The README's name of the runs of a method, without the seed."""
-    if method not in NAMES:  # another iteration of a search
-        return f"{file_name_of(model)}_10_eff_{dataset_facts(dataset).short}_{method.replace('neuralscale_', 'it')}"
+    if method not in NAMES:  # another iteration of a search than the first and the last
+        return f"{file_name_of(model)}_10_eff_{dataset_facts(dataset).short}_{method.removeprefix('neuralscale_')}"
     return NAMES[method].format(file_name_of(model), dataset_facts(dataset).short)
 
 

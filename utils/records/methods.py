@@ -29,6 +29,7 @@ class Method:
     origin: Origin | None = None
     budget: str = "params"  # what its networks are scaled to
     round_to: int = 1  # what its widths are multiples of
+    held_out: int | None = None  # how many images its search held out
 
     def filters(self, ratio: float, *, num_classes: int, image_size: int) -> list[int]:
         """The widths within the budget of ``ratio``. Raises UserError where no multiples of ``round_to`` are."""
@@ -83,17 +84,19 @@ def methods_of(record_dir: str, name: str, record: SearchRecord, model: str, con
     Without a ``budget`` its networks are scaled to what the search scaled them to. ``round_to``: what widths are multiples of.
     """
     suffix, found, budget = "+convcut" if convcut else "", [], budget or budget_of(record)
+    held_out = record.get("settings", {}).get("validate")
     if not record["iterations"]:
         raise UserError(f"{search_record(record_dir, name)}: has no finished iteration; go on with the search, or restore it")
     refuse_changed_network(search_record(record_dir, name), record, model)
     for iteration, entry in enumerate(record["iterations"]):
         if record.get("settings", {}).get("morph"):
             widths = read_rows(search_rows(record_dir, name, iteration), len(entry["filters"]), entry["rounds"])[-1]
-            found.append(Method("morphnet" + suffix, model, None, widths, convcut, origin(name, iteration, widths), budget, round_to))
+            found.append(Method("morphnet" + suffix, model, None, widths, convcut, origin(name, iteration, widths), budget, round_to,
+                                held_out))
         else:
             law = law_of(record, iteration)
             found.append(Method(f"neuralscale_{iteration + 1}{suffix}", model, law, None, convcut,
-                                origin(name, iteration, [law.alpha, law.beta]), budget, round_to))
+                                origin(name, iteration, [law.alpha, law.beta]), budget, round_to, held_out))
     return found
 
 

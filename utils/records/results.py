@@ -57,6 +57,7 @@ def read_result(path: Path) -> Result:
         curve: Any = result["test_acc"]
         if not (isinstance(curve, list) and all(is_number(accuracy, 0, 100) for accuracy in curve) and result["best"] == max(curve)
                 and result["last"] == curve[-1] and len(held := result.get("val_acc", curve)) == len(curve)
+                and ("val_acc" in result) == bool(result["settings"].get("validate"))
                 and all(is_number(accuracy, 0, 100) for accuracy in held)
                 and is_number(result["ratio"], 1e-9, 64) and is_number(result["seed"], 0, MOST, whole=True)
                 and all(is_number(result[key], 1, MOST, whole=True) for key in ("params", "macs", "num_classes", "image_size"))

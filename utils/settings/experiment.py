@@ -39,6 +39,7 @@ class Experiment(Task):
     ratios: tuple[float, ...] | None = option(None, "scaling ratios", **RATIO, metavar="R",
                                               shown="0.25 to 2 in steps of 0.25, on TinyImageNet to 1")
     base_ratio: float = option(1.0, "scale the template of the magnitude baseline's base network", **RATIO, metavar="R")
+    base_seed: int = option(0, "seed of the base network", 0, 10**9 - 1, metavar="X")
     budget: str | None = option(None, "what all networks are scaled to: parameters or multiply-accumulates", choices=BUDGETS,
                                 shown="as ratio_swipe.py")
     limit_train: int | None = option(None, "search and train on N images, equally many of each class", 1, metavar="N")

@@ -78,10 +78,10 @@ class SearchSettings(Optimization):
                          "a filter's criterion is divided by what the filter costs", choices=BUDGETS)
     cost_exponent: float = option(1.0, "with --budget macs: the power of what a filter costs that its criterion is divided by", 0, 8,
                                   metavar="E")
-    cost_at: str = option("beginning", "with --budget macs: of which of a round's widths that cost is, those at its beginning, or at its "
-                          "end as it would be by that", choices=COST_AT)
-    fit_rows: float = option(1.0, "fit the power law to this part of the recorded rows, the first ones: the last are of networks that "
-                             "hardly work any more", 0, 1, above=True, metavar="F")
+    cost_at: str = option("beginning", "with --budget macs: what a filter costs at the widths before the round, or at those that it "
+                          "would leave", choices=COST_AT)
+    fit_rows: float = option(1.0, "fit the power law to this part of the recorded rows, the first ones, but to 6 at least: the last are of "
+                             "networks that hardly work any more", 0, 1, above=True, metavar="F")
     limit_test: int | None = option(None, "accepted and not used: a search never looks at the test images", 1, metavar="N", kept=False)
 
     def morphnet(self) -> SearchSettings:
@@ -102,8 +102,6 @@ class SearchSettings(Optimization):
             raise UserError(f"--cost-exponent {self.cost_exponent:g} goes with --budget macs alone")
         if self.budget == "params" and self.cost_at != SearchSettings.cost_at:
             raise UserError(f"--cost-at {self.cost_at} goes with --budget macs alone")
-        if self.morph and self.fit_rows != SearchSettings.fit_rows:
-            raise UserError(f"--fit-rows {self.fit_rows:g}: nothing is fitted with --morph")
         if self.morph and self.iterations != 1:
             raise UserError(f"--morph: the MorphNet baseline is one iteration, not {self.iterations}")
 

@@ -6,20 +6,24 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from utils.experiment.finished import best_of
-from utils.experiment.jobs import jobs_of
+from utils.errors import UserError
+from utils.experiment.jobs import Job, jobs_of
+from utils.experiment.state import states_of
 from utils.figures.comparison import interpolated
 from utils.records.results import read_result
 from utils.settings import Machine, Places, SearchSettings
-from utils.study.plan import Entry, Part, Table
+from utils.study.plan import UNIFORM, Entry, Part, Table
 from utils.study.statistics import Difference, Estimate, difference, estimate
+
+IMAGES = ("images", "validation_images", "test_images")
 
 
 @dataclass(frozen=True)
 class Outcome:
     """One training; accuracies in % after its last epoch."""
 
-    label: str
+    group: str  # the label of its entry
+    iteration: int | None  # of a search, counted from 1
     search_seed: int | None
     seed: int
     ratio: float
@@ -33,46 +37,68 @@ class Outcome:
 class Row:
     """The trainings of one kind of network at one ratio."""
 
-    label: str
+    group: str
+    iteration: int | None
     ratio: float
     outcomes: list[Outcome] = field(default_factory=list)
 
-    def by_seed(self, value: Callable[[Outcome], float | None]) -> list[float]:
-        """A value for each seed of the training: the mean over the searches that have one."""
-        found: dict[int, list[float]] = {}
+    @property
+    def label(self) -> str:
+        return self.group if self.iteration is None else f"{self.group}, iteration {self.iteration}"
+
+    @property
+    def searches(self) -> list[int]:
+        """The seeds of its searches."""
+        return sorted({outcome.search_seed for outcome in self.outcomes if outcome.search_seed is not None})
+
+    def of_search(self, seed: int) -> Row:
+        """The networks of one search alone."""
+        return Row(self.group, self.iteration, self.ratio, [outcome for outcome in self.outcomes if outcome.search_seed == seed])
+
+    def by_seed(self) -> dict[int, list[Outcome]]:
+        """The trainings of each seed that those of all searches have: the others would mix seeds with searches."""
+        found: dict[int, list[Outcome]] = {}
         for outcome in self.outcomes:
-            if (number := value(outcome)) is not None:
-                found.setdefault(outcome.seed, []).append(number)
-        return [fmean(found[seed]) for seed in sorted(found)]
+            found.setdefault(outcome.seed, []).append(outcome)
+        most = max(map(len, found.values()))
+        return {seed: found[seed] for seed in sorted(found) if len(found[seed]) == most}
+
+    def means(self, value: Callable[[Outcome], float | None]) -> list[float] | None:
+        """A value for each seed of the training, the mean over the searches; None where one has no value."""
+        values = [[value(outcome) for outcome in outcomes] for outcomes in self.by_seed().values()]
+        known = [[number for number in seed if number is not None] for seed in values]
+        return [fmean(numbers) for numbers in known] if known == values else None
 
     def mean(self, what: str) -> float:
         """Parameters, MACs or an accuracy: the mean of all."""
-        return fmean(getattr(outcome, what) for outcome in self.outcomes)
+        return fmean(getattr(outcome, what) for outcomes in self.by_seed().values() for outcome in outcomes)
 
     def accuracy(self) -> Estimate:
         """The test accuracy, over the seeds of the training."""
-        return estimate(self.by_seed(lambda outcome: outcome.test))
-
-    def by_search(self) -> dict[int, float]:
-        """The mean test accuracy of the networks of each search."""
-        seeds = sorted({outcome.search_seed for outcome in self.outcomes if outcome.search_seed is not None})
-        return {seed: fmean(outcome.test for outcome in self.outcomes if outcome.search_seed == seed) for seed in seeds}
+        return estimate(self.means(lambda outcome: outcome.test) or [])
 
     def against(self, uniform: Uniform, axis: str, what: str = "test") -> Difference | None:
-        """How much more accurate than uniform networks of equal ``axis``, paired by the seed; None outside their range."""
+        """How much more accurate than uniform networks of equal ``axis``, paired by the seed; None where one is outside of their range."""
         def gap(outcome: Outcome) -> float | None:
             level = uniform.level(outcome, axis, what)
             return None if level is None else getattr(outcome, what) - level
 
-        gaps = self.by_seed(gap)
-        return difference(gaps) if len(gaps) == len({outcome.seed for outcome in self.outcomes}) else None
+        gaps = self.means(gap)
+        return difference(gaps) if gaps else None
+
+    def above(self, other: Row, what: str = "test") -> Difference | None:
+        """How much more accurate than another row, paired by the seeds of search and training; None where there are no pairs."""
+        theirs = {(outcome.search_seed, outcome.seed): getattr(outcome, what) for outcome in other.outcomes}
+        pairs = Row(self.group, self.iteration, self.ratio, [own for own in self.outcomes if (own.search_seed, own.seed) in theirs])
+        gaps = pairs.means(lambda own: getattr(own, what) - theirs[own.search_seed, own.seed]) if pairs.outcomes else None
+        return difference(gaps) if gaps else None
 
 
 class Uniform:
     """The uniform networks of a part, which all others are held against."""
 
     def __init__(self, outcomes: Iterable[Outcome]):
-        self.outcomes = [outcome for outcome in outcomes if outcome.label == "uniform"]
+        self.outcomes = [outcome for outcome in outcomes if outcome.group == UNIFORM]
 
     def level(self, outcome: Outcome, axis: str, what: str) -> float | None:
         """What a uniform network of the same seed and equal ``axis`` reaches, interpolated as in plot_ratio.py."""
@@ -80,31 +106,37 @@ class Uniform:
         return interpolated(known, getattr(outcome, axis)) if len(known) > 1 else None
 
 
-def label_of(entry: Entry, method: str) -> str:
-    """What a network is called: its entry's label, and of which iteration it is."""
-    match = re.fullmatch(r"neuralscale_(\d+)", method)
-    return f"{entry.label}, iteration {match[1]}" if match else entry.label
-
-
-def outcomes_of(entry: Entry, places: Places) -> list[Outcome]:
-    """The finished trainings of an experiment. Raises UserError for a result that is damaged or of another training."""
-    found = []
-    for job in jobs_of(entry.experiment, places, Machine()):
-        if isinstance(job.settings, SearchSettings) or job.method == "base" or best_of(job, job.settings) is None:
-            continue
-        result = read_result(job.result)
-        found.append(Outcome(label_of(entry, result["method"]), entry.search_seed, result["seed"], result["ratio"], result["params"],
-                             result["macs"], result["last"], result["val_acc"][-1]))
-    return found
-
-
 class Findings:
-    """All finished trainings of a part."""
+    """All finished trainings of a part. Raises UserError for results and records that are damaged, or of other work."""
 
     def __init__(self, part: Part, places: Places):
         self.part = part
-        self.entries = [(entry, outcomes_of(entry, places)) for entry in part.entries]
+        self.jobs: dict[str, Job] = {}  # all that are planned
+        self.finished: list[Job] = []
+        self.images: dict[str, object] = {}  # how many, as the first result says it
+        self.entries = [(entry, self.outcomes_of(entry, places)) for entry in part.entries]
         self.uniform = Uniform(outcome for _, outcomes in self.entries for outcome in outcomes)
+
+    def outcomes_of(self, entry: Entry, places: Places) -> list[Outcome]:
+        """The finished trainings of an experiment."""
+        found = []
+        for state in states_of(jobs_of(entry.experiment, places, Machine()), {}):
+            job = state.job
+            if job.key not in self.jobs and state.kind == "finished":
+                self.finished.append(job)
+            self.jobs[job.key] = job
+            if state.kind == "finished" and not isinstance(job.settings, SearchSettings) and job.method != "base":
+                found.append(self.outcome_of(entry, job))
+        return found
+
+    def outcome_of(self, entry: Entry, job: Job) -> Outcome:
+        result = read_result(job.result)
+        for key in IMAGES:
+            if (number := result.get(key)) != (first := self.images.setdefault(key, number)):
+                raise UserError(f"{job.result}: of {number} {key}, the results before it of {first}; one study is of one set of images")
+        match = re.fullmatch(r"neuralscale_(\d+)", result["method"])
+        return Outcome(entry.label, int(match[1]) if match else None, entry.search_seed, result["seed"], result["ratio"], result["params"],
+                       result["macs"], result["last"], result["val_acc"][-1])
 
     @property
     def begun(self) -> bool:
@@ -112,13 +144,12 @@ class Findings:
         return any(outcomes for _, outcomes in self.entries)
 
     def rows(self, table: Table) -> list[Row]:
-        """The rows of a table that have at least one training: by what they are in the plan's order, iteration and ratio."""
-        rows: dict[tuple[str, float], Row] = {}
-        order: dict[str, int] = {}
+        """The rows of a table that have at least one training, in the plan's order, by iteration and ratio."""
+        rows: dict[tuple[str, int | None, float], Row] = {}
         for entry, outcomes in self.entries:
             for outcome in outcomes if table.of in entry.tables else []:
                 if table.ratios is None or outcome.ratio in table.ratios:
-                    order.setdefault(entry.label, len(order))
-                    order.setdefault(outcome.label, order[entry.label])
-                    rows.setdefault((outcome.label, outcome.ratio), Row(outcome.label, outcome.ratio)).outcomes.append(outcome)
-        return sorted(rows.values(), key=lambda row: (order[row.label], row.label, row.ratio))
+                    key = outcome.group, outcome.iteration, outcome.ratio
+                    rows.setdefault(key, Row(*key)).outcomes.append(outcome)
+        order = [entry.label for entry in self.part.entries]
+        return sorted(rows.values(), key=lambda row: (order.index(row.group), row.iteration or 0, row.ratio))

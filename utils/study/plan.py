@@ -10,6 +10,8 @@ from utils.settings import Experiment
 FIRST_AND_LAST = ("neuralscale_1", "neuralscale_5")
 BETWEEN = ("neuralscale_2", "neuralscale_3", "neuralscale_4")
 SEARCH_SEEDS = (0, 1)
+UNIFORM = "uniform"
+FIRST = "iteration 1"  # as a table's baseline: of the same search
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,11 @@ class Entry:
     tables: tuple[str, ...]
     search_seed: int | None = None
 
+    @property
+    def axis(self) -> str:
+        """What its search goes by: params or macs."""
+        return "macs" if "budget=macs" in (self.experiment.search_with or ()) else "params"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -29,7 +36,7 @@ class Table:
     of: str
     title: str
     ratios: tuple[float, ...] | None = None  # those shown; None: all
-    held: str | None = None  # it is for choosing: difference at equal params or macs on the images held out
+    baseline: str | None = None  # whose networks the others are held against too: a label, at the same iteration, or FIRST
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class Task:
         return Experiment(name=f"{self.key}_{name}", methods=methods, ratios=ratios or self.ratios, **{**self.common, **more})
 
     def uniform(self, ratios: tuple[float, ...], tables: tuple[str, ...]) -> Entry:
-        return Entry("uniform", self.experiment("uniform", ("uniform",), ratios), tables)
+        return Entry(UNIFORM, self.experiment("uniform", ("uniform",), ratios), tables)
 
     def searched(self, label: str, name: str, methods: tuple[str, ...], tables: tuple[str, ...], *search_with: str,
                  ratios: tuple[float, ...] | None = None, at: str = "", **more: Any) -> list[Entry]:
@@ -81,16 +88,16 @@ class Task:
         """MorphNet (Taylor-FO), searched by ourselves."""
         found = []
         for seed in SEARCH_SEEDS:
-            search_with = (*(text for text in self.search_with if not text.startswith("iterations=")), f"seed={seed}")
             experiment = self.experiment(f"morph_s{seed}", ("morph",), ratios, morph_search=f"{self.key}_morphed_s{seed}",
-                                         search_with=search_with)
+                                         search_with=(*self.search_with, f"seed={seed}"))
             found.append(Entry("MorphNet (Taylor-FO)", experiment, tables, seed))
         return found
 
-    def magnitude(self, base_ratio: float, tables: tuple[str, ...]) -> Entry:
-        """Pruned and fine-tuned, for as many epochs again as the base network was trained."""
-        experiment = self.experiment("magnitude", ("magnitude",), base_ratio=base_ratio, tune_with=self.common["train_with"])
-        return Entry("magnitude pruning, fine-tuned", experiment, tables)
+    def magnitude(self, base_ratio: float, tables: tuple[str, ...]) -> list[Entry]:
+        """Pruned and fine-tuned, for as many epochs again as the base network was trained; a base network for each seed."""
+        return [Entry("magnitude pruning, twice the epochs",
+                      self.experiment("pruned", ("magnitude",), base_ratio=base_ratio, base_seed=seed, seeds=(seed,),
+                                      tune_with=self.common["train_with"]), tables) for seed in self.common["seeds"]]
 
 
 BY_MACS, BY_PARAMS = "NeuralScale by MACs", "NeuralScale by parameters"
@@ -105,16 +112,16 @@ def vgg_on_cifar10() -> Part:
     tables = (
         Table("main", "At one ratio", middle),
         Table("main", "All methods"),
-        Table("descent", "Does descending help?", middle),
-        Table("tries", "What could make a search by MACs better?", (0.0625, 0.125), held="macs"),
-        Table("paper", "What could make a search by parameters better?", (0.0625, 0.125), held="params"),
-        Table("cheap", "How cheap can a search be?", wide, held="macs"))
+        Table("descent", "Does descending help?", middle, FIRST),
+        Table("tries", "What could make a search by MACs better?", (0.0625, 0.125), BY_MACS),
+        Table("paper", "What could make a search by parameters better?", (0.0625, 0.125), BY_PARAMS),
+        Table("cheap", "How cheap can a search be?", wide, BY_MACS))
     entries = [
         task.uniform((0.05, 0.0625, 0.125, 0.1875, 0.25, 0.375), HELD_AGAINST),
         *task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent", "tries"), "budget=macs"),
         *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent", "paper")),
         *task.morph((0.0625, 0.125, 0.25), main),
-        task.magnitude(0.25, main),
+        *task.magnitude(0.25, main),
         *task.searched(BY_MACS, "macs", BETWEEN, ("descent", "tries"), "budget=macs", at="_between"),
         *task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=middle, at="_between"),
         *task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "cheap"), "budget=macs", ratios=wide, at="_wide"),
@@ -132,9 +139,9 @@ def vgg_on_cifar10() -> Part:
                        ratios=wide),
         *task.searched("by MACs, from ratio 0.5", "wide", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.5", "prune-step=20",
                        ratios=wide)]
-    return Part("vgg_CIFAR10", "vgg on CIFAR10", "10,000 training images, 2,000 others held out, 10,000 test images; 15 epochs in "
-                "batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, then 10 filters every 50 "
-                "batches of 64", tables, tuple(entries))
+    return Part("vgg_CIFAR10", "vgg on CIFAR10", "images recompressed as JPEG: 10,000 to train on, 2,000 held out, 10,000 to test on; "
+                "15 epochs in batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, then 10 filters "
+                "every 50 batches of 64", tables, tuple(entries))
 
 
 def mobilenetv2_on_cifar100() -> Part:
@@ -142,18 +149,19 @@ def mobilenetv2_on_cifar100() -> Part:
                                      "validate": 2_000, "train_with": ("epochs=20", "batch-size=64")},
                 (0.125, 0.25), ("ratio=0.25", "iterations=5", "batch-size=64", "prune-every=10"))
     middle, main = (0.25,), ("main",)
-    tables = (Table("main", "At one ratio", middle), Table("main", "All methods"), Table("descent", "Does descending help?", middle))
+    tables = (Table("main", "At one ratio", middle), Table("main", "All methods"),
+              Table("descent", "Does descending help?", middle, FIRST))
     entries = [
         task.uniform((0.1, 0.125, 0.1875, 0.25, 0.375, 0.5), HELD_AGAINST),
         *task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent"), "budget=macs"),
         *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent")),
         *task.morph((0.125, 0.25), main),
-        task.magnitude(0.375, main),
+        *task.magnitude(0.375, main),
         *task.searched(BY_MACS, "macs", BETWEEN, ("descent",), "budget=macs", ratios=middle, at="_between"),
         *task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=middle, at="_between")]
-    return Part("mobilenetv2_CIFAR100", "mobilenetv2 on CIFAR100", "8,000 training images, 2,000 others held out; 20 epochs in batches "
-                "of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, then 10 filters every 10 batches of "
-                "64", tables, tuple(entries))
+    return Part("mobilenetv2_CIFAR100", "mobilenetv2 on CIFAR100", "a subset of the images: 80 of each class to train on, 20 held out, "
+                "20 to test on; 20 epochs in batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, "
+                "then 10 filters every 10 batches of 64", tables, tuple(entries))
 
 
 def digits() -> Part:
@@ -163,7 +171,8 @@ def digits() -> Part:
                 (0.125,), ("ratio=0.125", "iterations=2", "warmup=3", "prune-every=1", "prune-step=5", "batch-size=32"))
     entries = [task.uniform((0.0625, 0.125, 0.1875), ("main", "descent")),
                *task.searched(BY_MACS, "macs", ("neuralscale_1", "neuralscale_2"), ("main", "descent"), "budget=macs")]
-    tables = (Table("main", "At one ratio", (0.125,)), Table("main", "All methods"), Table("descent", "Does descending help?", (0.125,)))
+    tables = (Table("main", "At one ratio", (0.125,)), Table("main", "All methods"),
+              Table("descent", "Does descending help?", (0.125,), FIRST))
     return Part("digits", "vgg on digits", "600 training images, 200 others held out; 6 epochs in batches of 32, seeds 0 and 1; searches "
                 "of 2 iterations from ratio 0.125: 3 epochs of warm-up, then 5 filters after every batch", tables, tuple(entries))
 

@@ -7,7 +7,6 @@ from utils.settings import Places
 from utils.study.outcomes import Findings
 from utils.study.pictures import draw_accuracy, draw_descent
 from utils.study.plan import Part
-from utils.study.run import jobs_in
 from utils.study.tables import RULE, told
 
 
@@ -18,10 +17,9 @@ def report(parts: list[Part], places: Places, folder: Path) -> None:
         raise UserError(f"{places.plot_dir}: no result of the study yet; study.py --run makes them")
     print(f"{RULE}\n")
     for findings in found:
-        part = findings.part
-        for paragraph in told(findings, jobs_in(part, places)):
+        for paragraph in told(findings):
             print(f"{paragraph}\n")
-        tables = {table.of: table for table in part.tables}  # of several, the last: the whole
+        tables = {table.of: table for table in findings.part.tables}  # of several, the last: the whole
         for axis in ("params", "macs"):
-            draw_accuracy(findings, tables["main"], axis, study_figure(folder, part.key, axis))
-        draw_descent(findings, tables["descent"], study_figure(folder, part.key, "descent"))
+            draw_accuracy(findings, tables["main"], axis, study_figure(folder, findings.part.key, axis))
+        draw_descent(findings, tables["descent"], study_figure(folder, findings.part.key, "descent"))

@@ -6,10 +6,9 @@ from utils.errors import UserError
 from utils.experiment.jobs import Job, jobs_of
 from utils.experiment.local import Here, cores
 from utils.experiment.state import State, states_of, summary
-from utils.experiment.work import threads
 from utils.records.files import read_json
 from utils.records.paths import weights_file
-from utils.settings import Cluster, Machine, Places, SearchSettings
+from utils.settings import DATASETS, Cluster, Machine, Places, SearchSettings
 from utils.study.plan import Part
 
 
@@ -28,7 +27,8 @@ def run_missing(parts: list[Part], places: Places, at_once: int | None) -> None:
     states = states_of(jobs, {})
     refuse_without_weights(states, places)
     checked = Cluster(jobs=cores() if at_once is None else at_once)
-    slots = [threads(1)] * (checked.jobs or 1)  # with other numbers of threads the last digits differ
+    slots = [{"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}] * (checked.jobs or 1)  # other numbers of threads, other last digits
+    fetch(states, places)
     print(summary(states), flush=True)
     Here(states, slots, lambda undone: time_left(jobs, undone, len(slots))).run()
     states = states_of(jobs, {})
@@ -48,6 +48,13 @@ def refuse_without_weights(states: list[State], places: Places) -> None:
                                 "result, and it is trained again, to the same weights")
 
 
+def fetch(states: list[State], places: Places) -> None:
+    """Downloads what is needed and not there, before several jobs do so at once. Raises UserError."""
+    for dataset in sorted({state.job.settings.dataset for state in states if state.kind != "finished"} & {*DATASETS}):
+        from utils.data import load_data
+        load_data(dataset, places.data)
+
+
 def time_left(jobs: list[Job], undone: list[Job], at_once: int) -> float | None:
     """Seconds that ``undone`` jobs may take: each as long as those of its kind, or as all; None where nothing is known yet."""
     took: dict[object, list[float]] = {}
@@ -60,11 +67,14 @@ def time_left(jobs: list[Job], undone: list[Job], at_once: int) -> float | None:
 
 
 def seconds_of(job: Job) -> float:
-    """How long a finished job took, as it says itself."""
+    """How long a finished job took, as it says itself. Raises UserError where it does not say that."""
     told = read_json(job.result)
-    return sum(entry["seconds"] for entry in told["iterations"]) if isinstance(job.settings, SearchSettings) else float(told["seconds"])
+    try:
+        return float(sum(entry["seconds"] for entry in told["iterations"]) if isinstance(job.settings, SearchSettings) else told["seconds"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{job.result}: does not say how many seconds it took ({error}); restore it or remove it") from None
 
 
-def kind_of(job: Job) -> tuple[str, str, str]:
+def kind_of(job: Job) -> tuple[str, str, float | None]:
     """What jobs that take about as long have in common: the script, the network, and of a training the ratio."""
-    return job.script, job.settings.model, "" if isinstance(job.settings, SearchSettings) else job.result.stem.rpartition("_")[2]
+    return job.script, job.settings.model, job.ratio

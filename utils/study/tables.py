@@ -2,19 +2,18 @@
 import math
 from collections.abc import Iterator
 
-from utils.experiment.jobs import Job
 from utils.settings import SearchSettings
 from utils.study.outcomes import Findings, Row
-from utils.study.plan import Table
+from utils.study.plan import FIRST, UNIFORM, Table
 from utils.study.run import seconds_of
 from utils.study.statistics import Difference
 
 HEAD = ("network", "ratio", "parameters", "MMACs", "accuracy", "n", "by search", "equal parameters", "equal MACs")
-HELD = {"params": "held out, equal parameters", "macs": "held out, equal MACs"}
-RULE = ("Accuracy: % of the test images after the last epoch; mean and standard error over the seeds of the training, of each the mean "
+RULE = ("Accuracy: % of the test images after the last epoch; mean and standard error over n seeds of the training, of each the mean "
         "over the searches. By search: the mean of each. Equal parameters, equal MACs: percentage points above uniform networks of the "
-        "same seed, interpolated as in plot_ratio.py, with the 95 % interval of the mean of these pairs; bold where it leaves out zero; "
-        "-: outside the range of the uniform networks.")
+        "same seed, interpolated as in plot_ratio.py; above another row: paired with it, by the seeds of search and training. With the "
+        "95 % interval of the mean of these pairs, for these searches; bold where it leaves out zero, which chance alone does in one of "
+        "twenty. Held out: the same on the images held out. -: outside the range of the uniform networks, or not there yet.")
 
 
 def markdown(lines: list[tuple[str, ...]]) -> str:
@@ -36,39 +35,48 @@ def signed(difference: Difference | None) -> str:
     return f"**{text}**" if difference.clear else text
 
 
-def cells(findings: Findings, row: Row, held: str | None) -> tuple[str, ...]:
-    """One line of a table."""
-    accuracy, uniform = row.accuracy(), row.label == "uniform"
-    gaps = ["-" if uniform else signed(row.against(findings.uniform, axis)) for axis in ("params", "macs")]
-    if held:
-        gaps.append("-" if uniform else signed(row.against(findings.uniform, held, "held_out")))
+def cells(findings: Findings, row: Row) -> tuple[str, ...]:
+    """What every table says of a row."""
+    accuracy = row.accuracy()
+    gaps = ("-" if row.group == UNIFORM else signed(row.against(findings.uniform, axis)) for axis in ("params", "macs"))
     error = "" if math.isnan(accuracy.error) else f" ± {accuracy.error:.2f}"
-    searches = ", ".join(f"{mean:.2f}" for mean in row.by_search().values()) or "-"
+    searches = ", ".join(f"{row.of_search(seed).mean('test'):.2f}" for seed in row.searches) or "-"
     return (row.label, f"{row.ratio:g}", f"{row.mean('params') / 1e3:,.0f} k", f"{row.mean('macs') / 1e6:.2f}",
             f"{accuracy.mean:.2f}{error}", str(accuracy.n), searches, *gaps)
+
+
+def choosing(table: Table, row: Row, rows: list[Row]) -> tuple[str, ...]:
+    """Of a table with a baseline: the difference to it, in test and on the images held out."""
+    if table.baseline is None:
+        return ()
+    wanted = (row.group, 1, row.ratio) if table.baseline == FIRST else (table.baseline, row.iteration, row.ratio)
+    base = next((other for other in rows if (other.group, other.iteration, other.ratio) == wanted), None)
+    if base is None or base is row or row.group == UNIFORM:
+        return "-", "-"
+    return signed(row.above(base)), signed(row.above(base, "held_out"))
 
 
 def table_of(findings: Findings, table: Table) -> str:
     """One table of a part; empty where nothing has come out for it."""
     rows = findings.rows(table)
-    if not any(row.label != "uniform" for row in rows):
+    if not any(row.group != UNIFORM for row in rows):
         return ""
-    held = (HELD[table.held],) if table.held else ()
-    return markdown([(*HEAD, *held), *(cells(findings, row, table.held) for row in rows)])
+    more = (f"above {table.baseline}", "the same, held out") if table.baseline else ()
+    return markdown([(*HEAD, *more), *((*cells(findings, row), *choosing(table, row, rows)) for row in rows)])
 
 
-def cost_of(jobs: list[Job]) -> str:
+def cost_of(findings: Findings) -> str:
     """How many searches and trainings are stored, and the time they took."""
-    done = [job for job in jobs if job.result.exists()]
-    searches = sum(isinstance(job.settings, SearchSettings) for job in done)
-    hours = sum(map(seconds_of, done)) / 3600
-    return f"{searches} searches and {len(done) - searches} trainings of {len(jobs)} planned, {hours:.1f} hours of one CPU core."
+    searches = sum(isinstance(job.settings, SearchSettings) for job in findings.finished)
+    hours = sum(map(seconds_of, findings.finished)) / 3600
+    return (f"{searches} searches and {len(findings.finished) - searches} trainings of {len(findings.jobs)} planned, {hours:.1f} hours of "
+            "one CPU core.")
 
 
-def told(findings: Findings, jobs: list[Job]) -> Iterator[str]:
+def told(findings: Findings) -> Iterator[str]:
     """All of a part, paragraph by paragraph."""
     yield f"## {findings.part.title}"
-    yield f"{findings.part.settings[0].upper()}{findings.part.settings[1:]}. {cost_of(jobs)}"
+    yield f"{findings.part.settings[0].upper()}{findings.part.settings[1:]}. {cost_of(findings)}"
     for table in findings.part.tables:
         if text := table_of(findings, table):
             yield f"### {table.title}"

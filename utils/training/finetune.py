@@ -47,7 +47,7 @@ def fine_tune(settings: TrainingSettings, pruned: PrunedNetwork, storage: Storag
     run = TrainingRun(settings, fine_tuning_preset(settings.dataset), storage, ratio, at_ratio(storage.save, ratio))
     with run.exclusive():
         data, runner = prepare(settings, storage, machine, batch_size=settings.batch_size, limit_test=settings.limit_test)
-        network = taken_up(path, lambda: gated(path, stored, settings.model, data), "train it again with train_norm.py")
+        network = taken_up(path, lambda: gated(path, stored, settings.model, data, settings.validate), "train it again with train_norm.py")
         network = runner.place(network)
         filters = stored["filters"]
         widths = pruned_widths(settings.model, ratio, filters, budget=pruned.budget, **data.shape)
@@ -67,12 +67,16 @@ def fine_tune(settings: TrainingSettings, pruned: PrunedNetwork, storage: Storag
         return run.train(lambda: small, data, runner)
 
 
-def gated(path: Path, stored: dict[str, Any], model: str, data: Data) -> nn.Module:
-    """The network that was stored in ``path``, with gates. Raises UserError for one of another model or data set."""
+def gated(path: Path, stored: dict[str, Any], model: str, data: Data, validate: int | None) -> nn.Module:
+    """The network that was stored in ``path``, with gates. Raises UserError for one of another model or data set, and for one
+    that was trained on images which are now held out."""
     if (stored["model"], stored["dataset"]) != (model, data.name):
         raise UserError(f"{path}: a {stored['model']} of {stored['dataset']}, not a {model} of {data.name}")
     if stored["image_size"] != data.image_size:
         raise UserError(f"{path}: trained on images of {stored['image_size']} pixels, not of {data.image_size}; say so with --image-size")
+    if (held := stored["begun_with"].get("validate")) != validate and validate:
+        raise UserError(f"{path}: trained with --validate {held}, not {validate}: it may have seen the images held out; give that, or "
+                        "train it again")
     network = build_model(model, stored["filters"], gated=True, **data.shape)
     missing = network.load_state_dict(stored["network"], strict=False)
     gates = {f"{name}.weight" for name, module in network.named_modules(remove_duplicate=False) if isinstance(module, GateLayer)}

@@ -7,7 +7,7 @@ from utils.errors import UserError
 from utils.records.methods import method_of, refuse_impossible
 from utils.records.paths import at_ratio, percent
 from utils.records.results import Result
-from utils.settings import Machine, Networks, Storage, TrainingSettings, dataset_name, training_preset
+from utils.settings import PUBLISHED, Machine, Networks, Storage, TrainingSettings, dataset_name, training_preset
 from utils.training.latency import rounding_told
 from utils.training.prepare import check_memory, prepare
 from utils.training.scratch import TrainingRun
@@ -18,6 +18,9 @@ def sweep(settings: TrainingSettings, networks: Networks, storage: Storage, mach
     model, ratios = settings.model, networks.ratios
     refuse_impossible(model, settings.dataset, *ratios, image_size=settings.image_size)
     method = method_of(networks, model, dataset_name(settings.dataset), storage.record_dir)
+    if settings.validate and method.origin and method.origin["search"] != PUBLISHED and method.held_out != settings.validate:
+        raise UserError(f"--validate {settings.validate}: the search {method.origin['search']} held {method.held_out or 'none'} out, and "
+                        "may have seen these images; give what it had, or search with --validate too")
     if len({percent(ratio) for ratio in ratios}) < len(ratios):
         raise UserError(f"--ratios {' '.join(map(str, ratios))}: two of them share a file name, which has int(100 * ratio)")
     runs = [TrainingRun(settings, training_preset(settings.dataset), storage, ratio, at_ratio(storage.save, ratio)) for ratio in ratios]
