@@ -17,8 +17,8 @@ from scipy import stats
 from model import count_macs, count_params, prepare_filters
 from utils.experiment.state import states_of
 from utils.settings import Places, SearchSettings, stored
-from utils.study.outcomes import Findings
-from utils.study.plan import FIRST, STUDIES, study
+from utils.study.outcomes import Findings, Outcome, Row, Uniform, with_all_ratios
+from utils.study.plan import FIRST, STUDIES, UNIFORM, study
 from utils.study.run import jobs_in, time_left
 from utils.study.statistics import Difference, difference, estimate
 from utils.study.tables import markdown, signed, table_of
@@ -143,6 +143,23 @@ def test_differences_are_paired_by_the_seed_and_averaged_over_the_searches():
         searches = {search for _, search, _ in by}
         pairs = [np.mean([by["neuralscale_2", search, seed] - by["neuralscale_1", search, seed] for search in searches]) for seed in (0, 1)]
         assert len(searches) == 2 and row.above(first, what) == pytest.approx(difference(pairs))
+
+
+def test_of_several_ratios_there_is_a_row_of_all():
+    def outcome(ratio, seed, test, group="a"):
+        return Outcome(group, 1, 0, seed, ratio, 100, 100, test, test)
+
+    places = [(seed, ratio) for seed in (0, 1) for ratio in (0.5, 2)]
+    uniform = Uniform([Outcome(UNIFORM, None, None, seed, ratio, 100 * ratio, 100 * ratio, 50.0 + seed, 0) for seed, ratio in places])
+    rows = [Row("a", 1, ratio, [outcome(ratio, seed, 50 + 4 * ratio + 3 * seed) for seed in (0, 1)]) for ratio in (0.5, 2)]
+    other = Row("b", 1, 2, [outcome(2, 0, 40, "b")])
+    first, second, every, alone = with_all_ratios([*rows, other])
+    assert (first, second, alone) == (*rows, other) and (every.label, every.ratio) == ("a, iteration 1", None)
+    assert every.against(uniform, "macs") == pytest.approx(difference([5.0, 7.0]))  # of each seed the mean of its ratios: 2 and 8, 4 and 10
+    assert every.above(first) == pytest.approx(difference([0.0, 0.0]))
+    assert every.above(other) == pytest.approx((18.0, math.nan, 1), nan_ok=True)
+    del rows[0].outcomes[1]
+    assert with_all_ratios(rows)[2].against(uniform, "macs").n == 1  # a seed that is not there at every ratio is left out
 
 
 def test_seeds_that_not_all_searches_have_and_searches_outside_of_the_range_do_not_distort_a_mean():

@@ -4,6 +4,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import groupby
 from statistics import fmean
 
 from utils.errors import UserError
@@ -32,14 +33,19 @@ class Outcome:
     test: float
     held_out: float
 
+    @property
+    def place(self) -> tuple[object, ...]:
+        """What it shares with those of other rows that it is paired with."""
+        return self.ratio, self.search_seed, self.seed
+
 
 @dataclass
 class Row:
-    """The trainings of one kind of network at one ratio."""
+    """The trainings of one kind of network at one ratio, or at all of a table's (None)."""
 
     group: str
     iteration: int | None
-    ratio: float
+    ratio: float | None
     outcomes: list[Outcome] = field(default_factory=list)
 
     @property
@@ -87,10 +93,10 @@ class Row:
         return difference(gaps) if gaps else None
 
     def above(self, other: Row, what: str = "test") -> Difference | None:
-        """How much more accurate than another row, paired by the seeds of search and training; None where there are no pairs."""
-        theirs = {(outcome.search_seed, outcome.seed): getattr(outcome, what) for outcome in other.outcomes}
-        pairs = Row(self.group, self.iteration, self.ratio, [own for own in self.outcomes if (own.search_seed, own.seed) in theirs])
-        gaps = pairs.means(lambda own: getattr(own, what) - theirs[own.search_seed, own.seed]) if pairs.outcomes else None
+        """How much more accurate than another row, paired by ratio and seeds of search and training; None where there are no pairs."""
+        theirs = {outcome.place: getattr(outcome, what) for outcome in other.outcomes}
+        pairs = Row(self.group, self.iteration, self.ratio, [own for own in self.outcomes if own.place in theirs])
+        gaps = pairs.means(lambda own: getattr(own, what) - theirs[own.place]) if pairs.outcomes else None
         return difference(gaps) if gaps else None
 
 
@@ -145,11 +151,22 @@ class Findings:
 
     def rows(self, table: Table) -> list[Row]:
         """The rows of a table that have at least one training, in the plan's order, by iteration and ratio."""
-        rows: dict[tuple[str, int | None, float], Row] = {}
+        rows: dict[tuple[str, int | None, float | None], Row] = {}
         for entry, outcomes in self.entries:
             for outcome in outcomes if table.of in entry.tables else []:
                 if table.ratios is None or outcome.ratio in table.ratios:
                     key = outcome.group, outcome.iteration, outcome.ratio
                     rows.setdefault(key, Row(*key)).outcomes.append(outcome)
         order = [entry.label for entry in self.part.entries]
-        return sorted(rows.values(), key=lambda row: (order.index(row.group), row.iteration or 0, row.ratio))
+        return sorted(rows.values(), key=lambda row: (order.index(row.group), row.iteration or 0, row.ratio or 0))
+
+
+def with_all_ratios(rows: list[Row]) -> list[Row]:
+    """The same rows, and behind those of a kind of network at several ratios one of all: its differences are surer."""
+    found: list[Row] = []
+    for _, alike in groupby(rows, key=lambda row: (row.group, row.iteration)):
+        own = list(alike)
+        found += own
+        if len(own) > 1 and own[0].group != UNIFORM:
+            found.append(Row(own[0].group, own[0].iteration, None, [outcome for row in own for outcome in row.outcomes]))
+    return found

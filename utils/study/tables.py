@@ -3,7 +3,7 @@ import math
 from collections.abc import Iterator
 
 from utils.settings import SearchSettings
-from utils.study.outcomes import Findings, Row
+from utils.study.outcomes import Findings, Row, with_all_ratios
 from utils.study.plan import FIRST, UNIFORM, Table
 from utils.study.run import seconds_of
 from utils.study.statistics import Difference
@@ -11,9 +11,10 @@ from utils.study.statistics import Difference
 HEAD = ("network", "ratio", "parameters", "MMACs", "accuracy", "n", "by search", "equal parameters", "equal MACs")
 RULE = ("Accuracy: % of the test images after the last epoch; mean and standard error over n seeds of the training, of each the mean "
         "over the searches. By search: the mean of each. Equal parameters, equal MACs: percentage points above uniform networks of the "
-        "same seed, interpolated as in plot_ratio.py; above another row: paired with it, by the seeds of search and training. With the "
-        "95 % interval of the mean of these pairs, for these searches; bold where it leaves out zero, which chance alone does in one of "
-        "twenty. Held out: the same on the images held out. -: outside the range of the uniform networks, or not there yet.")
+        "same seed, interpolated as in plot_ratio.py, and of all ratios their mean; above another row: paired with it, by ratio and the "
+        "seeds of search and training. With the 95 % interval of the mean of these pairs, for these searches; bold where it leaves out "
+        "zero, which chance alone does in one of twenty. Held out: the same on the images held out. -: outside the range of the uniform "
+        "networks, or not there yet.")
 
 
 def markdown(lines: list[tuple[str, ...]]) -> str:
@@ -39,6 +40,8 @@ def cells(findings: Findings, row: Row) -> tuple[str, ...]:
     """What every table says of a row."""
     accuracy = row.accuracy()
     gaps = ("-" if row.group == UNIFORM else signed(row.against(findings.uniform, axis)) for axis in ("params", "macs"))
+    if row.ratio is None:
+        return (row.label, "all", *["-"] * 3, str(accuracy.n), "-", *gaps)
     error = "" if math.isnan(accuracy.error) else f" ± {accuracy.error:.2f}"
     searches = ", ".join(f"{row.of_search(seed).mean('test'):.2f}" for seed in row.searches) or "-"
     return (row.label, f"{row.ratio:g}", f"{row.mean('params') / 1e3:,.0f} k", f"{row.mean('macs') / 1e6:.2f}",
@@ -58,7 +61,7 @@ def choosing(table: Table, row: Row, rows: list[Row]) -> tuple[str, ...]:
 
 def table_of(findings: Findings, table: Table) -> str:
     """One table of a part; empty where nothing has come out for it."""
-    rows = findings.rows(table)
+    rows = with_all_ratios(findings.rows(table))
     if not any(row.group != UNIFORM for row in rows):
         return ""
     more = (f"above {table.baseline}", "the same, held out") if table.baseline else ()
