@@ -558,11 +558,14 @@ def settings_of(script, monkeypatch, *flags) -> dict:
         for core in ("search.search.search", "training.sweep.sweep", "training.finetune.train_base", "training.finetune.fine_tune"):
             patch.setattr(f"utils.{core}", take)
         patch.setattr(Parser, "settled", lambda *arguments: take(*settled(*arguments)))
-        if script == "val_format.py":
+        if script in ("val_format.py", "study.py"):
             patch.setattr(Parser, "given", lambda parser: take(given(parser)))
         call(script, *flags)
     assert taken.value.args
     found = {name: value for part in taken.value.args for name, value in (part if isinstance(part, dict) else vars(part)).items()}
+    if script == "study.py":  # without a data set, and what the options of the folders show
+        return {**found, **{f"{kind}_dir": folder for kind, folder in (("record", "prune_record/study"), ("plot", "saved_plots/study"),
+                                                                       ("model", "saved_models/study"))}, "data": "data"}
     if script in ("list_architecture.py", "export.py", "submit.py"):  # which take what they are not given from the data set's preset
         preset = networks_preset(found["dataset"])
         found = {**vars(preset), "model_dir": Storage.model_dir, **found, "ratios": found.get("ratios") or preset.ratios}

@@ -493,6 +493,10 @@ def other_layers(path: Path) -> None:
     path.write_text(json.dumps(record))
 
 
+def torn(path: Path) -> None:
+    path.write_text('{"model": ')
+
+
 CASES = [  # the file, what happens to it, the script that reads it
     ("saved_models/vgg/begun@search.pt", half, ["architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1, "--resume"]),
     ("saved_models/vgg/begun@search.pt", code, ["architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1, "--resume"]),
@@ -521,6 +525,7 @@ CASES = [  # the file, what happens to it, the script that reads it
     ("tiny-imagenet-200/val/val_annotations.txt", half, ["val_format.py"]),
     ("net.py", half, ["check_model.py", "--model", "net.py:Net"]),
     ("prune_record/found.json", half, ["submit.py", "--dataset", "digits", "--search", "found", "--methods", "neuralscale", "--status"]),
+    ("saved_plots/vgg/digits_uniform_uniform_0_6.json", torn, ["study.py", "--study", "digits", "--plot-dir", "saved_plots"]),
 ]
 IDS = [f"{command[0]}-{what.__name__}-{Path(name).name}" for name, what, command in CASES]
 

@@ -57,12 +57,12 @@ def read_result(path: Path) -> Result:
         curve: Any = result["test_acc"]
         if not (isinstance(curve, list) and all(is_number(accuracy, 0, 100) for accuracy in curve) and result["best"] == max(curve)
                 and result["last"] == curve[-1] and len(held := result.get("val_acc", curve)) == len(curve)
-                and ("val_acc" in result) == bool(result["settings"].get("validate"))
                 and all(is_number(accuracy, 0, 100) for accuracy in held)
                 and is_number(result["ratio"], 1e-9, 64) and is_number(result["seed"], 0, MOST, whole=True)
                 and all(is_number(result[key], 1, MOST, whole=True) for key in ("params", "macs", "num_classes", "image_size"))
                 and result.get("budget", "params") in list(BUDGETS) and is_number(result.get("round_to", 1), 1, MOST, whole=True)
                 and isinstance(result["convcut"], bool) and isinstance(result["settings"], dict)
+                and ("val_acc" in result) == (result["settings"].get("validate") is not None)
                 and all(isinstance(result[key], str) for key in ("model", "dataset", "method"))
                 and are_widths(result["filters"], layers_in(result["model"], result["filters"]))):
             raise ValueError("its numbers disagree")

@@ -60,9 +60,9 @@ def choosing(table: Table, row: Row, rows: list[Row]) -> tuple[str, ...]:
 
 
 def table_of(findings: Findings, table: Table) -> str:
-    """One table of a part; empty where nothing has come out for it."""
+    """One table of a part; empty where nothing has come out yet that it compares."""
     rows = with_all_ratios(findings.rows(table))
-    if not any(row.group != UNIFORM for row in rows):
+    if not any(row.group not in (UNIFORM, table.baseline) for row in rows):
         return ""
     more = (f"above {table.baseline}", "the same, held out") if table.baseline else ()
     return markdown([(*HEAD, *more), *((*cells(findings, row), *choosing(table, row, rows)) for row in rows)])

@@ -74,7 +74,7 @@ def gated(path: Path, stored: dict[str, Any], model: str, data: Data, validate: 
         raise UserError(f"{path}: a {stored['model']} of {stored['dataset']}, not a {model} of {data.name}")
     if stored["image_size"] != data.image_size:
         raise UserError(f"{path}: trained on images of {stored['image_size']} pixels, not of {data.image_size}; say so with --image-size")
-    if (held := stored["begun_with"].get("validate")) != validate and validate:
+    if (held := stored.get("begun_with", {}).get("validate")) != validate and validate:
         raise UserError(f"{path}: trained with --validate {held}, not {validate}: it may have seen the images held out; give that, or "
                         "train it again")
     network = build_model(model, stored["filters"], gated=True, **data.shape)
