@@ -15,6 +15,7 @@ from running import REPOSITORY, assert_refused, call, lasting, snapshot, start, 
 from scipy import stats
 
 from model import count_macs, count_params, prepare_filters
+from utils.errors import UserError
 from utils.experiment.state import states_of
 from utils.settings import Places, SearchSettings, stored
 from utils.study.outcomes import Findings, Outcome, Row, Uniform, with_all_ratios
@@ -264,6 +265,15 @@ def test_fine_tunings_without_the_weights_of_their_base_network_are_refused():
     weights.parent.mkdir(parents=True)
     weights.touch()
     refuse_without_weights(states, PLACES)
+
+
+def test_images_that_are_not_there_are_asked_for_in_a_line_before_anything_is_begun(monkeypatch, tmp_path):
+    def nowhere(dataset, folder):
+        raise UserError(f"{folder}: {dataset} is not there, and can't be downloaded (no network); give --dataset a folder of images")
+
+    monkeypatch.setattr("utils.data.load_data", nowhere)
+    assert_refused(outcome := call("study.py", "--run"), "data: CIFAR10 is not there", "--data", "make study-run DATA=")
+    assert "--dataset" not in outcome.err and snapshot(tmp_path) == {}  # which study.py has not
 
 
 # --- what the documentation shows ----------------------------------------------------------------------------------

@@ -58,6 +58,12 @@ class Data:
     validation: Split | None = None  # images held out of ``train``
 
     @property
+    def counts(self) -> dict[str, int]:
+        """How many images there are, as results and the settings on the screen call them."""
+        held_out = {"validation_images": len(self.validation)} if self.validation else {}
+        return {"images": len(self.train), "test_images": len(self.test), **held_out}
+
+    @property
     def shape(self) -> Shape:
         """What the networks for this data have in common, as the keyword arguments of ``model``'s functions."""
         return {"num_classes": self.num_classes, "image_size": self.image_size}

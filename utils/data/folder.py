@@ -83,18 +83,21 @@ def read_folder(root: Path, wanted: Wanted, size: int | None, device: str, cache
         with torn_is_an_error():
             shorter = min(decode(splits[0].samples[0][0]).size)
         size = min(FOLDER_SIZES, key=lambda s: abs(s - shorter))
-    room, parts = room_for_images(device), []
-    labels = [np.array(split.targets) for split in splits]
-    chosen = wanted.chosen(*labels)
-    held = (wanted.train, wanted.validate)
-    for at, indices, what in ((0, chosen.train, wanted.train if wanted.validate is None else held), (1, chosen.test, wanted.test),
-                              (0, chosen.validation, ("validation", *held))):
-        if indices is not None:
-            files = ImageFiles([splits[at].samples[i][0] for i in indices], size)
-            images = _within(room, files, Path(splits[at].root), what, cache_dir)
-            room -= images.nbytes if in_memory(images) else 0
-            parts.append((images, labels[at][indices]))
-    return parts[0], parts[1], parts[2] if len(parts) > 2 else None, len(train_classes)
+    room, side = room_for_images(device), size
+
+    def read(split: Any, indices: np.ndarray, part: object) -> Part:
+        nonlocal room
+        images = _within(room, ImageFiles([split.samples[i][0] for i in indices], side), Path(split.root), part, cache_dir)
+        room -= images.nbytes if in_memory(images) else 0
+        return images, np.array(split.targets)[indices]
+
+    train, test = splits
+    chosen = wanted.chosen(np.array(train.targets), np.array(test.targets))
+    if chosen.validation is None:
+        return read(train, chosen.train, wanted.train), read(test, chosen.test, wanted.test), None, len(train_classes)
+    held = wanted.train, wanted.validate
+    return (read(train, chosen.train, held), read(test, chosen.test, wanted.test), read(train, chosen.validation, ("validation", *held)),
+            len(train_classes))
 
 
 def _within(room: int, files: ImageFiles, folder: Path, part: object, cache_dir: str | None) -> Images:

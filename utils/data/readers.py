@@ -17,7 +17,7 @@ NUM_DIGITS_TEST = 360  # the last of the 1,797 digits
 
 
 def load_data(dataset: str, data_dir: str = "data", device: str = "cpu", *, limit_train: int | None = None,
-              limit_test: int | None = None, validate: int | None = None, batch_size: int = 1, image_size: int | None = None, 
+              limit_test: int | None = None, validate: int | None = None, batch_size: int = 1, image_size: int | None = None,
               cache_dir: str | None = None, **augmentation: Any) -> Data:
     """Reads a data set by name, or from a folder with train/<class>/** and test/<class>/**.
 

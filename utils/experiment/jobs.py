@@ -31,6 +31,7 @@ from utils.settings import (
     shortest,
     training_preset,
 )
+from utils.settings.option import flag
 
 TASK = ("model", "dataset")  # named in every command
 CURVES = {"neuralscale": "neuralscale_15", "morph": "morphnet"}  # whose default names the trainings of a method have, if not its own
@@ -95,7 +96,7 @@ def check(experiment: Experiment) -> None:
         raise UserError(f"--methods magnitude prunes to ratios below --base-ratio {experiment.base_ratio:g}; --ratios has none")
     for name in ("base_ratio", "base_seed"):
         if "magnitude" not in methods and (value := getattr(experiment, name)) != getattr(Experiment, name):
-            raise UserError(f"--{name.replace('_', '-')} {value:g} goes with --methods magnitude alone")
+            raise UserError(f"{flag(name)} {value:g} goes with --methods magnitude alone")
 
 
 def check_networks(experiment: Experiment) -> None:

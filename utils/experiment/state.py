@@ -1,7 +1,10 @@
 """How far the jobs of an experiment are: told by their results, locks and logs, and by a scheduler's queue."""
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
 
 from utils.experiment.finished import best_of, search_finished
 from utils.experiment.jobs import Job
@@ -85,6 +88,13 @@ def table(states: list[State]) -> str:
         note = f"{state.note}: {state.job.log}" if state.kind == "failed" else state.note
         lines.append(f"{state.job.name:{width}} {state.kind:8} {accuracy} {note}".rstrip())
     return "\n".join([*lines, summary(states)])
+
+
+def end_unfinished(states: list[State], first: State) -> NoReturn:
+    """Exit status 1, and a line that says how far the jobs are, and why the ``first`` of those that are left is."""
+    print(f"{Path(sys.argv[0]).name}: {summary(states)}; {first.job.name}: {first.note} ({first.job.log}). The same command goes on",
+          file=sys.stderr)
+    raise SystemExit(1)
 
 
 def summary(states: list[State]) -> str:

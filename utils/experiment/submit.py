@@ -6,10 +6,10 @@ from utils.errors import UserError
 from utils.experiment.jobs import Job, name_of
 from utils.experiment.local import Here, environments
 from utils.experiment.slurm import queue_of, submit_to_slurm
-from utils.experiment.state import State, states_of, summary, table
-from utils.settings import Cluster, Comparison, Experiment, Places
+from utils.experiment.state import State, end_unfinished, states_of, table
+from utils.settings import METHODS, Cluster, Comparison, Experiment, Places
 
-USUAL = ("neuralscale", "neuralscale_1", "uniform", "morph", "magnitude")
+USUAL = {*METHODS, "neuralscale_1"}
 RENEW = 2.0  # seconds
 IDLE = 30.0  # seconds without a job that runs, until nothing more is expected
 
@@ -52,11 +52,9 @@ def report(states: list[State], experiment: Experiment, places: Places, *, ended
     if all(state.kind == "finished" for state in states):
         from utils.figures.comparison import compare_methods
         from utils.figures.curves import subject_of
-        usual = not experiment.name and {*experiment.methods} <= {*USUAL} and experiment.base_ratio == 1  # plot_ratio.py finds them
+        usual = not experiment.name and {*experiment.methods} <= USUAL and experiment.base_ratio == 1  # plot_ratio.py finds them
         runs = None if usual else tuple(f"{method}={name_of(experiment, method)}" for method in experiment.methods)
         asked = Comparison(axis=experiment.budget or "params", runs=runs)
         compare_methods(subject_of(experiment.model, experiment.dataset, places.plot_dir), asked)
     elif left:
-        print(f"submit.py: {summary(states)}; {left[0].job.name}: {left[0].note} ({left[0].job.log}). The same command goes on",
-              file=sys.stderr)
-        raise SystemExit(1)
+        end_unfinished(states, left[0])

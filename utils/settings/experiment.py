@@ -8,13 +8,14 @@ from utils.settings.option import Settings, option
 from utils.settings.storage import PUBLISHED, check_name
 from utils.settings.work import RATIO, Task
 
-METHODS = ("neuralscale", "neuralscale_N", "uniform", "morph", "magnitude")
+METHODS = ("neuralscale", "uniform", "morph", "magnitude")  # and neuralscale_N
+SHOWN = ", ".join((METHODS[0], "neuralscale_N", *METHODS[1:]))
 CLUSTERS = ("local", "slurm")
 
 
 def check_method(name: str) -> str:
-    if (name not in METHODS and not re.fullmatch(r"neuralscale_[1-9]\d{0,3}", name)) or name == "neuralscale_N":
-        raise UserError(f"{name!r} is none of {', '.join(METHODS)}")
+    if name not in METHODS and not re.fullmatch(r"neuralscale_[1-9]\d{0,3}", name):
+        raise UserError(f"{name!r} is none of {SHOWN}")
     return name
 
 
@@ -32,8 +33,8 @@ class Experiment(Task):
                                 metavar="NAME", check=check_search)
     morph_search: str | None = option(None, "the --morph search that MorphNet's networks are of, begun if it does not exist",
                                       metavar="NAME", check=check_name, shown="the published widths")
-    methods: tuple[str, ...] = option(("neuralscale", "uniform"), "of " + ", ".join(METHODS) + "; neuralscale is the last iteration of a "
-                                      "search, neuralscale_N its N-th, magnitude a base network and, at smaller ratios, its fine-tuning",
+    methods: tuple[str, ...] = option(("neuralscale", "uniform"), f"of {SHOWN}; neuralscale is the last iteration of a search, "
+                                      "neuralscale_N its N-th, magnitude a base network and, at smaller ratios, its fine-tuning",
                                       check=check_method, metavar="METHOD", shown="neuralscale uniform")
     seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), "a training of each", 0, 10**9 - 1, metavar="X", shown="0 to 4")
     ratios: tuple[float, ...] | None = option(None, "scaling ratios", **RATIO, metavar="R",

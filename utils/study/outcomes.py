@@ -8,11 +8,11 @@ from itertools import groupby
 from statistics import fmean
 
 from utils.errors import UserError
-from utils.experiment.jobs import Job, jobs_of
+from utils.experiment.jobs import Job
 from utils.experiment.state import states_of
 from utils.figures.comparison import interpolated
 from utils.records.results import read_result
-from utils.settings import Machine, Places, SearchSettings
+from utils.settings import Places, SearchSettings
 from utils.study.plan import UNIFORM, Entry, Part, Table
 from utils.study.statistics import Difference, Estimate, difference, estimate
 
@@ -126,7 +126,7 @@ class Findings:
     def outcomes_of(self, entry: Entry, places: Places) -> list[Outcome]:
         """The finished trainings of an experiment."""
         found = []
-        for state in states_of(jobs_of(entry.experiment, places, Machine()), {}):
+        for state in states_of(entry.jobs(places), {}):
             job = state.job
             if job.key not in self.jobs and state.kind == "finished":
                 self.finished.append(job)

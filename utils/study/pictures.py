@@ -8,11 +8,11 @@ AXES = {"params": ("parameters (thousands)", "equal parameters", 1e3),
         "macs": ("multiply-accumulates per image (millions)", "equal MACs", 1e6)}
 
 
-def draw_accuracy(findings: Findings, table: Table, axis: str, path: Path) -> None:
-    """Accuracy above, with its standard error as a band and the mean of each search as a small mark; below, the paired difference
-    to uniform networks of equal ``axis`` with its 95 % interval."""
+def draw_accuracy(findings: Findings, axis: str, path: Path) -> None:
+    """All methods at all ratios: accuracy above, with its standard error as a band and the mean of each search as a small mark;
+    below, the paired difference to uniform networks of equal ``axis`` with its 95 % interval."""
     from utils.figures import style
-    rows = findings.rows(table)
+    rows = findings.rows(Table("main", findings.part.title))
     what, equal, unit = AXES[axis]
     fig, (top, bottom) = style.figure(2, 1, width=7.6, height=7.6, sharex=True, height_ratios=[3, 2])
     bottom.axhline(0, color="black", linewidth=1)
@@ -35,16 +35,16 @@ def draw_accuracy(findings: Findings, table: Table, axis: str, path: Path) -> No
     style.save(fig, path)
 
 
-def draw_descent(findings: Findings, table: Table, path: Path) -> None:
+def draw_descent(findings: Findings, path: Path) -> None:
     """The paired difference to uniform networks over the iterations: of searches by parameters at equal parameters, of those by
     MACs at equal MACs."""
     from matplotlib.ticker import MaxNLocator
 
     from utils.figures import style
-    rows = findings.rows(table)
+    rows = findings.rows(next(table for table in findings.part.tables if table.of == "descent"))
     fig, axes = style.figure(width=7.2, height=4.8)
     axes.axhline(0, color="black", linewidth=1)
-    for index, group in enumerate((entry for entry in dict.fromkeys(row.group for row in rows if row.iteration)), 1):
+    for index, group in enumerate(dict.fromkeys(row.group for row in rows if row.iteration), 1):
         axis = next(entry.axis for entry in findings.part.entries if entry.label == group)
         colour, marker = style.look(index)
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from utils.settings import Experiment
+from utils.experiment.jobs import Job, jobs_of
+from utils.settings import Experiment, Machine, Places
 
 FIRST_AND_LAST = ("neuralscale_1", "neuralscale_5")
 BETWEEN = ("neuralscale_2", "neuralscale_3", "neuralscale_4")
@@ -22,6 +23,10 @@ class Entry:
     experiment: Experiment
     tables: tuple[str, ...]
     search_seed: int | None = None
+
+    def jobs(self, places: Places) -> list[Job]:
+        """The jobs of its experiment, on the CPU, whose numbers are the same everywhere but for the last digits."""
+        return jobs_of(self.experiment, places, Machine(device="cpu"))
 
     @property
     def axis(self) -> str:
@@ -139,7 +144,7 @@ def vgg_on_cifar10() -> Part:
                        ratios=wide),
         *task.searched("by MACs, from ratio 0.5", "wide", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.5", "prune-step=20",
                        ratios=wide)]
-    return Part("vgg_CIFAR10", "vgg on CIFAR10", "images recompressed as JPEG: 10,000 to train on, 2,000 held out, 10,000 to test on; "
+    return Part("vgg_CIFAR10", "vgg on CIFAR10", "Images recompressed as JPEG: 10,000 to train on, 2,000 held out, 10,000 to test on; "
                 "15 epochs in batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, then 10 filters "
                 "every 50 batches of 64", tables, tuple(entries))
 
@@ -159,7 +164,7 @@ def mobilenetv2_on_cifar100() -> Part:
         *task.magnitude(0.375, main),
         *task.searched(BY_MACS, "macs", BETWEEN, ("descent",), "budget=macs", ratios=middle, at="_between"),
         *task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=middle, at="_between")]
-    return Part("mobilenetv2_CIFAR100", "mobilenetv2 on CIFAR100", "a subset of the images: 80 of each class to train on, 20 held out, "
+    return Part("mobilenetv2_CIFAR100", "mobilenetv2 on CIFAR100", "A subset of the images: 80 of each class to train on, 20 held out, "
                 "20 to test on; 20 epochs in batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, "
                 "then 10 filters every 10 batches of 64", tables, tuple(entries))
 

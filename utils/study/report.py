@@ -5,7 +5,7 @@ from utils.errors import UserError
 from utils.records.paths import study_figure
 from utils.settings import Places
 from utils.study.outcomes import Findings
-from utils.study.pictures import draw_accuracy, draw_descent
+from utils.study.pictures import AXES, draw_accuracy, draw_descent
 from utils.study.plan import Part
 from utils.study.tables import RULE, told
 
@@ -19,7 +19,6 @@ def report(parts: list[Part], places: Places, folder: Path) -> None:
     for findings in found:
         for paragraph in told(findings):
             print(f"{paragraph}\n")
-        tables = {table.of: table for table in findings.part.tables}  # of several, the last: the whole
-        for axis in ("params", "macs"):
-            draw_accuracy(findings, tables["main"], axis, study_figure(folder, findings.part.key, axis))
-        draw_descent(findings, tables["descent"], study_figure(folder, findings.part.key, "descent"))
+        for axis in AXES:
+            draw_accuracy(findings, axis, study_figure(folder, findings.part.key, axis))
+        draw_descent(findings, study_figure(folder, findings.part.key, "descent"))

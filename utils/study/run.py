@@ -1,20 +1,20 @@
 """Running what of a study is missing."""
 import statistics
-import sys
 
 from utils.errors import UserError
-from utils.experiment.jobs import Job, jobs_of
+from utils.experiment.jobs import Job
 from utils.experiment.local import Here, cores
-from utils.experiment.state import State, states_of, summary
+from utils.experiment.state import State, end_unfinished, states_of, summary
+from utils.experiment.work import threads
 from utils.records.files import read_json
 from utils.records.paths import weights_file
-from utils.settings import DATASETS, Cluster, Machine, Places, SearchSettings
+from utils.settings import DATASETS, Cluster, Places, SearchSettings
 from utils.study.plan import Part
 
 
 def jobs_in(part: Part, places: Places) -> list[Job]:
     """The jobs of all experiments, in their order; searches that several of them need once. Raises UserError."""
-    jobs = [job for entry in part.entries for job in jobs_of(entry.experiment, places, Machine(device="cpu"))]
+    jobs = [job for entry in part.entries for job in entry.jobs(places)]
     return list({job.key: job for job in jobs}.values())
 
 
@@ -27,15 +27,13 @@ def run_missing(parts: list[Part], places: Places, at_once: int | None) -> None:
     states = states_of(jobs, {})
     refuse_without_weights(states, places)
     checked = Cluster(jobs=cores() if at_once is None else at_once)
-    slots = [{"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}] * (checked.jobs or 1)  # other numbers of threads, other last digits
+    slots = [{**threads(1), "OMP_NUM_THREADS": "1"}] * (checked.jobs or 1)  # other numbers of threads, other last digits
     fetch(states, places)
     print(summary(states), flush=True)
     Here(states, slots, lambda undone: time_left(jobs, undone, len(slots))).run()
     states = states_of(jobs, {})
     if left := [state for state in states if state.kind != "finished"]:
-        print(f"study.py: {summary(states)}; {left[0].job.name}: {left[0].note} ({left[0].job.log}). The same command goes on",
-              file=sys.stderr)
-        raise SystemExit(1)
+        end_unfinished(states, left[0])
 
 
 def refuse_without_weights(states: list[State], places: Places) -> None:
@@ -52,7 +50,11 @@ def fetch(states: list[State], places: Places) -> None:
     """Downloads what is needed and not there, before several jobs do so at once. Raises UserError."""
     for dataset in sorted({state.job.settings.dataset for state in states if state.kind != "finished"} & {*DATASETS}):
         from utils.data import load_data
-        load_data(dataset, places.data)
+        try:
+            load_data(dataset, places.data)
+        except UserError as error:
+            raise UserError(f"{str(error).split(';')[0]}; put it into a folder, as its archive or as {dataset}/train/<class>/ and "
+                            f"{dataset}/test/<class>/, and say which with --data (make study-run DATA=folder)") from None
 
 
 def time_left(jobs: list[Job], undone: list[Job], at_once: int) -> float | None:

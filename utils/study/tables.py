@@ -79,7 +79,7 @@ def cost_of(findings: Findings) -> str:
 def told(findings: Findings) -> Iterator[str]:
     """All of a part, paragraph by paragraph."""
     yield f"## {findings.part.title}"
-    yield f"{findings.part.settings[0].upper()}{findings.part.settings[1:]}. {cost_of(findings)}"
+    yield f"{findings.part.settings}. {cost_of(findings)}"
     for table in findings.part.tables:
         if text := table_of(findings, table):
             yield f"### {table.title}"

@@ -23,9 +23,8 @@ def prepare(settings: Optimization, storage: Storage, machine: Machine | None, *
                      cache_dir=storage.record_dir if storage.cache else None,
                      crop=settings.crop, flip=settings.flip, rotation=settings.rotation)
     shown = {name: value for part in (settings, storage, *more) for name, value in stored(part).items()}
-    shown |= {"device": runner.device, "compile": runner.compile, "images": len(data.train), "test_images": len(data.test),
-              **({"validation_images": len(data.validation)} if data.validation else {}),
-              **data.shape, **vars(augmentation(data, search=isinstance(settings, SearchSettings)))}
+    shown |= {"device": runner.device, "compile": runner.compile, **data.counts, **data.shape,
+              **vars(augmentation(data, search=isinstance(settings, SearchSettings)))}
     print(f"{Path(sys.argv[0]).name}:", " ".join(f"{name}={value}" for name, value in sorted(shown.items())), flush=True)
     return data, runner
 

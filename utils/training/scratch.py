@@ -30,7 +30,7 @@ VALIDATED = ("val_loss", "val_acc")  # where images are held out
 class Training(State):
     """A network in training, and its curve so far: loss and accuracy in % of each epoch, in training, in test, on images held out."""
 
-    curve: dict[str, list[float]] = field(default_factory=lambda: {key: [] for key in CURVE}, kw_only=True)
+    curve: dict[str, list[float]] = field(kw_only=True)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "curve": self.curve}
@@ -98,8 +98,7 @@ class TrainingRun(Run):
             "filters": filters, "params": count_params(self.settings.model, filters, convcut=method.convcut, **data.shape),
             "macs": count_macs(self.settings.model, filters, convcut=method.convcut, **data.shape)}
         self.origin = method.origin
-        self.begun_with = {**network, **more, **stored(self.settings, (*SUBJECT, "image_size")), "images": len(data.train),
-                           "test_images": len(data.test), **({"validation_images": len(data.validation)} if data.validation else {})}
+        self.begun_with = {**network, **more, **stored(self.settings, (*SUBJECT, "image_size")), **data.counts}
         return network
 
     def finished(self) -> Result | None:
