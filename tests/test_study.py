@@ -67,7 +67,7 @@ def test_a_table_is_markdown():
 def test_the_plan_holds_together(name):
     """Names are there once, every table has its networks and uniform ones to hold them against, all train equally long."""
     for part in study(name, "nowhere"):
-        jobs = jobs_in(part, PLACES)
+        jobs = jobs_in([part], PLACES)
         assert len({job.key for job in jobs}) == len({job.result for job in jobs}) == len(jobs)
         assert all(job.needs is None or job.needs.key in {other.key for other in jobs} for job in jobs)
         trainings = [job.settings for job in jobs if not isinstance(job.settings, SearchSettings)]
@@ -86,12 +86,22 @@ def test_the_plan_holds_together(name):
             assert len({(other.train_with, other.tune_with, other.base_ratio, other.budget) for other in alike}) == 1
 
 
+def test_turns_go_over_all_parts():
+    """The second part's first results come before the first part's last."""
+    jobs = jobs_in(study("full", "nowhere"), PLACES)
+    place = {job.name: index for index, job in enumerate(jobs)}
+    assert len(jobs) == sum(len(jobs_in([part], PLACES)) for part in study("full", "nowhere"))
+    assert place["vgg_c10_half_s1_neuralscale_it5_4@12"] < place["mobilenetv2_c100_uniform_uniform_0@12"] < place["vgg_c10_wide_s0@search"]
+    assert place["vgg_c10_wide_s0@search"] < place["vgg_c10_half_s0_first_neuralscale_it1_0@6"]
+    assert all(place[job.needs.name] < place[job.name] for job in jobs if job.needs)
+
+
 def test_images_are_looked_for_where_data_says(tmp_path):
     (tmp_path / "images" / "CIFAR10").mkdir(parents=True)
     there, other = study("full", "images")
     assert {entry.experiment.dataset for part in (there, other) for entry in part.entries} == {"images/CIFAR10", "CIFAR100"}
     named, _ = study("full", "nowhere")
-    assert [job.result for job in jobs_in(there, PLACES)] == [job.result for job in jobs_in(named, PLACES)]
+    assert [job.result for job in jobs_in([there], PLACES)] == [job.result for job in jobs_in([named], PLACES)]
 
 
 # --- tables from results -------------------------------------------------------------------------------------------
@@ -121,7 +131,7 @@ def leave(job, **other) -> dict:
 
 
 def trainings():
-    return [job for job in jobs_in(PART, PLACES) if not isinstance(job.settings, SearchSettings)]
+    return [job for job in jobs_in([PART], PLACES) if not isinstance(job.settings, SearchSettings)]
 
 
 def test_differences_are_paired_by_the_seed_and_averaged_over_the_searches():
@@ -251,14 +261,14 @@ def test_the_time_left_is_what_jobs_of_their_kind_took():
 def test_fine_tunings_without_the_weights_of_their_base_network_are_refused():
     """They are stored nowhere: in a new clone the base network's result is there, and its weights are not."""
     part, _ = study("full", "nowhere")
-    base = next(job for job in jobs_in(part, PLACES) if job.method == "base")
+    base = next(job for job in jobs_in([part], PLACES) if job.method == "base")
     part = dataclasses.replace(part, entries=tuple(entry for entry in part.entries if "magnitude" in entry.experiment.methods))
-    assert [job.settings.seed for job in jobs_in(part, PLACES) if job.method == "base"] == [0, 1, 2, 3, 4]  # one for each seed
+    assert [job.settings.seed for job in jobs_in([part], PLACES) if job.method == "base"] == [0, 1, 2, 3, 4]  # one for each seed
     content = {"model": "vgg", "dataset": "CIFAR10", "method": "base", "best": 50.0, "settings": stored(base.settings), "origin": None}
     base.result.parent.mkdir(parents=True)
     base.result.write_text(json.dumps(content))
     from utils.study.run import refuse_without_weights
-    states = states_of(jobs_in(part, PLACES), {})
+    states = states_of(jobs_in([part], PLACES), {})
     with pytest.raises(Exception, match=r"vgg_c10_pruned_base.25_25.json: its weights"):
         refuse_without_weights(states, PLACES)
     weights = Path(PLACES.model_dir, "vgg/vgg_c10_pruned_base.25.pt")

@@ -1,6 +1,7 @@
 """The study as data: which experiments it is made of, and which of them each of its tables compares."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from utils.experiment.jobs import Job, jobs_of
 from utils.settings import Experiment, Machine, Places
 
 FIRST_AND_LAST = ("neuralscale_1", "neuralscale_5")
+FIRST_ALONE, LAST_ALONE = [(method,) for method in FIRST_AND_LAST]
 BETWEEN = ("neuralscale_2", "neuralscale_3", "neuralscale_4")
 SEARCH_SEEDS = (0, 1)
 UNIFORM = "uniform"
@@ -23,6 +25,7 @@ class Entry:
     experiment: Experiment
     tables: tuple[str, ...]
     search_seed: int | None = None
+    turn: int = 0  # those of a lower one are run first, of all parts
 
     def jobs(self, places: Places) -> list[Job]:
         """The jobs of its experiment, on the CPU, whose numbers are the same everywhere but for the last digits."""
@@ -46,7 +49,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Part:
-    """One network on one data set: its tables, and its experiments in the order in which they are run."""
+    """One network on one data set: its tables, and its experiments in the order of the tables' rows."""
 
     key: str
     title: str
@@ -89,6 +92,11 @@ class Task:
             found.append(Entry(label, experiment, tables, seed))
         return found
 
+    def tried(self, label: str, name: str, table: str, turn: int, *search_with: str) -> list[Entry]:
+        """A variant of a search: its last iteration first, which answers the question; its first one in the last turn."""
+        return [*later(turn, self.searched(label, name, LAST_ALONE, (table,), *search_with)),
+                *later(LAST_TURN, self.searched(label, name, FIRST_ALONE, (table,), *search_with, at="_first"))]
+
     def morph(self, ratios: tuple[float, ...], tables: tuple[str, ...]) -> list[Entry]:
         """MorphNet (Taylor-FO), searched by ourselves."""
         found = []
@@ -105,6 +113,12 @@ class Task:
                                       tune_with=self.common["train_with"]), tables) for seed in self.common["seeds"]]
 
 
+def later(turn: int, entries: Iterable[Entry]) -> list[Entry]:
+    """The same entries, in another turn."""
+    return [replace(entry, turn=turn) for entry in entries]
+
+
+LAST_TURN = 5
 BY_MACS, BY_PARAMS = "NeuralScale by MACs", "NeuralScale by parameters"
 HELD_AGAINST = ("main", "descent", "tries", "paper", "cheap")
 
@@ -113,7 +127,7 @@ def vgg_on_cifar10() -> Part:
     task = Task("vgg_c10", {"model": "vgg", "dataset": "CIFAR10", "seeds": (0, 1, 2, 3, 4), "limit_train": 10_000, "validate": 2_000,
                             "train_with": ("epochs=15", "batch-size=64")},
                 (0.0625, 0.125), ("ratio=0.25", "iterations=5", "batch-size=64"))
-    middle, wide, main, tries = (0.125,), (0.25,), ("main",), ("tries",)
+    middle, wide, main = (0.125,), (0.25,), ("main",)
     tables = (
         Table("main", "At one ratio", middle),
         Table("main", "All methods"),
@@ -125,25 +139,25 @@ def vgg_on_cifar10() -> Part:
         task.uniform((0.05, 0.0625, 0.125, 0.1875, 0.25, 0.375), HELD_AGAINST),
         *task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent", "tries"), "budget=macs"),
         *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent", "paper")),
-        *task.morph((0.0625, 0.125, 0.25), main),
-        *task.magnitude(0.25, main),
-        *task.searched(BY_MACS, "macs", BETWEEN, ("descent", "tries"), "budget=macs", at="_between"),
-        *task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=middle, at="_between"),
-        *task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "cheap"), "budget=macs", ratios=wide, at="_wide"),
-        *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, main, ratios=wide, at="_wide"),
-        *task.searched("by MACs, cost exponent 1/2", "half", FIRST_AND_LAST, tries, "budget=macs", "cost-exponent=0.5"),
-        *task.searched("by MACs, cost exponent 0", "zero", FIRST_AND_LAST, tries, "budget=macs", "cost-exponent=0"),
-        *task.searched("by MACs, 4 times the images per round", "slow", FIRST_AND_LAST, tries, "budget=macs", "prune-every=200"),
-        *task.searched("by MACs, fitted to the first half of the rows", "early", FIRST_AND_LAST, tries, "budget=macs", "fit-rows=0.5"),
-        *task.searched("by MACs, cost at a round's end", "end", FIRST_AND_LAST, tries, "budget=macs", "cost-at=end"),
-        *task.searched("by parameters, 4 times the images per round", "slow_params", FIRST_AND_LAST, ("paper",), "prune-every=200"),
-        *task.searched("by parameters, fitted to the first half of the rows", "early_params", FIRST_AND_LAST, ("paper",), "fit-rows=0.5"),
-        *task.searched("by MACs, from ratio 0.125", "narrow", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.125", "prune-step=5",
-                       ratios=wide),
-        *task.searched("by MACs, with a third of the images", "few", FIRST_AND_LAST, ("cheap",), "budget=macs", "limit-train=3330",
-                       ratios=wide),
-        *task.searched("by MACs, from ratio 0.5", "wide", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.5", "prune-step=20",
-                       ratios=wide)]
+        *later(1, task.morph((0.0625, 0.125, 0.25), main)),
+        *later(1, task.magnitude(0.25, main)),
+        *later(3, task.searched(BY_MACS, "macs", BETWEEN, ("descent", "tries"), "budget=macs", at="_between")),
+        *later(3, task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=middle, at="_between")),
+        *later(3, task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "cheap"), "budget=macs", ratios=wide, at="_wide")),
+        *later(3, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, main, ratios=wide, at="_wide")),
+        *task.tried("by MACs, cost exponent 1/2", "half", "tries", 0, "budget=macs", "cost-exponent=0.5"),
+        *task.tried("by MACs, cost exponent 0", "zero", "tries", 0, "budget=macs", "cost-exponent=0"),
+        *task.tried("by MACs, fitted to the first half of the rows", "early", "tries", 0, "budget=macs", "fit-rows=0.5"),
+        *task.tried("by MACs, cost at a round's end", "end", "tries", 0, "budget=macs", "cost-at=end"),
+        *task.tried("by MACs, 4 times the images per round", "slow", "tries", 1, "budget=macs", "prune-every=200"),
+        *task.tried("by parameters, 4 times the images per round", "slow_params", "paper", 4, "prune-every=200"),
+        *task.tried("by parameters, fitted to the first half of the rows", "early_params", "paper", 4, "fit-rows=0.5"),
+        *later(3, task.searched("by MACs, from ratio 0.125", "narrow", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.125",
+                                "prune-step=5", ratios=wide)),
+        *later(3, task.searched("by MACs, with a third of the images", "few", FIRST_AND_LAST, ("cheap",), "budget=macs",
+                                "limit-train=3330", ratios=wide)),
+        *later(3, task.searched("by MACs, from ratio 0.5", "wide", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.5",
+                                "prune-step=20", ratios=wide))]
     return Part("vgg_CIFAR10", "vgg on CIFAR10", "Images recompressed as JPEG: 10,000 to train on, 2,000 held out, 10,000 to test on; "
                 "15 epochs in batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, then 10 filters "
                 "every 50 batches of 64", tables, tuple(entries))
@@ -151,21 +165,21 @@ def vgg_on_cifar10() -> Part:
 
 def mobilenetv2_on_cifar100() -> Part:
     task = Task("mobilenetv2_c100", {"model": "mobilenetv2", "dataset": "CIFAR100", "seeds": (0, 1, 2, 3, 4), "limit_train": 8_000,
-                                     "validate": 2_000, "train_with": ("epochs=20", "batch-size=64")},
+                                     "validate": 2_000, "train_with": ("epochs=15", "batch-size=64")},
                 (0.125, 0.25), ("ratio=0.25", "iterations=5", "batch-size=64", "prune-every=10"))
     middle, main = (0.25,), ("main",)
     tables = (Table("main", "At one ratio", middle), Table("main", "All methods"),
               Table("descent", "Does descending help?", middle, FIRST))
     entries = [
-        task.uniform((0.1, 0.125, 0.1875, 0.25, 0.375, 0.5), HELD_AGAINST),
-        *task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent"), "budget=macs"),
-        *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent")),
-        *task.morph((0.125, 0.25), main),
-        *task.magnitude(0.375, main),
-        *task.searched(BY_MACS, "macs", BETWEEN, ("descent",), "budget=macs", ratios=middle, at="_between"),
-        *task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=middle, at="_between")]
+        *later(2, [task.uniform((0.1, 0.125, 0.1875, 0.25, 0.375, 0.5), HELD_AGAINST)]),
+        *later(2, task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent"), "budget=macs")),
+        *later(2, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent"))),
+        *later(4, task.morph((0.125, 0.25), main)),
+        *later(4, task.magnitude(0.375, main)),
+        *later(LAST_TURN, task.searched(BY_MACS, "macs", BETWEEN, ("descent",), "budget=macs", ratios=middle, at="_between")),
+        *later(LAST_TURN, task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=middle, at="_between"))]
     return Part("mobilenetv2_CIFAR100", "mobilenetv2 on CIFAR100", "A subset of the images: 80 of each class to train on, 20 held out, "
-                "20 to test on; 20 epochs in batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, "
+                "20 to test on; 15 epochs in batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, "
                 "then 10 filters every 10 batches of 64", tables, tuple(entries))
 
 

@@ -12,9 +12,10 @@ from utils.settings import DATASETS, Cluster, Places, SearchSettings
 from utils.study.plan import Part
 
 
-def jobs_in(part: Part, places: Places) -> list[Job]:
-    """The jobs of all experiments, in their order; searches that several of them need once. Raises UserError."""
-    jobs = [job for entry in part.entries for job in entry.jobs(places)]
+def jobs_in(parts: list[Part], places: Places) -> list[Job]:
+    """The jobs of all experiments, in the order in which they are run; searches that several of them need once. Raises UserError."""
+    in_turn = sorted((entry for part in parts for entry in part.entries), key=lambda entry: entry.turn)
+    jobs = [job for entry in in_turn for job in entry.jobs(places)]
     return list({job.key: job for job in jobs}.values())
 
 
@@ -23,7 +24,7 @@ def run_missing(parts: list[Part], places: Places, at_once: int | None) -> None:
 
     Exit status 1 where one has failed. Raises UserError.
     """
-    jobs = [job for part in parts for job in jobs_in(part, places)]
+    jobs = jobs_in(parts, places)
     states = states_of(jobs, {})
     refuse_without_weights(states, places)
     checked = Cluster(jobs=cores() if at_once is None else at_once)
