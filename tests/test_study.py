@@ -300,8 +300,8 @@ def test_the_documentation_has_every_number_of_the_stored_results(monkeypatch, t
     assert len(paragraphs) > 3 and all(text.strip() in report for text in paragraphs)
     shown = [text for text in re.split(r"\n\n+", readme) if text.startswith("| network ")]
     assert shown and all(text.strip() in out for text in shown)
-    number = re.compile(r"[+-]?\d+\.\d+\s±\s\d+\.\d+")  # in sentences too, where a plus may be left out
-    told, known = ({" ".join(found.split()).lstrip("+") for found in number.findall(text)} for text in (readme + report, out))
+    number = re.compile(r"[+-]?\d+\.\d+\s±\s\d+\.\d+")  # in sentences too, where a word may be the sign
+    told, known = ({" ".join(found.split()).lstrip("+-") for found in number.findall(text)} for text in (readme + report, out))
     assert len(told) > 20 and told <= known
     own = sorted(path.name for path in (REPOSITORY / "images").glob("study_*.png"))
     assert own == sorted(path.name for path in tmp_path.glob("study_*.png"))

@@ -44,6 +44,7 @@ def draw_descent(findings: Findings, path: Path) -> None:
     rows = findings.rows(next(table for table in findings.part.tables if table.of == "descent"))
     fig, axes = style.figure(width=7.2, height=4.8)
     axes.axhline(0, color="black", linewidth=1)
+    shown = []
     for index, group in enumerate(dict.fromkeys(row.group for row in rows if row.iteration), 1):
         axis = next(entry.axis for entry in findings.part.entries if entry.label == group)
         colour, marker = style.look(index)
@@ -54,12 +55,12 @@ def draw_descent(findings: Findings, path: Path) -> None:
 
         own = [row for row in rows if row.group == group]
         x, means, halves = gaps(own)
-        axes.errorbar(x, means, halves, color=colour, marker=marker, capsize=3, label=f"{group}, at {AXES[axis][1]}")
+        shown.append(axes.errorbar(x, means, halves, color=colour, marker=marker, capsize=3, label=f"{group}, at {AXES[axis][1]}"))
         for seed, dash in zip(own[-1].searches, style.DASHES[:0:-1]):
             x, means, _ = gaps([row.of_search(seed) for row in own])
-            axes.plot(x, means, color=colour, linestyle=dash, linewidth=1, label=f"search {seed} alone")
+            shown += axes.plot(x, means, color=colour, linestyle=dash, linewidth=1, label=f"search {seed} alone")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(title=f"{findings.part.title}, ratio {rows[0].ratio:g}" if rows else findings.part.title, xlabel="descent iteration",
              ylabel="difference to uniform, 95 % interval\n(percentage points)")
-    fig.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    fig.legend(handles=shown, loc="outside lower center", ncols=2)
     style.save(fig, path)
