@@ -148,6 +148,7 @@ def vgg_on_cifar10() -> Part:
         *later(3, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, main, ratios=wide, at="_wide")),
         *task.tried("by MACs, cost exponent 1/2", "half", "tries", (0, 4), "budget=macs", "cost-exponent=0.5"),
         *task.tried("by MACs, cost exponent 0", "zero", "tries", (0, 4), "budget=macs", "cost-exponent=0"),
+        *task.tried("by MACs, cost exponent 3/2", "more", "tries", (0, 4), "budget=macs", "cost-exponent=1.5"),
         *task.tried("by MACs, fitted to the first half of the rows", "early", "tries", (0, 4), "budget=macs", "fit-rows=0.5"),
         *task.tried("by MACs, cost at a round's end", "end", "tries", (0, 4), "budget=macs", "cost-at=end"),
         *task.tried("by MACs, 4 times the images per round", "slow", "tries", (0, 4), "budget=macs", "prune-every=200"),
