@@ -158,10 +158,10 @@ def test_differences_are_paired_by_the_seed_and_averaged_over_the_searches():
 
 def test_of_several_ratios_there_is_a_row_of_all():
     def outcome(ratio, seed, test, group="a"):
-        return Outcome(group, 1, 0, seed, ratio, 100, 100, test, test)
+        return Outcome(group, 1, 0, seed, ratio, 100, 100, (8,), test, test)
 
     places = [(seed, ratio) for seed in (0, 1) for ratio in (0.5, 2)]
-    uniform = Uniform([Outcome(UNIFORM, None, None, seed, ratio, 100 * ratio, 100 * ratio, 50.0 + seed, 0) for seed, ratio in places])
+    uniform = Uniform([Outcome(UNIFORM, None, None, seed, ratio, 100 * ratio, 100 * ratio, (8,), 50.0 + seed, 0) for seed, ratio in places])
     rows = [Row("a", 1, ratio, [outcome(ratio, seed, 50 + 4 * ratio + 3 * seed) for seed in (0, 1)]) for ratio in (0.5, 2)]
     other = Row("b", 1, 2, [outcome(2, 0, 40, "b")])
     first, second, every, alone = with_all_ratios([*rows, other])
@@ -197,6 +197,11 @@ def test_the_tables_show_the_numbers_of_the_results():
         mean, error, _ = estimate(accuracies)
         line = f"| uniform | {ratio:g} | {params} | "
         assert line in re.sub(r" +", " ", out) and f"| {mean:.2f} ± {error:.2f} |   2 |" in out
+    for r in results:
+        number, search = r["method"][-1], (r["origin"] or {"search": ""})["search"][-1:]
+        name = f"NeuralScale by MACs, iteration {number} | {search}" if search else "uniform | -"
+        if r["ratio"] == 0.125:
+            assert re.sub(r" +", " ", out).count(f"| {name} | {' '.join(map(str, r['filters']))} |") == 1  # of all seeds, one line
     assert "0 searches and 14 trainings of 16 planned, 0.1 hours" in out
     assert out.count("drew pictures/study_digits_") == 3 and len(list(Path("pictures").iterdir())) == 3
     assert out == succeed("study.py", "--study", "digits", "--out", "pictures")

@@ -30,6 +30,7 @@ class Outcome:
     ratio: float
     params: int
     macs: int
+    filters: tuple[int, ...]
     test: float
     held_out: float
 
@@ -142,7 +143,7 @@ class Findings:
                 raise UserError(f"{job.result}: of {number} {key}, the results before it of {first}; one study is of one set of images")
         match = re.fullmatch(r"neuralscale_(\d+)", result["method"])
         return Outcome(entry.label, int(match[1]) if match else None, entry.search_seed, result["seed"], result["ratio"], result["params"],
-                       result["macs"], result["last"], result["val_acc"][-1])
+                       result["macs"], tuple(result["filters"]), result["last"], result["val_acc"][-1])
 
     @property
     def begun(self) -> bool:
@@ -153,7 +154,7 @@ class Findings:
         """The rows of a table that have at least one training, in the plan's order, by iteration and ratio."""
         rows: dict[tuple[str, int | None, float | None], Row] = {}
         for entry, outcomes in self.entries:
-            for outcome in outcomes if table.of in entry.tables else []:
+            for outcome in outcomes if table.of in (None, *entry.tables) else []:
                 if table.ratios is None or outcome.ratio in table.ratios:
                     key = outcome.group, outcome.iteration, outcome.ratio
                     rows.setdefault(key, Row(*key)).outcomes.append(outcome)

@@ -41,7 +41,7 @@ class Entry:
 class Table:
     """A question, and the networks that answer it: those of the entries that are ``of`` it, or of another table."""
 
-    of: str
+    of: str | None  # None: of any
     title: str
     ratios: tuple[float, ...] | None = None  # those shown; None: all
     baseline: str | None = None  # whose networks the others are held against too: a label, at the same iteration, or FIRST
@@ -54,6 +54,7 @@ class Part:
     key: str
     title: str
     settings: str  # in words
+    middle: float  # the ratio that tables of one ratio are of
     tables: tuple[Table, ...]
     entries: tuple[Entry, ...]
 
@@ -128,11 +129,11 @@ def vgg_on_cifar10() -> Part:
     task = Task("vgg_c10", {"model": "vgg", "dataset": "CIFAR10", "seeds": (0, 1, 2, 3, 4), "limit_train": 10_000, "validate": 2_000,
                             "train_with": ("epochs=15", "batch-size=64")},
                 (0.0625, 0.125), ("ratio=0.25", "iterations=5", "batch-size=64"))
-    middle, wide, main = (0.125,), (0.25,), ("main",)
+    middle, wide, main = 0.125, (0.25,), ("main",)
     tables = (
-        Table("main", "At one ratio", middle),
+        Table("main", "At one ratio", (middle,)),
         Table("main", "All methods"),
-        Table("descent", "Does descending help?", middle, FIRST),
+        Table("descent", "Does descending help?", (middle,), FIRST),
         Table("tries", "What could make a search by MACs better?", (0.0625, 0.125), BY_MACS),
         Table("paper", "What could make a search by parameters better?", (0.0625, 0.125), BY_PARAMS),
         Table("cheap", "How cheap can a search be?", wide, BY_MACS))
@@ -143,7 +144,7 @@ def vgg_on_cifar10() -> Part:
         *later(1, task.morph((0.0625, 0.125, 0.25), main)),
         *later(1, task.magnitude(0.25, main)),
         *later(4, task.searched(BY_MACS, "macs", BETWEEN, ("descent", "tries"), "budget=macs", at="_between")),
-        *later(4, task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=middle, at="_between")),
+        *later(4, task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=(middle,), at="_between")),
         *later(3, task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "cheap"), "budget=macs", ratios=wide, at="_wide")),
         *later(3, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, main, ratios=wide, at="_wide")),
         *task.tried("by MACs, cost exponent 1/2", "half", "tries", (0, 4), "budget=macs", "cost-exponent=0.5"),
@@ -162,27 +163,27 @@ def vgg_on_cifar10() -> Part:
                                 "prune-step=20", ratios=wide))]
     return Part("vgg_CIFAR10", "vgg on CIFAR10", "Images recompressed as JPEG: 10,000 to train on, 2,000 held out, 10,000 to test on; "
                 "15 epochs in batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, then 10 filters "
-                "every 50 batches of 64", tables, tuple(entries))
+                "every 50 batches of 64", middle, tables, tuple(entries))
 
 
 def mobilenetv2_on_cifar100() -> Part:
     task = Task("mobilenetv2_c100", {"model": "mobilenetv2", "dataset": "CIFAR100", "seeds": (0, 1, 2, 3, 4), "limit_train": 8_000,
                                      "validate": 2_000, "train_with": ("epochs=15", "batch-size=64")},
                 (0.125, 0.25), ("ratio=0.25", "iterations=5", "batch-size=64", "prune-every=10"))
-    middle, main = (0.25,), ("main",)
-    tables = (Table("main", "At one ratio", middle), Table("main", "All methods"),
-              Table("descent", "Does descending help?", middle, FIRST))
+    middle, main = 0.25, ("main",)
+    tables = (Table("main", "At one ratio", (middle,)), Table("main", "All methods"),
+              Table("descent", "Does descending help?", (middle,), FIRST))
     entries = [
         *later(2, [task.uniform((0.1, 0.125, 0.1875, 0.25, 0.375, 0.5), HELD_AGAINST)]),
         *later(2, task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent"), "budget=macs")),
         *later(2, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent"))),
         *later(4, task.morph((0.125, 0.25), main)),
         *later(4, task.magnitude(0.375, main)),
-        *later(LAST_TURN, task.searched(BY_MACS, "macs", BETWEEN, ("descent",), "budget=macs", ratios=middle, at="_between")),
-        *later(LAST_TURN, task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=middle, at="_between"))]
+        *later(LAST_TURN, task.searched(BY_MACS, "macs", BETWEEN, ("descent",), "budget=macs", ratios=(middle,), at="_between")),
+        *later(LAST_TURN, task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=(middle,), at="_between"))]
     return Part("mobilenetv2_CIFAR100", "mobilenetv2 on CIFAR100", "A subset of the images: 80 of each class to train on, 20 held out, "
                 "20 to test on; 15 epochs in batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, "
-                "then 10 filters every 10 batches of 64", tables, tuple(entries))
+                "then 10 filters every 10 batches of 64", middle, tables, tuple(entries))
 
 
 def digits() -> Part:
@@ -195,7 +196,7 @@ def digits() -> Part:
     tables = (Table("main", "At one ratio", (0.125,)), Table("main", "All methods"),
               Table("descent", "Does descending help?", (0.125,), FIRST))
     return Part("digits", "vgg on digits", "600 training images, 200 others held out; 6 epochs in batches of 32, seeds 0 and 1; searches "
-                "of 2 iterations from ratio 0.125: 3 epochs of warm-up, then 5 filters after every batch", tables, tuple(entries))
+                "of 2 iterations from ratio 0.125: 3 epochs of warm-up, then 5 filters after every batch", 0.125, tables, tuple(entries))
 
 
 STUDIES = {"full": (vgg_on_cifar10, mobilenetv2_on_cifar100), "digits": (digits,)}

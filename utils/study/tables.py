@@ -68,6 +68,16 @@ def table_of(findings: Findings, table: Table) -> str:
     return markdown([(*HEAD, *more), *((*cells(findings, row), *choosing(table, row, rows)) for row in rows)])
 
 
+def filters_of(findings: Findings) -> str:
+    """The filters of each layer at the middle ratio, of each search, or base network that was pruned; empty where all are uniform."""
+    rows = findings.rows(Table(None, "", (findings.part.middle,)))
+    if all(row.group == UNIFORM for row in rows):
+        return ""
+    lines = [(row.label, "-" if outcome.search_seed is None else str(outcome.search_seed), " ".join(map(str, outcome.filters)))
+             for row in rows for outcome in row.outcomes]
+    return markdown([("network", "search", "filters"), *dict.fromkeys(lines)])
+
+
 def cost_of(findings: Findings) -> str:
     """How many searches and trainings are stored, and the time they took."""
     searches = sum(isinstance(job.settings, SearchSettings) for job in findings.finished)
@@ -80,7 +90,8 @@ def told(findings: Findings) -> Iterator[str]:
     """All of a part, paragraph by paragraph."""
     yield f"## {findings.part.title}"
     yield f"{findings.part.settings}. {cost_of(findings)}"
-    for table in findings.part.tables:
-        if text := table_of(findings, table):
-            yield f"### {table.title}"
+    tables = [(table.title, table_of(findings, table)) for table in findings.part.tables]
+    for title, text in [*tables, (f"Filters of each layer at ratio {findings.part.middle:g}", filters_of(findings))]:
+        if text:
+            yield f"### {title}"
             yield text
