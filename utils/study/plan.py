@@ -79,8 +79,8 @@ class Task:
     def experiment(self, name: str, methods: tuple[str, ...], ratios: tuple[float, ...] | None = None, **more: Any) -> Experiment:
         return Experiment(name=f"{self.key}_{name}", methods=methods, ratios=ratios or self.ratios, **{**self.common, **more})
 
-    def uniform(self, ratios: tuple[float, ...], tables: tuple[str, ...]) -> Entry:
-        return Entry(UNIFORM, self.experiment("uniform", ("uniform",), ratios), tables)
+    def uniform(self, ratios: tuple[float, ...], tables: tuple[str, ...], at: str = "", **more: Any) -> Entry:
+        return Entry(UNIFORM, self.experiment(f"uniform{at}", ("uniform",), ratios, **more), tables)
 
     def searched(self, label: str, name: str, methods: tuple[str, ...], tables: tuple[str, ...], *search_with: str,
                  ratios: tuple[float, ...] | None = None, at: str = "", **more: Any) -> list[Entry]:
@@ -130,16 +130,20 @@ def vgg_on_cifar10() -> Part:
                             "train_with": ("epochs=15", "batch-size=64")},
                 (0.0625, 0.125), ("ratio=0.25", "iterations=5", "batch-size=64"))
     middle, wide, main = 0.125, (0.25,), ("main",)
+    again = ("again", "both")
+    fresh: dict[str, Any] = {"at": "_again", "seeds": (5, 6, 7, 8, 9)}
     tables = (
         Table("main", "At one ratio", (middle,)),
         Table("main", "All methods"),
+        Table("again", "By MACs again, with five other seeds of the training", (0.0625, 0.125)),
+        Table("both", "By MACs, all seeds together", (0.0625, 0.125)),
         Table("descent", "Does descending help?", (middle,), FIRST),
         Table("tries", "What could make a search by MACs better?", (0.0625, 0.125), BY_MACS),
         Table("paper", "What could make a search by parameters better?", (0.0625, 0.125), BY_PARAMS),
         Table("cheap", "How cheap can a search be?", wide, BY_MACS))
     entries = [
-        task.uniform((0.05, 0.0625, 0.125, 0.1875, 0.25, 0.375), HELD_AGAINST),
-        *task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent", "tries"), "budget=macs"),
+        task.uniform((0.05, 0.0625, 0.125, 0.1875, 0.25, 0.375), (*HELD_AGAINST, "both")),
+        *task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent", "tries", "both"), "budget=macs"),
         *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent", "paper")),
         *later(1, task.morph((0.0625, 0.125, 0.25), main)),
         *later(1, task.magnitude(0.25, main)),
@@ -153,6 +157,8 @@ def vgg_on_cifar10() -> Part:
         *task.tried("by MACs, fitted to the first half of the rows", "early", "tries", (0, 4), "budget=macs", "fit-rows=0.5"),
         *task.tried("by MACs, cost at a round's end", "end", "tries", (0, 4), "budget=macs", "cost-at=end"),
         *task.tried("by MACs, 4 times the images per round", "slow", "tries", (0, 4), "budget=macs", "prune-every=200"),
+        task.uniform((0.05, 0.0625, 0.125, 0.1875), again, **fresh),
+        *task.searched(BY_MACS, "macs", LAST_ALONE, again, "budget=macs", **fresh),
         *task.tried("by parameters, 4 times the images per round", "slow_params", "paper", (4, 4), "prune-every=200"),
         *task.tried("by parameters, fitted to the first half of the rows", "early_params", "paper", (4, 4), "fit-rows=0.5"),
         *later(3, task.searched("by MACs, from ratio 0.125", "narrow", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.125",
