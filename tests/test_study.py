@@ -136,8 +136,9 @@ def trainings():
 
 def test_differences_are_paired_by_the_seed_and_averaged_over_the_searches():
     results = [leave(job) for job in trainings()]
-    findings, table = Findings(PART, PLACES), PART.tables[1]
-    first, row = (next(row for row in findings.rows(table) if row.label == f"NeuralScale by MACs, iteration {number}") for number in (1, 2))
+    findings = Findings(PART, PLACES)
+    rows = findings.rows("main")
+    first, row = (next(row for row in rows if row.label == f"NeuralScale by MACs, iteration {number}") for number in (1, 2))
     for axis, what, last in (("params", "test", lambda r: r["last"]), ("macs", "test", lambda r: r["last"]),
                              ("macs", "held_out", lambda r: r["val_acc"][-1])):
         pairs = []
@@ -180,12 +181,12 @@ def test_seeds_that_not_all_searches_have_and_searches_outside_of_the_range_do_n
         elif job.settings.seed == 0:
             leave(job, last=50.0, test_acc=[50.0], best=50.0, val_acc=[50.0])
     findings = Findings(PART, PLACES)
-    row = findings.rows(PART.tables[1])[-1]
+    row = findings.rows("main")[-1]
     assert row.accuracy()[:3:2] == (60.0, 1) and row.against(findings.uniform, "macs").mean == pytest.approx(-10)
     for job in trainings():
         leave(job, **({"macs": 10**9} if "_s1_" in job.name else {}))
     findings = Findings(PART, PLACES)
-    row = findings.rows(PART.tables[1])[-1]
+    row = findings.rows("main")[-1]
     assert row.accuracy().n == 2 and row.against(findings.uniform, "macs") is None and row.against(findings.uniform, "params")
 
 
@@ -222,7 +223,7 @@ def test_a_network_far_smaller_than_any_uniform_one_is_compared_with_none():
     for job in trainings():
         leave(job, **({"macs": 1000} if "neuralscale" in job.name else {}))
     findings = Findings(PART, PLACES)
-    row = findings.rows(PART.tables[0])[-1]
+    row = findings.rows("main", (0.125,))[-1]
     assert row.against(findings.uniform, "macs") is None and row.against(findings.uniform, "params") is not None
     assert table_of(findings, PART.tables[0]).splitlines()[-1].endswith("|          - |")
 

@@ -13,7 +13,7 @@ from utils.experiment.state import states_of
 from utils.figures.comparison import interpolated
 from utils.records.results import read_result
 from utils.settings import Places, SearchSettings
-from utils.study.plan import UNIFORM, Entry, Part, Table
+from utils.study.plan import UNIFORM, Entry, Part
 from utils.study.statistics import Difference, Estimate, difference, estimate
 
 IMAGES = ("images", "validation_images", "test_images")
@@ -150,12 +150,15 @@ class Findings:
         """Whether anything has come out yet."""
         return any(outcomes for _, outcomes in self.entries)
 
-    def rows(self, table: Table) -> list[Row]:
-        """The rows of a table that have at least one training, in the plan's order, by iteration and ratio."""
+    def rows(self, of: str | None, ratios: tuple[float, ...] | None = None) -> list[Row]:
+        """The rows with at least one training, in the plan's order, by iteration and ratio.
+
+        ``of`` is a table's, None: that of any; ``ratios`` are those wanted, None: all.
+        """
         rows: dict[tuple[str, int | None, float | None], Row] = {}
         for entry, outcomes in self.entries:
-            for outcome in outcomes if table.of in (None, *entry.tables) else []:
-                if table.ratios is None or outcome.ratio in table.ratios:
+            for outcome in outcomes if of in (None, *entry.tables) else []:
+                if ratios is None or outcome.ratio in ratios:
                     key = outcome.group, outcome.iteration, outcome.ratio
                     rows.setdefault(key, Row(*key)).outcomes.append(outcome)
         order = [entry.label for entry in self.part.entries]

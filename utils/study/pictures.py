@@ -2,7 +2,7 @@
 from pathlib import Path
 
 from utils.study.outcomes import Findings, Row
-from utils.study.plan import UNIFORM, Table
+from utils.study.plan import UNIFORM
 
 AXES = {"params": ("parameters (thousands)", "equal parameters", 1e3),
         "macs": ("multiply-accumulates per image (millions)", "equal MACs", 1e6)}
@@ -12,7 +12,7 @@ def draw_accuracy(findings: Findings, axis: str, path: Path) -> None:
     """All methods at all ratios: accuracy above, with its standard error as a band and the mean of each search as a small mark;
     below, the paired difference to uniform networks of equal ``axis`` with its 95 % interval."""
     from utils.figures import style
-    rows = findings.rows(Table("main", findings.part.title))
+    rows = findings.rows("main")
     what, equal, unit = AXES[axis]
     fig, (top, bottom) = style.figure(2, 1, width=7.6, height=7.6, sharex=True, height_ratios=[3, 2])
     bottom.axhline(0, color="black", linewidth=1)
@@ -41,7 +41,7 @@ def draw_descent(findings: Findings, path: Path) -> None:
     from matplotlib.ticker import MaxNLocator
 
     from utils.figures import style
-    rows = findings.rows(next(table for table in findings.part.tables if table.of == "descent"))
+    rows = findings.rows("descent", (findings.part.middle,))
     fig, axes = style.figure(width=7.2, height=4.8)
     axes.axhline(0, color="black", linewidth=1)
     shown = []
@@ -60,7 +60,7 @@ def draw_descent(findings: Findings, path: Path) -> None:
             x, means, _ = gaps([row.of_search(seed) for row in own])
             shown += axes.plot(x, means, color=colour, linestyle=dash, linewidth=1, label=f"search {seed} alone")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(title=f"{findings.part.title}, ratio {rows[0].ratio:g}" if rows else findings.part.title, xlabel="descent iteration",
+    axes.set(title=f"{findings.part.title}, ratio {findings.part.middle:g}", xlabel="descent iteration",
              ylabel="difference to uniform, 95 % interval\n(percentage points)")
     fig.legend(handles=shown, loc="outside lower center", ncols=2)
     style.save(fig, path)

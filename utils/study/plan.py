@@ -41,7 +41,7 @@ class Entry:
 class Table:
     """A question, and the networks that answer it: those of the entries that are ``of`` it, or of another table."""
 
-    of: str | None  # None: of any
+    of: str
     title: str
     ratios: tuple[float, ...] | None = None  # those shown; None: all
     baseline: str | None = None  # whose networks the others are held against too: a label, at the same iteration, or FIRST
@@ -116,7 +116,7 @@ class Task:
 
 
 def later(turn: int, entries: Iterable[Entry]) -> list[Entry]:
-    """The same entries, in another turn."""
+    """The same entries, in another turn: first what answers the main questions, then what widens or repeats it."""
     return [replace(entry, turn=turn) for entry in entries]
 
 
@@ -135,11 +135,11 @@ def vgg_on_cifar10() -> Part:
     tables = (
         Table("main", "At one ratio", (middle,)),
         Table("main", "All methods"),
-        Table("again", "By MACs again, with five other seeds of the training", (0.0625, 0.125)),
-        Table("both", "By MACs, all seeds together", (0.0625, 0.125)),
+        Table("again", "By MACs again, with five other seeds of the training, 5 to 9", task.ratios),
+        Table("both", "By MACs, all seeds together", task.ratios),
         Table("descent", "Does descending help?", (middle,), FIRST),
-        Table("tries", "What could make a search by MACs better?", (0.0625, 0.125), BY_MACS),
-        Table("paper", "What could make a search by parameters better?", (0.0625, 0.125), BY_PARAMS),
+        Table("tries", "What could make a search by MACs better?", task.ratios, BY_MACS),
+        Table("paper", "What could make a search by parameters better?", task.ratios, BY_PARAMS),
         Table("cheap", "How cheap can a search be?", wide, BY_MACS))
     entries = [
         task.uniform((0.05, 0.0625, 0.125, 0.1875, 0.25, 0.375), (*HELD_AGAINST, "both")),
@@ -168,8 +168,8 @@ def vgg_on_cifar10() -> Part:
         *later(3, task.searched("by MACs, from ratio 0.5", "wide", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.5",
                                 "prune-step=20", ratios=wide))]
     return Part("vgg_CIFAR10", "vgg on CIFAR10", "Images recompressed as JPEG: 10,000 to train on, 2,000 held out, 10,000 to test on; "
-                "15 epochs in batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, then 10 filters "
-                "every 50 batches of 64", middle, tables, tuple(entries))
+                "15 epochs in batches of 64, seeds 0 to 4 (5 to 9 where it says so); searches of 5 iterations from ratio 0.25: 10 epochs "
+                "of warm-up, then 10 filters every 50 batches of 64", middle, tables, tuple(entries))
 
 
 def mobilenetv2_on_cifar100() -> Part:

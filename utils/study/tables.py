@@ -61,7 +61,7 @@ def choosing(table: Table, row: Row, rows: list[Row]) -> tuple[str, ...]:
 
 def table_of(findings: Findings, table: Table) -> str:
     """One table of a part; empty where nothing has come out yet that it compares."""
-    rows = with_all_ratios(findings.rows(table))
+    rows = with_all_ratios(findings.rows(table.of, table.ratios))
     if not any(row.group not in (UNIFORM, table.baseline) for row in rows):
         return ""
     more = (f"above {table.baseline}", "the same, held out") if table.baseline else ()
@@ -70,7 +70,7 @@ def table_of(findings: Findings, table: Table) -> str:
 
 def filters_of(findings: Findings) -> str:
     """The filters of each layer at the middle ratio, of each search, or base network that was pruned; empty where all are uniform."""
-    rows = findings.rows(Table(None, "", (findings.part.middle,)))
+    rows = findings.rows(None, (findings.part.middle,))
     if all(row.group == UNIFORM for row in rows):
         return ""
     lines = [(row.label, "-" if outcome.search_seed is None else str(outcome.search_seed), " ".join(map(str, outcome.filters)))
