@@ -44,8 +44,8 @@ def draw_descent(findings: Findings, path: Path) -> None:
     rows = findings.rows("descent", (findings.part.middle,))
     fig, axes = style.figure(width=7.2, height=4.8)
     axes.axhline(0, color="black", linewidth=1)
-    shown = []
-    for index, group in enumerate(dict.fromkeys(row.group for row in rows if row.iteration), 1):
+    shown, groups = [], list(dict.fromkeys(row.group for row in rows if row.iteration))
+    for index, group in enumerate(groups, 1):
         axis = next(entry.axis for entry in findings.part.entries if entry.label == group)
         colour, marker = style.look(index)
 
@@ -62,5 +62,5 @@ def draw_descent(findings: Findings, path: Path) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(title=f"{findings.part.title}, ratio {findings.part.middle:g}", xlabel="descent iteration",
              ylabel="difference to uniform, 95 % interval\n(percentage points)")
-    fig.legend(handles=shown, loc="outside lower center", ncols=2)
+    fig.legend(handles=shown, loc="outside lower center", ncols=len(groups) or 1)  # a column of each
     style.save(fig, path)
