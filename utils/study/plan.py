@@ -176,13 +176,15 @@ def mobilenetv2_on_cifar100() -> Part:
     task = Task("mobilenetv2_c100", {"model": "mobilenetv2", "dataset": "CIFAR100", "seeds": (0, 1, 2, 3, 4), "limit_train": 8_000,
                                      "validate": 2_000, "train_with": ("epochs=15", "batch-size=64")},
                 (0.125, 0.25), ("ratio=0.25", "iterations=5", "batch-size=64", "prune-every=10"))
-    middle, main = 0.25, ("main",)
+    middle, wide, main = 0.125, (0.25,), ("main",)
     tables = (Table("main", "At one ratio", (middle,)), Table("main", "All methods"),
               Table("descent", "Does descending help?", (middle,), FIRST))
     entries = [
         *later(2, [task.uniform((0.1, 0.125, 0.1875, 0.25, 0.375, 0.5), HELD_AGAINST)]),
         *later(2, task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent"), "budget=macs")),
-        *later(2, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent"))),
+        *later(2, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent"), ratios=(middle,))),
+        *later(3, [task.uniform((0.75,), HELD_AGAINST, at="_wide")]),  # its search by parameters goes this far in MACs
+        *later(3, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, main, ratios=wide, at="_wide")),
         *later(4, task.morph((0.125, 0.25), main)),
         *later(4, task.magnitude(0.375, main)),
         *later(LAST_TURN, task.searched(BY_MACS, "macs", BETWEEN, ("descent",), "budget=macs", ratios=(middle,), at="_between")),
