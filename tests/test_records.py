@@ -353,3 +353,21 @@ def test_work_begun_with_other_settings_is_named_with_both_values(tmp_path):
     refused(run.same_settings, tmp_path, {**stored, "new": 1}, stored)
     run.same_settings(tmp_path, {**stored, "iterations": 15}, stored, ("iterations",))
     refused(run.same_settings, tmp_path, {**stored, "iterations": 4}, stored, ("iterations",))
+
+
+# --- on what it was run --------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("told", "name"), [
+    ("processor\t: 0\nmodel name\t: A Maker: Model 7\nprocessor\t: 1\nmodel name\t: A Maker: Model 7\n", "A Maker: Model 7, arm64"),
+    ("processor\t: 0\nBogoMIPS\t: 48.00\n", "arm64"),  # Linux on ARM gives no name
+    (None, "arm64")])  # no Linux
+def test_the_processor_is_named_where_that_is_known(monkeypatch, told, name):
+    def read(path, *_, **__):
+        assert str(path) == "/proc/cpuinfo"
+        if told is None:
+            raise FileNotFoundError(path)
+        return told
+
+    monkeypatch.setattr(run.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(run.Path, "read_text", read)
+    assert run.processor() == name

@@ -1,6 +1,7 @@
 """Training from scratch at every scale, and the magnitude baseline: what the results hold, from which networks."""
 import json
 import math
+import platform
 from pathlib import Path
 
 import pytest
@@ -201,6 +202,7 @@ def test_settings_and_versions_are_stored(folder):
     found = result("run_7_6")
     assert found["settings"]["lr"] == 0.05 and found["settings"]["seed"] == found["seed"] == 7
     assert set(found["versions"]) == {"python", "torch", "device"} and found["versions"]["torch"] == torch.__version__
+    assert found["versions"]["device"].startswith("cpu (") and platform.machine() in found["versions"]["device"]
     assert found["seconds"] >= 0
 
 

@@ -124,9 +124,19 @@ class Provenance(TypedDict):
 def provenance(device: str) -> Provenance:
     """Of what is running now."""
     import torch
-    name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.machine()
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else processor()
     return {"versions": {"python": platform.python_version(), "torch": torch.__version__, "device": f"{device} ({name})"},
             "threads": torch.get_num_threads(), "commit": commit()}
+
+
+def processor() -> str:
+    """The name of the processor, where Linux tells it, and its kind: other processors, other last digits."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return ", ".join([*names[:1], platform.machine()])
 
 
 @lru_cache(maxsize=1)
