@@ -150,6 +150,7 @@ def vgg_on_cifar10() -> Part:
         *later(4, task.searched(BY_MACS, "macs", BETWEEN, ("descent", "tries"), "budget=macs", ratios=(middle,), at="_between")),
         *later(4, task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=(middle,), at="_between")),
         *later(3, task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "cheap"), "budget=macs", ratios=wide, at="_wide")),
+        *later(4, [task.uniform((0.5,), HELD_AGAINST, at="_wide")]),  # what is wide by parameters goes this far in MACs
         *later(4, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, main, ratios=wide, at="_wide")),
         *task.tried("by MACs, cost exponent 1/2", "half", "tries", (0, LAST_TURN), "budget=macs", "cost-exponent=0.5"),
         *task.tried("by MACs, cost exponent 0", "zero", "tries", (0, LAST_TURN), "budget=macs", "cost-exponent=0"),
@@ -183,7 +184,7 @@ def mobilenetv2_on_cifar100() -> Part:
         *later(2, [task.uniform((0.1, 0.125, 0.1875, 0.25, 0.375, 0.5), HELD_AGAINST)]),
         *later(2, task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent"), "budget=macs")),
         *later(2, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent"), ratios=(middle,))),
-        *later(LAST_TURN, [task.uniform((0.75,), HELD_AGAINST, at="_wide")]),  # its search by parameters goes this far in MACs
+        *later(LAST_TURN, [task.uniform((0.75,), HELD_AGAINST, at="_wide")]),
         *later(LAST_TURN, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, main, ratios=wide, at="_wide")),
         *later(3, task.morph((0.125, 0.25), main)),
         *later(3, task.magnitude(0.375, main)),
