@@ -179,13 +179,16 @@ def mobilenetv2_on_cifar100() -> Part:
                 (0.125, 0.25), ("ratio=0.25", "iterations=5", "batch-size=64", "prune-every=10"))
     middle, wide, main = 0.125, (0.25,), ("main",)
     tables = (Table("main", "At one ratio", (middle,)), Table("main", "All methods"),
-              Table("descent", "Does descending help?", (middle,), FIRST))
+              Table("descent", "Does descending help?", (middle,), FIRST),
+              Table("tries", "What could make a search by MACs better?", task.ratios, BY_MACS))
     entries = [
         *later(2, [task.uniform((0.1, 0.125, 0.1875, 0.25, 0.375, 0.5), HELD_AGAINST)]),
-        *later(2, task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent"), "budget=macs")),
+        *later(2, task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent", "tries"), "budget=macs")),
         *later(2, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent"), ratios=(middle,))),
         *later(LAST_TURN, [task.uniform((0.75,), HELD_AGAINST, at="_wide")]),
         *later(LAST_TURN, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, main, ratios=wide, at="_wide")),
+        *task.tried("by MACs, cost exponent 1/2", "half", "tries", (2, LAST_TURN), "budget=macs", "cost-exponent=0.5"),
+        *task.tried("by MACs, 5 times the images per round", "slow", "tries", (2, LAST_TURN), "budget=macs", "prune-every=50"),
         *later(3, task.morph((0.125, 0.25), main)),
         *later(3, task.magnitude(0.375, main)),
         *later(LAST_TURN, task.searched(BY_MACS, "macs", BETWEEN, ("descent",), "budget=macs", ratios=(middle,), at="_between")),
