@@ -93,11 +93,11 @@ class Task:
             found.append(Entry(label, experiment, tables, seed))
         return found
 
-    def tried(self, label: str, name: str, table: str, turns: tuple[int, ...], *search_with: str) -> list[Entry]:
-        """A variant of a search: the last iteration of each search in its turn; their first ones, which say less, in the last turn."""
-        last = self.searched(label, name, LAST_ALONE, (table,), *search_with)
-        return [*(replace(entry, turn=turn) for entry, turn in zip(last, turns, strict=True)),
-                *later(LAST_TURN, self.searched(label, name, FIRST_ALONE, (table,), *search_with, at="_first"))]
+    def tried(self, label: str, name: str, table: str, turn: int, *search_with: str) -> list[Entry]:
+        """A variant of a search: in its turn the last iteration of the first search; in the last turn what repeats it or says less."""
+        first, *others = self.searched(label, name, LAST_ALONE, (table,), *search_with)
+        return [replace(first, turn=turn),
+                *later(LAST_TURN, [*others, *self.searched(label, name, FIRST_ALONE, (table,), *search_with, at="_first")])]
 
     def morph(self, ratios: tuple[float, ...], tables: tuple[str, ...]) -> list[Entry]:
         """MorphNet (Taylor-FO), searched by ourselves."""
@@ -152,16 +152,16 @@ def vgg_on_cifar10() -> Part:
         *later(3, task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "cheap"), "budget=macs", ratios=wide, at="_wide")),
         *later(4, [task.uniform((0.5,), HELD_AGAINST, at="_wide")]),  # what is wide by parameters goes this far in MACs
         *later(4, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, main, ratios=wide, at="_wide")),
-        *task.tried("by MACs, cost exponent 1/2", "half", "tries", (0, LAST_TURN), "budget=macs", "cost-exponent=0.5"),
-        *task.tried("by MACs, cost exponent 0", "zero", "tries", (0, LAST_TURN), "budget=macs", "cost-exponent=0"),
-        *task.tried("by MACs, cost exponent 3/2", "more", "tries", (0, LAST_TURN), "budget=macs", "cost-exponent=1.5"),
-        *task.tried("by MACs, fitted to the first half of the rows", "early", "tries", (0, LAST_TURN), "budget=macs", "fit-rows=0.5"),
-        *task.tried("by MACs, cost at a round's end", "end", "tries", (0, LAST_TURN), "budget=macs", "cost-at=end"),
-        *task.tried("by MACs, 4 times the images per round", "slow", "tries", (0, LAST_TURN), "budget=macs", "prune-every=200"),
+        *task.tried("by MACs, cost exponent 1/2", "half", "tries", 0, "budget=macs", "cost-exponent=0.5"),
+        *task.tried("by MACs, cost exponent 0", "zero", "tries", 0, "budget=macs", "cost-exponent=0"),
+        *task.tried("by MACs, cost exponent 3/2", "more", "tries", 0, "budget=macs", "cost-exponent=1.5"),
+        *task.tried("by MACs, fitted to the first half of the rows", "early", "tries", 0, "budget=macs", "fit-rows=0.5"),
+        *task.tried("by MACs, cost at a round's end", "end", "tries", 0, "budget=macs", "cost-at=end"),
+        *task.tried("by MACs, 4 times the images per round", "slow", "tries", 0, "budget=macs", "prune-every=200"),
         task.uniform((0.05, 0.0625, 0.125, 0.1875), again, **fresh),
         *task.searched(BY_MACS, "macs", LAST_ALONE, again, "budget=macs", **fresh),
-        *task.tried("by parameters, 4 times the images per round", "slow_params", "paper", (4, LAST_TURN), "prune-every=200"),
-        *task.tried("by parameters, fitted to the first half of the rows", "early_params", "paper", (4, LAST_TURN), "fit-rows=0.5"),
+        *task.tried("by parameters, 4 times the images per round", "slow_params", "paper", 4, "prune-every=200"),
+        *task.tried("by parameters, fitted to the first half of the rows", "early_params", "paper", 4, "fit-rows=0.5"),
         *later(3, task.searched("by MACs, from ratio 0.125", "narrow", FIRST_AND_LAST, ("cheap",), "budget=macs", "ratio=0.125",
                                 "prune-step=5", ratios=wide)),
         *later(3, task.searched("by MACs, with a third of the images", "few", FIRST_AND_LAST, ("cheap",), "budget=macs",
@@ -187,8 +187,8 @@ def mobilenetv2_on_cifar100() -> Part:
         *later(2, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent"), ratios=(middle,))),
         *later(LAST_TURN, [task.uniform((0.75,), HELD_AGAINST, at="_wide")]),
         *later(LAST_TURN, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, main, ratios=wide, at="_wide")),
-        *task.tried("by MACs, cost exponent 1/2", "half", "tries", (2, LAST_TURN), "budget=macs", "cost-exponent=0.5"),
-        *task.tried("by MACs, 5 times the images per round", "slow", "tries", (2, LAST_TURN), "budget=macs", "prune-every=50"),
+        *task.tried("by MACs, cost exponent 1/2", "half", "tries", 2, "budget=macs", "cost-exponent=0.5"),
+        *task.tried("by MACs, 5 times the images per round", "slow", "tries", 2, "budget=macs", "prune-every=50"),
         *later(3, task.morph((0.125, 0.25), main)),
         *later(3, task.magnitude(0.375, main)),
         *later(LAST_TURN, task.searched(BY_MACS, "macs", BETWEEN, ("descent",), "budget=macs", ratios=(middle,), at="_between")),
