@@ -124,7 +124,7 @@ def test_a_search_and_twelve_trainings_end_as_on_this_machine(slurm, submit, her
 
 
 def test_cancelled_requeued_and_killed_it_ends_the_same(slurm, submit, here):
-    """submit.py and slurmd are killed and started again, a job cancelled, another requeued in mid-epoch, a third preempted."""
+    """submit.py and slurmd are killed and started again, a job cancelled, another requeued in mid-epoch."""
     with subprocess.Popen(command(*TWELVE, *ON_SLURM), cwd=submit.folder, env=environment(slurm)) as process:
         slurm.wait_until(lambda: queue(slurm), "job in the queue")
         process.kill()
@@ -139,31 +139,33 @@ def test_cancelled_requeued_and_killed_it_ends_the_same(slurm, submit, here):
     time.sleep(2)
     slurm.start("slurmd")
     slurm.up()
-    preempted = "vgg_10_eff_digits_late_0@6"
-    once_at_work(slurm, submit, preempted)
-    slurm.ask("sbatch", "--partition=urgent", f"--cpus-per-task={CPUS}", "--time=1", "--output=/dev/null", "--wrap=sleep 3")
-    slurm.wait_until(lambda: "exit status 143" in log_of(submit.folder, preempted), f"preemption of {preempted}")
     status = submit(*TWELVE, "--status")
     assert status.stderr == "" and re.search(rf"^{cancelled} +waiting .*stopped after epoch", status.stdout, re.MULTILINE), status.stdout
     printed = finish(submit)
-    assert all("goes on at epoch" in log_of(submit.folder, job) for job in (cancelled, requeued, preempted))
+    assert all("goes on at epoch" in log_of(submit.folder, job) for job in (cancelled, requeued))
     folder, out = here
     assert left(submit.folder) == left(folder)
     assert comparison(printed) == comparison(out)
     assert_each_ran_once_to_its_end(submit.folder)
 
 
-def test_a_job_that_its_time_limit_hits_goes_on_in_another_of_that_length(slurm, submit, here, tmp_path_factory):
-    """Slurm warns 10 seconds before the limit of a minute, or up to half a minute earlier: it looks twice a minute."""
+def test_a_job_preempted_and_hit_by_its_time_limit_goes_on_in_others_of_that_length(slurm, submit, here, tmp_path_factory):
+    """Slurm warns 10 seconds before the limit of a minute, or up to half a minute earlier: it looks twice a minute. It preempts
+    within some seconds, in which a job of the experiments above would end.
+    """
     seconds = json.loads((here[0] / "saved_plots" / "vgg" / "vgg_uni_digits_0_12.json").read_text())["seconds"] / 8
     long = [*SMALL, "--methods", "uniform", "--seeds", "0", "--ratios", "0.125", *TRAIN, f"epochs={math.ceil(100 / seconds)}"]
+    job = "vgg_uni_digits_0@12"
     assert submit(*long, "--cluster", "slurm", "--slurm", "time=1", "signal=USR2@10").returncode == 0
+    slurm.wait_until(lambda: "epoch 1:" in log_of(submit.folder, job), f"epoch of {job}")
+    slurm.ask("sbatch", "--partition=urgent", f"--cpus-per-task={CPUS}", "--time=1", "--output=/dev/null", "--wrap=sleep 3")
+    slurm.wait_until(lambda: "exit status 143" in log_of(submit.folder, job), f"preemption of {job}")
     undisturbed = tmp_path_factory.mktemp("undisturbed")  # meanwhile, on the other core
     subprocess.run(command(*long), cwd=undisturbed, stdout=subprocess.DEVNULL, timeout=LONG, env=environment(slurm), check=True)
     watched = submit(*long, "--watch")
     assert (watched.returncode, watched.stderr) == (0, "")
-    log = log_of(submit.folder, "vgg_uni_digits_0@12")
-    assert log.count("submit.py: begins") == log.count("goes on at epoch") + 1 >= 2 and log.count("\n  best ") == 1
+    log = log_of(submit.folder, job)
+    assert log.count("submit.py: begins") == log.count("goes on at epoch") + 1 >= 3 and log.count("\n  best ") == 1
     assert "Caught signal SIGUSR2" in "".join(path.read_text() for path in (submit.folder / "saved_models" / "submitted").glob("*log.err"))
     assert left(submit.folder) == left(undisturbed)
 
