@@ -7,6 +7,7 @@ from model.registry import (
     build_model,
     count_macs,
     count_params,
+    count_pruned_macs,
     described,
     expect,
     is_imported,
@@ -15,5 +16,5 @@ from model.registry import (
     template,
 )
 
-__all__ = ["BUDGETS", "MODELS", "Shape", "build_model", "count_macs", "count_params", "described", "expect", "is_imported", "layers_of",
-           "macs_per_filter", "prepare_filters", "template", "uniform_filters"]
+__all__ = ["BUDGETS", "MODELS", "Shape", "build_model", "count_macs", "count_params", "count_pruned_macs", "described", "expect",
+           "is_imported", "layers_of", "macs_per_filter", "prepare_filters", "template", "uniform_filters"]

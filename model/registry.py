@@ -109,17 +109,25 @@ def counted(name: str, filters: Any, num_classes: int, image_size: int, convcut:
     return cost
 
 
+def count_pruned_macs(name: str, built: list[int], widths: Any, *, num_classes: int = 10, image_size: int = 32) -> Any:
+    """Multiply-accumulates of a network that was built with the widths ``built`` and pruned to others, as count_macs.
+
+    ``widths`` may be an array of shape (L, n). A shortcut that was an identity is still one where its two widths have parted.
+    """
+    shortcuts = counted(name, built, num_classes, image_size).convolved
+    return counted(name, widths, num_classes, image_size, shortcuts=shortcuts).macs
+
+
 def macs_per_filter(name: str, built: list[int], *, num_classes: int = 10, image_size: int = 32) -> Callable[[list[int]], list[int]]:
     """What the network would save, in multiply-accumulates, with one filter less: a number per layer, at given widths.
 
     That is a filter's share of its own layer and of all that read it. The network is one that was built with the widths
-    ``built`` and pruned to the given ones: a shortcut that was an identity is still one where its two widths have parted.
+    ``built`` and pruned to the given ones.
     """
-    shortcuts = counted(name, built, num_classes, image_size).convolved
-
     def per_filter(widths: list[int]) -> list[int]:
         full = np.array(widths)[:, None]
-        macs = counted(name, np.hstack([full, full - np.eye(len(full), dtype=int)]), num_classes, image_size, shortcuts=shortcuts).macs
+        fewer = np.hstack([full, full - np.eye(len(full), dtype=int)])
+        macs = count_pruned_macs(name, built, fewer, num_classes=num_classes, image_size=image_size)
         found: list[int] = (macs[0] - macs[1:]).tolist()
         return found
 

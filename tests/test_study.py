@@ -18,6 +18,7 @@ from model import count_macs, count_params, prepare_filters
 from utils.errors import UserError
 from utils.experiment.state import states_of
 from utils.settings import Places, SearchSettings, stored
+from utils.study.cost import search_macs
 from utils.study.outcomes import Findings, Outcome, Row, Uniform, with_all_ratios
 from utils.study.plan import FIRST, STUDIES, UNIFORM, study
 from utils.study.run import jobs_in, time_left
@@ -189,6 +190,45 @@ def test_seeds_that_not_all_searches_have_and_searches_outside_of_the_range_do_n
     findings = Findings(PART, PLACES)
     row = findings.rows("main")[-1]
     assert row.accuracy().n == 2 and row.against(findings.uniform, "macs") is None and row.against(findings.uniform, "params")
+
+
+def searched(rounds: list[list[int]]) -> float:
+    """What the first iteration of a search costs: 2 epochs of 10 million images, a million batches of 10 before each round of 4 gates."""
+    settings = {"warmup": 2, "limit_train": 10**7, "prune_every": 10**6, "batch_size": 10, "prune_step": 4}
+    entry = {"filters": [8] * 8, "rounds": len(rounds), "alpha": [1.0] * 8, "beta": [0.5] * 8}
+    Path("found.json").write_text(json.dumps({"model": "vgg", "dataset": "digits", "num_classes": 10, "image_size": 16,
+                                              "settings": settings, "iterations": [entry, {**entry, "rounds": 1}]}))
+    Path("found_0.csv").write_text("".join(f"{','.join(map(str, row))}\n" for row in rounds))
+    assert not Path("found_1.csv").exists()  # of an iteration that is not asked for
+    return search_macs(Places(record_dir="."), "found", "vgg", 1)
+
+
+def test_a_search_costs_what_its_images_cost_in_the_network_that_they_pass():
+    def macs(*filters):
+        return count_macs("vgg", list(filters), image_size=16)
+
+    full, first, last = [8] * 8, [7, 7, 7, 7, 8, 8, 8, 8], [7, 7, 7, 7, 7, 7, 7, 7]
+    assert searched([first, last]) == 10**7 * (2 * macs(*full) + macs(*full) + macs(*first) + macs(*last))
+    assert searched([last]) == pytest.approx(10**7 * (2 * macs(*full) + macs(*full) + macs(*[7.5] * 8) + macs(*last)), rel=0.02)
+
+
+def test_tables_of_costs_have_the_mean_of_the_searches():
+    table = dataclasses.replace(PART.tables[0], costs=True)
+    for job in trainings():
+        leave(job)
+    findings = Findings(PART, PLACES)
+    with pytest.raises(UserError, match="digits_macs_s0"):
+        table_of(findings, table)
+    Path(PLACES.record_dir).mkdir(parents=True)
+    first = []
+    for seed, rows in enumerate(([[7] * 8], [[7] * 8, [6, 6, 6, 6, 7, 7, 7, 7]])):
+        first.append(searched(rows))
+        Path("found.json").rename(Path(PLACES.record_dir, f"digits_macs_s{seed}.json"))
+        Path("found_0.csv").rename(Path(PLACES.record_dir, f"digits_macs_s{seed}_0.csv"))
+        Path(PLACES.record_dir, f"digits_macs_s{seed}_1.csv").write_text("7,7,7,7,7,7,7,7\n")
+    both = np.mean(first) + first[0]
+    shown = [line.split("|")[-2].strip() for line in table_of(findings, table).splitlines()]
+    assert [shown[0], *shown[2:]] == ["search, TMACs", "-", f"{np.mean(first) / 1e12:.2f}", f"{both / 1e12:.2f}"]
 
 
 def test_the_tables_show_the_numbers_of_the_results():

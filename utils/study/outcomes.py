@@ -33,6 +33,7 @@ class Outcome:
     filters: tuple[int, ...]
     test: float
     held_out: float
+    search: str | None = None  # that its network comes from
 
     @property
     def place(self) -> tuple[object, ...]:
@@ -117,7 +118,7 @@ class Findings:
     """All finished trainings of a part. Raises UserError for results and records that are damaged, or of other work."""
 
     def __init__(self, part: Part, places: Places):
-        self.part = part
+        self.part, self.places = part, places
         self.jobs: dict[str, Job] = {}  # all that are planned
         self.finished: list[Job] = []
         self.images: dict[str, object] = {}  # how many, as the first result says it
@@ -143,7 +144,7 @@ class Findings:
                 raise UserError(f"{job.result}: of {number} {key}, the results before it of {first}; one study is of one set of images")
         match = re.fullmatch(r"neuralscale_(\d+)", result["method"])
         return Outcome(entry.label, int(match[1]) if match else None, entry.search_seed, result["seed"], result["ratio"], result["params"],
-                       result["macs"], tuple(result["filters"]), result["last"], result["val_acc"][-1])
+                       result["macs"], tuple(result["filters"]), result["last"], result["val_acc"][-1], job.search)
 
     @property
     def begun(self) -> bool:

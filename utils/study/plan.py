@@ -45,6 +45,7 @@ class Table:
     title: str
     ratios: tuple[float, ...] | None = None  # those shown; None: all
     baseline: str | None = None  # whose networks the others are held against too: a label, at the same iteration, or FIRST
+    costs: bool = False  # whether it says what the searches cost
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,10 @@ class Part:
     middle: float  # the ratio that tables of one ratio are of
     tables: tuple[Table, ...]
     entries: tuple[Entry, ...]
+
+    @property
+    def model(self) -> str:
+        return self.entries[0].experiment.model
 
     def on(self, data: str) -> Part:
         """The same with the images of the folder ``data``/<data set>, where there is one."""
@@ -130,14 +135,14 @@ def vgg_on_cifar10() -> Part:
     again = ("again", "both")
     fresh: dict[str, Any] = {"at": "_again", "seeds": (5, 6, 7, 8, 9)}
     tables = (
-        Table("main", "At one ratio", (middle,)),
+        Table("main", "At one ratio", (middle,), costs=True),
         Table("main", "All methods"),
         Table("again", "By MACs again, with five other seeds of the training, 5 to 9", task.ratios),
         Table("both", "By MACs, all seeds together", task.ratios),
-        Table("descent", "Does descending help?", (middle,), FIRST),
+        Table("descent", "Does descending help?", (middle,), FIRST, costs=True),
         Table("tries", "What could make a search by MACs better?", task.ratios, BY_MACS),
         Table("paper", "What could make a search by parameters better?", task.ratios, BY_PARAMS),
-        Table("cheap", "How cheap can a search be?", wide, BY_PARAMS))
+        Table("cheap", "How cheap can a search be?", wide, BY_PARAMS, costs=True))
     entries = [
         task.uniform((0.05, 0.0625, 0.125, 0.1875, 0.25, 0.375), (*HELD_AGAINST, "both")),
         *task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent", "tries", "both"), "budget=macs"),
@@ -175,8 +180,8 @@ def mobilenetv2_on_cifar100() -> Part:
                                      "validate": 2_000, "train_with": ("epochs=15", "batch-size=64")},
                 (0.125, 0.25), ("ratio=0.25", "iterations=5", "batch-size=64", "prune-every=10"))
     middle, main = 0.125, ("main",)
-    tables = (Table("main", "At one ratio", (middle,)), Table("main", "All methods"),
-              Table("descent", "Does descending help?", (middle,), FIRST),
+    tables = (Table("main", "At one ratio", (middle,), costs=True), Table("main", "All methods"),
+              Table("descent", "Does descending help?", (middle,), FIRST, costs=True),
               Table("tries", "What could make a search by MACs better?", task.ratios, BY_MACS))
     entries = [
         *later(2, [task.uniform((0.1, 0.125, 0.1875, 0.25, 0.375, 0.5), HELD_AGAINST)]),

@@ -1,8 +1,10 @@
 """The tables of a study, in Markdown: what is printed is what README and docs/study.md show."""
 import math
 from collections.abc import Iterator
+from statistics import fmean
 
 from utils.settings import SearchSettings
+from utils.study.cost import search_macs
 from utils.study.outcomes import Findings, Row, with_all_ratios
 from utils.study.plan import FIRST, UNIFORM, Table
 from utils.study.run import seconds_of
@@ -13,8 +15,8 @@ RULE = ("Accuracy: % of the test images after the last epoch; mean and standard 
         "over the searches. By search: the mean of each. Equal parameters, equal MACs: percentage points above uniform networks of the "
         "same seed, interpolated as in plot_ratio.py, and of all ratios their mean; above another row: paired with it, by ratio and the "
         "seeds of search and training. With the 95 % interval of the mean of these pairs, for these searches; bold where it leaves out "
-        "zero, which chance alone does in one of twenty. Held out: the same on the images held out. -: outside the range of the uniform "
-        "networks, or not there yet.")
+        "zero, which chance alone does in one of twenty. Held out: the same on the images held out. Search: the multiply-accumulates of "
+        "its forward passes up to that iteration. -: outside the range of the uniform networks, or not there yet.")
 
 
 def markdown(lines: list[tuple[str, ...]]) -> str:
@@ -59,13 +61,24 @@ def choosing(table: Table, row: Row, rows: list[Row]) -> tuple[str, ...]:
     return signed(row.above(base)), signed(row.above(base, "held_out"))
 
 
+def searching(findings: Findings, table: Table, row: Row) -> tuple[str, ...]:
+    """Of a table that says so: what the search of a row's networks took up to their iteration, the mean of the searches."""
+    if not table.costs:
+        return ()
+    searches = sorted({outcome.search for outcome in row.outcomes if outcome.search})
+    macs = [search_macs(findings.places, search, findings.part.model, row.iteration or 1) for search in searches]
+    return (f"{fmean(macs) / 1e12:.2f}" if macs else "-",)
+
+
 def table_of(findings: Findings, table: Table) -> str:
     """One table of a part; empty where nothing has come out yet that it compares."""
     rows = with_all_ratios(findings.rows(table.of, table.ratios))
     if not any(row.group not in (UNIFORM, table.baseline) for row in rows):
         return ""
-    more = (f"above {table.baseline}", "the same, held out") if table.baseline else ()
-    return markdown([(*HEAD, *more), *((*cells(findings, row), *choosing(table, row, rows)) for row in rows)])
+    more: tuple[str, ...] = (f"above {table.baseline}", "the same, held out") if table.baseline else ()
+    more += ("search, TMACs",) if table.costs else ()
+    return markdown([(*HEAD, *more), *((*cells(findings, row), *choosing(table, row, rows), *searching(findings, table, row))
+                                       for row in rows)])
 
 
 def filters_of(findings: Findings) -> str:
