@@ -91,7 +91,7 @@ def test_turns_go_over_all_parts():
     """The second part's first results come before the first part's last."""
     jobs = jobs_in(study("full", "nowhere"), PLACES)
     place = {job.name: index for index, job in enumerate(jobs)}
-    assert len(jobs) == sum(len(jobs_in([part], PLACES)) for part in study("full", "nowhere"))
+    assert len(jobs) == len({job.key for part in study("full", "nowhere") for job in jobs_in([part], PLACES)})
     in_order = ["vgg_c10_half_s0_neuralscale_it5_4@12", "mobilenetv2_c100_uniform_uniform_0@12", "vgg_c10_narrow_s0@search",
                 "mobilenetv2_c100_morphed_s0@search", "vgg_c10_slow_params_s0@search"]
     assert in_order == sorted(in_order, key=place.__getitem__)
@@ -100,9 +100,9 @@ def test_turns_go_over_all_parts():
 
 def test_images_are_looked_for_where_data_says(tmp_path):
     (tmp_path / "images" / "CIFAR10").mkdir(parents=True)
-    there, other = study("full", "images")
-    assert {entry.experiment.dataset for part in (there, other) for entry in part.entries} == {"images/CIFAR10", "CIFAR100"}
-    named, _ = study("full", "nowhere")
+    there, *others = study("full", "images")
+    assert {entry.experiment.dataset for part in (there, *others) for entry in part.entries} == {"images/CIFAR10", "CIFAR100"}
+    named, *_ = study("full", "nowhere")
     assert [job.result for job in jobs_in([there], PLACES)] == [job.result for job in jobs_in([named], PLACES)]
 
 
@@ -307,7 +307,7 @@ def test_the_time_left_is_what_jobs_of_their_kind_took():
 
 def test_fine_tunings_without_the_weights_of_their_base_network_are_refused():
     """They are stored nowhere: in a new clone the base network's result is there, and its weights are not."""
-    part, _ = study("full", "nowhere")
+    part, *_ = study("full", "nowhere")
     base = next(job for job in jobs_in([part], PLACES) if job.method == "base")
     part = dataclasses.replace(part, entries=tuple(entry for entry in part.entries if "magnitude" in entry.experiment.methods))
     assert [job.settings.seed for job in jobs_in([part], PLACES) if job.method == "base"] == [0, 1, 2, 3, 4]  # one for each seed

@@ -19,6 +19,7 @@ def report(parts: list[Part], places: Places, folder: Path) -> None:
     for findings in found:
         for paragraph in told(findings):
             print(f"{paragraph}\n")
-        for axis in AXES:
-            draw_accuracy(findings, axis, study_figure(folder, findings.part.key, axis))
-        draw_descent(findings, study_figure(folder, findings.part.key, "descent"))
+        if findings.part.drawn:
+            for axis in AXES:
+                draw_accuracy(findings, axis, study_figure(folder, findings.part.key, axis))
+            draw_descent(findings, study_figure(folder, findings.part.key, "descent"))
