@@ -152,9 +152,9 @@ def vgg_on_cifar10() -> Part:
         *later(1, task.magnitude(0.25, main)),
         *later(3, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "cheap"), ratios=wide, at="_wide")),
         *later(3, [task.uniform((0.5,), HELD_AGAINST, at="_wide")]),  # what is wide by parameters goes this far in MACs
-        *later(4, task.searched(BY_MACS, "macs", FIRST_AND_LAST, main, "budget=macs", ratios=wide, at="_wide")),
-        *later(4, task.searched(BY_MACS, "macs", BETWEEN, ("descent",), "budget=macs", ratios=(middle,), at="_between")[:1]),
-        *later(4, task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=(middle,), at="_between")[:1]),
+        *later(5, task.searched(BY_MACS, "macs", FIRST_AND_LAST, main, "budget=macs", ratios=wide, at="_wide")),
+        *later(5, task.searched(BY_MACS, "macs", BETWEEN, ("descent",), "budget=macs", ratios=(middle,), at="_between")[:1]),
+        *later(5, task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=(middle,), at="_between")[:1]),
         *task.tried("by MACs, cost exponent 1/2", "half", "tries", 0, "budget=macs", "cost-exponent=0.5"),
         *task.tried("by MACs, cost exponent 0", "zero", "tries", 0, "budget=macs", "cost-exponent=0"),
         *task.tried("by MACs, cost exponent 3/2", "more", "tries", 0, "budget=macs", "cost-exponent=1.5"),
@@ -163,13 +163,13 @@ def vgg_on_cifar10() -> Part:
         *task.tried("by MACs, 4 times the images per round", "slow", "tries", 0, "budget=macs", "prune-every=200"),
         task.uniform((0.05, 0.0625, 0.125, 0.1875), again, **fresh),
         *task.searched(BY_MACS, "macs", LAST_ALONE, again, "budget=macs", **fresh),
-        *task.tried("by parameters, fitted to the first half of the rows", "early_params", "paper", 4, "fit-rows=0.5"),
-        *task.tried("by parameters, 4 times the images per round", "slow_params", "paper", 6, "prune-every=200"),
-        *later(3, task.searched("by parameters, from ratio 0.125", "narrow", FIRST_AND_LAST, ("cheap",), "ratio=0.125", "prune-step=5",
+        *task.tried("by parameters, fitted to the first half of the rows", "early_params", "paper", 5, "fit-rows=0.5"),
+        *task.tried("by parameters, 4 times the images per round", "slow_params", "paper", 7, "prune-every=200"),
+        *later(4, task.searched("by parameters, from ratio 0.125", "narrow", FIRST_AND_LAST, ("cheap",), "ratio=0.125", "prune-step=5",
                                 ratios=wide)),
-        *later(3, task.searched("by parameters, with a third of the images", "few", FIRST_AND_LAST, ("cheap",), "limit-train=3330",
+        *later(4, task.searched("by parameters, with a third of the images", "few", FIRST_AND_LAST, ("cheap",), "limit-train=3330",
                                 "prune-every=17", ratios=wide)),
-        *later(4, task.searched("by parameters, from ratio 0.5", "wide", FIRST_ALONE, ("cheap",), "ratio=0.5", "prune-step=20",
+        *later(5, task.searched("by parameters, from ratio 0.5", "wide", FIRST_ALONE, ("cheap",), "ratio=0.5", "prune-step=20",
                                 "iterations=1", ratios=wide)[:1])]
     return Part("vgg_CIFAR10", "vgg on CIFAR10", "Images recompressed as JPEG: 10,000 to train on, 2,000 held out, 10,000 to test on; "
                 "15 epochs in batches of 64, seeds 0 to 4 (5 to 9 where it says so); searches of 5 iterations from ratio 0.25: 10 epochs "
@@ -189,8 +189,8 @@ def mobilenetv2_on_cifar100() -> Part:
         *later(2, [task.uniform((0.1, 0.125, 0.1875, 0.25, 0.375, 0.5), HELD_AGAINST)]),
         *later(2, task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent"), "budget=macs")),
         *later(2, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent"), ratios=(middle,))),
-        *later(5, task.morph((0.125, 0.25), main)),
-        *later(5, task.magnitude(0.375, main))]
+        *later(6, task.morph((0.125, 0.25), main)),
+        *later(6, task.magnitude(0.375, main))]
     return Part("mobilenetv2_CIFAR100", "mobilenetv2 on CIFAR100", "A subset of the images: 80 of each class to train on, 20 held out, "
                 "20 to test on; 15 epochs in batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, "
                 "then 10 filters every 10 batches of 64", middle, tables, tuple(entries))
@@ -200,8 +200,8 @@ def mobilenetv2_for_longer() -> Part:
     """Whether a search loses there because all train for so short a time."""
     task, middle, main = ON_CIFAR100, 0.125, ("main",)
     longer: dict[str, Any] = {"at": "_long", "train_with": ("epochs=45", "batch-size=64")}
-    entries = [*later(4, [task.uniform((0.1, 0.125), main, **longer)]),
-               *later(4, task.searched(BY_PARAMS, "params", FIRST_ALONE, main, ratios=(middle,), **longer)[:1])]
+    entries = [*later(3, [task.uniform((0.1, 0.125), main, **longer)]),
+               *later(3, task.searched(BY_PARAMS, "params", FIRST_ALONE, main, ratios=(middle,), **longer)[:1])]
     return Part("mobilenetv2_CIFAR100_long", "mobilenetv2 on CIFAR100, trained three times as long", "The same images and a search of "
                 "before; 45 epochs in batches of 64, seeds 0 to 4", middle, (Table("main", "At one ratio", (middle,)),), tuple(entries),
                 drawn=False)
