@@ -317,6 +317,27 @@ def test_a_search_that_is_there_is_taken_as_it_is_unless_settings_were_given(ite
             state_of(search)
 
 
+@pytest.mark.parametrize("morph", [False, True])
+def test_trainings_of_a_search_that_was_searched_again_are_refused(morph):
+    method = "morph" if morph else "neuralscale"
+    command = ["submit.py", *TINY, "--morph-search" if morph else "--search", "s", "--methods", method, "uniform", "--seeds", 4, "--ratios",
+               0.0625, "--jobs", 2, "--train-with", "epochs=1", "batch-size=50", "--search-with", *SEARCH]
+    search = ["architecture_descent.py", "--model", "vgg", "--dataset", "digits", "--limit-train", 100, "--save", "s", *["--morph"] * morph,
+              *(f"--{setting}" for setting in SEARCH)]
+    succeed(*command)
+    succeed(*search, "--overwrite")
+    assert "3 jobs: 3 finished" in succeed(*command, "--status")  # the same networks again
+    succeed(*search, "--overwrite", "--prune-step", 9)
+    before = snapshot(".")
+    [of] = [path for path in Path("saved_plots/vgg").glob("*.json") if "uni" not in path.name]
+    refused = call(*command, "prune-step=9")
+    assert_refused(refused, of, "prune_record/s.json", "searched again")
+    assert snapshot(".") == before
+    of.unlink()
+    Path(re.search(r"remove this result and (\S+),", refused.err)[1]).unlink()
+    assert "(3 of 3)" in succeed(*command, "prune-step=9")
+
+
 def test_what_slurm_has_is_known_by_the_note_that_was_made_before_submitting(monkeypatch, tmp_path):
     notes = tmp_path / "saved_models" / "submitted"
     notes.mkdir(parents=True)

@@ -3,13 +3,16 @@
 Only what is asked of it is read and checked, without torch: whoever draws or goes on with it checks all of it.
 """
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
 from utils.experiment.jobs import TASK, Job
 from utils.records.files import is_number, read_json
-from utils.records.paths import release_record
+from utils.records.methods import networks_of
+from utils.records.paths import release_record, weights_beside
+from utils.records.searches import read_search
 from utils.settings import SearchSettings, TrainingSettings, dataset_name, fine_tuning_preset, search_preset, stored, training_preset
 
 
@@ -50,10 +53,30 @@ def best_of(job: Job, settings: TrainingSettings) -> float | None:
         differ.insert(0, ("method", result.get("method"), job.method))
     for name, old, new in differ:
         raise UserError(f"{job.result}: of a training with {name} = {old}, not {new}; give that, or other --plot-dir and --model-dir")
+    if isinstance(origin, dict) and job.needs and isinstance(job.needs.settings, SearchSettings):
+        refuse_network_of_another_search(job, job.needs.result, origin)
     best: Any = result.get("best")
     if not is_number(best, 0, 100):
         raise UserError(f"{job.result}: not the result of a training, or damaged; restore it or remove it")
     return float(best)
+
+
+def refuse_network_of_another_search(job: Job, record: Path, origin: dict[str, Any]) -> None:
+    """Raises UserError for a training whose network is not what its search gives by now, as where that was searched again."""
+    source = origin.get("iteration"), origin.get("fingerprint")
+    if not (source[1] and record.exists()):  # results of earlier versions have none, and the original release's records are not asked
+        return
+    if source not in found_by(record, job.settings.model, record.stat().st_mtime_ns):
+        raise UserError(f"{job.result}: its network is of another search than {record} is now, which was searched again; remove this "
+                        f"result and {weights_beside(job.log)}, and it is trained again, or restore that record")
+
+
+@lru_cache
+def found_by(record: Path, model: str, changed: int) -> list[tuple[object, object]]:
+    """The iterations of a search, and the fingerprints of what they found; read again where its record has ``changed``."""
+    folder, name = str(record.parent), record.stem
+    networks = networks_of(folder, name, read_search(folder, name, model, None))
+    return [(source["iteration"], source["fingerprint"]) for *_, source in networks]
 
 
 def read(path: Path) -> dict[str, Any]:

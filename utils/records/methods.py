@@ -3,6 +3,7 @@ import hashlib
 import json
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from model import BUDGETS, expect, prepare_filters, template, uniform_filters
@@ -88,16 +89,21 @@ def methods_of(record_dir: str, name: str, record: SearchRecord, model: str, con
     if not record["iterations"]:
         raise UserError(f"{search_record(record_dir, name)}: has no finished iteration; go on with the search, or restore it")
     refuse_changed_network(search_record(record_dir, name), record, model)
+    for law, widths, source in networks_of(record_dir, name, record):
+        found.append(Method(("morphnet" if law is None else f"neuralscale_{source['iteration'] + 1}") + suffix, model, law, widths, convcut,
+                            source, budget, round_to, held_out))
+    return found
+
+
+def networks_of(record_dir: str, name: str, record: SearchRecord) -> Iterator[tuple[PowerLaw | None, list[int] | None, Origin]]:
+    """What each iteration of a search found, a law or MorphNet's widths, and what results call it. Raises UserError."""
     for iteration, entry in enumerate(record["iterations"]):
         if record.get("settings", {}).get("morph"):
             widths = read_rows(search_rows(record_dir, name, iteration), len(entry["filters"]), entry["rounds"])[-1]
-            found.append(Method("morphnet" + suffix, model, None, widths, convcut, origin(name, iteration, widths), budget, round_to,
-                                held_out))
+            yield None, widths, origin(name, iteration, widths)
         else:
             law = law_of(record, iteration)
-            found.append(Method(f"neuralscale_{iteration + 1}{suffix}", model, law, None, convcut,
-                                origin(name, iteration, [law.alpha, law.beta]), budget, round_to, held_out))
-    return found
+            yield law, None, origin(name, iteration, [law.alpha, law.beta])
 
 
 def origin(name: str, iteration: int, numbers: list[int] | list[list[float]]) -> Origin:
