@@ -112,11 +112,11 @@ class Task:
             found.append(Entry("MorphNet (Taylor-FO)", experiment, tables, seed))
         return found
 
-    def magnitude(self, base_ratio: float, tables: tuple[str, ...]) -> list[Entry]:
+    def magnitude(self, base_ratio: float, tables: tuple[str, ...], *tune_with: str, at: str = "", tuned: str = "") -> list[Entry]:
         """Pruned and fine-tuned, for as many epochs again as the base network was trained; a base network for each seed."""
-        return [Entry("magnitude pruning, twice the epochs",
-                      self.experiment("pruned", ("magnitude",), base_ratio=base_ratio, base_seed=seed, seeds=(seed,),
-                                      tune_with=self.common["train_with"]), tables) for seed in self.common["seeds"]]
+        return [Entry(f"magnitude pruning, twice the epochs{tuned}",
+                      self.experiment(f"pruned{at}", ("magnitude",), base_ratio=base_ratio, base_seed=seed, seeds=(seed,),
+                                      tune_with=(*self.common["train_with"], *tune_with)), tables) for seed in self.common["seeds"]]
 
 
 def later(turn: int, entries: Iterable[Entry]) -> list[Entry]:
@@ -150,6 +150,7 @@ def vgg_on_cifar10() -> Part:
         *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent", "paper")),
         *later(1, task.morph((0.0625, 0.125, 0.25), main)),
         *later(1, task.magnitude(0.25, main)),
+        *later(5, task.magnitude(0.25, main, "lr=0.01", at="_faster", tuned=", fine-tuned at 0.01")),
         *later(3, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "cheap"), ratios=wide, at="_wide")),
         *later(3, [task.uniform((0.5,), HELD_AGAINST, at="_wide")]),  # what is wide by parameters goes this far in MACs
         *later(5, task.searched(BY_MACS, "macs", FIRST_AND_LAST, main, "budget=macs", ratios=wide, at="_wide")),

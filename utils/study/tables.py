@@ -95,8 +95,8 @@ def cost_of(findings: Findings) -> str:
     """How many searches and trainings are stored, and the time they took."""
     searches = sum(isinstance(job.settings, SearchSettings) for job in findings.finished)
     hours = sum(map(seconds_of, findings.finished)) / 3600
-    return (f"{searches} searches and {len(findings.finished) - searches} trainings of {len(findings.jobs)} planned, {hours:.1f} hours of "
-            "one CPU core.")
+    return (f"{searches} search{'es' * (searches != 1)} and {len(findings.finished) - searches} trainings of {len(findings.jobs)} planned, "
+            f"{hours:.1f} hours of one CPU core.")
 
 
 def told(findings: Findings) -> Iterator[str]:
