@@ -7,14 +7,14 @@ from model.registry import (
     build_model,
     count_macs,
     count_params,
-    count_pruned_macs,
     described,
     expect,
     is_imported,
     layers_of,
     macs_per_filter,
+    macs_when_pruned,
     template,
 )
 
-__all__ = ["BUDGETS", "MODELS", "Shape", "build_model", "count_macs", "count_params", "count_pruned_macs", "described", "expect",
-           "is_imported", "layers_of", "macs_per_filter", "prepare_filters", "template", "uniform_filters"]
+__all__ = ["BUDGETS", "MODELS", "Shape", "build_model", "count_macs", "count_params", "described", "expect", "is_imported", "layers_of",
+           "macs_per_filter", "macs_when_pruned", "prepare_filters", "template", "uniform_filters"]

@@ -109,13 +109,13 @@ def counted(name: str, filters: Any, num_classes: int, image_size: int, convcut:
     return cost
 
 
-def count_pruned_macs(name: str, built: list[int], widths: Any, *, num_classes: int = 10, image_size: int = 32) -> Any:
-    """Multiply-accumulates of a network that was built with the widths ``built`` and pruned to others, as count_macs.
+def macs_when_pruned(name: str, built: list[int], *, num_classes: int = 10, image_size: int = 32) -> Callable[[Any], Any]:
+    """As count_macs, of the widths, or the array of shape (L, n), to which a network that was built with ``built`` is pruned.
 
-    ``widths`` may be an array of shape (L, n). A shortcut that was an identity is still one where its two widths have parted.
+    A shortcut that was an identity is still one where its two widths have parted.
     """
     shortcuts = counted(name, built, num_classes, image_size).convolved
-    return counted(name, widths, num_classes, image_size, shortcuts=shortcuts).macs
+    return lambda widths: counted(name, widths, num_classes, image_size, shortcuts=shortcuts).macs
 
 
 def macs_per_filter(name: str, built: list[int], *, num_classes: int = 10, image_size: int = 32) -> Callable[[list[int]], list[int]]:
@@ -124,10 +124,11 @@ def macs_per_filter(name: str, built: list[int], *, num_classes: int = 10, image
     That is a filter's share of its own layer and of all that read it. The network is one that was built with the widths
     ``built`` and pruned to the given ones.
     """
+    macs_of = macs_when_pruned(name, built, num_classes=num_classes, image_size=image_size)
+
     def per_filter(widths: list[int]) -> list[int]:
         full = np.array(widths)[:, None]
-        fewer = np.hstack([full, full - np.eye(len(full), dtype=int)])
-        macs = count_pruned_macs(name, built, fewer, num_classes=num_classes, image_size=image_size)
+        macs = macs_of(np.hstack([full, full - np.eye(len(full), dtype=int)]))
         found: list[int] = (macs[0] - macs[1:]).tolist()
         return found
 

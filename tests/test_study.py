@@ -317,11 +317,11 @@ def test_fine_tunings_without_the_weights_of_their_base_network_are_refused():
     from utils.study.run import refuse_without_weights
     states = states_of(jobs_in([part], PLACES), {})
     with pytest.raises(Exception, match=r"vgg_c10_pruned_base.25_25.json: its weights"):
-        refuse_without_weights(states, PLACES)
+        refuse_without_weights(states)
     weights = Path(PLACES.model_dir, "vgg/vgg_c10_pruned_base.25.pt")
     weights.parent.mkdir(parents=True)
     weights.touch()
-    refuse_without_weights(states, PLACES)
+    refuse_without_weights(states)
 
 
 def test_images_that_are_not_there_are_asked_for_in_a_line_before_anything_is_begun(monkeypatch, tmp_path):

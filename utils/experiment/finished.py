@@ -11,7 +11,7 @@ from utils.errors import UserError
 from utils.experiment.jobs import TASK, Job
 from utils.records.files import is_number, read_json
 from utils.records.methods import networks_of
-from utils.records.paths import release_record, weights_beside
+from utils.records.paths import release_record
 from utils.records.searches import read_search
 from utils.settings import SearchSettings, TrainingSettings, dataset_name, fine_tuning_preset, search_preset, stored, training_preset
 
@@ -68,7 +68,7 @@ def refuse_network_of_another_search(job: Job, record: Path, origin: dict[str, A
         return
     if source not in found_by(record, job.settings.model, record.stat().st_mtime_ns):
         raise UserError(f"{job.result}: its network is of another search than {record} is now, which was searched again; remove this "
-                        f"result and {weights_beside(job.log)}, and it is trained again, or restore that record")
+                        f"result and {job.weights}, and it is trained again, or restore that record")
 
 
 @lru_cache

@@ -52,6 +52,7 @@ class Job:
     method: str = ""  # of a training, what its result says it is, a pattern
     search: str | None = None  # where its network comes from
     ratio: float | None = None  # of a training
+    weights: Path | None = None  # what a training leaves beside its result
 
     @property
     def command(self) -> list[str]:
@@ -198,7 +199,8 @@ class Planner:
             networks: list[str], **more: Any) -> Job:
         options = [*self.options(script, save), *networks, *arguments(settings, preset, (*TASK, "seed"))]
         return Job(name, script, tuple(options), paths.result_file(self.places.plot_dir, settings.model, save, ratio),
-                   paths.job_log(self.places.model_dir, settings.model, name), settings, ratio=ratio, **more)
+                   paths.job_log(self.places.model_dir, settings.model, name), settings, ratio=ratio,
+                   weights=paths.weights_file(self.places.model_dir, settings.model, name), **more)
 
     def from_scratch(self, seed: int) -> tuple[TrainingSettings, TrainingSettings]:
         """The settings of a training from scratch, and what they are by default."""

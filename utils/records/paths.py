@@ -86,11 +86,6 @@ def job_log(model_dir: str, model: str, name: str) -> Path:
     return named_after(model_dir, model) / f"{name}.log"
 
 
-def weights_beside(log: Path) -> Path:
-    """The weights of the training that prints there."""
-    return log.with_name(f"{log.name.removesuffix('.log')}.pt")
-
-
 def study_figure(folder: Path, part: str, shown: str) -> Path:
     return folder / f"study_{part}_{shown}.png"
 

@@ -1,7 +1,7 @@
 """What a search costs, in multiply-accumulates: a number that is the same on every machine."""
 import numpy as np
 
-from model import count_pruned_macs
+from model import macs_when_pruned
 from utils.records.files import read_rows
 from utils.records.paths import search_rows
 from utils.records.searches import read_search
@@ -21,7 +21,7 @@ def search_macs(places: Places, save: str, model: str, iterations: int) -> float
         full = entry["filters"]
         rows = read_rows(search_rows(places.record_dir, save, number), len(full), entry["rounds"])
         before = np.linspace(full, rows[0], round((sum(full) - sum(rows[0])) / settings["prune_step"]), endpoint=False)
-        whole, *left = count_pruned_macs(model, full, np.array([full, *before, *rows]).T, num_classes=record["num_classes"],
-                                         image_size=record["image_size"]).tolist()
+        macs_of = macs_when_pruned(model, full, num_classes=record["num_classes"], image_size=record["image_size"])
+        whole, *left = macs_of(np.array([full, *before, *rows]).T).tolist()
         macs += settings["warmup"] * settings["limit_train"] * whole + settings["prune_every"] * settings["batch_size"] * sum(left)
     return macs

@@ -7,7 +7,6 @@ from utils.experiment.local import Here, cores
 from utils.experiment.state import State, end_unfinished, states_of, summary
 from utils.experiment.work import threads
 from utils.records.files import read_json
-from utils.records.paths import weights_file
 from utils.settings import DATASETS, Cluster, Places, SearchSettings
 from utils.study.plan import Part
 
@@ -26,7 +25,7 @@ def run_missing(parts: list[Part], places: Places, at_once: int | None) -> None:
     """
     jobs = jobs_in(parts, places)
     states = states_of(jobs, {})
-    refuse_without_weights(states, places)
+    refuse_without_weights(states)
     checked = Cluster(jobs=cores() if at_once is None else at_once)
     slots = [{**threads(1), "OMP_NUM_THREADS": "1"}] * (checked.jobs or 1)  # other numbers of threads, other last digits
     fetch(states, places)
@@ -37,14 +36,13 @@ def run_missing(parts: list[Part], places: Places, at_once: int | None) -> None:
         end_unfinished(states, left[0])
 
 
-def refuse_without_weights(states: list[State], places: Places) -> None:
+def refuse_without_weights(states: list[State]) -> None:
     """Raises UserError where fine-tunings are left to do, and the weights of their base network, which are stored nowhere, are gone."""
     for state in states:
-        if state.kind != "finished" and (base := state.job.needs) and base.method == "base" and base.result.exists():
-            weights = weights_file(places.model_dir, base.settings.model, base.name)
-            if not weights.exists():
-                raise UserError(f"{base.result}: its weights, {weights}, are not here, and {state.job.name} needs them; remove that "
-                                "result, and it is trained again, to the same weights")
+        base = state.job.needs  # or a search, which has no weights
+        if state.kind != "finished" and base and base.weights and base.result.exists() and not base.weights.exists():
+            raise UserError(f"{base.result}: its weights, {base.weights}, are not here, and {state.job.name} needs them; remove that "
+                            "result, and it is trained again, to the same weights")
 
 
 def fetch(states: list[State], places: Places) -> None:
