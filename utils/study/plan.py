@@ -11,7 +11,7 @@ from utils.settings import Experiment, Machine, Places
 
 FIRST_AND_LAST = ("neuralscale_1", "neuralscale_5")
 FIRST_ALONE, LAST_ALONE = FIRST_AND_LAST[:1], FIRST_AND_LAST[1:]
-BETWEEN = ("neuralscale_2", "neuralscale_3", "neuralscale_4")
+BETWEEN = ("neuralscale_3",)
 SEARCH_SEEDS = (0, 1)
 UNIFORM = "uniform"
 FIRST = "iteration 1"  # as a table's baseline: of the same search
@@ -99,9 +99,9 @@ class Task:
             found.append(Entry(label, experiment, tables, seed))
         return found
 
-    def tried(self, label: str, name: str, table: str, turn: int, *search_with: str) -> list[Entry]:
-        """A variant of a search: the last iteration, of a search with the first seed alone."""
-        return later(turn, self.searched(label, name, LAST_ALONE, (table,), *search_with)[:1])
+    def tried(self, label: str, name: str, methods: tuple[str, ...], table: str, *search_with: str) -> list[Entry]:
+        """A variant of a search, with the first seed of the search alone."""
+        return self.searched(label, name, methods, (table,), *search_with)[:1]
 
     def morph(self, ratios: tuple[float, ...], tables: tuple[str, ...]) -> list[Entry]:
         """MorphNet (Taylor-FO), searched by ourselves."""
@@ -150,27 +150,31 @@ def vgg_on_cifar10() -> Part:
         *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent", "paper")),
         *later(1, task.morph((0.0625, 0.125, 0.25), main)),
         *later(1, task.magnitude(0.25, main)),
-        *later(5, task.magnitude(0.25, main, "lr=0.01", at="_faster", tuned=", fine-tuned at 0.01")),
+        *later(7, task.magnitude(0.25, main, "lr=0.01", at="_faster", tuned=", fine-tuned at 0.01")),
         *later(3, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "cheap"), ratios=wide, at="_wide")),
         *later(3, [task.uniform((0.5,), HELD_AGAINST, at="_wide")]),  # what is wide by parameters goes this far in MACs
         *later(5, task.searched(BY_MACS, "macs", FIRST_AND_LAST, main, "budget=macs", ratios=wide, at="_wide")),
         *later(5, task.searched(BY_MACS, "macs", BETWEEN, ("descent",), "budget=macs", ratios=(middle,), at="_between")[:1]),
         *later(5, task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=(middle,), at="_between")[:1]),
-        *task.tried("by MACs, cost exponent 1/2", "half", "tries", 0, "budget=macs", "cost-exponent=0.5"),
-        *task.tried("by MACs, cost exponent 0", "zero", "tries", 0, "budget=macs", "cost-exponent=0"),
-        *task.tried("by MACs, cost exponent 3/2", "more", "tries", 0, "budget=macs", "cost-exponent=1.5"),
-        *task.tried("by MACs, fitted to the first half of the rows", "early", "tries", 0, "budget=macs", "fit-rows=0.5"),
-        *task.tried("by MACs, cost at a round's end", "end", "tries", 0, "budget=macs", "cost-at=end"),
-        *task.tried("by MACs, 4 times the images per round", "slow", "tries", 0, "budget=macs", "prune-every=200"),
+        *task.tried("by MACs, cost exponent 1/2", "half", LAST_ALONE, "tries", "budget=macs", "cost-exponent=0.5"),
+        *task.tried("by MACs, cost exponent 0", "zero", LAST_ALONE, "tries", "budget=macs", "cost-exponent=0"),
+        *task.tried("by MACs, cost exponent 3/2", "more", LAST_ALONE, "tries", "budget=macs", "cost-exponent=1.5"),
+        *task.tried("by MACs, fitted to the first half of the rows", "early", LAST_ALONE, "tries", "budget=macs", "fit-rows=0.5"),
+        *task.tried("by MACs, cost at a round's end", "end", LAST_ALONE, "tries", "budget=macs", "cost-at=end"),
+        *task.tried("by MACs, 4 times the images per round", "slow", LAST_ALONE, "tries", "budget=macs", "prune-every=200"),
         task.uniform((0.05, 0.0625, 0.125, 0.1875), again, **fresh),
         *task.searched(BY_MACS, "macs", LAST_ALONE, again, "budget=macs", **fresh),
-        *task.tried("by parameters, fitted to the first half of the rows", "early_params", "paper", 5, "fit-rows=0.5"),
-        *task.tried("by parameters, 4 times the images per round", "slow_params", "paper", 7, "prune-every=200"),
-        *later(4, task.searched("by parameters, from ratio 0.125", "narrow", FIRST_AND_LAST, ("cheap",), "ratio=0.125", "prune-step=5",
+        *later(6, task.tried("by parameters, fitted to the first half of the rows", "early_params", FIRST_ALONE, "paper", "fit-rows=0.5",
+                             "iterations=1")),
+        *later(7, task.tried("by parameters, 4 times the images per round", "slow_params", FIRST_ALONE, "paper", "prune-every=200",
+                             "iterations=1")),
+        *later(4, task.searched("by parameters, from ratio 0.125", "narrow", FIRST_ALONE, ("cheap",), "ratio=0.125", "prune-step=5",
                                 ratios=wide)),
-        *later(4, task.searched("by parameters, with a third of the images", "few", FIRST_AND_LAST, ("cheap",), "limit-train=3330",
-                                "prune-every=17", ratios=wide)),
-        *later(5, task.searched("by parameters, from ratio 0.5", "wide", FIRST_ALONE, ("cheap",), "ratio=0.5", "prune-step=20",
+        *later(8, task.searched("by parameters, from ratio 0.125", "narrow", LAST_ALONE, ("cheap",), "ratio=0.125", "prune-step=5",
+                                ratios=wide)[:1]),
+        *later(4, task.searched("by parameters, with a third of the images", "few", FIRST_ALONE, ("cheap",), "limit-train=3330",
+                                "prune-every=17", "iterations=1", ratios=wide)),
+        *later(4, task.searched("by parameters, from ratio 0.5", "wide", FIRST_ALONE, ("cheap",), "ratio=0.5", "prune-step=20",
                                 "iterations=1", ratios=wide)[:1])]
     return Part("vgg_CIFAR10", "vgg on CIFAR10", "Images recompressed as JPEG: 10,000 to train on, 2,000 held out, 10,000 to test on; "
                 "15 epochs in batches of 64, seeds 0 to 4 (5 to 9 where it says so); searches of 5 iterations from ratio 0.25: 10 epochs "
@@ -190,7 +194,7 @@ def mobilenetv2_on_cifar100() -> Part:
         *later(2, [task.uniform((0.1, 0.125, 0.1875, 0.25, 0.375, 0.5), HELD_AGAINST)]),
         *later(2, task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "descent"), "budget=macs")),
         *later(2, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent"), ratios=(middle,))),
-        *later(6, task.morph((0.125, 0.25), main)),
+        *later(6, task.morph((middle,), main)),
         *later(6, task.magnitude(0.375, main))]
     return Part("mobilenetv2_CIFAR100", "mobilenetv2 on CIFAR100", "A subset of the images: 80 of each class to train on, 20 held out, "
                 "20 to test on; 15 epochs in batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, "
