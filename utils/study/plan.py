@@ -150,7 +150,7 @@ def vgg_on_cifar10() -> Part:
         *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent", "paper")),
         *later(1, task.morph((0.0625, 0.125, 0.25), main)),
         *later(1, task.magnitude(0.25, main)),
-        *later(7, task.magnitude(0.25, main, "lr=0.01", at="_faster", tuned=", fine-tuned at 0.01")),
+        *later(7, task.magnitude(0.25, main, "lr=0.01", at="_faster", tuned=", at 0.01")),
         *later(3, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "cheap"), ratios=wide, at="_wide")),
         *later(3, [task.uniform((0.5,), HELD_AGAINST, at="_wide")]),  # what is wide by parameters goes this far in MACs
         *later(5, task.searched(BY_MACS, "macs", FIRST_AND_LAST, main, "budget=macs", ratios=wide, at="_wide")),
