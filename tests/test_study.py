@@ -20,7 +20,7 @@ from utils.experiment.state import states_of
 from utils.settings import Places, SearchSettings, stored
 from utils.study.cost import search_macs
 from utils.study.outcomes import Findings, Outcome, Row, Uniform, with_all_ratios
-from utils.study.plan import FIRST, STUDIES, UNIFORM, study
+from utils.study.plan import BASES, FIRST, STUDIES, UNIFORM, study
 from utils.study.run import jobs_in, time_left
 from utils.study.statistics import Difference, difference, estimate
 from utils.study.tables import markdown, signed, table_of
@@ -174,6 +174,19 @@ def test_of_several_ratios_there_is_a_row_of_all():
     assert every.above(other) == pytest.approx((18.0, math.nan, 1), nan_ok=True)
     del rows[0].outcomes[1]
     assert with_all_ratios(rows)[2].against(uniform, "macs").n == 1  # a seed that is not there at every ratio is left out
+
+
+def test_what_is_of_no_search_is_paired_with_every_search():
+    """A baseline of uniform networks: with the same ratio and seed of the training; one that is of a search only with the same."""
+    def outcome(group, iteration, search_seed, seed, test, ratio=0.25):
+        return Outcome(group, iteration, search_seed, seed, ratio, 100, 100, (8,), test, test + seed)
+
+    own = Row("a", 5, 0.25, [outcome("a", 5, search, seed, 60 + 2 * search + seed) for search in (0, 1) for seed in (0, 1)])
+    bases = Row("b", None, 0.25, [outcome("b", None, None, seed, 50 - seed) for seed in (0, 1, 2)])
+    assert own.above(bases) == pytest.approx(difference([11.0, 13.0]))
+    assert own.above(bases, "held_out") == pytest.approx(difference([11.0, 13.0]))
+    assert own.above(Row("c", 5, 0.25, [outcome("c", 5, 1, seed, 50) for seed in (0, 1)])) == pytest.approx(difference([12.0, 13.0]))
+    assert own.above(Row("d", None, 0.5, [outcome("d", None, None, 0, 50, 0.5)])) is None
 
 
 def test_seeds_that_not_all_searches_have_and_searches_outside_of_the_range_do_not_distort_a_mean():
@@ -336,6 +349,19 @@ def test_images_that_are_not_there_are_asked_for_in_a_line_before_anything_is_be
 # --- what the documentation shows ----------------------------------------------------------------------------------
 
 STORED = (REPOSITORY / "saved_plots" / "study").is_dir()
+
+
+@pytest.mark.skipif(not STORED, reason="no stored results")
+def test_base_networks_are_a_row_of_their_own_only_where_a_table_asks_for_them(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    part, *_ = study("full", "nowhere")
+    findings = Findings(part, dataclasses.replace(PLACES, record_dir="prune_record/study", plot_dir="saved_plots/study"))
+    [bases] = [row for row in findings.rows(None) if row.group == BASES]
+    paths = [f"saved_plots/study/vgg/vgg_c10_pruned_base.25{seed}_25.json" for seed in ("", "_1", "_2", "_3", "_4")]
+    assert [outcome.test for outcome in bases.outcomes] == [json.loads(Path(path).read_text())["last"] for path in paths]
+    assert not any(outcome in findings.uniform.outcomes for outcome in bases.outcomes)
+    shown = [table.title for table in part.tables if BASES in table_of(findings, table)]
+    assert shown == ["Against uniform networks that were trained on the same kind of processor"]
 
 
 @pytest.mark.skipif(not STORED, reason="no stored results")

@@ -35,10 +35,10 @@ class Outcome:
     held_out: float
     search: str | None = None  # that its network comes from
 
-    @property
-    def place(self) -> tuple[object, ...]:
-        """What it shares with those of other rows that it is paired with."""
-        return self.ratio, self.search_seed, self.seed
+    def pairs_with(self, other: Outcome) -> bool:
+        """Whether the two have their ratio and their seeds in common: of the training and, where both have one, of the search."""
+        of_search = other.search_seed is None or self.search_seed == other.search_seed
+        return of_search and (self.ratio, self.seed) == (other.ratio, other.seed)
 
 
 @dataclass
@@ -95,10 +95,10 @@ class Row:
         return difference(gaps) if gaps else None
 
     def above(self, other: Row, what: str = "test") -> Difference | None:
-        """How much more accurate than another row, paired by ratio and seeds of search and training; None where there are no pairs."""
-        theirs = {outcome.place: getattr(outcome, what) for outcome in other.outcomes}
-        pairs = Row(self.group, self.iteration, self.ratio, [own for own in self.outcomes if own.place in theirs])
-        gaps = pairs.means(lambda own: getattr(own, what) - theirs[own.place]) if pairs.outcomes else None
+        """How much more accurate than another row, paired by ratio and seeds of training and search; None where there are no pairs."""
+        twins = {own: twin for own in self.outcomes for twin in other.outcomes if own.pairs_with(twin)}
+        pairs = Row(self.group, self.iteration, self.ratio, list(twins))
+        gaps = pairs.means(lambda own: getattr(own, what) - getattr(twins[own], what)) if twins else None
         return difference(gaps) if gaps else None
 
 
@@ -133,7 +133,7 @@ class Findings:
             if job.key not in self.jobs and state.kind == "finished":
                 self.finished.append(job)
             self.jobs[job.key] = job
-            if state.kind == "finished" and not isinstance(job.settings, SearchSettings) and job.method != "base":
+            if state.kind == "finished" and not isinstance(job.settings, SearchSettings) and (job.method == "base") == entry.bases:
                 found.append(self.outcome_of(entry, job))
         return found
 

@@ -15,6 +15,7 @@ BETWEEN = ("neuralscale_3",)
 SEARCH_SEEDS = (0, 1)
 UNIFORM = "uniform"
 FIRST = "iteration 1"  # as a table's baseline: of the same search
+BASES = "uniform, base networks of pruning"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Entry:
     tables: tuple[str, ...]
     search_seed: int | None = None
     turn: int = 0  # those of a lower one are run first, of all parts
+    bases: bool = False  # whether its networks are the base networks of its experiment, not those that are pruned
 
     def jobs(self, places: Places) -> list[Job]:
         """The jobs of its experiment, on the CPU, whose numbers are the same everywhere but for the last digits."""
@@ -112,6 +114,10 @@ class Task:
             found.append(Entry("MorphNet (Taylor-FO)", experiment, tables, seed))
         return found
 
+    def bases(self, base_ratio: float, tables: tuple[str, ...]) -> list[Entry]:
+        """The base networks that ``magnitude`` prunes: uniform ones, as any other, trained at another time."""
+        return [replace(entry, label=BASES, bases=True) for entry in self.magnitude(base_ratio, tables)]
+
     def magnitude(self, base_ratio: float, tables: tuple[str, ...], *tune_with: str, at: str = "", tuned: str = "") -> list[Entry]:
         """Pruned and fine-tuned, for as many epochs again as the base network was trained; a base network for each seed."""
         return [Entry(f"magnitude pruning, twice the epochs{tuned}",
@@ -125,7 +131,7 @@ def later(turn: int, entries: Iterable[Entry]) -> list[Entry]:
 
 
 BY_MACS, BY_PARAMS = "NeuralScale by MACs", "NeuralScale by parameters"
-HELD_AGAINST = ("main", "descent", "tries", "paper", "cheap")
+HELD_AGAINST = ("main", "descent", "tries", "paper", "cheap", "again at 0.25")
 
 
 def vgg_on_cifar10() -> Part:
@@ -134,12 +140,16 @@ def vgg_on_cifar10() -> Part:
                 (0.0625, 0.125), ("ratio=0.25", "iterations=5", "batch-size=64"))
     middle, wide, main = 0.125, (0.25,), ("main",)
     again = ("again", "both")
+    alike = "again at 0.25"
     fresh: dict[str, Any] = {"at": "_again", "seeds": (5, 6, 7, 8, 9)}
+    by_macs, by_params = (LAST_ALONE, "tries", "budget=macs"), (FIRST_ALONE, "paper", "iterations=1")  # what the variants of each share
+    narrow = "by parameters, from ratio 0.125", "narrow"
     tables = (
         Table("main", "At one ratio", (middle,), costs=True),
         Table("main", "All methods"),
         Table("again", "By MACs again, with five other seeds of the training, 5 to 9", task.ratios),
         Table("both", "By MACs, all seeds together", task.ratios),
+        Table(alike, "Against uniform networks that were trained on the same kind of processor", wide, BASES),
         Table("descent", "Does descending help?", (middle,), FIRST, costs=True),
         Table("tries", "What could make a search by MACs better?", task.ratios, BY_MACS),
         Table("paper", "What could make a search by parameters better?", task.ratios, BY_PARAMS),
@@ -150,28 +160,25 @@ def vgg_on_cifar10() -> Part:
         *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent", "paper")),
         *later(1, task.morph((0.0625, 0.125, 0.25), main)),
         *later(1, task.magnitude(0.25, main)),
+        *later(1, task.bases(0.25, (alike,))),
         *later(7, task.magnitude(0.25, main, "lr=0.01", at="_faster", tuned=", at 0.01")),
-        *later(3, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "cheap"), ratios=wide, at="_wide")),
+        *later(3, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "cheap", alike), ratios=wide, at="_wide")),
         *later(3, [task.uniform((0.5,), HELD_AGAINST, at="_wide")]),  # what is wide by parameters goes this far in MACs
-        *later(5, task.searched(BY_MACS, "macs", FIRST_AND_LAST, main, "budget=macs", ratios=wide, at="_wide")),
+        *later(5, task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", alike), "budget=macs", ratios=wide, at="_wide")),
         *later(5, task.searched(BY_MACS, "macs", BETWEEN, ("descent",), "budget=macs", ratios=(middle,), at="_between")[:1]),
         *later(5, task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=(middle,), at="_between")[:1]),
-        *task.tried("by MACs, cost exponent 1/2", "half", LAST_ALONE, "tries", "budget=macs", "cost-exponent=0.5"),
-        *task.tried("by MACs, cost exponent 0", "zero", LAST_ALONE, "tries", "budget=macs", "cost-exponent=0"),
-        *task.tried("by MACs, cost exponent 3/2", "more", LAST_ALONE, "tries", "budget=macs", "cost-exponent=1.5"),
-        *task.tried("by MACs, fitted to the first half of the rows", "early", LAST_ALONE, "tries", "budget=macs", "fit-rows=0.5"),
-        *task.tried("by MACs, cost at a round's end", "end", LAST_ALONE, "tries", "budget=macs", "cost-at=end"),
-        *task.tried("by MACs, 4 times the images per round", "slow", LAST_ALONE, "tries", "budget=macs", "prune-every=200"),
+        *task.tried("by MACs, cost exponent 1/2", "half", *by_macs, "cost-exponent=0.5"),
+        *task.tried("by MACs, cost exponent 0", "zero", *by_macs, "cost-exponent=0"),
+        *task.tried("by MACs, cost exponent 3/2", "more", *by_macs, "cost-exponent=1.5"),
+        *task.tried("by MACs, fitted to the first half of the rows", "early", *by_macs, "fit-rows=0.5"),
+        *task.tried("by MACs, cost at a round's end", "end", *by_macs, "cost-at=end"),
+        *task.tried("by MACs, 4 times the images per round", "slow", *by_macs, "prune-every=200"),
         task.uniform((0.05, 0.0625, 0.125, 0.1875), again, **fresh),
         *task.searched(BY_MACS, "macs", LAST_ALONE, again, "budget=macs", **fresh),
-        *later(6, task.tried("by parameters, fitted to the first half of the rows", "early_params", FIRST_ALONE, "paper", "fit-rows=0.5",
-                             "iterations=1")),
-        *later(7, task.tried("by parameters, 4 times the images per round", "slow_params", FIRST_ALONE, "paper", "prune-every=200",
-                             "iterations=1")),
-        *later(4, task.searched("by parameters, from ratio 0.125", "narrow", FIRST_ALONE, ("cheap",), "ratio=0.125", "prune-step=5",
-                                ratios=wide)),
-        *later(8, task.searched("by parameters, from ratio 0.125", "narrow", LAST_ALONE, ("cheap",), "ratio=0.125", "prune-step=5",
-                                ratios=wide)[:1]),
+        *later(6, task.tried("by parameters, fitted to the first half of the rows", "early_params", *by_params, "fit-rows=0.5")),
+        *later(7, task.tried("by parameters, 4 times the images per round", "slow_params", *by_params, "prune-every=200")),
+        *later(4, task.searched(*narrow, FIRST_ALONE, ("cheap",), "ratio=0.125", "prune-step=5", ratios=wide)),
+        *later(8, task.searched(*narrow, LAST_ALONE, ("cheap",), "ratio=0.125", "prune-step=5", ratios=wide)[:1]),
         *later(4, task.searched("by parameters, with a third of the images", "few", FIRST_ALONE, ("cheap",), "limit-train=3330",
                                 "prune-every=17", "iterations=1", ratios=wide)),
         *later(4, task.searched("by parameters, from ratio 0.5", "wide", FIRST_ALONE, ("cheap",), "ratio=0.5", "prune-step=20",

@@ -54,8 +54,8 @@ def choosing(table: Table, row: Row, rows: list[Row]) -> tuple[str, ...]:
     """Of a table with a baseline: the difference to it, in test and on the images held out."""
     if table.baseline is None:
         return ()
-    wanted = (row.group, 1, row.ratio) if table.baseline == FIRST else (table.baseline, row.iteration, row.ratio)
-    base = next((other for other in rows if (other.group, other.iteration, other.ratio) == wanted), None)
+    group, iterations = (row.group, [1]) if table.baseline == FIRST else (table.baseline, [row.iteration, None])
+    base = next((other for other in rows if other.group == group and other.ratio == row.ratio and other.iteration in iterations), None)
     if base is None or base is row or row.group == UNIFORM:
         return "-", "-"
     return signed(row.above(base)), signed(row.above(base, "held_out"))
