@@ -36,7 +36,7 @@ class Outcome:
     search: str | None = None  # that its network comes from
 
     def pairs_with(self, other: Outcome) -> bool:
-        """Whether the two have their ratio and their seeds in common: of the training and, where both have one, of the search."""
+        """Whether the two have their ratio and their seeds in common: of the training and, where the other has one, of the search."""
         of_search = other.search_seed is None or self.search_seed == other.search_seed
         return of_search and (self.ratio, self.seed) == (other.ratio, other.seed)
 

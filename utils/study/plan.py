@@ -131,7 +131,7 @@ def later(turn: int, entries: Iterable[Entry]) -> list[Entry]:
 
 
 BY_MACS, BY_PARAMS = "NeuralScale by MACs", "NeuralScale by parameters"
-HELD_AGAINST = ("main", "descent", "tries", "paper", "cheap", "again at 0.25")
+HELD_AGAINST = ("main", "descent", "tries", "paper", "cheap", "alike")
 
 
 def vgg_on_cifar10() -> Part:
@@ -140,7 +140,6 @@ def vgg_on_cifar10() -> Part:
                 (0.0625, 0.125), ("ratio=0.25", "iterations=5", "batch-size=64"))
     middle, wide, main = 0.125, (0.25,), ("main",)
     again = ("again", "both")
-    alike = "again at 0.25"
     fresh: dict[str, Any] = {"at": "_again", "seeds": (5, 6, 7, 8, 9)}
     by_macs, by_params = (LAST_ALONE, "tries", "budget=macs"), (FIRST_ALONE, "paper", "iterations=1")  # what the variants of each share
     narrow = "by parameters, from ratio 0.125", "narrow"
@@ -149,7 +148,7 @@ def vgg_on_cifar10() -> Part:
         Table("main", "All methods"),
         Table("again", "By MACs again, with five other seeds of the training, 5 to 9", task.ratios),
         Table("both", "By MACs, all seeds together", task.ratios),
-        Table(alike, "Against uniform networks that were trained on the same kind of processor", wide, BASES),
+        Table("alike", "Against uniform networks that were trained on the same kind of processor", wide, BASES),
         Table("descent", "Does descending help?", (middle,), FIRST, costs=True),
         Table("tries", "What could make a search by MACs better?", task.ratios, BY_MACS),
         Table("paper", "What could make a search by parameters better?", task.ratios, BY_PARAMS),
@@ -160,11 +159,11 @@ def vgg_on_cifar10() -> Part:
         *task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "descent", "paper")),
         *later(1, task.morph((0.0625, 0.125, 0.25), main)),
         *later(1, task.magnitude(0.25, main)),
-        *later(1, task.bases(0.25, (alike,))),
+        *later(1, task.bases(0.25, ("alike",))),
         *later(7, task.magnitude(0.25, main, "lr=0.01", at="_faster", tuned=", at 0.01")),
-        *later(3, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "cheap", alike), ratios=wide, at="_wide")),
+        *later(3, task.searched(BY_PARAMS, "params", FIRST_AND_LAST, ("main", "cheap", "alike"), ratios=wide, at="_wide")),
         *later(3, [task.uniform((0.5,), HELD_AGAINST, at="_wide")]),  # what is wide by parameters goes this far in MACs
-        *later(5, task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", alike), "budget=macs", ratios=wide, at="_wide")),
+        *later(5, task.searched(BY_MACS, "macs", FIRST_AND_LAST, ("main", "alike"), "budget=macs", ratios=wide, at="_wide")),
         *later(5, task.searched(BY_MACS, "macs", BETWEEN, ("descent",), "budget=macs", ratios=(middle,), at="_between")[:1]),
         *later(5, task.searched(BY_PARAMS, "params", BETWEEN, ("descent",), ratios=(middle,), at="_between")[:1]),
         *task.tried("by MACs, cost exponent 1/2", "half", *by_macs, "cost-exponent=0.5"),
