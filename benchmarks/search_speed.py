@@ -63,8 +63,8 @@ def search(args: argparse.Namespace) -> dict:
     from steps import full_batches
 
     from model import build_model, prepare_filters
-    from model.compaction import Compactor
     from model.gate import gates_of
+    from model.graph.compaction import Compactor
     from utils import pruning
     from utils.data import load_data, training_batches
     from utils.search.iteration import Pruning

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from model.cost import Cost, Shortcuts
-from model.imported import imported
+from model.graph.user_network import imported
 
 if TYPE_CHECKING:
     from torch import nn

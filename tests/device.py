@@ -83,7 +83,7 @@ class Device:
         torch.backends.cudnn.benchmark = self.benchmark
 
     def wait(self, why: str) -> None:
-        """Notes that the host waits for the device."""
+        """ChannelMap that the host waits for the device."""
         frame = sys._getframe()
         while frame and not frame.f_code.co_filename.startswith(PROGRAM):
             frame = frame.f_back

@@ -10,9 +10,9 @@ from test_foreign import prove
 from torch import nn
 
 from model import build_model
-from model.blueprint import Blueprint
-from model.compaction import Compactor
 from model.gate import gates_of
+from model.graph.blueprint import Blueprint
+from model.graph.compaction import Compactor
 from utils.pruning import TaylorPruner
 from utils.search.iteration import Pruning
 from utils.training.loop import sgd

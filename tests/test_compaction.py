@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from model import MODELS, build_model, macs_per_filter
-from model.compaction import MULTIPLE, Compactor
 from model.errors import UnreadableNetwork
 from model.gate import GateLayer, gates_of
+from model.graph.compaction import MULTIPLE, Compactor
 from utils.pruning import TaylorPruner
 from utils.records.files import read_tensors, write_tensors
 from utils.search.iteration import Pruning

@@ -7,7 +7,7 @@ from device import Device, OnDevice
 from running import DIGITS, call, everything, succeed
 
 from model import MODELS, build_model, uniform_filters
-from model.compaction import Compactor
+from model.graph.compaction import Compactor
 from utils import pruning
 from utils.data import evaluation_batches, load_data, rotate
 from utils.training import progress

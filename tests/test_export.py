@@ -15,10 +15,11 @@ from running import DIGITS, REPOSITORY, Outcome, assert_refused, call, fork, run
 from test_comparison import write_result
 from torch import nn
 
-from model import MODELS, build_model, count_params, plain, uniform_filters
-from model.compaction import Compactor
+from model import MODELS, build_model, count_params, uniform_filters
 from model.gate import GateLayer, gates_of
-from model.selection import Selection
+from model.graph import flatten
+from model.graph.compaction import Compactor
+from model.graph.selection import Selection
 from utils.errors import UserError
 from utils.export import export, formats
 from utils.export import folder as folders
@@ -168,9 +169,9 @@ def test_gates_and_selections_go_and_the_outputs_stay(how, model, base, ratio, m
     if how == "selected":
         def unknown(*_):
             raise NotImplementedError
-        monkeypatch.setattr(plain, "_widened", unknown)
+        monkeypatch.setattr(flatten, "_widened", unknown)
     images = torch.randn(4, 3, 32, 32)
-    found = plain.plain(network, images)
+    found = flatten.plain(network, images)
     with torch.no_grad():
         before = network(images)
         assert (found(images) - before).abs().max() <= 1e-5 * before.abs().max()
@@ -195,7 +196,7 @@ class Odd(nn.Module):
 def test_what_is_not_known_is_left_to_plain_index_selects():
     network, images = Odd().eval(), torch.randn(2, 3, 8, 8)
     network.gate.weight.data = torch.tensor([1.0, 0, 2, 1, 1, 1])
-    found = plain.plain(network, images)
+    found = flatten.plain(network, images)
     assert [node.target for node in found.graph.nodes].count(torch.index_select) == 2
     assert torch.allclose(found(images), network(images), atol=1e-6)
     assert not any(isinstance(module, (Selection, GateLayer)) for module in found.modules())
@@ -210,7 +211,7 @@ def test_selections_along_another_dimension_go_too():
     compactor.compact([torch.arange(len(gate.weight)) % 3 != 1 for gate in gates_of(network)], worthwhile=0)
     network = compactor.network.eval()
     assert {module.axis for module in network.modules() if isinstance(module, Selection)} == {3}
-    found = plain.plain(network, images)
+    found = flatten.plain(network, images)
     with torch.no_grad():
         before = network(images)
         assert (found(images) - before).abs().max() <= 1e-5 * before.abs().max()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from running import DIGITS, assert_refused, run, succeed
 
-from model.compaction import Compactor
+from model.graph.compaction import Compactor
 from utils.records.files import read_tensors
 from utils.records.results import read_result
 from utils.records.searches import read_search

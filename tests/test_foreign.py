@@ -9,11 +9,11 @@ from test_compaction import closed
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.blueprint import Blueprint
-from model.compaction import Compactor
 from model.cost import Cost
 from model.errors import UnreadableNetwork
 from model.gate import gates_of
+from model.graph.blueprint import Blueprint
+from model.graph.compaction import Compactor
 from model.registry import build_model, count_params, template
 
 PIXELS = 16

@@ -11,7 +11,7 @@ from running import DIGITS, assert_refused, call, everything, fork, run, snapsho
 
 from model import count_params, expect, template
 from model.errors import UnreadableNetwork
-from model.imported import find, imported
+from model.graph.user_network import find, imported
 from utils.errors import UserError
 from utils.records.networks import load_network
 from utils.records.results import read_result

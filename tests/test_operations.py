@@ -11,9 +11,9 @@ from test_compaction import Function, Sandwich, assert_same_but_for_the_dead, as
 from torch import nn
 
 from model import MODELS, VGG
-from model.compaction import Compactor
 from model.errors import UnreadableNetwork
 from model.gate import GateLayer, gates_of, norm_and_gate
+from model.graph.compaction import Compactor
 from utils.pruning import TaylorPruner
 from utils.records.paths import search_rows
 from utils.records.searches import read_search

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from model.blueprint import Blueprint
-from model.redraw import Initialisation
+from model.graph.blueprint import Blueprint
+from model.graph.reinit import Initialisation
 
 WIDTHS = [64, 64, 128]
 KAIMING_IN = nn.init.kaiming_normal_

@@ -40,7 +40,7 @@ REFUSED = {"val_format.py", "submit.py", "study.py"}  # no archive here, nor so 
 
 
 class Recorder:
-    """Notes which options a script takes, and which settings the program then reads one by one.
+    """ChannelMap which options a script takes, and which settings the program then reads one by one.
 
     To check, print, compare or store all of them at once, as utils/settings does, is no use of any; to hand them on to
     another script as its ``arguments`` is.

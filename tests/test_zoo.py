@@ -12,10 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 from zoo import CLASSES, NAMES, image_size, make, make_shapes
 
-from model.blueprint import Blueprint
-from model.compaction import Compactor
 from model.cost import Cost
 from model.gate import gates_of
+from model.graph.blueprint import Blueprint
+from model.graph.compaction import Compactor
 from model.registry import build_model, count_macs, count_params, template
 from utils.pruning import TaylorPruner
 from utils.search.iteration import Pruning

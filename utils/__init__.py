@@ -15,7 +15,8 @@
     script      how a script ends: exit status, one line for what a user can mend
     errors      UserError, that line
 
-Below all of it is `model/`: the networks, their gates and costs, what closed gates leave of them, and the widths for a budget.
+Below all of it is `model/`: the networks, their gates and costs, and the widths for a budget; and in it `model/graph/`: everything
+that reads, resizes or cuts a network from its graph.
 
 Reading the paper in code: architecture_descent.py -> search/search.py -> search/descent.py -> search/iteration.py -> pruning.py;
 and from search/descent.py -> powerlaw.py, and model/filters.py -> model/budget.py.

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from model import Shape, build_model, count_macs, count_params
-from model.plain import plain
+from model.graph.flatten import plain
 from utils.errors import UserError
 from utils.export.folder import check_free, replacing_folder
 from utils.export.formats import BATCHES, ONNX, PACKAGES, PROGRAM, TOLERANCE, WEIGHTS, check_packages, differences, written

@@ -83,8 +83,8 @@ def pruned(path: Path, stored: Stored, shape: Shape) -> nn.Module:
     """A network as the magnitude baseline cut it down, its weights to be loaded: the base network's, without what was not kept."""
     import torch
 
-    from model.compaction import Compactor
     from model.gate import gates_of
+    from model.graph.compaction import Compactor
     base = stored.get("base_filters") or base_filters(path, stored)
     if not are_widths(base, len(stored["filters"])):
         raise ValueError("base_filters")

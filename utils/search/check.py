@@ -7,8 +7,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from model import build_model, count_macs, count_params, template, uniform_filters
-from model.compaction import Compactor
 from model.gate import gates_of
+from model.graph.compaction import Compactor
 from utils.errors import UserError
 from utils.pruning import TaylorPruner
 from utils.training.device import Runner

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from model import build_model, macs_per_filter
-from model.compaction import Compactor
 from model.errors import UnreadableNetwork
 from model.gate import gates_of
+from model.graph.compaction import Compactor
 from utils.data import Data, training_batches
 from utils.pruning import TaylorPruner
 from utils.search.run import SearchRun

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from model import prepare_filters
-from model.compaction import Compactor
 from model.errors import UnreadableNetwork
 from model.gate import gates_of
-from model.operations import LAYERS
-from model.widths import Input
+from model.graph.channels import Input
+from model.graph.compaction import Compactor
+from model.graph.operations import LAYERS
 from utils.errors import UserError
 
 

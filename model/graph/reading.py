@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from model import rules
 from model.errors import UnreadableNetwork
-from model.notes import BATCH, Notes
-from model.tracing import on_meta, trace
-from model.widths import Piece, Step, Value
+from model.graph import layer_rules
+from model.graph.channel_map import BATCH, ChannelMap
+from model.graph.channels import Piece, Step, Value
+from model.graph.trace import on_meta, trace
 
 COLOURS = 3
 
 
-class Reading(Notes):
+class Reading(ChannelMap):
     """The notes on a whole network, for square images of ``image_size`` pixels; ``logits`` is the shape of its output.
 
     Raises UnreadableNetwork, in a line that names the operation that can't be read, and where it is.
@@ -35,7 +35,7 @@ class Reading(Notes):
         self.logits = tuple(logits.shape) if isinstance(logits, Tensor) else None
 
     def follow(self, node: fx.Node, result: Any) -> None:
-        """Notes what the result of a node has of widths."""
+        """ChannelMap what the result of a node has of widths."""
         if isinstance(result, Tensor):
             self.shapes[node.name] = result.shape
         if node.op == "placeholder":
@@ -48,7 +48,7 @@ class Reading(Notes):
         elif node.op == "output":
             self.fixes(node, "the network's output")
         else:
-            rules.follow(self, node, result)
+            layer_rules.follow(self, node, result)
 
 
 class _Walk(fx.Interpreter):

@@ -6,10 +6,10 @@ import itertools
 import torch
 from torch import Tensor, fx, nn
 
-from model.flow import zeros
 from model.gate import GatedBatchNorm2d, GateLayer, SharedGate
-from model.operations import LAYERS
-from model.reading import Reading
+from model.graph.liveness import zeros
+from model.graph.operations import LAYERS
+from model.graph.reading import Reading
 
 
 def put_gates(network: fx.GraphModule, reading: Reading, free: list[int], filters: list[int]) -> None:

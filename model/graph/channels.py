@@ -6,7 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from model.sets import Sets
+
+class UnionFind:
+    """Disjoint sets of the numbers 0, 1, 2, ...; those that were joined have one root."""
+
+    def __init__(self) -> None:
+        self.parent: list[int] = []
+
+    def new(self) -> int:
+        """A number that is joined with no other yet."""
+        self.parent.append(len(self.parent))
+        return self.parent[-1]
+
+    def root(self, member: int) -> int:
+        """The number that stands for all that are joined with ``member``."""
+        while self.parent[member] != member:
+            self.parent[member] = member = self.parent[self.parent[member]]
+        return member
+
+    def join(self, one: int, other: int) -> None:
+        """Makes one set of two; the root of ``one`` stands for it."""
+        self.parent[self.root(other)] = self.root(one)
 
 
 @dataclass(frozen=True)
@@ -29,7 +49,7 @@ class Value:
         return sum(piece.channels for piece in self.pieces)
 
 
-class Widths(Sets):
+class Widths(UnionFind):
     """The widths found so far: what is tied becomes one.
 
     A width counts units: filters, or groups of filters that can only go together. One that is ``fixed`` says why.
@@ -91,7 +111,7 @@ class Step:
     """How a result is made. A channel of it is zero where "all" or "any" of those it is made of are, or where "none" says so."""
 
     inputs: list[Input]
-    zero: str = "all"
+    zero_if: str = "all"
     solid: list[tuple[int, int]] = field(default_factory=list)  # channels of no width, from one to before another
 
 

@@ -13,10 +13,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from model.errors import UnreadableNetwork
 from model.gate import Gate, GatedBatchNorm2d
-from model.operations import SUMS, ZERO_FUNCTIONS, ZERO_MODULES, key, known, settle
-from model.selection import Selection
-from model.sets import Sets
-from model.tracing import trace
+from model.graph.channels import UnionFind
+from model.graph.operations import SUMS, ZERO_FUNCTIONS, ZERO_MODULES, key, known, settle
+from model.graph.selection import Selection
+from model.graph.trace import trace
 
 FUNCTIONS = ZERO_FUNCTIONS | SUMS | {torch.flatten, "flatten"}  # all make a zero of a zero, as batch norm with zero scale and shift does
 SAME = 1e-5  # relative to the largest output; a sum with zeros in it is rounded in another order
@@ -94,7 +94,7 @@ def _widened(network: fx.GraphModule, images: Tensor) -> fx.GraphModule:
     something is not known to do either, and where a layer is used twice.
     """
     ShapeProp(network).propagate(images[:1])
-    channels, regions = Sets(), Sets()
+    channels, regions = UnionFind(), UnionFind()
     own: dict[fx.Node, list[int]] = {}  # the channels of a result; those that are one channel of the region have one root
     region: dict[fx.Node, int] = {}
     nodes = [node for node in network.graph.nodes if node.op != "output"]

@@ -14,16 +14,16 @@ from torch.nn.parameter import is_lazy
 
 from model.errors import UnreadableNetwork
 from model.gate import Gate, GatedBatchNorm2d
-from model.operations import ALIASES, known
-from model.selection import Selection
-from model.widths import Literal
+from model.graph.channels import Literal
+from model.graph.operations import ALIASES, known
+from model.graph.selection import Selection
 
 
 class Tracer(fx.Tracer):
     """Goes into every module of other people's whose operation is not known as a whole."""
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        whole = isinstance(module, (Gate, GatedBatchNorm2d, Selection, ByMode)) or known(module) is not None
+        whole = isinstance(module, (Gate, GatedBatchNorm2d, Selection, TrainingFlagCall)) or known(module) is not None
         return whole or super().is_leaf_module(module, name)
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
@@ -31,7 +31,7 @@ class Tracer(fx.Tracer):
         return root_fn, [self.root, self.create_proxy("placeholder", "images", (), {})]
 
 
-class ByMode(nn.Module):
+class TrainingFlagCall(nn.Module):
     """A function that is told whether the network is in training: dropout, as a graph alone can't hold it.
 
     ``place`` is the argument, by its number or name, that says so.
@@ -71,9 +71,9 @@ def trace(network: nn.Module) -> tuple[fx.Graph, bool]:
     for number, (one, node) in enumerate(alike):
         place = _mode_of(one, node)
         if place is not None:
-            network.add_module(f"mode_{number}", ByMode(node.target, place))
+            network.add_module(f"mode_{number}", TrainingFlagCall(node.target, place))
             node.op, node.target = "call_module", f"mode_{number}"
-    name_what_is_changed_in_place(network, graph)
+    rewire_inplace_ops(network, graph)
     return graph, len(alike) == len(train.nodes) == len(graph.nodes)
 
 
@@ -89,7 +89,7 @@ def refuse_hidden_code(network: nn.Module) -> None:
             raise UnreadableNetwork(f"{where} has weights that are computed from others (parametrizations); make them plain ones")
 
 
-def name_what_is_changed_in_place(network: nn.Module, graph: fx.Graph) -> None:
+def rewire_inplace_ops(network: nn.Module, graph: fx.Graph) -> None:
     """Lets whatever comes after an operation in place take its result: what it worked on is that now.
 
     Raises UnreadableNetwork where other results share that memory and are used afterwards.
@@ -155,7 +155,7 @@ def _where(error: Exception) -> str:
     while step:
         frames.append((step.tb_frame.f_code.co_filename, step.tb_lineno))
         step = step.tb_next
-    own = [(name, line) for name, line in frames if "/torch/" not in name and not name.endswith("model/tracing.py")]
+    own = [(name, line) for name, line in frames if "/torch/" not in name and not name.endswith("model/graph/trace.py")]
     return f" at {own[-1][0]}:{own[-1][1]}" if own else ""
 
 

@@ -1,4 +1,4 @@
-"""What follows from an operation of a network for the widths of its result: a rule for each kind in model/operations.py."""
+"""What follows from an operation of a network for the widths of its result: a rule for each kind in model/graph/operations.py."""
 from __future__ import annotations
 
 import operator
@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from model import operations as ops
 from model.gate import Gate, GatedBatchNorm2d
-from model.notes import Notes
-from model.shapes import RESHAPED, SHAPES, join, reshape
-from model.tracing import ByMode
-from model.widths import Input, Literal, Piece, Step, Value
+from model.graph import operations as ops
+from model.graph.channel_map import ChannelMap
+from model.graph.channels import Input, Literal, Piece, Step, Value
+from model.graph.shape_rules import RESHAPED, SHAPES, join, reshape
+from model.graph.trace import TrainingFlagCall
 
 
-def follow(notes: Notes, node: fx.Node, result: Any) -> None:
-    """Notes what the result of a module, function or method has of widths. Raises UnreadableNetwork."""
+def follow(notes: ChannelMap, node: fx.Node, result: Any) -> None:
+    """ChannelMap what the result of a module, function or method has of widths. Raises UnreadableNetwork."""
     module = notes.layer(node)
     source = node.all_input_nodes[0] if node.all_input_nodes else None
     if source is None:
@@ -41,14 +41,14 @@ def follow(notes: Notes, node: fx.Node, result: Any) -> None:
         reshape(notes, node, source, [])
     elif isinstance(module, nn.MultiheadAttention):
         notes.fixes(node)
-    elif module is not None and not isinstance(module, ByMode):
+    elif module is not None and not isinstance(module, TrainingFlagCall):
         by_channel(notes, node, module, source)
     else:
-        function(notes, node, ops.key(module.function if isinstance(module, ByMode) else node.target), source, result)
+        function(notes, node, ops.key(module.function if isinstance(module, TrainingFlagCall) else node.target), source, result)
 
 
-def number(notes: Notes, node: fx.Node, source: fx.Node) -> None:
-    """Notes whether a number, or a shape, depends on the channels of a result."""
+def number(notes: ChannelMap, node: fx.Node, source: fx.Node) -> None:
+    """ChannelMap whether a number, or a shape, depends on the channels of a result."""
     if source.name in notes.values:
         rank, axis = len(notes.shapes[source.name]), notes.values[source.name].axis
         whole = (node.target == "size" and len(node.args) == 1 and not node.kwargs) or node.args[1:] == ("shape",)
@@ -70,7 +70,7 @@ def number(notes: Notes, node: fx.Node, source: fx.Node) -> None:
 
 # --- layers --------------------------------------------------------------------------------------------------------
 
-def convolution(notes: Notes, node: fx.Node, module: Any, source: fx.Node) -> None:
+def convolution(notes: ChannelMap, node: fx.Node, module: Any, source: fx.Node) -> None:
     """A dense one reads every channel and makes a width; a grouped one keeps its filters per group, and ties the two."""
     value, target = notes.values.get(source.name), str(node.target)
     if value and value.axis != 1:
@@ -96,7 +96,7 @@ def convolution(notes: Notes, node: fx.Node, module: Any, source: fx.Node) -> No
         notes.assign(f"{target}.bias", node)
 
 
-def in_groups(notes: Notes, value: Value, channels: int) -> bool:
+def in_groups(notes: ChannelMap, value: Value, channels: int) -> bool:
     """Makes every width go by groups of so many channels; False where groups go across widths."""
     if any(piece.channels % channels for piece in value.pieces):
         return False
@@ -105,7 +105,7 @@ def in_groups(notes: Notes, value: Value, channels: int) -> bool:
     return True
 
 
-def linear(notes: Notes, node: fx.Node, module: nn.Linear, source: fx.Node) -> None:
+def linear(notes: ChannelMap, node: fx.Node, module: nn.Linear, source: fx.Node) -> None:
     """Reads every channel, along the last dimension, and makes a width."""
     value, target = notes.values.get(source.name), str(node.target)
     if value and value.axis != len(notes.shapes[source.name]) - 1:
@@ -119,7 +119,7 @@ def linear(notes: Notes, node: fx.Node, module: nn.Linear, source: fx.Node) -> N
         notes.assign(f"{target}.bias", node)
 
 
-def norm(notes: Notes, node: fx.Node, module: Any, source: fx.Node) -> None:
+def norm(notes: ChannelMap, node: fx.Node, module: Any, source: fx.Node) -> None:
     """Batch and instance norm work channel by channel, group norm by its groups; layer norm needs all, and keeps their places."""
     value, target = notes.values[source.name], str(node.target)
     tensors = {name: tensor for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
@@ -141,7 +141,7 @@ def norm(notes: Notes, node: fx.Node, module: Any, source: fx.Node) -> None:
         notes.assign(f"{target}.{name}", node)
 
 
-def layer_norm(notes: Notes, node: fx.Node, value: Value, source: fx.Node, dims: int, paths: list[str]) -> None:
+def layer_norm(notes: ChannelMap, node: fx.Node, value: Value, source: fx.Node, dims: int, paths: list[str]) -> None:
     first = len(notes.shapes[source.name]) - dims  # the first dimension that is normalised
     if value.axis < first:
         return notes.keeps(node, source, "none")
@@ -153,7 +153,7 @@ def layer_norm(notes: Notes, node: fx.Node, value: Value, source: fx.Node, dims:
         notes.assign(path, *[node if first + d == value.axis else None for d in range(dims)])
 
 
-def layer_norm_function(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
+def layer_norm_function(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     """F.layer_norm(x, normalized_shape, weight, bias), with weights of the network."""
     shape = node.kwargs.get("normalized_shape", given[0] if given else None)
     weights = [arg for arg in node.all_input_nodes if arg is not source]
@@ -171,7 +171,7 @@ def layer_norm_function(notes: Notes, node: fx.Node, source: fx.Node, given: lis
             notes.steps[node.name].inputs.append(Input(weight.name))
 
 
-def by_channel(notes: Notes, node: fx.Node, module: nn.Module, source: fx.Node) -> None:
+def by_channel(notes: ChannelMap, node: fx.Node, module: nn.Module, source: fx.Node) -> None:
     if not isinstance(module, (*ops.ZERO_MODULES, *ops.OTHER_MODULES)):
         raise notes.refusal(node)
     slopes = isinstance(module, nn.PReLU) and module.num_parameters > 1
@@ -181,14 +181,14 @@ def by_channel(notes: Notes, node: fx.Node, module: nn.Module, source: fx.Node) 
         notes.assign(f"{node.target}.weight", node)
 
 
-def along_pixels(notes: Notes, node: fx.Node, source: fx.Node, spatial: bool) -> None:
+def along_pixels(notes: ChannelMap, node: fx.Node, source: fx.Node, spatial: bool) -> None:
     if spatial and notes.values[source.name].axis != 1:
         raise notes.refusal(node, "works along the channels")
 
 
 # --- functions and methods -----------------------------------------------------------------------------------------
 
-def function(notes: Notes, node: fx.Node, what: Any, source: fx.Node, result: Any) -> None:
+def function(notes: ChannelMap, node: fx.Node, what: Any, source: fx.Node, result: Any) -> None:
     if what in ops.FIXING:
         notes.fixes(node)
     elif not isinstance(result, Tensor):
@@ -210,7 +210,7 @@ def function(notes: Notes, node: fx.Node, what: Any, source: fx.Node, result: An
         raise notes.refusal(node)
 
 
-def binary(notes: Notes, node: fx.Node, what: Any, result: Tensor) -> None:
+def binary(notes: ChannelMap, node: fx.Node, what: Any, result: Tensor) -> None:
     """Ties the widths of operands that meet, channel by channel; one of a single channel is applied to all."""
     operands = [arg for arg in node.args[:2] if isinstance(arg, fx.Node) and arg.name in notes.shapes]
     if set(operands) != {arg for arg in node.all_input_nodes if arg.name in notes.shapes}:
@@ -235,6 +235,6 @@ def binary(notes: Notes, node: fx.Node, what: Any, result: Tensor) -> None:
         else:
             notes.widths.tie(pieces, notes.values[arg.name].pieces)
     if what in ops.PRODUCTS:
-        step.zero = "any"
+        step.zero_if = "any"
     elif (what in ops.SUMS and aligned == list(node.args[:2])) or (what in ops.QUOTIENTS and operands == aligned == [node.args[0]]):
-        step.zero = "all"
+        step.zero_if = "all"

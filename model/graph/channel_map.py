@@ -6,13 +6,13 @@ from torch import fx, nn
 
 from model.errors import UnreadableNetwork
 from model.gate import Gate, GatedBatchNorm2d
-from model.tracing import ByMode
-from model.widths import Input, Literal, Piece, Step, Value, Widths
+from model.graph.channels import Input, Literal, Piece, Step, Value, Widths
+from model.graph.trace import TrainingFlagCall
 
 BATCH = 2  # images, while it is read
 
 
-class Notes:
+class ChannelMap:
     """``values``: of each node whose result has channels of widths, which. ``steps``: how each of these is made.
     ``dims``: of each weight, for each dimension, the node whose channels it has (None: none). ``calls``: the weights that
     multiply, the node that has all the places at which they do, and the dimension of its channels. Names are those of nodes, and of
@@ -51,10 +51,10 @@ class Notes:
     def operation(self, node: fx.Node) -> str:
         """The operation of a node and where it is, for people."""
         module = self.layer(node)
-        if module and not isinstance(module, ByMode):
+        if module and not isinstance(module, TrainingFlagCall):
             return f"{type(module).__name__} ({node.target})"
         inside = [path for path in node.meta.get("nn_module_stack", {}) if path]
-        target = module.function if isinstance(module, ByMode) else node.target
+        target = module.function if isinstance(module, TrainingFlagCall) else node.target
         name = getattr(target, "__name__", str(target))
         return f"{name} (in {inside[-1]})" if inside else f"{name} ({node.name})"
 

@@ -1,8 +1,8 @@
 """Removes from a network, during the search, what its closed gates have made dead. The arithmetic of what is left
 does not change: not the survivors' outputs, not their gradients, not their momentum.
 
-Nothing is declared per network: its graph is read (model/reading.py), and two passes over it decide which channels of
-each result are worth computing (model/flow.py): forwards, where a channel is known to be exactly zero; backwards, which
+Nothing is declared per network: its graph is read (model/graph/reading.py), and two passes over it decide which channels of
+each result are worth computing (model/graph/liveness.py): forwards, where a channel is known to be exactly zero; backwards, which
 channels somebody needs. A convolution needs each input channel that is not known to be zero; what works channel by
 channel needs what it is asked for. A residual stream is thus kept for as long as anyone downstream reads it, whatever
 the architecture.
@@ -17,12 +17,12 @@ import math
 import torch
 from torch import Tensor, fx, nn
 
-from model.flow import gathered, zeros
 from model.gate import GateLayer, SharedGate, gates_of
-from model.operations import settle
-from model.reading import Reading
-from model.selection import Selection
-from model.tracing import write_literals
+from model.graph.liveness import mask_to_input, zeros
+from model.graph.operations import settle
+from model.graph.reading import Reading
+from model.graph.selection import Selection
+from model.graph.trace import write_literals
 
 MULTIPLE = 8
 WORTHWHILE = 0.05  # of the filters: every new shape costs the device time to find out how to convolve it
@@ -114,8 +114,8 @@ class Compactor:
                 if source.whole:  # a norm of all channels needs the zeros too
                     ask = ~zero[source.name] if not step.solid else torch.ones_like(zero[source.name])
                 else:
-                    ask = gathered(wanted[name], source, len(zero[source.name]))
-                    if len(step.inputs) > 1 and step.zero == "all" and source.taken == source.given == 1:  # a sum needs no zeros
+                    ask = mask_to_input(wanted[name], source, len(zero[source.name]))
+                    if len(step.inputs) > 1 and step.zero_if == "all" and source.taken == source.given == 1:  # a sum needs no zeros
                         ask = ask & ~zero[source.name]
                 wanted[source.name] = wanted[source.name] | ask
         return wanted
@@ -146,7 +146,7 @@ class Compactor:
             for source in self.reading.steps[node.name].inputs:
                 if source.whole or source.name in self.reading.attributes:  # a weight is cut as it is needed
                     continue
-                target = gathered(kept[node.name], source, len(kept[source.name]))
+                target = mask_to_input(kept[node.name], source, len(kept[source.name]))
                 there = any(new.name == source.name for new in new_node.all_input_nodes)  # not so where it is taken twice
                 if there and not torch.equal(kept[source.name], target):
                     name = f"{source.name}_for_{node.name}"

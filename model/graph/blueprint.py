@@ -8,12 +8,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model.cost import Cost, Number
 from model.errors import UnreadableNetwork
-from model.gating import put_gates
-from model.notes import BATCH
-from model.operations import settle
-from model.reading import Reading, run_on_shapes
-from model.redraw import Initialisation
-from model.tracing import ByMode, write_literals
+from model.graph.channel_map import BATCH
+from model.graph.insert_gates import put_gates
+from model.graph.operations import settle
+from model.graph.reading import Reading, run_on_shapes
+from model.graph.reinit import Initialisation
+from model.graph.trace import TrainingFlagCall, write_literals
 
 
 class Blueprint:
@@ -93,8 +93,8 @@ class Blueprint:
         """``network``, freshly made by its own code, at other widths; at its own widths with its own numbers."""
         reading = self.reading
         for name, module in reading.layers.items():
-            if isinstance(module, ByMode):
-                network.add_module(name, ByMode(module.function, module.place))
+            if isinstance(module, TrainingFlagCall):
+                network.add_module(name, TrainingFlagCall(module.function, module.place))
         for name, tensor in self.constants.items():
             setattr(network, name, tensor)
         built = fx.GraphModule(network, copy.deepcopy(reading.graph))

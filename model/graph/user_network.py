@@ -18,13 +18,13 @@ from model.errors import UnreadableNetwork
 if TYPE_CHECKING:
     from torch import nn
 
-    from model.blueprint import Blueprint
+    from model.graph.blueprint import Blueprint
 
 CLASSES = 10  # that a network is read for where nobody says others
 SIZES = (224, 64, 32)  # pixels that are tried where nobody says any
 
 
-class Imported:
+class UserNetwork:
     """A network with the interface of a file in model/: TEMPLATE, SEARCH_EXTRA, build, count. Raises UnreadableNetwork.
 
     It is imported, and read, when it is first asked for something.
@@ -45,8 +45,8 @@ class Imported:
 
     def blueprint(self, num_classes: int, image_size: int) -> Blueprint:
         """The network as it was read for images of this size, and so many classes."""
-        from model.blueprint import Blueprint
-        from model.tracing import random_state_kept
+        from model.graph.blueprint import Blueprint
+        from model.graph.trace import random_state_kept
         key = num_classes, image_size
         if key not in self.read:
             with random_state_kept():
@@ -165,6 +165,6 @@ def _file(path: Path) -> Any:
 
 
 @cache
-def imported(name: str) -> Imported:
+def imported(name: str) -> UserNetwork:
     """The network of this name, one for each name."""
-    return Imported(name)
+    return UserNetwork(name)

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
-from model import operations as ops
-from model.notes import Notes
-from model.widths import Input, Literal, Piece, Step, Value
+from model.graph import operations as ops
+from model.graph.channel_map import ChannelMap
+from model.graph.channels import Input, Literal, Piece, Step, Value
 
 
 def dimensions(node: fx.Node, given: list[Any], name: str, rank: int) -> list[int] | None:
@@ -23,7 +23,7 @@ def dimensions(node: fx.Node, given: list[Any], name: str, rank: int) -> list[in
     return [dim % rank for dim in numbers] if numbers and said in (numbers, tuple(numbers), numbers[0]) else None
 
 
-def join(notes: Notes, node: fx.Node) -> None:
+def join(notes: ChannelMap, node: fx.Node) -> None:
     """Channels behind each other; or, along another dimension, results of equal widths."""
     parts: Any = node.args[0] if node.args else node.kwargs["tensors"]
     rank = len(notes.shapes[node.name])
@@ -54,7 +54,7 @@ def join(notes: Notes, node: fx.Node) -> None:
     notes.set(node, Value(axis, tuple(found)), step)
 
 
-def reshape(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
+def reshape(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     """Channels stay a dimension, or become one with the pixels behind them; whatever else is done, their widths are fixed."""
     value, before, after = notes.values[source.name], notes.shapes[source.name], notes.shapes[node.name]
     if node.kwargs.keys() & {"shape", "size"}:
@@ -75,8 +75,8 @@ def reshape(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> N
     notes.fixes(node)
 
 
-def literal(notes: Notes, node: fx.Node, given: list[Any], axis: int) -> None:
-    """Notes a number of channels that stands in the arguments, or is computed for them from another result."""
+def literal(notes: ChannelMap, node: fx.Node, given: list[Any], axis: int) -> None:
+    """ChannelMap a number of channels that stands in the arguments, or is computed for them from another result."""
     listed = len(given) == 1 and isinstance(given[0], (list, tuple))
     sizes = given[0] if listed else given
     if node.target in ("flatten", torch.flatten) or axis >= len(sizes):
@@ -86,7 +86,7 @@ def literal(notes: Notes, node: fx.Node, given: list[Any], axis: int) -> None:
         notes.literals.append(Literal(node.name, (1, axis) if listed else (1 + axis,), node.name))
 
 
-def expand(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
+def expand(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     """Along the pixels alone: the channels stay."""
     axis = len(notes.shapes[node.name]) - len(notes.shapes[source.name]) + notes.values[source.name].axis
     whole = [arg for arg in node.all_input_nodes if arg.name in notes.shapes]
@@ -97,26 +97,26 @@ def expand(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> No
     others = [other for other in notes.tracked(node) if other is not source]
     for other in others:  # expand_as
         notes.steps[node.name].inputs.append(Input(other.name))
-        notes.steps[node.name].zero = "none"
+        notes.steps[node.name].zero_if = "none"
         notes.widths.tie(notes.values[source.name].pieces, notes.values[other.name].pieces)
     if not others:
         literal(notes, node, given, axis)
 
 
-def permute(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
+def permute(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     dims = dimensions(node, given, "dims", len(notes.shapes[source.name]))
     if dims is None:
         raise notes.refusal(node)
     notes.keeps(node, source, axis=dims.index(notes.values[source.name].axis))
 
 
-def transpose(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
+def transpose(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     rank, axis = len(notes.shapes[source.name]), notes.values[source.name].axis
     one, other = (dim % rank for dim in (*given, *node.kwargs.values()))
     notes.keeps(node, source, axis={one: other, other: one}.get(axis, axis))
 
 
-def reduce(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
+def reduce(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     """A mean over pixels keeps channels apart; one over channels does not."""
     rank, axis = len(notes.shapes[source.name]), notes.values[source.name].axis
     dims = dimensions(node, given[:1], "dim", rank)
@@ -126,7 +126,7 @@ def reduce(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> No
     notes.keeps(node, source, axis=axis if kept else axis - sum(dim < axis for dim in dims))
 
 
-def squeeze(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
+def squeeze(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     before, axis = notes.shapes[source.name], notes.values[source.name].axis
     dims = dimensions(node, given, "dim", len(before))
     if dims is None and not given and not node.kwargs:  # said, that a width of one filter is none of them
@@ -137,7 +137,7 @@ def squeeze(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> N
     notes.keeps(node, source, axis=axis - sum(dim < axis and before[dim] == 1 for dim in dims))
 
 
-def unsqueeze(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
+def unsqueeze(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     dims = dimensions(node, given, "dim", len(notes.shapes[node.name]))
     if dims is None:
         raise notes.refusal(node)
@@ -145,7 +145,7 @@ def unsqueeze(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) ->
     notes.keeps(node, source, axis=axis + (dims[0] <= axis))
 
 
-def pick(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
+def pick(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     """Part of a result, x[...]: of its pixels, with all channels; parts of the channels fix their widths."""
     index = list(given[0]) if isinstance(given[0], tuple) else [given[0]]
     if not all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in index):
@@ -163,7 +163,7 @@ def pick(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None
         axis += not isinstance(part, int)
 
 
-def pad(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
+def pad(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     """Zeros, or what is at the border, around the pixels."""
     rank, axis = len(notes.shapes[source.name]), notes.values[source.name].axis
     around: Any = given[0] if given else node.kwargs["pad"]
@@ -174,7 +174,7 @@ def pad(notes: Notes, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     notes.keeps(node, source, "all" if not any(filled) else "none")
 
 
-SHAPES: dict[Any, Callable[[Notes, fx.Node, fx.Node, list[Any]], None]] = {
+SHAPES: dict[Any, Callable[[ChannelMap, fx.Node, fx.Node, list[Any]], None]] = {
     **dict.fromkeys(ops.RESHAPES, reshape), **dict.fromkeys(ops.REDUCTIONS, reduce),
     torch.permute: permute, "permute": permute, torch.transpose: transpose, "transpose": transpose, torch.swapaxes: transpose,
     torch.squeeze: squeeze, "squeeze": squeeze, torch.unsqueeze: unsqueeze, "unsqueeze": unsqueeze, operator.getitem: pick,
