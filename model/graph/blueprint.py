@@ -27,7 +27,8 @@ class Blueprint:
             raise UnreadableNetwork(f"gives {reading.logits or 'no tensor'} for {BATCH} images, not the logits ({BATCH}, {num_classes})")
         self.free = reading.widths.free()
         if not self.free:
-            raise UnreadableNetwork("has no width that could be chosen")
+            reason = next((f": {why}" for why, layers in zip(reading.widths.fixed, reading.widths.layers) if why and layers), "")
+            raise UnreadableNetwork(f"has no width that could be chosen{reason}")
         self.template = [reading.widths.units[width] for width in self.free]
         self.group_sizes = [min(reading.per_unit(piece) for value in reading.values.values() for piece in value.pieces
                                 if reading.widths.root(piece.width) == width) for width in self.free]
@@ -39,9 +40,14 @@ class Blueprint:
         self.other_macs = 0  # attention's, of widths that are fixed
         with FlopCounterMode(display=False) as flops:
             numbers = run_on_shapes(network, reading.graph, 1, image_size)
-        self.calls = [(path, numbers[name] // reading.shapes[name][axis]) for path, name, axis in reading.calls]  # with their places
+        self.calls = [(path, *self.places(name, axis, numbers[name])) for path, name, axis in reading.calls]
         self.count(counted := Cost(), self.template)
         self.other_macs = flops.get_total_flops() // 2 - counted.macs
+
+    def places(self, name: str, axis: int, numbers: int) -> tuple[int, str]:
+        """At how many places a weight makes dimension ``axis`` of a result of so many numbers; for each channel of which node."""
+        value, places = self.reading.values.get(name), numbers // self.reading.shapes[name][axis]
+        return (places // value.channels, name) if value and value.axis != axis else (places, "")
 
     def layers(self) -> list[list[str]]:
         """For each width, the layers that make it."""
@@ -85,8 +91,8 @@ class Blueprint:
         """Adds what the network has at these widths to ``cost``; widths (L,) or, of n networks, (L, n)."""
         for path in self.parameters:
             cost.params = cost.params + self.numel(self.reading.path[path], filters)
-        for path, places in self.calls:
-            cost.macs = cost.macs + places * self.numel(self.reading.path[path], filters)
+        for path, places, each in self.calls:
+            cost.macs = cost.macs + places * self.numel(self.reading.path[path], filters) * (self.channels(each, filters) if each else 1)
         cost.macs = cost.macs + self.other_macs
 
     def build(self, network: nn.Module, filters: list[int], gated: bool) -> nn.Module:

@@ -8,7 +8,6 @@ from torch import Tensor, fx, nn
 
 from model.gate import GatedBatchNorm2d, GateLayer, SharedGate
 from model.graph.liveness import zeros
-from model.graph.operations import LAYERS
 from model.graph.reading import Reading
 
 
@@ -33,7 +32,7 @@ def places(reading: Reading, free: list[int]) -> dict[str, set[int]]:
     owner = {name: torch.cat([torch.full((piece.channels,), root if (root := reading.widths.root(piece.width)) in free else -1)
                               for piece in value.pieces]) for name, value in reading.values.items()}  # the width of each channel
     has = {name: set(widths.tolist()) - {-1} for name, widths in owner.items()}
-    layers = {node.name for node in reading.graph.nodes if isinstance(reading.layer(node), LAYERS)} & has.keys()
+    layers = reading.makers & has.keys()
     normed = set().union(*[has[name] for name in reading.norms])
     open_ = {**{name: has[name] - normed for name in layers}, **{name: has[name] for name in reading.norms}}
     read = {source.name for step in reading.steps.values() for source in step.inputs if source.whole}
