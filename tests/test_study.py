@@ -352,6 +352,21 @@ STORED = (REPOSITORY / "saved_plots" / "study").is_dir()
 
 
 @pytest.mark.skipif(not STORED, reason="no stored results")
+def test_stored_networks_are_what_scaling_gives_but_for_those_that_the_documentation_names(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    others = set()
+    for path in Path("saved_plots/study").glob("*/*_morph_*.json"):
+        result = json.loads(path.read_text())
+        rows = Path(f"prune_record/study/{result['origin']['search']}_0.csv").read_text().splitlines()
+        filters = prepare_filters(result["model"], result["ratio"], pruned_filters=[int(width) for width in rows[-1].split(",")],
+                                  num_classes=result["num_classes"], image_size=result["image_size"], budget=result["budget"])
+        if result["method"] == "morphnet" and filters != result["filters"]:
+            others.add((result["origin"]["search"], result["ratio"], result["filters"][2], filters[2]))
+    assert others == {("vgg_c10_morphed_s0", 0.0625, 30, 29)}
+    assert "30\nfilters in its third layer" in (REPOSITORY / "docs" / "study.md").read_text()
+
+
+@pytest.mark.skipif(not STORED, reason="no stored results")
 def test_base_networks_are_a_row_of_their_own_only_where_a_table_asks_for_them(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     part, *_ = study("full", "nowhere")

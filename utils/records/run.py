@@ -96,7 +96,7 @@ def taken_up(path: Path, load: Callable[[], T], hint: str) -> T:
     """What ``load`` makes of the content of ``path``. Raises UserError, and tells damage and another network apart."""
     try:
         return load()
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise UserError(f"{path}: damaged ({type(error).__name__}: {error}); {hint}") from None
     except RuntimeError as error:  # how torch says that shapes or names of weights don't fit
         raise UserError(f"{path}: of another network ({' '.join(str(error).split())[:200]}); {hint}") from None

@@ -3,7 +3,7 @@ ICLR 2017), the same fraction in every layer."""
 import torch
 from torch import Tensor, nn
 
-from model import prepare_filters
+from model import BUDGETS, prepare_filters, uniform_filters
 from model.errors import UnreadableNetwork
 from model.gate import gates_of
 from model.graph.channels import Input
@@ -13,14 +13,15 @@ from utils.errors import UserError
 
 
 def pruned_widths(name: str, ratio: float, filters: list[int], *, num_classes: int, image_size: int, budget: str = "params") -> list[int]:
-    """What is left of ``filters``: the same fraction of every layer, the largest within the budget of ``ratio``.
+    """What is left of ``filters``: the same fraction of every layer, at least 1 filter, the largest within the budget of ``ratio``.
 
     Raises UserError where the network is within that budget unpruned.
     """
-    widths = prepare_filters(name, ratio, pruned_filters=filters, num_classes=num_classes, image_size=image_size, budget=budget)
-    if any(width >= before for width, before in zip(widths, filters)):
+    base, amount = (BUDGETS[budget](name, widths, num_classes=num_classes, image_size=image_size)
+                    for widths in (filters, uniform_filters(name, ratio)))
+    if base <= amount:
         raise UserError(f"--ratio {ratio:g}: the base network is within this budget as it is; there is nothing to prune")
-    return widths
+    return prepare_filters(name, ratio, pruned_filters=filters, num_classes=num_classes, image_size=image_size, budget=budget)
 
 
 def largest_filters(network: nn.Module, widths: list[int], image_size: int = 32) -> list[Tensor]:
