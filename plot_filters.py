@@ -15,9 +15,10 @@ def main() -> None:
 
     from model import BUDGETS
     from utils.figures import style
+    from utils.powerlaw import FITTED
     from utils.records.files import read_rows
     from utils.records.paths import named_after, search_record, search_rows
-    from utils.records.searches import budget_of, law_of, read_search, refuse_changed_network
+    from utils.records.searches import budget_of, law_of, not_fitted, read_search, refuse_changed_network
     model, dataset, name = task.model, dataset_name(task.dataset), given["prune_fname"]
     record = read_search(folders.record_dir, name, model, dataset)
     refuse_changed_network(search_record(folders.record_dir, name), record, model)
@@ -29,7 +30,7 @@ def main() -> None:
     fig, axes = style.figure(1, len(iterations), width=1.6 + 4.6 * len(iterations), height=5.0, sharey=True, squeeze=False)
     for iteration, ax in zip(iterations, axes[0]):
         path = search_rows(folders.record_dir, name, iteration)
-        rows = np.array(read_rows(path, layers, record["iterations"][iteration]["rounds"]))
+        rows = np.array(read_rows(path, layers, record["iterations"][iteration]["rounds"]), float)  # products beyond int64 stay finite
         sizes = BUDGETS[budget_of(record)](model, rows.T, num_classes=record["num_classes"], image_size=record["image_size"])
         law = law_of(record, iteration)
         taus = np.geomspace(sizes.min(), sizes.max(), 100)
@@ -42,9 +43,11 @@ def main() -> None:
             ax.plot(taus, fitted[:, layer], "--", color=colour, linewidth=1.2)
         style.plain_log(ax, "x", 1e6)
         style.plain_log(ax, "y")
-        ax.set(title=f"iteration {iteration}", xlabel=f"{unit} of the network (millions)")
+        ax.set(title=f"iteration {iteration}" + ", no power law fitted" * (law.fit != FITTED), xlabel=f"{unit} of the network (millions)")
     axes[0, 0].set_ylabel("filters left in the layer")
     axes[0, -1].legend(title="layer", fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))  # beside the axes: it covers no curve
+    if told := not_fitted(record, iterations):
+        print(f"{name}: {told}")
     fig.suptitle(f"{model} on {dataset}, {name}: residual filters (lines) and power laws (dashed)")
     style.save(fig, named_after(folders.plot_dir, model) / f"{dataset}_{name}_residual_filters.png")
 

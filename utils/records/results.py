@@ -29,6 +29,8 @@ class Result(TypedDict, total=False):
     convcut: bool
     budget: str  # what the network was scaled to; results of earlier versions, to parameters, do not say
     round_to: int  # what its widths are multiples of; results of earlier versions, any whole number, do not say
+    min_width: int  # the fewest filters of a layer; results of earlier versions, none, do not say
+    keep: list[str]  # layers that have the template's widths; results of earlier versions, none, do not say
     filters: list[int]
     params: int
     macs: int
@@ -61,6 +63,7 @@ def read_result(path: Path) -> Result:
                 and is_number(result["ratio"], 1e-9, 64) and is_number(result["seed"], 0, MOST, whole=True)
                 and all(is_number(result[key], 1, MOST, whole=True) for key in ("params", "macs", "num_classes", "image_size"))
                 and result.get("budget", "params") in list(BUDGETS) and is_number(result.get("round_to", 1), 1, MOST, whole=True)
+                and is_number(result.get("min_width", 0), 0, MOST, whole=True) and isinstance(result.get("keep", []), list)
                 and isinstance(result["convcut"], bool) and isinstance(result["settings"], dict)
                 and ("val_acc" in result) == (result["settings"].get("validate") is not None)
                 and all(isinstance(result[key], str) for key in ("model", "dataset", "method"))

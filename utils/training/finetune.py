@@ -14,7 +14,7 @@ from utils.records.methods import Method, refuse_impossible
 from utils.records.paths import at_ratio, weights_file
 from utils.records.results import Result
 from utils.records.run import taken_up
-from utils.settings import BaseNetwork, Machine, PrunedNetwork, Storage, TrainingSettings, fine_tuning_preset, training_preset
+from utils.settings import BaseNetwork, Machine, PrunedNetwork, Storage, TrainingSettings, fine_tuning_preset, least_width, training_preset
 from utils.training.magnitude import largest_filters, prune, pruned_widths
 from utils.training.prepare import check_memory, prepare
 from utils.training.scratch import TrainingRun
@@ -41,7 +41,7 @@ def train_base(settings: TrainingSettings, network: BaseNetwork, storage: Storag
 def fine_tune(settings: TrainingSettings, pruned: PrunedNetwork, storage: Storage, machine: Machine | None = None) -> Result:
     """Prunes a base network to the budget of a uniform scaling, and trains it on. Raises UserError."""
     base, ratio = pruned.prune_fname, pruned.ratio
-    refuse_impossible(settings.model, settings.dataset, ratio, image_size=settings.image_size)
+    refuse_impossible(settings.model, settings.dataset, ratio, image_size=settings.image_size, keep=pruned.keep)
     path = weights_file(storage.model_dir, settings.model, base)
     stored = read_tensors(path)
     run = TrainingRun(settings, fine_tuning_preset(settings.dataset), storage, ratio, at_ratio(storage.save, ratio))
@@ -50,9 +50,11 @@ def fine_tune(settings: TrainingSettings, pruned: PrunedNetwork, storage: Storag
         network = taken_up(path, lambda: gated(path, stored, settings.model, data, settings.validate), "train it again with train_norm.py")
         network = runner.place(network)
         filters = stored["filters"]
-        widths = pruned_widths(settings.model, ratio, filters, budget=pruned.budget, **data.shape)
+        method = Method("magnitude", settings.model, budget=pruned.budget, min_width=least_width(settings.model, pruned.min_width),
+                        keep=pruned.keep)
+        widths = pruned_widths(settings.model, ratio, filters, budget=method.budget, min_width=method.min_width, keep=method.keep,
+                               **data.shape)
         kept = largest_filters(network, widths, data.image_size)
-        method = Method("magnitude", settings.model, budget=pruned.budget)
         described = run.describe(method, widths, data, base=base, kept=[mask.nonzero().flatten().tolist() for mask in kept])
         small, difference = prune(network, kept, data.image_size)
         if not difference < SAME_OUTPUTS:

@@ -94,7 +94,7 @@ class TrainingRun(Run):
         network: Result = {
             "model": self.settings.model, "dataset": data.name, "num_classes": data.num_classes, "image_size": data.image_size,
             "method": method.name, "ratio": self.ratio, "convcut": method.convcut, "budget": method.budget,
-            "round_to": method.round_to,
+            "round_to": method.round_to, "min_width": method.min_width, "keep": list(method.keep),
             "filters": filters, "params": count_params(self.settings.model, filters, convcut=method.convcut, **data.shape),
             "macs": count_macs(self.settings.model, filters, convcut=method.convcut, **data.shape)}
         self.origin = method.origin
@@ -132,5 +132,5 @@ class TrainingRun(Run):
         return read_result(self.result)
 
 
-UNSAID = {"budget": "params", "round_to": 1}  # of work that was stored before these could be chosen
+UNSAID = {"budget": "params", "round_to": 1, "min_width": 0, "keep": []}  # of work that was stored before these could be chosen
 SUBJECT = ("model", "dataset")  # fields that a result has at its top, the data set by its name
