@@ -18,7 +18,7 @@ from utils.errors import UserError
 from utils.experiment import local, slurm, work
 from utils.experiment.jobs import jobs_of
 from utils.experiment.state import Queued, State, state_of, states_of, table
-from utils.records.files import exclusive
+from utils.records.locks import exclusive
 from utils.settings import Cluster, Experiment, Machine, Places
 
 TINY = ["--model", "vgg", "--dataset", "digits", "--limit-train", 100, "--limit-test", 50]
@@ -207,12 +207,17 @@ EPOCH = "vgg_uni_digits_0@12, epoch {}: loss 2.1, accuracy 20.00 %\n  test: loss
      "ratio_swipe.py: error: the loss is not a finite number", None),
     (LINES + "Traceback\n  a line\nKeyError: 3\nsubmit.py: ended with exit status 1\n", "failed", "KeyError: 3", None),
     (LINES + "an error\nsubmit.py: ended with exit status 2\n" + LINES.splitlines(True)[0], "running", "starting", None),
-    (b"\xff\xfe\n" * 9000, "failed", "it ended without a word, as one that is killed does", None)])
+    (b"\xff\xfe\n" * 9000, "failed", "it ended without a word, as one that is killed does", None),
+    (LINES + EPOCH.format(0, "31.50") + "submit.py: ended with exit status -40\n", "failed", "killed by signal 40", 31.5),
+    *((LINES + "an error\nsubmit.py: ended with exit status" + torn, "failed", "it ended without a word, as one that is killed does", None)
+      for torn in ("", " ", " -", " 14", " x\n", " 3 4\n", f" {'9' * 5000}\n")),
+    (LINES + "an error\nsubmit.py: ended with exit sta\n" + LINES + EPOCH.format(0, "3\udcff"), "failed",
+     "it ended without a word, as one that is killed does", None)])
 def test_a_log_tells_how_far_its_job_is(log, kind, note, accuracy):
     [job] = jobs()
     if log is not None:
         job.log.parent.mkdir(parents=True)
-        job.log.write_bytes(log if isinstance(log, bytes) else log.encode())
+        job.log.write_bytes(log if isinstance(log, bytes) else log.encode(errors="surrogateescape"))
     assert state_of(job) == State(job, kind, note, accuracy)
 
 
@@ -221,8 +226,25 @@ def test_a_job_that_began_long_ago_and_said_nothing_is_lost():
     job.log.parent.mkdir(parents=True)
     job.log.write_text(LINES.splitlines(True)[0])
     assert state_of(job).kind == "running"
-    os.utime(job.log, (time.time() - work.STARTING - 1,) * 2)
-    assert state_of(job).kind == "failed"
+    for long in (-1, 1):  # a clock that was put back, or another machine's, may say that it has yet to begin
+        os.utime(job.log, (time.time() + long * (work.STARTING + 5),) * 2)
+        assert state_of(job).kind == "failed"
+    os.utime(job.log, (time.time() + 5,) * 2)
+    assert state_of(job).kind == "running"
+
+
+def test_a_line_that_a_killed_job_left_torn_does_not_hide_how_it_ended_nor_that_it_began_again():
+    [job] = jobs()
+    job.log.parent.mkdir(parents=True)
+    for torn in (f"{LINES}vgg_uni_digits_0@12, epoch 0: lo", f"{LINES}submit.py: ended with exit sta"):
+        job.log.write_text(torn)
+        work.end(job.log, -9)
+        assert state_of(job).note == "killed by SIGKILL"
+        job.log.write_text(torn)
+        with work.begin(["ratio_swipe.py", "--help"], job.log, {}) as process:
+            process.wait()
+        work.end(job.log, 0)
+        assert job.log.read_text().splitlines()[3] == f"{work.BEGAN} ratio_swipe.py --help" and state_of(job).kind == "waiting"
 
 
 def test_a_job_whose_files_are_held_runs_and_one_in_the_queue_is_queued():

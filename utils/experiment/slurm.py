@@ -15,7 +15,8 @@ from utils.errors import UserError
 from utils.experiment.jobs import Job
 from utils.experiment.state import Queue, Queued, states_of
 from utils.experiment.work import STOPPED, begin, end, threads
-from utils.records.files import exclusive, read_json, write_json
+from utils.records.files import read_json, write_json
+from utils.records.locks import exclusive
 from utils.records.paths import PROJECT, submission_record, submissions
 from utils.settings import Cluster
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
 from utils.errors import UserError
-from utils.records.files import exclusive, read_tensors, write_tensors
+from utils.records.files import read_tensors, write_tensors
+from utils.records.locks import exclusive
 from utils.records.paths import PUBLISHED_DIR
 
 Begun = dict[str, Any]  # what a piece of work depends on, as its checkpoint, its weights and its result hold it
@@ -27,8 +28,7 @@ class Run:
         self.result, self.checkpoint, self.weights, self.resume = result, checkpoint, weights, resume
         self.begun_with: Begun = {}  # what this run depends on, known when its data are
         self.defaults = defaults  # what stored work is taken to have been begun with where it does not say
-        # Where the result is, from the checkpoint: the same after both have been moved together, and by whichever link.
-        self.address = os.path.relpath(Path(os.path.realpath(result.parent)) / result.name, os.path.realpath(checkpoint.parent))
+        self.address = address(result, checkpoint)
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Holds the run's files for this process. Raises UserError while another one works on one of them."""
@@ -72,6 +72,15 @@ class Run:
             saved = read_tensors(self.checkpoint)
             if saved.get("result") == self.address and is_over(saved["begun_with"]):
                 self.checkpoint.unlink(missing_ok=True)
+
+
+def address(result: Path, checkpoint: Path) -> str:
+    """Where a result is, from its checkpoint: the same after both have been moved together, and by whichever link."""
+    place = Path(os.path.realpath(result.parent)) / result.name
+    try:
+        return os.path.relpath(place, os.path.realpath(checkpoint.parent))
+    except ValueError:  # on another drive, on Windows
+        return str(place)
 
 
 def restore(path: Path, begun_with: Begun, load: Callable[[dict[str, Any]], None], defaults: Begun,
