@@ -318,6 +318,31 @@ def test_other_work_in_the_place_of_a_job_is_refused(other, naming, result):
     assert snapshot(".") == before
 
 
+@pytest.mark.slow
+def test_an_experiment_that_is_done_is_not_another_one(forking):
+    """Files have int(100 * ratio) in their names, and say nothing of budgets, searches and base networks."""
+    common = ["submit.py", *TINY, "--methods", "uniform", "neuralscale", "magnitude", "--search", "s", "--seeds", 4, "--jobs", 2,
+              "--train-with", "epochs=1", "batch-size=50", "--tune-with", "epochs=1", "batch-size=50", "--search-with", *SEARCH]
+    given = ["--ratios", 0.0625, "--base-ratio", 0.125]
+    succeed(*common, *given)
+    assert "5 jobs: 5 finished" in succeed(*common, *given, "--status") and "vgg on digits" in succeed(*common, *given)
+    before = snapshot(".")
+    for other, *naming in (
+            ([*given, "--budget", "macs"], "budget = params, not macs"),
+            (["--ratios", 0.069, "--base-ratio", 0.125], "ratio = 0.0625, not 0.069"),
+            (["--ratios", 0.0625, "--base-ratio", 0.129], "vgg_standard_digits.12_12.json", "ratio = 0.125, not 0.129"),
+            ([*given, "--base-seed", 1], "base = vgg_standard_digits.12, not vgg_standard_digits.12_1")):
+        for command in ([*common, *other], [*common, *other, "--status"]):
+            assert_refused(call(*command), *naming)
+            assert snapshot(".") == before
+    grown = [*common[:-1], "iterations=2", *given]
+    assert_refused(call(*grown), "vgg_10_eff_digits_late_4_6.json", "method = neuralscale_1, not neuralscale_2")
+    assert snapshot(".") == before  # and the search was not gone on with
+    assert "5 finished" in succeed(*common[:-1], *given, "--status")  # whatever number of iterations it has
+    sweep = ["ratio_swipe.py", *TINY, "--uniform", "--save", "vgg_uni_digits_4", "--epochs", 1, "--batch-size", 50]
+    assert_refused(call(*sweep, "--ratios", 0.069), "ratio = 0.0625, not 0.069")  # a sweep says the same
+
+
 def searched(iterations: int, settings: dict) -> None:
     entry = {"alpha": [1.0] * 8, "beta": [0.3] * 8, "filters": [8] * 8, "rounds": 9}
     Path("prune_record").mkdir(exist_ok=True)
@@ -328,7 +353,8 @@ def searched(iterations: int, settings: dict) -> None:
 @pytest.mark.parametrize("iterations, settings, given, kind", [
     (15, {}, (), "finished"), (15, {"warmup": 3}, (), "finished"), (15, {"warmup": 3}, ("warmup=3",), "finished"),
     (14, {}, (), "waiting"), (2, {"iterations": 2}, (), "finished"), (2, {"iterations": 2}, ("iterations=3",), "waiting"),
-    (15, {"warmup": 3}, ("warmup=4",), None), (2, {"warmup": 3}, (), None), (15, {"morph": True}, (), None)])
+    (15, {"warmup": 3}, ("warmup=4",), None), (2, {"warmup": 3}, (), None), (15, {"morph": True}, (), None),
+    (2, {"iterations": 2}, ("iterations=1",), None), (3, {"iterations": 15}, ("iterations=3",), None), (1, {"iterations": 2}, (), None)])
 def test_a_search_that_is_there_is_taken_as_it_is_unless_settings_were_given(iterations, settings, given, kind):
     searched(iterations, settings)
     search = jobs(search="s", methods=("neuralscale",), search_with=given)[0]
@@ -337,6 +363,47 @@ def test_a_search_that_is_there_is_taken_as_it_is_unless_settings_were_given(ite
     else:
         with pytest.raises(UserError, match="begun with"):
             state_of(search)
+
+
+@pytest.mark.parametrize("found, asked, naming", [
+    ({"budget": "macs"}, {}, "budget = macs, not params"), ({"round_to": 8}, {}, "round_to = 8, not 1"),
+    ({"convcut": True}, {}, "convcut = True, not False"), ({"ratio": 0.129}, {}, "ratio = 0.129, not 0.125"),
+    ({"image_size": 48}, {"train_with": ("image-size=64",)}, "image_size = 48, not 64"),
+    ({}, {"budget": "macs"}, "budget = params, not macs"),
+    ({"settings": {"image_size": 48}, "image_size": 48}, {}, "image_size = 48, not None"),
+    ({"origin": {"search": "s", "iteration": 0, "fingerprint": "a"}}, {}, "search = s, not None")])
+def test_a_result_is_the_one_that_is_asked_for_in_all_that_it_says_of_itself(found, asked, naming, result):
+    [job] = jobs(**asked)
+    result(job, **found)
+    with pytest.raises(UserError, match=naming):
+        state_of(job)
+
+
+@pytest.mark.parametrize("method, settings, given, naming", [
+    ("neuralscale_2", {"iterations": 2}, (), ""), ("neuralscale_2", {"iterations": 2}, ("iterations=2",), ""),
+    ("neuralscale_1", {"iterations": 2}, (), "method = neuralscale_1, not neuralscale_2"),
+    ("neuralscale_2", {"iterations": 2}, ("iterations=3",), "method = neuralscale_2, not neuralscale_3"),
+    ("neuralscale_2", {"iterations": 2, "budget": "macs"}, (), "budget = params, not macs")])
+def test_a_network_of_the_last_iteration_is_of_the_last_one_and_has_its_search_s_budget(method, settings, given, naming, result):
+    searched(2, settings)
+    job = jobs(search="s", methods=("neuralscale",), search_with=given)[-1]
+    result(job, method=method, origin={"search": "s", "iteration": int(method[-1]) - 1})
+    if naming:
+        with pytest.raises(UserError, match=naming):
+            state_of(job)
+    else:
+        assert state_of(job).kind == "finished"
+
+
+@pytest.mark.parametrize("method, kind", [("neuralscale_15", "finished"), ("neuralscale_1", None)])
+def test_a_network_of_what_was_published_is_of_its_last_iteration(method, kind, result):
+    [job] = jobs(dataset="CIFAR10", search="published", methods=("neuralscale",))
+    result(job, dataset="CIFAR10", method=method, origin={"search": "published", "iteration": int(method[12:]) - 1, "fingerprint": "a"})
+    if kind:
+        assert state_of(job).kind == kind
+    else:
+        with pytest.raises(UserError, match="neuralscale_1, not neuralscale_15"):
+            state_of(job)
 
 
 @pytest.mark.parametrize("morph", [False, True])

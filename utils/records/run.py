@@ -15,6 +15,7 @@ from utils.records.locks import exclusive
 from utils.records.paths import PUBLISHED_DIR
 
 Begun = dict[str, Any]  # what a piece of work depends on, as its checkpoint, its weights and its result hold it
+OTHERWISE = "give that, another --save, or --overwrite"  # where work of other settings has a name
 
 
 class Run:
@@ -111,13 +112,14 @@ def taken_up(path: Path, load: Callable[[], T], hint: str) -> T:
         raise UserError(f"{path}: of another network ({' '.join(str(error).split())[:200]}); {hint}") from None
 
 
-def same_settings(path: Path, settings: Begun, stored: Begun, may_grow: tuple[str, ...] = ()) -> None:
-    """Raises UserError where work found under a name was begun with other settings."""
+def same_settings(path: Path, settings: Begun, stored: Begun, may_grow: tuple[str, ...] = (), *, work: str = "begun",
+                  advice: str = OTHERWISE) -> None:
+    """Raises UserError where work found under a name was begun with other settings; it says which, and the ``advice``."""
     for name in sorted({*settings, *stored}, key=lambda name: (name in ("filters", "macs", "params"), name)):  # causes first
         new, old = settings.get(name), stored.get(name)
         grown = name in may_grow and isinstance(new, (int, float)) and isinstance(old, (int, float)) and new >= old
         if new != old and not grown:
-            raise UserError(f"{path}: begun with {name} = {old}, not {new}; give that, another --save, or --overwrite")
+            raise UserError(f"{path}: {work} with {name} = {old}, not {new}; {advice}")
 
 
 # --- on what it was run --------------------------------------------------------------------------------------------
