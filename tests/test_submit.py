@@ -434,12 +434,75 @@ def test_what_slurm_has_is_known_by_the_note_that_was_made_before_submitting(mon
     (notes / "neuralscale-2.json").write_text('{"jobs": ["vgg/c@12"]}')
     squeue = tmp_path / "squeue"
     squeue.write_text("#!/bin/sh\n"
-                      "echo '7_1|1|PENDING|Priority|neuralscale-1'; echo '8|N/A|RUNNING|None|neuralscale-2'; echo '9|1|RUNNING|None|x'\n")
+                      "echo '7_1|1|PENDING|Priority|neuralscale-1'; echo '8|N/A|RUNNING|None|neuralscale-2'; echo '9|1|RUNNING|None|x'\n"
+                      "echo '10|1|RUNNING|None|a|b|neuralscale-1'; echo '11|1|RUNNING|None|two'; echo 'lines'; printf '12|\\377\\n'\n")
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert slurm.queue_of("saved_models") == {"vgg/b@12": Queued("7_1", False, "Priority"), "vgg/c@12": Queued("8", True, "None")}
     squeue.write_text("#!/bin/sh\necho no controller >&2; exit 1\n")
     assert_refused(call("submit.py", *TINY, "--methods", "uniform"), "no controller")
+    for damaged in ('{"jobs": [1]}', "[]", '{"jobs"'):
+        (notes / "neuralscale-2.json").write_text(damaged)
+        assert_refused(call("submit.py", *TINY, "--methods", "uniform"), "neuralscale-2.json")
+
+
+class Refusing:
+    """As submitit's executor where sbatch refuses; meanwhile a job that was submitted before it begins and writes its log."""
+
+    def __init__(self, folder, log):
+        self.folder, self.log, self.asked = folder, log, {}
+
+    def update_parameters(self, **asked):
+        self.asked |= asked
+
+    def submit_array(self, works):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("1f0a.pkl", ".submission_file_1f0a.sh"):
+            (self.folder / name).write_text("what submitit leaves")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.write_text("running")
+        raise RuntimeError("sbatch: error: invalid partition\nand more")
+
+
+def test_what_sbatch_refuses_leaves_nothing_and_the_logs_of_running_jobs_alone(monkeypatch):
+    before = Path("saved_models/submitted/neuralscale-before")
+    logs = [before / "7_1_0_log.out", before.parent / "6_0_0_log.err"]  # earlier versions had them in one folder
+    for log in logs:
+        monkeypatch.setattr(slurm, "executor_of", lambda cluster, folder, log=log: Refusing(folder, log))
+        with pytest.raises(UserError, match=r"^--slurm: sbatch: error: invalid partition$"):
+            slurm.submit_array(Cluster(), jobs(), "", "saved_models")
+    assert snapshot("saved_models/submitted").keys() == {str(log.relative_to(before.parent)) for log in logs}
+    assert {path.name for path in before.parent.iterdir()} == {before.name, logs[1].name}
+
+
+@pytest.mark.parametrize("already", ["", "/of/my own"])
+def test_a_project_in_a_folder_with_a_space_is_found_by_its_jobs(already, monkeypatch, tmp_path):
+    place = tmp_path / "it's my $HOME project"
+    monkeypatch.setattr(slurm, "PROJECT", place)
+    script = "\n".join([*slurm.setup(), 'printf %s "$PYTHONPATH"'])
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | ({"PYTHONPATH": already} if already else {})
+    done = subprocess.run(["bash", "-eu", "-c", script], capture_output=True, text=True, env=environment)
+    assert (done.stdout, done.stderr) == (f"{place}{':' * bool(already)}{already}", "")
+
+
+# --- what they need ------------------------------------------------------------------------------------------------
+
+def test_images_are_downloaded_before_jobs_begin_and_once(monkeypatch):
+    from utils import data
+    done = []
+
+    def load(dataset, folder, **_):
+        done.append((dataset, folder))
+        raise UserError(f"{folder}: {dataset} can't be downloaded")
+
+    monkeypatch.setattr(data, "load_data", load)
+    monkeypatch.setattr(local.Here, "begin_one", lambda _: pytest.fail("a job has begun"))
+    refused = call("submit.py", "--dataset", "CIFAR10", "--methods", "uniform", "--ratios", 0.25, 0.5, "--jobs", 2, "--data", "there")
+    assert_refused(refused, "there: CIFAR10 can't be downloaded")
+    assert done == [("CIFAR10", "there")]
+    monkeypatch.setattr(local.Here, "run", lambda _: None)
+    call("submit.py", *TINY, "--methods", "uniform")
+    assert done == [("CIFAR10", "there")]
 
 
 # --- on this machine -----------------------------------------------------------------------------------------------
