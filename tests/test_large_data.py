@@ -18,6 +18,7 @@ from running import assert_refused, call, fork, snapshot, succeed, wait_for
 
 from utils.data import Augmentation, Batches, evaluation_batches, folder, load_data, memory, training_batches
 from utils.errors import UserError
+from utils.records.locks import is_free
 
 PIXELS = 48
 
@@ -403,7 +404,7 @@ def slowly(seconds: float) -> None:
 
 def unfinished() -> list[Path]:
     """The files into which living processes decode now."""
-    return [path for path in Path("prune_record/images").glob(".*.tmp.rgb") if Path("/proc", path.name.split(".")[-3]).exists()]
+    return [path for path in Path("prune_record/images").glob(".*.tmp.rgb") if not is_free(path)]
 
 
 def wait_until(true) -> None:

@@ -324,7 +324,8 @@ def test_fine_tunings_without_the_weights_of_their_base_network_are_refused():
     base = next(job for job in jobs_in([part], PLACES) if job.method == "base")
     part = dataclasses.replace(part, entries=tuple(entry for entry in part.entries if entry.label == "magnitude pruning, twice the epochs"))
     assert [job.settings.seed for job in jobs_in([part], PLACES) if job.method == "base"] == [0, 1, 2, 3, 4]  # one for each seed
-    content = {"model": "vgg", "dataset": "CIFAR10", "method": "base", "best": 50.0, "settings": stored(base.settings), "origin": None}
+    content = {"model": "vgg", "dataset": "CIFAR10", "method": "base", "ratio": 0.25, "best": 50.0, "settings": stored(base.settings),
+               "origin": None}
     base.result.parent.mkdir(parents=True)
     base.result.write_text(json.dumps(content))
     from utils.study.run import refuse_without_weights
@@ -338,7 +339,7 @@ def test_fine_tunings_without_the_weights_of_their_base_network_are_refused():
 
 
 def test_images_that_are_not_there_are_asked_for_in_a_line_before_anything_is_begun(monkeypatch, tmp_path):
-    def nowhere(dataset, folder):
+    def nowhere(dataset, folder, **_):
         raise UserError(f"{folder}: {dataset} is not there, and can't be downloaded (no network); give --dataset a folder of images")
 
     monkeypatch.setattr("utils.data.load_data", nowhere)

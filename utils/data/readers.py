@@ -10,6 +10,7 @@ from torch import Tensor
 from utils.data.dataset import Data, Images, Split, Wanted, in_memory, mean_and_std
 from utils.data.folder import Parts, read_folder
 from utils.errors import UserError
+from utils.records.locks import in_turn
 from utils.records.paths import tiny_imagenet_folder
 from utils.settings import DATASETS, dataset_facts, dataset_name
 
@@ -80,8 +81,16 @@ def _read_digits(wanted: Wanted) -> Parts:
 
 def _read_cifar(name: str, root: Path, wanted: Wanted) -> Parts:
     from torchvision import datasets
+
+    def read(download: bool) -> list[Any]:
+        return [getattr(datasets, name)(root=str(root), train=train, download=download) for train in (True, False)]
+
     try:
-        train, test = (getattr(datasets, name)(root=str(root), train=train, download=True) for train in (True, False))
+        try:
+            train, test = read(download=False)
+        except RuntimeError:  # it is not there, or not whole; two processes would download into one file
+            with in_turn(root / name, f"{root}: waits for another process, which downloads {name}"):
+                train, test = read(download=True)
     except Exception as error:  # torchvision raises many kinds: no network, a bad checksum, a full disk
         raise UserError(f"{root}: {name} is not there, or damaged, and can't be downloaded ({error}); put its archive "
                         "there, or give --dataset a folder of images") from None

@@ -34,6 +34,7 @@ from utils.settings import (
 from utils.settings.option import flag
 
 TASK = ("model", "dataset")  # named in every command
+LAST = r"neuralscale_\d+"  # what results call the networks of the last iteration, whichever number that has
 CURVES = {"neuralscale": "neuralscale_15", "morph": "morphnet"}  # whose default names the trainings of a method have, if not its own
 
 
@@ -51,6 +52,8 @@ class Job:
     needs: Job | None = None
     method: str = ""  # of a training, what its result says it is, a pattern
     search: str | None = None  # where its network comes from
+    budget: str | None = None  # what its network is scaled to; None: what its search says, else parameters
+    base: str | None = None  # of a fine-tuning, the name of its base network
     ratio: float | None = None  # of a training
     weights: Path | None = None  # what a training leaves beside its result
 
@@ -182,7 +185,7 @@ class Planner:
             settings: TrainingSettings = self.settled(preset, "--tune-with", {**given, "seed": seed})
             return self.job("fine_tune.py", save, paths.at_ratio(save, ratio), ratio, settings, preset,
                             ["--prune-fname", self.base_name(), "--ratio", shortest(ratio), *self.budget()],
-                            needs=needs, method="magnitude")
+                            needs=needs, method="magnitude", budget=self.experiment.budget, base=self.base_name())
         search = {"uniform": None, "morph": self.experiment.morph_search}.get(method, self.experiment.search)
         iteration = iteration_of(method)
         if iteration and needs and "iterations" in needs.given and isinstance(needs.settings, SearchSettings) and (
@@ -192,8 +195,8 @@ class Planner:
                             descent_idx=iteration - 1 if iteration else None)
         return self.job("ratio_swipe.py", save, paths.at_ratio(save, ratio), ratio, *self.from_scratch(seed),
                         [*arguments(networks, Networks()), "--ratios", shortest(ratio), *self.budget()], needs=needs,
-                        method={"neuralscale": r"neuralscale_\d+", "morph": "morphnet"}.get(method, method),
-                        search=search or (PUBLISHED if method == "morph" else None))
+                        method={"neuralscale": LAST, "morph": "morphnet"}.get(method, method),
+                        search=search or (PUBLISHED if method == "morph" else None), budget=self.experiment.budget)
 
     def job(self, script: str, save: str, name: str, ratio: float, settings: TrainingSettings, preset: TrainingSettings,
             networks: list[str], **more: Any) -> Job:

@@ -11,7 +11,6 @@ from model.graph.flatten import plain
 from utils.errors import UserError
 from utils.export.folder import check_free, replacing_folder
 from utils.export.formats import BATCHES, ONNX, PACKAGES, PROGRAM, TOLERANCE, WEIGHTS, check_packages, differences, written
-from utils.records.files import exclusive
 from utils.records.methods import method_of, read_scalings, refuse_impossible
 from utils.records.networks import network_of, read_stored
 from utils.records.paths import at_ratio, named_after, percent, result_file, weights_file
@@ -48,13 +47,15 @@ def export_trained(task: Task, save: str, ratio: float, out: str | None, folders
                         "--dataset")
     source = result_file(folders.plot_dir, task.model, save, ratio)
     result = read_result(source)
+    if result["ratio"] != ratio:  # the same file name has int(100 * ratio)
+        raise UserError(f"{source}: of ratio {result['ratio']:g}, not {ratio:g}; give that")
     told: dict[str, Any] = dict(result)
     same_settings(path, {key: told.get(key) for key in stored["begun_with"]}, stored["begun_with"])
     if stored["filters"] != result["filters"]:
         raise UserError(f"{path}: has other filters than its result {source}; train it again")
     about = {"trained": True, "name": save, **{key: told[key] for key in OF_RESULTS if key in told}}
     return write(network_of(path, stored), stored["filters"], stored["convcut"], task.model, dataset,
-                 {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}, about, target)
+                 {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}, about, target, overwrite)
 
 
 def export_untrained(task: Task, networks: Networks, ratio: float, out: str | None, folders: Folders, overwrite: bool = False) -> Path:
@@ -79,11 +80,11 @@ def export_untrained(task: Task, networks: Networks, ratio: float, out: str | No
     about = {"trained": False, "method": method.name, "ratio": ratio, "seed": 0, "budget": method.budget, "round_to": method.round_to,
              "origin": method.origin}
     network = build_model(model, filters, convcut=method.convcut, **shape)
-    return write(network, filters, method.convcut, model, dataset, shape, about, target)
+    return write(network, filters, method.convcut, model, dataset, shape, about, target, overwrite)
 
 
 def write(network: nn.Module, filters: list[int], convcut: bool, model: str, dataset: str, shape: Shape, about: dict[str, Any],
-          target: Path) -> Path:
+          target: Path, overwrite: bool) -> Path:
     """Writes the folder ``target``, whole or not at all, and says what is in it. Each file is read again and compared."""
     size, facts = shape["image_size"], dataset_facts(dataset)
     network = network.cpu().eval()
@@ -94,7 +95,7 @@ def write(network: nn.Module, filters: list[int], convcut: bool, model: str, dat
     counts = {"params": count_params(model, filters, convcut=convcut, **shape),
               "macs": count_macs(model, filters, convcut=convcut, **shape)}
     stored = sum(parameter.numel() for parameter in exported.parameters())
-    with exclusive(target, option="--out"), replacing_folder(target) as folder:
+    with replacing_folder(target, FILES, overwrite) as folder:
         for name, content in written(exported, size):
             (folder / name).write_bytes(content)
         found = differences(network, folder, size)

@@ -100,6 +100,11 @@ def submission_record(model_dir: str, name: str) -> Path:
     return submissions(model_dir) / f"{name}.json"
 
 
+def submission_folder(model_dir: str, name: str) -> Path:
+    """What submitit keeps of the array ``name``."""
+    return submissions(model_dir) / name
+
+
 def decoded_images(record_dir: str, source: str, fingerprint: str) -> Path:
     """Images of ``source`` that do not fit into memory, decoded."""
     return Path(record_dir) / "images" / f"{source}_{fingerprint}.rgb"
