@@ -21,7 +21,7 @@ def main() -> None:
 
     from model import count_macs, count_params
     from utils.records.methods import methods_of, read_scalings, refuse_impossible
-    from utils.records.paths import named_after
+    from utils.records.paths import named_after, shown_name
     from utils.records.searches import budget_of
     model, dataset, name = task.model, dataset_name(task.dataset), given["prune_fname"]
     record = read_scalings(folders.record_dir, name, model, dataset)
@@ -56,7 +56,7 @@ def main() -> None:
     if given["plot"]:
         out = Path(given["out"] or named_after(folders.plot_dir, model) / f"{dataset}_{name}_architectures.png")
         with redirect_stdout(sys.stderr if given["json"] else sys.stdout):
-            plot(f"{model} on {dataset}: filters per layer over the descent ({name}{scaled})", table, out)
+            plot(f"{shown_name(model)} on {dataset}: filters per layer over the descent ({name}{scaled})", table, out)
 
 
 def plot(title: str, table: list[dict[str, Any]], out: Path) -> None:
@@ -73,7 +73,7 @@ def plot(title: str, table: list[dict[str, Any]], out: Path) -> None:
         widths = np.array([row["filters"] for row in table if row["ratio"] == ratio])
         image = style.heat_map(ax, widths, f"ratio {ratio:g}", widths.max())
         fig.colorbar(image, ax=ax, label="filters", pad=0.01)
-    fig.suptitle(title)
+    fig.suptitle(style.wrapped(title, 45 + 3 * layers))
     style.save(fig, out)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
-from utils.figures.curves import default_name
+from utils.figures.labels import default_name
 from utils.records import paths
 from utils.records.methods import refuse_impossible
 from utils.records.published import read_published_morph, read_published_scaling

@@ -43,6 +43,12 @@ def file_name_of(model: str) -> str:
     return f"{Path(place).stem if place.endswith('.py') else place}.{function}" if place else model
 
 
+def shown_name(model: str) -> str:
+    """What a network is called in pictures: FILE.py:FUNCTION without the file's folder."""
+    place, _, function = model.rpartition(":")
+    return f"{Path(place).name}:{function}" if place.endswith(".py") else model
+
+
 def named_after(folder: str, model: str) -> Path:
     """The folder in ``folder`` that a network's files are in."""
     return Path(folder) / file_name_of(model)

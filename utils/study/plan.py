@@ -204,7 +204,7 @@ def mobilenetv2_on_cifar100() -> Part:
         *later(6, task.magnitude(0.375, main))]
     return Part("mobilenetv2_CIFAR100", "mobilenetv2 on CIFAR100", "A subset of the images: 80 of each class to train on, 20 held out, "
                 "20 to test on; 15 epochs in batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, "
-                "then 10 filters every 10 batches of 64", middle, tables, tuple(entries))
+                "then 10 filters every 10 batches of 64", middle, tables, tuple(entries), drawn=False)
 
 
 def mobilenetv2_for_longer() -> Part:
