@@ -3,9 +3,8 @@ import os
 import sys
 from pathlib import Path
 
-import torch
-
 from utils.data import Data, augmentation, load_data
+from utils.data.memory import gpu_memory
 from utils.errors import UserError
 from utils.settings import Machine, Optimization, SearchSettings, Settings, Storage, stored
 from utils.training.device import Runner, check_compiler, pick_device
@@ -32,7 +31,7 @@ def prepare(settings: Optimization, storage: Storage, machine: Machine | None, *
 def check_memory(params: int, runner: Runner) -> None:
     """Raises UserError where weights, gradients and momentum alone would not fit into the device's memory."""
     cuda = runner.device.startswith("cuda")
-    memory = torch.cuda.mem_get_info()[1] if cuda else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = gpu_memory(runner.device)[1] if cuda else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if (needed := 3 * 4 * params) > memory:
         raise UserError(f"a network of {params:,} parameters needs {needed / 2**30:,.0f} GiB to train; this device has "
                         f"{memory / 2**30:,.0f}. Use a smaller ratio")
