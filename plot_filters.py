@@ -35,7 +35,7 @@ def main() -> None:
         taus = np.geomspace(sizes.min(), sizes.max(), 100)
         fitted = law.widths(taus)
         for layer in range(layers):
-            colour = style.plt.cm.viridis(0.92 * layer / (layers - 1))
+            colour = style.plt.cm.viridis(0.92 * layer / max(1, layers - 1))
             every = max(1, len(rows) // 12)
             ax.plot(sizes, rows[:, layer], color=colour, marker=style.MARKERS[layer % 12], markevery=(layer % every, every),
                     linewidth=1, markersize=4, alpha=0.8, label=str(layer + 1) if layer % named == 0 else "_")

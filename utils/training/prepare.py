@@ -11,14 +11,17 @@ from utils.training.device import Runner, check_compiler, pick_device
 
 
 def prepare(settings: Optimization, storage: Storage, machine: Machine | None, *more: Settings, batch_size: int,
-            limit_test: int | None) -> tuple[Data, Runner]:
-    """The data and the device of a run; prints every setting, given or default. Raises UserError."""
+            limit_test: int | None, default_size: int | None = None) -> tuple[Data, Runner]:
+    """The data and the device of a run; prints every setting, given or default. Raises UserError.
+
+    ``default_size``: to what a folder's images are brought where the settings don't say it, in pixels.
+    """
     machine = machine or Machine()
     runner = Runner(pick_device(machine.device), settings.amp, machine.compile)
     if machine.compile:
         check_compiler(runner.device)
     data = load_data(settings.dataset, storage.data, runner.device, limit_train=settings.limit_train, limit_test=limit_test,
-                     validate=settings.validate, batch_size=batch_size, image_size=settings.image_size,
+                     validate=settings.validate, batch_size=batch_size, image_size=settings.image_size, default_size=default_size,
                      cache_dir=storage.record_dir if storage.cache else None,
                      crop=settings.crop, flip=settings.flip, rotation=settings.rotation)
     shown = {name: value for part in (settings, storage, *more) for name, value in stored(part).items()}
