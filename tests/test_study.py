@@ -123,7 +123,7 @@ def test_turns_go_over_all_parts():
 
 
 def test_images_are_looked_for_where_data_says(tmp_path):
-    (tmp_path / "images" / "CIFAR10").mkdir(parents=True)
+    (tmp_path / "images" / "CIFAR10" / "train").mkdir(parents=True)
     there, *others = study("full", "images")
     assert {entry.experiment.dataset for part in (there, *others) for entry in part.entries} == {"images/CIFAR10", "CIFAR100"}
     named, *_ = study("full", "nowhere")

@@ -2,7 +2,7 @@
 from pathlib import Path
 from typing import Any, TypedDict
 
-from model import BUDGETS, is_imported, layers_of, template
+from model import BUDGETS, expect, is_imported, layers_of, template
 from utils.errors import UserError
 from utils.powerlaw import PowerLaw
 from utils.records.files import are_widths, is_number, layers_in, read_json
@@ -85,7 +85,10 @@ def network_of(model: str) -> SearchRecord:
 
 def refuse_changed_network(path: Path, record: SearchRecord, model: str) -> None:
     """Raises UserError where a network has other widths by now than the search of it had."""
-    if "layers" in record and {key: record.get(key) for key in ("template", "layers")} != network_of(model):
+    if "layers" not in record:
+        return
+    expect(model, record["num_classes"], (record["image_size"],))  # which may be the one size that it takes
+    if {key: record.get(key) for key in ("template", "layers")} != network_of(model):
         raise UserError(f"{path}: a search of {model} when it had other widths; they have changed. Search it again, with another --save")
 
 
