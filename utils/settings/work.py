@@ -174,7 +174,7 @@ class Comparison(Settings):
     """Which curves are compared, and against what."""
 
     runs: tuple[str, ...] | None = option(None, "your runs: NAME, NAME_0, NAME_1, ... are the seeds of LABEL", metavar="LABEL=NAME",
-                                          shown="the README's names")
+                                          shown="all of this model and data set")
     published: bool = option(True, "leave the published curves out")
     axis: str = option("params", "against what", choices=["params", "macs", "latency"])
     device: str = option("auto", "where to measure latency")
