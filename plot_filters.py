@@ -9,7 +9,7 @@ NAMED = 24  # layers in the legend at most
 def main() -> None:
     p = Parser(__doc__)
     p.add("--prune-fname", "the search's --save name", required=True, metavar="NAME")
-    given, task, folders = p.settled(Task(dataset="CIFAR100"), Folders())
+    given, task, folders = p.settled(Task(), Folders())
 
     import numpy as np
 
@@ -17,7 +17,7 @@ def main() -> None:
     from utils.figures import style
     from utils.records.files import read_rows
     from utils.records.paths import named_after, search_record, search_rows
-    from utils.records.searches import budget_of, law_of, read_search, refuse_changed_network
+    from utils.records.searches import budget_of, iteration_told, law_of, read_search, refuse_changed_network
     model, dataset, name = task.model, dataset_name(task.dataset), given["prune_fname"]
     record = read_search(folders.record_dir, name, model, dataset)
     refuse_changed_network(search_record(folders.record_dir, name), record, model)
@@ -42,7 +42,7 @@ def main() -> None:
             ax.plot(taus, fitted[:, layer], "--", color=colour, linewidth=1.2)
         style.plain_log(ax, "x", 1e6)
         style.plain_log(ax, "y")
-        ax.set(title=f"iteration {iteration}", xlabel=f"{unit} of the network (millions)")
+        ax.set(title=iteration_told(iteration, record["settings"].get("morph", False)), xlabel=f"{unit} of the network (millions)")
     axes[0, 0].set_ylabel("filters left in the layer")
     axes[0, -1].legend(title="layer", fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))  # beside the axes: it covers no curve
     fig.suptitle(f"{model} on {dataset}, {name}: residual filters (lines) and power laws (dashed)")
