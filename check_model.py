@@ -5,7 +5,7 @@ from utils.settings.parser import Parser
 
 
 def main() -> None:
-    _, task, asked = Parser(__doc__).settled(Task(dataset="CIFAR10"), NetworkShape())
+    _, task, asked = Parser(__doc__).settled(Task(), NetworkShape())
 
     from model import count_macs, count_params, described, uniform_filters
     from utils.data import shape_of

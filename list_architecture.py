@@ -14,11 +14,11 @@ def main() -> None:
     p = Parser(__doc__)
     p.add("--prune-fname", "the search's --save name, or 'published' for the paper's", required=True, metavar="NAME")
     p.add_fields(networks_preset("CIFAR10"), only=["ratios", "budget", "round_to"])
-    p.add("--json", "print JSON instead of a table", action="store_true")
+    p.add("--json", "print JSON instead of a table; iterations are counted from 0 there", action="store_true")
     p.add("--plot", "draw heat maps of the widths over the iterations", action="store_true")
     p.add("--out", "the PNG to write (default: <plot-dir>/<model>/<dataset>_<name>_architectures.png)", metavar="FILE")
     p.add_fields(NetworkShape(), only=["image_size"], image_size="pixels of a side of the images (default: as the search had them)")
-    given, task, folders = p.settled(Task(dataset="CIFAR10"), Folders())
+    given, task, folders = p.settled(Task(), Folders())
 
     from model import count_macs, count_params
     from utils.records.methods import is_own, methods_of, read_scalings, refuse_impossible
@@ -51,10 +51,10 @@ def main() -> None:
         print(json.dumps({**said, "architectures": table}, indent=1))
     else:
         print(f"{model} on {dataset}, {name}: filters per layer{scaled}")
-        print(f"{'ratio':>6} {'it.':>4} {'parameters':>11} {'MMACs':>8}  filters")
+        print(f"{'ratio':>6} {'iteration':>9} {'--descent-idx':>13} {'parameters':>11} {'MMACs':>8}  filters")
         for row in table:
-            filters = " ".join(map(str, row["filters"]))
-            print(f"{row['ratio']:6g} {row['iteration']:4} {row['params']:11,} {row['macs'] / 1e6:8.1f}  {filters}")
+            filters, index = " ".join(map(str, row["filters"])), "-" if methods[-1].law is None else row["iteration"]
+            print(f"{row['ratio']:6g} {row['iteration'] + 1:9} {index:>13} {row['params']:11,} {row['macs'] / 1e6:8.1f}  {filters}")
         if round_to != 1:
             from utils.training.device import Runner, pick_device
             from utils.training.latency import rounding_told

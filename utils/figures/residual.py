@@ -8,7 +8,7 @@ from utils.figures import style
 from utils.figures.looks import DASHES, MARKERS, METHODS, SEARCHED
 from utils.records.files import read_rows
 from utils.records.paths import named_after, search_record, search_rows, shown_name
-from utils.records.searches import budget_of, law_of, read_search, refuse_changed_network
+from utils.records.searches import budget_of, iteration_told, law_of, read_search, refuse_changed_network
 from utils.settings import Folders, Task, dataset_name
 
 UNITS = {"params": "parameters", "macs": "multiply-accumulates"}
@@ -57,7 +57,7 @@ def draw_residual_filters(task: Task, name: str, folders: Folders) -> None:
                 ax.plot(taus, fitted[:, layer], DASHES[1], color=COLOURS[index], linewidth=1)
             style.plain_log(ax, "y")
         style.scale_x(column[-1], sizes.min(), sizes.max(), f"{UNITS[budget]} of the network", unit)
-        column[0].set_title(f"iteration {iteration + 1} (--descent-idx {iteration})")
+        column[0].set_title(iteration_told(iteration, record["settings"].get("morph", False)))
 
     for row in axes:
         row[0].set_ylabel("filters left in the layer")

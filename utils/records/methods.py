@@ -14,7 +14,7 @@ from utils.records.legacy import read_release_search
 from utils.records.paths import release_record, search_record, search_rows
 from utils.records.published import read_published_morph, read_published_scaling
 from utils.records.results import Origin, Result
-from utils.records.searches import SearchRecord, budget_of, law_of, read_search, refuse_changed_network
+from utils.records.searches import SearchRecord, budget_of, iteration_told, law_of, read_search, refuse_changed_network
 from utils.settings import DATASETS, FOLDER_SIZES, PUBLISHED, Networks, dataset_facts, dataset_name
 
 
@@ -169,5 +169,6 @@ def method_of(networks: Networks, model: str, dataset: str, record_dir: str) -> 
     index = -1 if networks.descent_idx is None else networks.descent_idx
     law_of(record, index)  # refuses an iteration that isn't there
     methods = methods_of(record_dir, name, record, model, networks.convcut, networks.budget, networks.round_to)
-    print(f"{name}: descent iteration {range(len(methods))[index]}, of 0 to {len(methods) - 1}; drawn as {methods[index].name}")
+    told = iteration_told(range(len(methods))[index], morph)
+    print(f"{name}: {told}{'' if morph else f' of {len(methods)}'}; drawn as {methods[index].name}")
     return methods[index]

@@ -104,6 +104,11 @@ def check_scaling(entry: Any, layers: int) -> PowerLaw:
     return law
 
 
+def iteration_told(iteration: int, morph: bool = False) -> str:
+    """How people are told of an iteration, with the option that asks for it, which counts from 0; a --morph search has one alone."""
+    return "iteration 1 of 1" if morph else f"iteration {iteration + 1} (--descent-idx {iteration})"
+
+
 def budget_of(record: SearchRecord) -> str:
     """What the search scaled its networks to, and so what tau is in its laws."""
     budget: str = record.get("settings", {}).get("budget", "params")
@@ -114,6 +119,6 @@ def law_of(record: SearchRecord, iteration: int = -1) -> PowerLaw:
     """alpha and beta after iteration ``iteration`` (from 0; -1 is the last). Raises UserError if it isn't there."""
     iterations = record["iterations"]
     if not -len(iterations) <= iteration < len(iterations):
-        have = f"0 to {len(iterations) - 1}" if iterations else "none"
-        raise UserError(f"--descent-idx {iteration}: this search has the iterations {have}")
+        have = f"{len(iterations)} iterations, --descent-idx 0 to {len(iterations) - 1}" if iterations else "no iteration"
+        raise UserError(f"--descent-idx {iteration}: this search has {have}")
     return PowerLaw(iterations[iteration]["alpha"], iterations[iteration]["beta"])

@@ -123,7 +123,7 @@ class Networks(Settings):
 
     prune_fname: str | None = option(None, "NeuralScale: the --save name of a search, or 'published'; with --morph, of a --morph "
                                      "search", metavar="NAME")
-    descent_idx: int | None = option(None, "descent iteration, counted from 0", 0, WHOLE, metavar="I",
+    descent_idx: int | None = option(None, "descent iteration, counted from 0: I is iteration I + 1 of the search", 0, WHOLE, metavar="I",
                                      shown="the last one, 14 of a full search")
     uniform: bool = option(False, "uniform scaling of the template")
     morph: bool = option(False, "MorphNet (Taylor-FO): the published widths, or those of --prune-fname")
