@@ -428,6 +428,39 @@ def test_code_in_a_pt_is_not_run(folder):
             assert not any(folder.glob("created*"))
 
 
+class Script(torch.nn.Module):
+    def forward(self, images):
+        print("this code was run")
+        return images
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+def test_a_torchscript_archive_is_refused_as_what_it_is_before_torch_looks_at_it(folder, monkeypatch):
+    """torch.load of versions below 2.6 makes a module of it, whatever weights_only says."""
+    path = folder / "saved_models" / "vgg" / "base.pt"
+    weights = path.read_bytes()
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch has looked at it"))
+    torch.jit.save(torch.jit.script(Script()), path)
+    archives = [path.read_bytes()]
+    for more in ("archive/constants.pkl", "archive/code/__torch__.py", "archive/code/", "archive/Constants.PKL"):
+        path.write_bytes(weights)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(more, b"")
+        archives.append(path.read_bytes())
+    for archive in archives:
+        path.write_bytes(archive)
+        with pytest.raises(UserError, match="TorchScript"):
+            files.read_tensors(path)
+    assert_refused(call("fine_tune.py", "--save", "x", *TRAIN, "--prune-fname", "base", "--ratio", 0.0625), "base.pt", "TorchScript")
+
+
+def test_weights_in_a_file_or_of_a_layer_called_code_are_read(tmp_path):
+    """torch.save calls what is in an archive by the name of its file."""
+    for name in ("code.pt", "constants.pkl.pt"):
+        torch.save({"code": torch.ones(1), "code/x": 3}, tmp_path / name)
+        assert files.read_tensors(tmp_path / name)["code"] == 1
+
+
 @pytest.mark.parametrize("text", [
     b"cos\nsystem\n(S'touch created'\ntR.", b"c__builtin__\neval\n(S'open(\"created\",\"w\")'\ntR.", b"cbuiltins\nexec\n(S'1'\ntR.",
     b"cnumpy\nload\n(S'x'\ntR.", b"cnumpy.core.multiarray\nfromfile\n(S'x'\ntR.", b"c_codecs\nlookup\n(S'x'\ntR.",

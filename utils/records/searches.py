@@ -3,7 +3,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypedDict
 
-from model import BUDGETS, is_imported, layers_of, template
+from model import BUDGETS, expect, is_imported, layers_of, template
 from utils.errors import UserError
 from utils.powerlaw import FIRST_ROW, FITTED, PowerLaw
 from utils.records.files import MOST, are_widths, is_number, layers_in, read_json
@@ -89,7 +89,10 @@ def network_of(model: str) -> SearchRecord:
 
 def refuse_changed_network(path: Path, record: SearchRecord, model: str) -> None:
     """Raises UserError where a network has other widths by now than the search of it had."""
-    if "layers" in record and {key: record.get(key) for key in ("template", "layers")} != network_of(model):
+    if "layers" not in record:
+        return
+    expect(model, record["num_classes"], (record["image_size"],))  # which may be the one size that it takes
+    if {key: record.get(key) for key in ("template", "layers")} != network_of(model):
         raise UserError(f"{path}: a search of {model} when it had other widths; they have changed. Search it again, with another --save")
 
 
@@ -105,6 +108,11 @@ def check_scaling(entry: Any, layers: int) -> PowerLaw:
     if not law.sane:
         raise ValueError("alpha must be positive, alpha and beta of a sane size")
     return law
+
+
+def iteration_told(iteration: int, morph: bool = False) -> str:
+    """How people are told of an iteration, with the option that asks for it, which counts from 0; a --morph search has one alone."""
+    return "iteration 1 of 1" if morph else f"iteration {iteration + 1} (--descent-idx {iteration})"
 
 
 def budget_of(record: SearchRecord) -> str:
@@ -123,8 +131,8 @@ def law_of(record: SearchRecord, iteration: int = -1) -> PowerLaw:
     """alpha and beta after iteration ``iteration`` (from 0; -1 is the last). Raises UserError if it isn't there."""
     iterations = record["iterations"]
     if not -len(iterations) <= iteration < len(iterations):
-        have = f"0 to {len(iterations) - 1}" if iterations else "none"
-        raise UserError(f"--descent-idx {iteration}: this search has the iterations {have}")
+        have = f"{len(iterations)} iterations, --descent-idx 0 to {len(iterations) - 1}" if iterations else "no iteration"
+        raise UserError(f"--descent-idx {iteration}: this search has {have}")
     entry = iterations[iteration]
     flat = not any(entry["beta"])  # earlier versions do not say
     return PowerLaw(entry["alpha"], entry["beta"], entry.get("fit", FIRST_ROW if flat else FITTED))
@@ -139,9 +147,8 @@ def not_fitted(record: SearchRecord, only: Collection[int] | None = None) -> str
     found = [number for number in range(count) if only is None or number in only if law_of(record, number).fit != FITTED]
     if not found or record.get("settings", {}).get("morph"):
         return ""
-    numbers = ", ".join(str(number + 1) for number in found)
-    which = f"iteration {numbers} (--descent-idx {found[0]})" if len(found) == 1 else (
-        "any iteration" if len(found) == count else f"the iterations {numbers}")
+    which = iteration_told(found[0]) if len(found) == 1 else "any iteration" if len(found) == count else (
+        f"the iterations {', '.join(str(number + 1) for number in found)}")
     remedy = "" if floors_of(record)[0] else "with --min-width 2, which leaves narrow layers alone, or "
     return (f"no power law was fitted in {which}; what is used in its place is the {law_of(record, found[0]).fit}. Search again "
             f"{remedy}with a longer --warmup, a larger --ratio or a smaller --prune-step")

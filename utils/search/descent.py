@@ -6,7 +6,7 @@ import numpy as np
 from model import BUDGETS, Shape, layer_names, prepare_filters, widths_of
 from utils.data import Data
 from utils.powerlaw import FEWEST_ROWS, PowerLaw, fit_power_law
-from utils.records.searches import IterationRecord, not_fitted
+from utils.records.searches import IterationRecord, iteration_told, not_fitted
 from utils.search.iteration import residual_filters
 from utils.search.run import SearchRun
 from utils.settings import SearchSettings, least_width, stored
@@ -44,7 +44,7 @@ def searched_widths(settings: SearchSettings, law: PowerLaw | None, shape: Shape
 def report(settings: SearchSettings, found: list[IterationRecord], rows: list[list[int]]) -> None:
     """Prints what the last of the iterations ``found``, with these recorded rows."""
     iteration, entry = len(found) - 1, found[-1]
-    print(f"iteration {iteration}: {len(rows)} rows of residual filters")
+    print(f"{iteration_told(iteration, settings.morph)}: {len(rows)} rows of residual filters")
     for name, numbers in (("searched", entry["filters"]), ("left", rows[-1]), ("alpha", entry["alpha"]), ("beta", entry["beta"])):
         print(f"  {name:9}", " ".join(f"{n:>9}" if isinstance(n, int) else f"{n:9.4g}" for n in numbers), flush=True)
 
