@@ -4,7 +4,7 @@ from utils.script import run
 from utils.settings import BaseNetwork, Folders, Networks, NetworkShape, Storage, Task, check_name
 from utils.settings.parser import Parser
 
-CHOOSING = ["prune_fname", "descent_idx", "uniform", "morph", "convcut", "budget", "round_to"]
+CHOOSING = ["prune_fname", "descent_idx", "uniform", "morph", "convcut", "budget", "round_to", "min_width", "keep"]
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from utils.settings.parser import Parser
 def main() -> None:
     p = Parser(__doc__)
     p.add("--prune-fname", "the search's --save name, or 'published' for the paper's", required=True, metavar="NAME")
-    p.add_fields(networks_preset("CIFAR10"), only=["ratios", "budget", "round_to"])
+    p.add_fields(networks_preset("CIFAR10"), only=["ratios", "budget", "round_to", "min_width", "keep"])
     p.add("--json", "print JSON instead of a table; iterations are counted from 0 there", action="store_true")
     p.add("--plot", "draw heat maps of the widths over the iterations", action="store_true")
     p.add("--out", "the PNG to write (default: <plot-dir>/<model>/<dataset>_<name>_architectures.png)", metavar="FILE")
@@ -23,7 +23,7 @@ def main() -> None:
     from model import count_macs, count_params
     from utils.records.methods import is_own, methods_of, read_scalings, refuse_impossible
     from utils.records.paths import named_after, shown_name
-    from utils.records.searches import budget_of
+    from utils.records.searches import budget_of, floors_of, not_fitted
     model, dataset, name = task.model, dataset_name(task.dataset), given["prune_fname"]
     record = read_scalings(folders.record_dir, name, model, dataset)
     shape = {"num_classes": record["num_classes"], "image_size": record["image_size"]}
@@ -32,12 +32,14 @@ def main() -> None:
         shape = shape_of(task.dataset)
     shape["image_size"] = given.get("image_size", shape["image_size"])
     budget = given.get("budget") or budget_of(record)
-    round_to = given.get("round_to", 1)
+    round_to, (searched_width, searched_keep) = given.get("round_to", 1), floors_of(record)
+    min_width, keep = given.get("min_width", searched_width), given.get("keep", searched_keep)
     scaled = ", scaled to MACs" if budget == "macs" else ""
     scaled += f", widths multiples of {round_to}" if round_to != 1 else ""
+    scaled += f", at least {min_width}" * (min_width > 0) + f", {' '.join(keep)} kept" * bool(keep)
     ratios = given.get("ratios", networks_preset(task.dataset).ratios)
-    refuse_impossible(model, task.dataset, *ratios, image_size=shape["image_size"])
-    methods = methods_of(folders.record_dir, name, record, model, budget=budget, round_to=round_to)
+    refuse_impossible(model, task.dataset, *ratios, image_size=shape["image_size"], keep=keep)
+    methods = methods_of(folders.record_dir, name, record, model, budget=budget, round_to=round_to, min_width=min_width, keep=keep)
     if line := methods[-1].other_size(shape["image_size"]):
         print(line, file=sys.stderr if given["json"] else sys.stdout)
     table = []
@@ -47,7 +49,8 @@ def main() -> None:
             table.append({"ratio": ratio, "iteration": iteration, "filters": filters, "params": count_params(model, filters, **shape),
                           "macs": count_macs(model, filters, **shape)})
     if given["json"]:
-        said = {"model": model, "dataset": dataset, **shape, "budget": budget, "round_to": round_to}
+        said = {"model": model, "dataset": dataset, **shape, "budget": budget, "round_to": round_to, "min_width": min_width,
+                "keep": list(keep)}
         print(json.dumps({**said, "architectures": table}, indent=1))
     else:
         print(f"{model} on {dataset}, {name}: filters per layer{scaled}")
@@ -61,6 +64,8 @@ def main() -> None:
             runner, rows = Runner(pick_device("auto")), {row["ratio"]: row for row in table}
             for ratio, row in rows.items():  # of the last iteration
                 print(f"ratio {ratio:g}, {methods[-1].name}, {rounding_told(methods[-1], {**row, **shape}, runner)}", flush=True)
+    if told := not_fitted(record):
+        print(f"{name}: {told}", file=sys.stderr if given["json"] else sys.stdout)
     if given["plot"]:
         out = Path(given["out"] or named_after(folders.plot_dir, model) / f"{dataset}_{name}_architectures.png")
         with redirect_stdout(sys.stderr if given["json"] else sys.stdout):

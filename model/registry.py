@@ -1,4 +1,4 @@
-"""One line per network. Its module holds TEMPLATE, SEARCH_EXTRA, build and count, and is imported when first used."""
+"""One line per network. Its module holds TEMPLATE, LAYERS, SEARCH_EXTRA, build and count, and is imported when first used."""
 from __future__ import annotations
 
 import re
@@ -35,7 +35,7 @@ def is_imported(name: str) -> bool:
 
 
 def network(name: str) -> Any:
-    """What defines network ``name``: TEMPLATE, SEARCH_EXTRA, build and count. Raises ValueError for a name of none."""
+    """What defines network ``name``: TEMPLATE, LAYERS, SEARCH_EXTRA, build and count. Raises ValueError for a name of none."""
     if is_imported(name):
         return imported(name)
     if name not in MODELS:
@@ -54,12 +54,19 @@ def layers_of(name: str) -> list[list[str]] | None:
     return found
 
 
+def layer_names(name: str) -> list[list[str]]:
+    """The layers that have each width, by the names of their modules."""
+    names: list[list[str]] = network(name).layers() if is_imported(name) else network(name).LAYERS
+    return names
+
+
 def described(name: str, *, num_classes: int, image_size: int) -> list[str]:
     """The widths of a network and the layers that have them, a line each, for people."""
     if is_imported(name):
         lines: list[str] = network(name).described(num_classes, image_size)
         return lines
-    return [f"{'width':>5} {'filters':>8}", *[f"{number:5} {width:8}" for number, width in enumerate(template(name))]]
+    return [f"{'width':>5} {'filters':>8}  layers", *[f"{number:5} {width:8}  {', '.join(layers)}" for number, (width, layers)
+                                                      in enumerate(zip(template(name), layer_names(name)))]]
 
 
 def expect(name: str, num_classes: int | None, sizes: Sequence[int]) -> None:

@@ -32,6 +32,8 @@ class UserNetwork:
     It is imported, and read, when it is first asked for something.
     """
 
+    SEARCH_EXTRA = 0  # it is searched as it is
+
     def __init__(self, name: str):
         self.name = name
         self.read: dict[tuple[int, int], Blueprint] = {}
@@ -39,11 +41,6 @@ class UserNetwork:
     @property
     def TEMPLATE(self) -> list[int]:
         return self.first().template
-
-    @property
-    def SEARCH_EXTRA(self) -> list[int]:
-        """What the search adds to widths below 10, as with the residual networks of the paper: 10 filters, in whole groups."""
-        return [-(-10 // size) for size in self.first().group_sizes]
 
     def blueprint(self, num_classes: int, image_size: int) -> Blueprint:
         """The network as it was read for images of this size, and so many classes."""

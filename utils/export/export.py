@@ -22,8 +22,8 @@ from utils.training.device import seed_from
 
 ARCHITECTURE, README = "architecture.json", "README.md"
 FILES = (ARCHITECTURE, WEIGHTS, ONNX, PROGRAM, README)
-OF_RESULTS = ("method", "ratio", "seed", "budget", "round_to", "origin", "best", "last", "images", "test_images", "settings", "versions",
-              "threads", "commit", "base")  # what of a training's result goes with its network
+OF_RESULTS = ("method", "ratio", "seed", "budget", "round_to", "min_width", "keep", "origin", "best", "last", "images", "test_images",
+              "settings", "versions", "threads", "commit", "base")  # what of a training's result goes with its network
 ABOUT = """\
 `onnxruntime.InferenceSession("network.onnx").run(None, {{"images": images}})[0]` gives logits; images: (N, 3, {size}, {size}), float32, normalised as architecture.json says.
 `torch.export.load("network.pt2").module()(images)` gives them too, in evaluation mode, with nothing but PyTorch.
@@ -68,11 +68,12 @@ def export_untrained(task: Task, networks: Networks, ratio: float, out: str | No
     method = method_of(networks, model, dataset, folders.record_dir)
     shape = untrained_shape(task, networks, folders)
     shape["image_size"] = image_size or shape["image_size"]
-    refuse_impossible(model, task.dataset, ratio, image_size=shape["image_size"])
+    refuse_impossible(model, task.dataset, ratio, image_size=shape["image_size"], keep=method.keep)
     if line := method.other_size(shape["image_size"]):
         print(line)
 
-    kind = "_".join([method.name, *["macs"] * (method.budget == "macs"), *[f"by{method.round_to}"] * (method.round_to != 1)])
+    kind = "_".join([method.name, *["macs"] * (method.budget == "macs"), *[f"by{method.round_to}"] * (method.round_to != 1),
+                     *[f"from{method.min_width}"] * (networks.min_width is not None), *["kept"] * (networks.keep is not None)])
     name = f"{networks.prune_fname}_{kind}" if networks.prune_fname else kind
     target = Path(out or named_after("exported", model) / f"{dataset}_{name}_{percent(ratio)}_untrained")
     check_free(target, FILES, overwrite)
@@ -80,7 +81,7 @@ def export_untrained(task: Task, networks: Networks, ratio: float, out: str | No
     filters = method.filters(ratio, **shape)
     torch.manual_seed(seed_from(0))
     about = {"trained": False, "method": method.name, "ratio": ratio, "seed": 0, "budget": method.budget, "round_to": method.round_to,
-             "origin": method.origin}
+             "min_width": method.min_width, "keep": list(method.keep), "origin": method.origin}
     network = build_model(model, filters, convcut=method.convcut, **shape)
     return write(network, filters, method.convcut, model, dataset, shape, about, target, overwrite)
 

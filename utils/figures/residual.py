@@ -6,9 +6,10 @@ import numpy as np
 from model import BUDGETS
 from utils.figures import style
 from utils.figures.looks import DASHES, MARKERS, METHODS, SEARCHED
+from utils.powerlaw import FITTED
 from utils.records.files import read_rows
 from utils.records.paths import named_after, search_record, search_rows, shown_name
-from utils.records.searches import budget_of, iteration_told, law_of, read_search, refuse_changed_network
+from utils.records.searches import budget_of, iteration_told, law_of, not_fitted, read_search, refuse_changed_network
 from utils.settings import Folders, Task, dataset_name
 
 UNITS = {"params": "parameters", "macs": "multiply-accumulates"}
@@ -36,7 +37,7 @@ def draw_residual_filters(task: Task, name: str, folders: Folders) -> None:
     layers, budget = len(record["iterations"][0]["filters"]), budget_of(record)
 
     networks = {iteration: np.array(read_rows(search_rows(folders.record_dir, name, iteration), layers,
-                                              record["iterations"][iteration]["rounds"])) for iteration in iterations}
+                                              record["iterations"][iteration]["rounds"]), float) for iteration in iterations}
     sizes_of = {iteration: BUDGETS[budget](model, rows.T, num_classes=record["num_classes"], image_size=record["image_size"])
                 for iteration, rows in networks.items()}
     unit = style.unit_of(min(sizes.min() for sizes in sizes_of.values()), max(sizes.max() for sizes in sizes_of.values()))
@@ -57,8 +58,11 @@ def draw_residual_filters(task: Task, name: str, folders: Folders) -> None:
                 ax.plot(taus, fitted[:, layer], DASHES[1], color=COLOURS[index], linewidth=1)
             style.plain_log(ax, "y")
         style.scale_x(column[-1], sizes.min(), sizes.max(), f"{UNITS[budget]} of the network", unit)
-        column[0].set_title(iteration_told(iteration, record["settings"].get("morph", False)))
+        morph = record["settings"].get("morph", False)
+        column[0].set_title(iteration_told(iteration, morph) + ", no law fitted" * (law.fit != FITTED and not morph))
 
+    if told := not_fitted(record, iterations):
+        print(f"{name}: {told}")
     for row in axes:
         row[0].set_ylabel("filters left in the layer")
         row[-1].legend(title="layer", loc="center left", bbox_to_anchor=(1.01, 0.5))  # beside the axes: it covers no curve

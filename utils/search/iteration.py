@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from model import build_model, macs_per_filter
+from model import build_model, macs_per_filter, widths_of
 from model.errors import UnreadableNetwork
 from model.gate import gates_of
 from model.graph.compaction import Compactor
@@ -14,7 +14,7 @@ from utils.data import Data, training_batches
 from utils.pruning import TaylorPruner
 from utils.records.searches import iteration_told
 from utils.search.run import SearchRun
-from utils.settings import SearchSettings
+from utils.settings import SearchSettings, least_width
 from utils.training.device import Runner, give_back_freed_memory, seed_from
 from utils.training.loop import State, fit, sgd
 from utils.training.schedule import search_lr
@@ -86,7 +86,8 @@ def residual_filters(settings: SearchSettings, iteration: int, filters: list[int
     traced = compactor.network if compactor else network
     optimizer = sgd(network, settings.lr, settings.momentum, settings.weight_decay)
     pruner = TaylorPruner(gates_of(network), settings.prune_every, settings.prune_step, settings.prune_fraction,
-                          cost_of(settings, filters, data) if settings.budget == "macs" else None, settings.cost_at == "end")
+                          cost_of(settings, filters, data) if settings.budget == "macs" else None, settings.cost_at == "end",
+                          least_width(settings.model, settings.min_width), widths_of(settings.model, settings.keep))
     state = Pruning(traced, optimizer, forward=traced, pruner=pruner, compactor=compactor, warmup=settings.warmup)
     told = iteration_told(iteration, settings.morph)
     if run and run.take_up(iteration, filters, data, state.load_state_dict):

@@ -14,7 +14,7 @@ from utils.records.methods import Method, refuse_impossible
 from utils.records.paths import at_ratio, weights_file
 from utils.records.results import Result
 from utils.records.run import taken_up
-from utils.settings import BaseNetwork, Machine, PrunedNetwork, Storage, TrainingSettings, fine_tuning_preset, training_preset
+from utils.settings import BaseNetwork, Machine, PrunedNetwork, Storage, TrainingSettings, fine_tuning_preset, least_width, training_preset
 from utils.training.magnitude import largest_filters, prune, pruned_widths
 from utils.training.prepare import check_memory, prepare
 from utils.training.scratch import TrainingRun
@@ -44,7 +44,7 @@ def fine_tune(settings: TrainingSettings, pruned: PrunedNetwork, storage: Storag
     path = weights_file(storage.model_dir, settings.model, base)
     stored = read_tensors(path)
     size = stored.get("image_size") if is_number(stored.get("image_size"), 1, 10**6, whole=True) else None
-    refuse_impossible(settings.model, settings.dataset, ratio, image_size=settings.image_size or size)
+    refuse_impossible(settings.model, settings.dataset, ratio, image_size=settings.image_size or size, keep=pruned.keep)
     run = TrainingRun(settings, fine_tuning_preset(settings.dataset), storage, ratio, at_ratio(storage.save, ratio))
     with run.exclusive():
         data, runner = prepare(settings, storage, machine, batch_size=settings.batch_size, limit_test=settings.limit_test,
@@ -52,9 +52,11 @@ def fine_tune(settings: TrainingSettings, pruned: PrunedNetwork, storage: Storag
         network = taken_up(path, lambda: gated(path, stored, settings.model, data, settings.validate), "train it again with train_norm.py")
         network = runner.place(network)
         filters = stored["filters"]
-        widths = pruned_widths(settings.model, ratio, filters, budget=pruned.budget, **data.shape)
+        method = Method("magnitude", settings.model, budget=pruned.budget, min_width=least_width(settings.model, pruned.min_width),
+                        keep=pruned.keep)
+        widths = pruned_widths(settings.model, ratio, filters, budget=method.budget, min_width=method.min_width, keep=method.keep,
+                               **data.shape)
         kept = largest_filters(network, widths, data.image_size)
-        method = Method("magnitude", settings.model, budget=pruned.budget)
         described = run.describe(method, widths, data, base=base, kept=[mask.nonzero().flatten().tolist() for mask in kept])
         small, difference = prune(network, kept, data.image_size)
         if not difference < SAME_OUTPUTS:

@@ -1,27 +1,36 @@
 """The magnitude baseline: remove the filters whose weights are small (Li et al., Pruning Filters for Efficient ConvNets,
 ICLR 2017), the same fraction in every layer."""
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from model import BUDGETS, prepare_filters, uniform_filters
-from model.errors import UnreadableNetwork
+from model.errors import OverBudget, UnknownLayer, UnreadableNetwork
 from model.gate import gates_of
 from model.graph.channels import Input
 from model.graph.compaction import Compactor
 from model.graph.operations import LAYERS
 from utils.errors import UserError
+from utils.records.methods import impossible
 
 
-def pruned_widths(name: str, ratio: float, filters: list[int], *, num_classes: int, image_size: int, budget: str = "params") -> list[int]:
-    """What is left of ``filters``: the same fraction of every layer, at least 1 filter, the largest within the budget of ``ratio``.
+def pruned_widths(name: str, ratio: float, filters: list[int], *, num_classes: int, image_size: int, budget: str = "params",
+                  min_width: int = 0, keep: Sequence[str] = ()) -> list[int]:
+    """What is left of ``filters``: the same fraction of every layer, the largest within the budget of ``ratio``.
 
-    Raises UserError where the network is within that budget unpruned.
+    A layer has 1 filter left, or ``min_width``, or all where it has fewer; those of ``keep`` have all. Raises UserError where the
+    network is within that budget unpruned, or what has to be left of it is not.
     """
     base, amount = (BUDGETS[budget](name, widths, num_classes=num_classes, image_size=image_size)
                     for widths in (filters, uniform_filters(name, ratio)))
     if base <= amount:
         raise UserError(f"--ratio {ratio:g}: the base network is within this budget as it is; there is nothing to prune")
-    return prepare_filters(name, ratio, pruned_filters=filters, num_classes=num_classes, image_size=image_size, budget=budget)
+    try:
+        return prepare_filters(name, ratio, pruned_filters=filters, num_classes=num_classes, image_size=image_size, budget=budget,
+                               min_width=min_width, keep=keep, own=filters)
+    except (OverBudget, UnknownLayer) as error:
+        raise impossible(error, ratio, 1, min_width, keep) from None
 
 
 def largest_filters(network: nn.Module, widths: list[int], image_size: int = 32) -> list[Tensor]:

@@ -17,7 +17,7 @@ def sweep(settings: TrainingSettings, networks: Networks, storage: Storage, mach
     """One training per ratio; what is finished is skipped. Raises UserError."""
     model, ratios = settings.model, networks.ratios
     method = method_of(networks, model, dataset_name(settings.dataset), storage.record_dir)
-    refuse_impossible(model, settings.dataset, *ratios, image_size=settings.image_size or method.image_size)
+    refuse_impossible(model, settings.dataset, *ratios, image_size=settings.image_size or method.image_size, keep=method.keep)
     if settings.validate and method.origin and method.origin["search"] != PUBLISHED and method.held_out != settings.validate:
         raise UserError(f"--validate {settings.validate}: the search {method.origin['search']} held {method.held_out or 'none'} out, and "
                         "may have seen these images; give what it had, or search with --validate too")
@@ -31,12 +31,12 @@ def sweep(settings: TrainingSettings, networks: Networks, storage: Storage, mach
                                default_size=method.image_size)
         if line := method.other_size(data.image_size):
             print(line, flush=True)
-        check_memory(count_params(model, method.filters(max(ratios), **data.shape), **data.shape), runner)
+        widths = [method.filters(ratio, **data.shape) for ratio in ratios]
+        check_memory(max(count_params(model, filters, **data.shape) for filters in widths), runner)
         for run in runs if storage.overwrite else []:  # all at once: a stopped sweep goes on with --resume alone
             run.discard()
         results = []
-        for ratio, run in zip(ratios, runs):
-            filters = method.filters(ratio, **data.shape)
+        for ratio, run, filters in zip(ratios, runs, widths):
             described = run.describe(method, filters, data)
             print(f"ratio {ratio:g}, {method.name}: filters {' '.join(map(str, filters))}\n  {method.told(described)}", flush=True)
             if networks.round_to != 1 and not run.result.exists():
