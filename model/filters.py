@@ -8,7 +8,7 @@ from model.cost import Shortcuts
 from model.registry import BUDGETS, counted, network, template
 from model.rounding import round_widths
 
-SMALL_WIDTH = 10  # widths below it get SEARCH_EXTRA filters more while searching
+SMALL_WIDTH = 10  # widths below it get search_extra filters more while searching
 
 
 class Scaling(Protocol):
@@ -42,7 +42,7 @@ def prepare_filters(name: str, ratio: float, *, num_classes: int = 10, image_siz
 
     ``round_to`` makes all widths multiples of it, within the same budget and as close to it as moving single layers gets.
 
-    ``search`` adds SEARCH_EXTRA filters to widths below 10, on top of the budget: in the search, a layer that starts
+    ``search`` adds search_extra filters to widths below 10, on top of the budget: in the search, a layer that starts
     with a handful of filters would end the iteration before there is anything to fit.
 
     Raises ValueError for an unknown budget, for a ratio, alpha or beta that is not a finite number, a ratio or width that is not positive,
@@ -75,7 +75,7 @@ def prepare_filters(name: str, ratio: float, *, num_classes: int = 10, image_siz
     if round_to != 1:
         filters = round_widths(filters, round_to, amount, cost)
     if search:
-        extra = network(name).SEARCH_EXTRA
+        extra = network(name).search_extra
         more = [extra] * len(filters) if isinstance(extra, int) else extra
         filters = [width + added if width < SMALL_WIDTH else width for width, added in zip(filters, more)]
     return filters
