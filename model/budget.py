@@ -1,8 +1,10 @@
 """The largest network of a family that a budget allows. The family: widths that grow with tau by a power law."""
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +17,8 @@ Array: TypeAlias = NDArray[np.float64]
 FLAT = 1e-9  # a |beta| below this moves no width of any network that fits in a computer
 WINDOW = 1e-3  # first step, in ln tau, of the walk down from the upper bound; doubles each time
 MOST_BREAKPOINTS = 1 << 18  # bound of that walk, met only by laws that no search produces
+ROUNDING = 8 * float(np.finfo(float).eps)  # of a logarithm, relative to the numbers it is made from
+MOST_EXACT = 1 << 53  # up to here floats hold every whole number
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,12 @@ class Law:
 
     @classmethod
     def of(cls, alpha: Array, beta: Array) -> Law:
+        """The law of (L,) alpha and beta. One beta for all layers scales them by a common factor, exactly where alpha is whole."""
+        beta = np.where(np.abs(beta) < FLAT, 0.0, beta)
+        if np.ptp(beta) == 0 and ((alpha >= 1) & (alpha <= MOST_EXACT) & (alpha == np.floor(alpha))).all():
+            return Shape.of_widths([int(width) for width in alpha])
         with np.errstate(divide="ignore"):
-            return cls(np.log(alpha), np.where(np.abs(beta) < FLAT, 0.0, beta))
+            return cls(np.log(alpha), beta)
 
     def widths(self, log_tau: float | Array) -> Array:
         """(L, n) widths at n values of ln tau. Those beyond exp(60) decide nothing, and stay finite."""
@@ -58,16 +66,60 @@ class Law:
         """The shape that this law has at one tau, scaled by one common factor."""
         return Law(np.clip(self.log_alpha + self.beta * log_tau, -60, 60), np.ones_like(self.beta))
 
-    def breakpoints(self, start: float, end: float) -> Array | None:
-        """The values of ln tau from start to end at which some width changes; None where there are too many."""
+    def networks(self, start: float, end: float) -> Array | None:
+        """The networks, (L, n) widths, from ln tau = start to end, by growing tau; None where there are too many.
+
+        They change where some width does. Such points that rounding can't tell apart are taken for one: no network is between
+        them.
+        """
         ends = self.widths(np.array([start, end]))
         first, last = ends.min(axis=1), ends.max(axis=1)
         if (last - first).sum() > MOST_BREAKPOINTS:
             return None
-        points = [np.array([start, end])]
+
+        # The points, and how far rounding may have moved each.
+        points, errors = [np.array([start, end])], [np.zeros(2)]
         for layer in np.flatnonzero(last > first):
-            points.append((np.log(np.arange(first[layer], last[layer]) + 1) - self.log_alpha[layer]) / self.beta[layer])
-        return np.clip(np.sort(np.concatenate(points)), start, end)
+            logs = np.log(np.arange(first[layer], last[layer]) + 1)
+            points.append((logs - self.log_alpha[layer]) / self.beta[layer])
+            errors.append(ROUNDING * (1 + logs + abs(self.log_alpha[layer])) / abs(self.beta[layer]))
+        found, error = np.concatenate(points), np.concatenate(errors)
+        order = np.argsort(found)
+        found, error = np.clip(found[order], start, end), error[order]
+
+        # The intervals between them that are left beside these errors.
+        low, high = np.maximum.accumulate(found + error)[:-1], np.minimum.accumulate((found - error)[::-1])[::-1][1:]
+        return self.widths(((low + high) / 2)[low < high])
+
+
+@dataclass(frozen=True)
+class Shape(Law):
+    """Whole widths scaled by one common factor, tau: floor(factor * width), at least 1, in exact arithmetic."""
+
+    shape: tuple[int, ...] = ()
+
+    @classmethod
+    def of_widths(cls, shape: list[int]) -> Shape:
+        return cls(np.log(np.array(shape, float)), np.ones(len(shape)), tuple(shape))
+
+    def widths(self, log_tau: float | Array) -> Array:
+        factors = [Fraction(math.exp(number)) for number in np.atleast_1d(log_tau)]
+        return np.array([[max(1, math.floor(factor * width)) for factor in factors] for width in self.shape], float)
+
+    def networks(self, start: float, end: float) -> Array | None:
+        """As for any law. Widths change at factors n / width, and stay as they are there up to the next such factor."""
+        shape, lowest, highest = np.array(self.shape, float), math.exp(start), math.exp(end)
+        first, last = np.floor(shape * lowest), np.floor(shape * highest) + 1  # one more: the product is rounded
+        if (last - first).sum() > MOST_BREAKPOINTS:
+            return None
+        whole = np.int64 if last.max() * shape.max() < MOST_EXACT else object
+        layers, found = np.array(self.shape, whole)[:, None], [np.empty((len(shape), 0), whole)]
+        for width, low, high in {*zip(self.shape, first, last)}:
+            numerators = np.arange(max(1, int(low)), int(high) + 1).astype(whole)
+            numerators = numerators[numerators / width >= lowest]
+            found.append(numerators * layers // width)
+        networks = np.maximum(1, np.hstack(found))
+        return networks[:, np.unique(networks.sum(axis=0), return_index=True)[1]].astype(float)  # no width falls as the factor grows
 
 
 def largest_within(budget: Budget, law: Law) -> list[int]:
@@ -98,16 +150,16 @@ def bisect(budget: Budget, law: Law, low: float, high: float, shortcuts: Shortcu
 
 
 def walk_down(budget: Budget, law: Law, high: float, bottom: float) -> Array | None:
-    """The widths of the first network within the budget below ``high``: exact counts between one breakpoint and the next."""
+    """The widths of the first network within the budget below ``high``: exact counts of all there are on the way."""
     step, seen = WINDOW, 0
     while high >= bottom and seen <= MOST_BREAKPOINTS:
-        points = law.breakpoints(high - step, high)
-        if points is None:
+        networks = law.networks(high - step, high)
+        if networks is None:
             return None
-        between = law.widths((points[1:] + points[:-1]) / 2)
-        fits = np.flatnonzero(budget.cost(between, Shortcuts.AS_BUILT) <= budget.amount)
+        fits = np.flatnonzero(budget.cost(networks, Shortcuts.AS_BUILT) <= budget.amount)
         if len(fits):
-            return between[:, fits[-1]]
-        seen += len(points)
+            found: Array = networks[:, fits[-1]]
+            return found
+        seen += networks.shape[1]
         high, step = high - step, 2 * step
     return None

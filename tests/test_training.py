@@ -122,6 +122,21 @@ def test_magnitude_keeps_the_filters_with_the_largest_norms_and_removing_the_res
     assert sum(p.numel() for p in small.parameters()) < before
 
 
+@pytest.mark.parametrize("budget", ["params", "macs"])
+def test_magnitude_prunes_a_base_whose_narrowest_layers_have_a_filter_each(budget):
+    for ratio, base in ((0.01, [1, 3, 5, 5, 10, 10, 10, 10]), (0.02, [1, 1, 6, 6, 12, 12, 12, 12])):
+        widths = pruned_widths("vgg", ratio, base, num_classes=10, image_size=32, budget=budget)
+        assert widths[0] == 1 and all(width <= before for width, before in zip(widths, base)) and widths != base
+        kept = largest_filters(compactor_of("vgg", build_model("vgg", base, gated=True)), widths)
+        assert [int(mask.sum()) for mask in kept] == widths
+
+
+def test_magnitude_refuses_a_base_that_is_within_the_budget():
+    for base in (uniform_filters("vgg", 0.125), [1] * 8):
+        with pytest.raises(UserError, match="nothing to prune"):
+            pruned_widths("vgg", 0.125, base, num_classes=10, image_size=32)
+
+
 def assert_norms_of(model, network, convolutions) -> None:
     for norms, conv in zip(filter_norms(compactor_of(model, network)), convolutions, strict=True):
         torch.testing.assert_close(norms, conv.weight.detach().abs().flatten(1).sum(1))

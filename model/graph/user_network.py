@@ -4,9 +4,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -69,7 +71,7 @@ class UserNetwork(Architecture):
         except ValueError:
             pass  # it does not say what it takes
         try:
-            with warnings.catch_warnings():
+            with _same_folder(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 network = function(num_classes=num_classes)
         except Exception as error:  # whatever its code raises
@@ -122,7 +124,8 @@ def find(name: str) -> Callable[..., Any]:
     """What MODULE:FUNCTION or FILE.py:FUNCTION names. Raises UnreadableNetwork."""
     place, _, function = name.rpartition(":")
     try:
-        module = _file(Path(place)) if place.endswith(".py") else _module(place)
+        with _same_folder():
+            module = _file(Path(place)) if place.endswith(".py") else _module(place)
     except FileNotFoundError:
         raise UnreadableNetwork(f"{name}: there is no file {place}") from None
     except ModuleNotFoundError as error:
@@ -139,12 +142,24 @@ def find(name: str) -> Callable[..., Any]:
     return result
 
 
+@contextmanager
+def _same_folder() -> Iterator[None]:
+    """Whatever code of somebody else's does, the current folder is the same again afterwards: paths are relative to it."""
+    here = os.getcwd()
+    try:
+        yield
+    finally:
+        os.chdir(here)
+
+
 def _module(place: str) -> Any:
-    sys.path.append(str(Path.cwd()))  # the current folder, last: it hides nothing
+    here = str(Path.cwd())
+    sys.path.append(here)  # the current folder, last: it hides nothing
     try:
         return importlib.import_module(place)
     finally:
-        sys.path.remove(str(Path.cwd()))
+        with suppress(ValueError):  # its code may have changed that too
+            sys.path.remove(here)
 
 
 def _file(path: Path) -> Any:
@@ -155,11 +170,13 @@ def _file(path: Path) -> Any:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and pickle look there
-    sys.path.insert(0, str(path.resolve().parent))  # what lies beside it can be imported, as when it is run
+    beside = str(path.resolve().parent)
+    sys.path.insert(0, beside)  # what lies beside it can be imported, as when it is run
     try:
         spec.loader.exec_module(module)
     finally:
-        sys.path.remove(str(path.resolve().parent))
+        with suppress(ValueError):
+            sys.path.remove(beside)
     return module
 
 

@@ -3,6 +3,7 @@ import sys
 import time
 
 from utils.errors import UserError
+from utils.experiment.fetch import fetch
 from utils.experiment.jobs import Job, name_of
 from utils.experiment.local import Here, environments
 from utils.experiment.slurm import queue_of, submit_to_slurm
@@ -27,7 +28,9 @@ def submit(jobs: list[Job], places: Places, cluster: Cluster) -> list[State]:
         return states_of(jobs, queue_of(places.model_dir))
     if queued := [state for state in states if state.kind == "queued"]:
         raise UserError(f"--cluster local: {len(queued)} jobs are in Slurm's queue, as {queued[0].job.name}; wait, or scancel them")
-    Here(states, environments(cluster)).run()
+    slots = environments(cluster)
+    fetch(states, places.data)
+    Here(states, slots).run()
     return states_of(jobs, {})
 
 

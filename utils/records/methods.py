@@ -14,7 +14,7 @@ from utils.records.legacy import read_release_search
 from utils.records.paths import release_record, search_record, search_rows
 from utils.records.published import read_published_morph, read_published_scaling
 from utils.records.results import Origin, Result
-from utils.records.searches import SearchRecord, budget_of, law_of, read_search, refuse_changed_network
+from utils.records.searches import SearchRecord, budget_of, iteration_told, law_of, read_search, refuse_changed_network
 from utils.settings import DATASETS, FOLDER_SIZES, PUBLISHED, Networks, dataset_facts, dataset_name
 
 
@@ -31,6 +31,7 @@ class Method:
     budget: str = "params"  # what its networks are scaled to
     round_to: int = 1  # what its widths are multiples of
     held_out: int | None = None  # how many images its search held out
+    image_size: int | None = None  # of the images of its search, in pixels; None where there was none, or none that says it
 
     def filters(self, ratio: float, *, num_classes: int, image_size: int) -> list[int]:
         """The widths within the budget of ``ratio``. Raises UserError where no multiples of ``round_to`` are."""
@@ -50,6 +51,13 @@ class Method:
         """The budget: what the uniform network of ``ratio`` costs."""
         amount: int = BUDGETS[self.budget](self.model, uniform_filters(self.model, ratio), num_classes=num_classes, image_size=image_size)
         return amount
+
+    def other_size(self, image_size: int) -> str:
+        """A line for people where images of ``image_size`` pixels are not of the size of its search's; else nothing."""
+        if self.image_size in (None, image_size) or not self.origin:
+            return ""
+        return (f"images of {image_size} pixels, while those of the search {self.origin['search']} were of {self.image_size}: its networks "
+                f"are scaled to the budget at {image_size}")
 
     def told(self, network: Result) -> str:
         """What one of its networks costs, and how much of the budget that is, for people."""
@@ -86,13 +94,19 @@ def methods_of(record_dir: str, name: str, record: SearchRecord, model: str, con
     """
     suffix, found, budget = "+convcut" if convcut else "", [], budget or budget_of(record)
     held_out = record.get("settings", {}).get("validate")
+    image_size = record["image_size"] if is_own(record) else None
     if not record["iterations"]:
         raise UserError(f"{search_record(record_dir, name)}: has no finished iteration; go on with the search, or restore it")
     refuse_changed_network(search_record(record_dir, name), record, model)
     for law, widths, source in networks_of(record_dir, name, record):
         found.append(Method(("morphnet" if law is None else f"neuralscale_{source['iteration'] + 1}") + suffix, model, law, widths, convcut,
-                            source, budget, round_to, held_out))
+                            source, budget, round_to, held_out, image_size))
     return found
+
+
+def is_own(record: SearchRecord) -> bool:
+    """Whether a record says of itself what it was searched on; what was published, and the original release's, do not."""
+    return "model" in record
 
 
 def networks_of(record_dir: str, name: str, record: SearchRecord) -> Iterator[tuple[PowerLaw | None, list[int] | None, Origin]]:
@@ -155,5 +169,6 @@ def method_of(networks: Networks, model: str, dataset: str, record_dir: str) -> 
     index = -1 if networks.descent_idx is None else networks.descent_idx
     law_of(record, index)  # refuses an iteration that isn't there
     methods = methods_of(record_dir, name, record, model, networks.convcut, networks.budget, networks.round_to)
-    print(f"{name}: descent iteration {range(len(methods))[index]}, of 0 to {len(methods) - 1}; drawn as {methods[index].name}")
+    told = iteration_told(range(len(methods))[index], morph)
+    print(f"{name}: {told}{'' if morph else f' of {len(methods)}'}; drawn as {methods[index].name}")
     return methods[index]

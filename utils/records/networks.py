@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from model import MODELS, Shape, build_model, count_params, is_imported, template
+from model import MODELS, Shape, build_model, count_params, expect, is_imported, template
 from model.graph.user_network import UserNetwork
 from utils.errors import UserError
 from utils.records.files import are_widths, is_number, read_tensors
@@ -52,9 +52,11 @@ def read_stored(path: Path, model: str | None = None) -> Stored:
             raise UserError(f"{path}: weights of {name}, which a file alone is not trusted to have imported; say load_network(…, {name!r})")
         if name not in MODELS and not (isinstance(name, str) and is_imported(name)):
             raise ValueError(f"model {name!r}")
-        if not (are_widths(stored["filters"], len(template(stored["model"]))) and isinstance(stored["convcut"], bool)
-                and all(is_number(stored[key], 1, 10**6, whole=True) for key in ("num_classes", "image_size"))):
-            raise ValueError("filters, num_classes, image_size")
+        if not all(is_number(stored[key], 1, 10**6, whole=True) for key in ("num_classes", "image_size")):
+            raise ValueError("num_classes, image_size")
+        expect(name, stored["num_classes"], (stored["image_size"],))  # which may be the one size that it takes
+        if not (are_widths(stored["filters"], len(template(name))) and isinstance(stored["convcut"], bool)):
+            raise ValueError("filters, convcut")
         stored["begun_with"] = dict(stored.get("begun_with", {}))  # earlier versions did not say
         found: Stored = stored
         return found

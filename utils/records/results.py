@@ -1,10 +1,16 @@
 """The results of trainings: what they hold, and reading them without trusting them."""
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
 from model import BUDGETS
 from utils.errors import UserError
 from utils.records.files import MOST, are_widths, is_number, layers_in, read_json
+from utils.records.run import OTHERWISE, Begun, same_settings
+from utils.settings import TrainingSettings, dataset_name, stored
+
+UNSAID = {"convcut": False, "budget": "params", "round_to": 1}  # of work that was stored before these could be chosen
+SUBJECT = ("model", "dataset")  # fields that a result has at its top, the data set by its name
 
 
 class Origin(TypedDict):
@@ -69,3 +75,24 @@ def read_result(path: Path) -> Result:
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(f"{path}: not the result of a training, or damaged ({error}); restore it or remove it") from None
     return result
+
+
+# --- whether a result is the one that is asked for -----------------------------------------------------------------
+
+def asked(settings: TrainingSettings, method: str, ratio: float, *, convcut: bool = False, budget: str = "params",
+          round_to: int = 1) -> Begun:
+    """What a training depends on, by the names that its result has for it, but for what follows from its data."""
+    return {"model": settings.model, "dataset": dataset_name(settings.dataset), "method": method, "ratio": ratio, "convcut": convcut,
+            "budget": budget, "round_to": round_to, **stored(settings, (*SUBJECT, "image_size"))}
+
+
+def unsaid(defaults: TrainingSettings) -> Begun:
+    """What a training is taken to have been begun with where its result does not say."""
+    return {**UNSAID, **stored(defaults, SUBJECT)}
+
+
+def refuse_other(path: Path, result: Mapping[str, Any], asked: Begun, unsaid: Begun, *, work: str = "begun",
+                 advice: str = OTHERWISE) -> None:
+    """Raises UserError where the ``result`` that lies at ``path`` is of another training than is ``asked`` for."""
+    has = {**unsaid, **result["settings"], **result}
+    same_settings(path, asked, {name: has.get(name) for name in asked}, work=work, advice=advice)

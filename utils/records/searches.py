@@ -2,7 +2,7 @@
 from pathlib import Path
 from typing import Any, TypedDict
 
-from model import BUDGETS, is_imported, layers_of, template
+from model import BUDGETS, expect, is_imported, layers_of, template
 from utils.errors import UserError
 from utils.powerlaw import PowerLaw
 from utils.records.files import are_widths, is_number, layers_in, read_json
@@ -85,7 +85,10 @@ def network_of(model: str) -> SearchRecord:
 
 def refuse_changed_network(path: Path, record: SearchRecord, model: str) -> None:
     """Raises UserError where a network has other widths by now than the search of it had."""
-    if "layers" in record and {key: record.get(key) for key in ("template", "layers")} != network_of(model):
+    if "layers" not in record:
+        return
+    expect(model, record["num_classes"], (record["image_size"],))  # which may be the one size that it takes
+    if {key: record.get(key) for key in ("template", "layers")} != network_of(model):
         raise UserError(f"{path}: a search of {model} when it had other widths; they have changed. Search it again, with another --save")
 
 
@@ -101,6 +104,11 @@ def check_scaling(entry: Any, layers: int) -> PowerLaw:
     return law
 
 
+def iteration_told(iteration: int, morph: bool = False) -> str:
+    """How people are told of an iteration, with the option that asks for it, which counts from 0; a --morph search has one alone."""
+    return "iteration 1 of 1" if morph else f"iteration {iteration + 1} (--descent-idx {iteration})"
+
+
 def budget_of(record: SearchRecord) -> str:
     """What the search scaled its networks to, and so what tau is in its laws."""
     budget: str = record.get("settings", {}).get("budget", "params")
@@ -111,6 +119,6 @@ def law_of(record: SearchRecord, iteration: int = -1) -> PowerLaw:
     """alpha and beta after iteration ``iteration`` (from 0; -1 is the last). Raises UserError if it isn't there."""
     iterations = record["iterations"]
     if not -len(iterations) <= iteration < len(iterations):
-        have = f"0 to {len(iterations) - 1}" if iterations else "none"
-        raise UserError(f"--descent-idx {iteration}: this search has the iterations {have}")
+        have = f"{len(iterations)} iterations, --descent-idx 0 to {len(iterations) - 1}" if iterations else "no iteration"
+        raise UserError(f"--descent-idx {iteration}: this search has {have}")
     return PowerLaw(iterations[iteration]["alpha"], iterations[iteration]["beta"])

@@ -6,7 +6,7 @@ import numpy as np
 from model import BUDGETS, prepare_filters
 from utils.data import Data
 from utils.powerlaw import FEWEST_ROWS, FITTED, PowerLaw, fit_power_law
-from utils.records.searches import IterationRecord
+from utils.records.searches import IterationRecord, iteration_told
 from utils.search.iteration import residual_filters
 from utils.search.run import SearchRun
 from utils.settings import SearchSettings
@@ -26,13 +26,13 @@ def descend(settings: SearchSettings, data: Data, runner: Runner, run: SearchRun
                       "seconds": round(seconds, 1)})
         if run:
             run.record(found, rows)
-        report(iteration, filters, rows, law)
+        report(iteration_told(iteration, settings.morph), filters, rows, law)
     return found
 
 
-def report(iteration: int, filters: list[int], rows: list[list[int]], law: PowerLaw) -> None:
-    """Prints what an iteration found."""
-    print(f"iteration {iteration}: {len(rows)} rows of residual filters")
+def report(told: str, filters: list[int], rows: list[list[int]], law: PowerLaw) -> None:
+    """Prints what an iteration found; ``told``: which one it is."""
+    print(f"{told}: {len(rows)} rows of residual filters")
     for name, numbers in (("searched", filters), ("left", rows[-1]), ("alpha", law.alpha), ("beta", law.beta)):
         print(f"  {name:9}", " ".join(f"{n:>9}" if isinstance(n, int) else f"{n:9.4g}" for n in numbers), flush=True)
     if law.fit != FITTED:

@@ -13,6 +13,7 @@ from model.gate import gates_of
 from utils.data import Data, training_batches
 from utils.errors import UserError
 from utils.pruning import TaylorPruner
+from utils.records.searches import iteration_told
 from utils.search.run import SearchRun
 from utils.settings import SearchSettings
 from utils.training.device import Runner, give_back_freed_memory, seed_from
@@ -91,10 +92,11 @@ def residual_filters(settings: SearchSettings, iteration: int, filters: list[int
     pruner = TaylorPruner(gates_of(network), settings.prune_every, settings.prune_step, settings.prune_fraction,
                           cost_of(settings, filters, data) if settings.budget == "macs" else None, settings.cost_at == "end")
     state = Pruning(traced, optimizer, forward=traced, pruner=pruner, compactor=cutter, warmup=settings.warmup)
+    told = iteration_told(iteration, settings.morph)
     if run and run.take_up(iteration, filters, data, state.load_state_dict):
-        print(f"goes on in iteration {iteration} at epoch {state.epoch}", flush=True)
+        print(f"goes on in {told} at epoch {state.epoch}", flush=True)
     fit(state, training_batches(data, settings.batch_size, search=True), runner, epochs=settings.epochs,
         seeds=(settings.seed, iteration), lr_at=lambda epoch: search_lr(epoch, settings.warmup, settings.lr),
-        title=f"iteration {iteration}, ", checkpoint=lambda: run.save(state.state_dict()) if run else None)
+        title=f"{told}, ", checkpoint=lambda: run.save(state.state_dict()) if run else None)
     pruner.finish()
     return pruner.history, state.seconds

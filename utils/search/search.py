@@ -20,7 +20,8 @@ def search(settings: SearchSettings, storage: Storage, machine: Machine | None =
             return run.found
         # The search never looks at the test images. By parameters, the networks of later iterations are about as large as the first.
         data, runner = prepare(settings, storage, machine, batch_size=settings.batch_size, limit_test=1)
-        check_memory(count_params(settings.model, prepare_filters(settings.model, settings.ratio, search=True), **data.shape), runner)
+        filters = prepare_filters(settings.model, settings.ratio, search=True, **data.shape)
+        check_memory(count_params(settings.model, filters, **data.shape), runner)
         check_training(settings.model, data.shape, gated=True)
         run.begin(data, provenance(runner.device))
         descend(settings, data, runner, run)

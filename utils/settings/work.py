@@ -123,7 +123,7 @@ class Networks(Settings):
 
     prune_fname: str | None = option(None, "NeuralScale: the --save name of a search, or 'published'; with --morph, of a --morph "
                                      "search", metavar="NAME")
-    descent_idx: int | None = option(None, "descent iteration, counted from 0", 0, WHOLE, metavar="I",
+    descent_idx: int | None = option(None, "descent iteration, counted from 0: I is iteration I + 1 of the search", 0, WHOLE, metavar="I",
                                      shown="the last one, 14 of a full search")
     uniform: bool = option(False, "uniform scaling of the template")
     morph: bool = option(False, "MorphNet (Taylor-FO): the published widths, or those of --prune-fname")
@@ -174,7 +174,7 @@ class Comparison(Settings):
     """Which curves are compared, and against what."""
 
     runs: tuple[str, ...] | None = option(None, "your runs: NAME, NAME_0, NAME_1, ... are the seeds of LABEL", metavar="LABEL=NAME",
-                                          shown="the README's names")
+                                          shown="all of this model and data set")
     published: bool = option(True, "leave the published curves out")
     axis: str = option("params", "against what", choices=["params", "macs", "latency"])
     device: str = option("auto", "where to measure latency")

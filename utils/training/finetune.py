@@ -9,7 +9,7 @@ from model import build_model, uniform_filters
 from model.gate import GateLayer, gates_of
 from utils.data import Data
 from utils.errors import UserError
-from utils.records.files import read_tensors
+from utils.records.files import is_number, read_tensors
 from utils.records.methods import Method, refuse_impossible
 from utils.records.paths import at_ratio, weights_file
 from utils.records.results import Result
@@ -44,12 +44,14 @@ def train_base(settings: TrainingSettings, network: BaseNetwork, storage: Storag
 def fine_tune(settings: TrainingSettings, pruned: PrunedNetwork, storage: Storage, machine: Machine | None = None) -> Result:
     """Prunes a base network to the budget of a uniform scaling, and trains it on. Raises UserError."""
     base, ratio = pruned.prune_fname, pruned.ratio
-    refuse_impossible(settings.model, settings.dataset, ratio, image_size=settings.image_size)
     path = weights_file(storage.model_dir, settings.model, base)
     stored = read_tensors(path)
+    size = stored.get("image_size") if is_number(stored.get("image_size"), 1, 10**6, whole=True) else None
+    refuse_impossible(settings.model, settings.dataset, ratio, image_size=settings.image_size or size)
     run = TrainingRun(settings, fine_tuning_preset(settings.dataset), storage, ratio, at_ratio(storage.save, ratio))
     with run.exclusive():
-        data, runner = prepare(settings, storage, machine, batch_size=settings.batch_size, limit_test=settings.limit_test)
+        data, runner = prepare(settings, storage, machine, batch_size=settings.batch_size, limit_test=settings.limit_test,
+                               default_size=size)
         network = taken_up(path, lambda: gated(path, stored, settings.model, data, settings.validate), "train it again with train_norm.py")
         network = runner.place(network)
         filters = stored["filters"]
@@ -81,7 +83,8 @@ def gated(path: Path, stored: dict[str, Any], model: str, data: Data, validate: 
     if (stored["model"], stored["dataset"]) != (model, data.name):
         raise UserError(f"{path}: a {stored['model']} of {stored['dataset']}, not a {model} of {data.name}")
     if stored["image_size"] != data.image_size:
-        raise UserError(f"{path}: trained on images of {stored['image_size']} pixels, not of {data.image_size}; say so with --image-size")
+        raise UserError(f"{path}: trained on images of {stored['image_size']} pixels, not of {data.image_size}; leave --image-size "
+                        "out, or train another base network")
     if (held := stored.get("begun_with", {}).get("validate")) != validate and validate:
         raise UserError(f"{path}: trained with --validate {held}, not {validate}: it may have seen the images held out; give that, or "
                         "train it again")

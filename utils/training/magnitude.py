@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from model import compactor, prepare_filters
+from model import BUDGETS, compactor, prepare_filters, uniform_filters
 from model.architecture import Compaction
 from model.errors import UnreadableNetwork
 from model.gate import gates_of
@@ -14,14 +14,15 @@ from utils.errors import UserError
 
 
 def pruned_widths(name: str, ratio: float, filters: list[int], *, num_classes: int, image_size: int, budget: str = "params") -> list[int]:
-    """What is left of ``filters``: the same fraction of every layer, the largest within the budget of ``ratio``.
+    """What is left of ``filters``: the same fraction of every layer, at least 1 filter, the largest within the budget of ``ratio``.
 
     Raises UserError where the network is within that budget unpruned.
     """
-    widths = prepare_filters(name, ratio, pruned_filters=filters, num_classes=num_classes, image_size=image_size, budget=budget)
-    if any(width >= before for width, before in zip(widths, filters)):
+    base, amount = (BUDGETS[budget](name, widths, num_classes=num_classes, image_size=image_size)
+                    for widths in (filters, uniform_filters(name, ratio)))
+    if base <= amount:
         raise UserError(f"--ratio {ratio:g}: the base network is within this budget as it is; there is nothing to prune")
-    return widths
+    return prepare_filters(name, ratio, pruned_filters=filters, num_classes=num_classes, image_size=image_size, budget=budget)
 
 
 def largest_filters(compactor: Compaction, widths: list[int]) -> list[Tensor]:

@@ -17,8 +17,8 @@ from utils.training.scratch import TrainingRun
 def sweep(settings: TrainingSettings, networks: Networks, storage: Storage, machine: Machine | None = None) -> list[Result]:
     """One training per ratio; what is finished is skipped. Raises UserError."""
     model, ratios = settings.model, networks.ratios
-    refuse_impossible(model, settings.dataset, *ratios, image_size=settings.image_size)
     method = method_of(networks, model, dataset_name(settings.dataset), storage.record_dir)
+    refuse_impossible(model, settings.dataset, *ratios, image_size=settings.image_size or method.image_size)
     if settings.validate and method.origin and method.origin["search"] != PUBLISHED and method.held_out != settings.validate:
         raise UserError(f"--validate {settings.validate}: the search {method.origin['search']} held {method.held_out or 'none'} out, and "
                         "may have seen these images; give what it had, or search with --validate too")
@@ -28,7 +28,10 @@ def sweep(settings: TrainingSettings, networks: Networks, storage: Storage, mach
     with ExitStack() as held:
         for run in runs:
             held.enter_context(run.exclusive())
-        data, runner = prepare(settings, storage, machine, networks, batch_size=settings.batch_size, limit_test=settings.limit_test)
+        data, runner = prepare(settings, storage, machine, networks, batch_size=settings.batch_size, limit_test=settings.limit_test,
+                               default_size=method.image_size)
+        if line := method.other_size(data.image_size):
+            print(line, flush=True)
         check_memory(count_params(model, method.filters(max(ratios), **data.shape), **data.shape), runner)
         if storage.overwrite or not all(run.result.exists() for run in runs):
             check_training(model, data.shape, gated=False)
