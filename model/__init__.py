@@ -6,6 +6,7 @@ from model.registry import (
     MODELS,
     Shape,
     build_model,
+    compactor,
     count_macs,
     count_params,
     described,
@@ -18,5 +19,5 @@ from model.registry import (
     template,
 )
 
-__all__ = ["BUDGETS", "MODELS", "Shape", "build_model", "count_macs", "count_params", "described", "expect", "is_imported", "layer_names",
-           "layers_of", "macs_per_filter", "macs_when_pruned", "prepare_filters", "template", "uniform_filters", "widths_of"]
+__all__ = ["BUDGETS", "MODELS", "Shape", "build_model", "compactor", "count_macs", "count_params", "described", "expect", "is_imported",
+           "layer_names", "layers_of", "macs_per_filter", "macs_when_pruned", "prepare_filters", "template", "uniform_filters", "widths_of"]

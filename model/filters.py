@@ -10,7 +10,7 @@ from model.layers import widths_of
 from model.registry import BUDGETS, counted, network, template
 from model.rounding import round_widths
 
-SMALL_WIDTH = 10  # widths below it get SEARCH_EXTRA filters more while searching
+SMALL_WIDTH = 10  # widths below it get search_extra filters more while searching
 
 
 class Scaling(Protocol):
@@ -50,7 +50,7 @@ def prepare_filters(name: str, ratio: float, *, num_classes: int = 10, image_siz
     ``round_to`` makes all widths that are not kept multiples of it, within the same budget and as close to it as moving single
     layers gets.
 
-    ``search`` adds SEARCH_EXTRA filters to widths below 10 that are not kept, on top of the budget: in the search, a layer that
+    ``search`` adds search_extra filters to widths below 10 that are not kept, on top of the budget: in the search, a layer that
     starts with a handful of filters would end the iteration before there is anything to fit.
 
     Raises ValueError for an unknown budget, for a ratio, alpha or beta that is not a finite number, a ratio or width that is not positive,
@@ -83,7 +83,7 @@ def prepare_filters(name: str, ratio: float, *, num_classes: int = 10, image_siz
     if round_to != 1:
         filters = round_widths(filters, round_to, amount, cost, least, fixed)
     if search:
-        extra = network(name).SEARCH_EXTRA
+        extra = network(name).search_extra
         filters = [width + extra if width < SMALL_WIDTH and not kept else width for width, kept in zip(filters, fixed)]
     return filters
 

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.architecture import Architecture, Compaction
 from model.cost import Cost, Number
 from model.errors import UnreadableNetwork
 
@@ -26,20 +27,17 @@ CLASSES = 10  # that a network is read for where nobody says others
 SIZES = (224, 64, 32)  # pixels that are tried where nobody says any
 
 
-class UserNetwork:
-    """A network with the interface of a file in model/: TEMPLATE, SEARCH_EXTRA, build, count. Raises UnreadableNetwork.
+class UserNetwork(Architecture):
+    """A network that is imported, and read, when it is first asked for something. Raises UnreadableNetwork."""
 
-    It is imported, and read, when it is first asked for something.
-    """
-
-    SEARCH_EXTRA = 0  # it is searched as it is
+    search_extra = 0  # it is searched as it is
 
     def __init__(self, name: str):
         self.name = name
         self.read: dict[tuple[int, int], Blueprint] = {}
 
     @property
-    def TEMPLATE(self) -> list[int]:
+    def template(self) -> list[int]:  # type: ignore[override]  # known when it is asked for
         return self.first().template
 
     def blueprint(self, num_classes: int, image_size: int) -> Blueprint:
@@ -88,12 +86,16 @@ class UserNetwork:
         self._refuse(convcut)
         self.blueprint(num_classes, image_size).count(cost, filters)
 
+    def compactor(self, network: nn.Module, num_classes: int, image_size: int, multiple: int, through_norms: bool) -> Compaction:
+        return self.blueprint(num_classes, image_size).cutter(network, multiple, through_norms)
+
     def layers(self) -> list[list[str]]:
-        """For each width, the layers that make it."""
         return self.first().layers()
 
+    def layer_names(self) -> list[list[str]]:
+        return self.layers()
+
     def described(self, num_classes: int, image_size: int) -> list[str]:
-        """The widths that were found, for people."""
         return self.blueprint(num_classes, image_size).described()
 
     def first(self, num_classes: int = CLASSES, sizes: Sequence[int] = SIZES) -> Blueprint:

@@ -8,6 +8,7 @@ from utils.records.searches import SearchRecord
 from utils.search.descent import descend, searched_widths
 from utils.search.run import SearchRun
 from utils.settings import Machine, SearchSettings, Storage, least_width
+from utils.training.compare import check_training
 from utils.training.prepare import check_memory, prepare
 
 
@@ -22,6 +23,7 @@ def search(settings: SearchSettings, storage: Storage, machine: Machine | None =
         # The search never looks at the test images. By parameters, the networks of later iterations are about as large as the first.
         data, runner = prepare(settings, storage, machine, batch_size=settings.batch_size, limit_test=1)
         check_memory(count_params(settings.model, first_widths(settings, data.shape), **data.shape), runner)
+        check_training(settings.model, data.shape, gated=True)
         run.begin(data, provenance(runner.device))
         descend(settings, data, runner, run)
         print(f"recorded in {run.result}")

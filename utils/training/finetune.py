@@ -15,7 +15,8 @@ from utils.records.paths import at_ratio, weights_file
 from utils.records.results import Result
 from utils.records.run import taken_up
 from utils.settings import BaseNetwork, Machine, PrunedNetwork, Storage, TrainingSettings, fine_tuning_preset, least_width, training_preset
-from utils.training.magnitude import largest_filters, prune, pruned_widths
+from utils.training.compare import check_training
+from utils.training.magnitude import compactor_of, largest_filters, prune, pruned_widths
 from utils.training.prepare import check_memory, prepare
 from utils.training.scratch import TrainingRun
 
@@ -32,6 +33,8 @@ def train_base(settings: TrainingSettings, network: BaseNetwork, storage: Storag
         filters = uniform_filters(settings.model, ratio)
         described = run.describe(Method("base", settings.model), filters, data)
         check_memory(described["params"], runner)
+        if storage.overwrite or not run.result.exists():
+            check_training(settings.model, data.shape, gated=False)
         if storage.overwrite:
             run.discard()
         print(f"base network: {described['params']:,} parameters, {described['macs'] / 1e6:.1f} MMACs")
@@ -56,15 +59,20 @@ def fine_tune(settings: TrainingSettings, pruned: PrunedNetwork, storage: Storag
                         keep=pruned.keep)
         widths = pruned_widths(settings.model, ratio, filters, budget=method.budget, min_width=method.min_width, keep=method.keep,
                                **data.shape)
-        kept = largest_filters(network, widths, data.image_size)
+        if storage.overwrite or not run.result.exists():
+            check_training(settings.model, data.shape, gated=True)
+        compactor = compactor_of(settings.model, network, **data.shape)
+        kept = largest_filters(compactor, widths)
         described = run.describe(method, widths, data, base=base, kept=[mask.nonzero().flatten().tolist() for mask in kept])
-        small, difference = prune(network, kept, data.image_size)
-        if not difference < SAME_OUTPUTS:
+        small, difference = prune(compactor, kept, data.image_size)
+        if difference is not None and not difference < SAME_OUTPUTS:
             raise UserError(f"{path}: removing the pruned filters changed the outputs by {difference:.1e}, relative to the largest; "
                             "are its weights finite?")
         physical = sum(p.numel() for p in small.parameters()) - sum(gate.weight.numel() for gate in gates_of(small))
+        outputs = "its outputs are others: norms now take their means over fewer filters" if difference is None else (
+            f"its outputs differ by {difference:.1e}")
         print(f"pruned {sum(filters) - sum(widths)} of {sum(filters)} filters by L1 norm: {' '.join(map(str, widths))}\n"
-              f"  {method.told(described)}; rebuilt small ({physical:,} parameters), its outputs differ by {difference:.1e}", flush=True)
+              f"  {method.told(described)}; rebuilt small ({physical:,} parameters), {outputs}", flush=True)
         run.base_filters = filters
         if storage.overwrite:
             run.discard()

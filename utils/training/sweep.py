@@ -8,6 +8,7 @@ from utils.records.methods import method_of, refuse_impossible
 from utils.records.paths import at_ratio, percent
 from utils.records.results import Result
 from utils.settings import PUBLISHED, Machine, Networks, Storage, TrainingSettings, dataset_name, training_preset
+from utils.training.compare import check_training
 from utils.training.latency import rounding_told
 from utils.training.prepare import check_memory, prepare
 from utils.training.scratch import TrainingRun
@@ -33,6 +34,8 @@ def sweep(settings: TrainingSettings, networks: Networks, storage: Storage, mach
             print(line, flush=True)
         widths = [method.filters(ratio, **data.shape) for ratio in ratios]
         check_memory(max(count_params(model, filters, **data.shape) for filters in widths), runner)
+        if storage.overwrite or not all(run.result.exists() for run in runs):
+            check_training(model, data.shape, gated=False)
         for run in runs if storage.overwrite else []:  # all at once: a stopped sweep goes on with --resume alone
             run.discard()
         results = []
