@@ -207,7 +207,8 @@ def custom(monkeypatch, folder, operation) -> None:
 
     monkeypatch.chdir(folder)
     monkeypatch.setitem(MODELS, "custom", "custom")
-    monkeypatch.setitem(sys.modules, "custom", SimpleNamespace(TEMPLATE=VGG.TEMPLATE, SEARCH_EXTRA=0, build=build, count=VGG.count))
+    monkeypatch.setitem(sys.modules, "custom", SimpleNamespace(
+        TEMPLATE=VGG.TEMPLATE, LAYERS=VGG.LAYERS, SEARCH_EXTRA=0, build=build, count=VGG.count))
 
 
 @pytest.fixture(params=UNKNOWN)

@@ -1,7 +1,7 @@
 """What is noted while a network is read: which results have channels of which widths, and how each is made."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
@@ -12,6 +12,16 @@ from model.graph.operations import key
 from model.graph.trace import TrainingFlagCall
 
 BATCH = 2  # images, while it is read
+
+
+class Layer(NamedTuple):
+    """A convolution or a linear layer: what it is called, and the names of its tensors in the network."""
+
+    name: str
+    weight: str
+    bias: str | None
+    groups: int = 1
+    transposed: bool = False
 
 
 class NotApart(Exception):
@@ -38,11 +48,12 @@ class ChannelMap:
         self.dims: dict[str, tuple[str | None, ...]] = {}
         self.calls: list[tuple[str, str, int]] = []
         self.literals: list[Literal] = []
-        self.makers: set[str] = set()  # nodes: convolutions and linear layers that make a width
+        self.makers: dict[str, Layer] = {}  # of nodes, the convolution or linear layer that makes its channels
         self.norms: set[str] = set()  # nodes
         self.pinned: set[str] = set()  # nodes whose channels all have to stay: of weights that are used twice, and what is taken as it is
         self.parts: dict[str, tuple[fx.Node, str, int]] = {}  # of lists of results that have each the channels of a node: that, and as Step
         self.attributes: dict[str, str] = {}  # of nodes that fetch a tensor, its name
+        self.of_weights: set[str] = set()  # nodes whose channels are made of weights alone, not of the images
         self.sizes: dict[str, list[int]] = {}  # of nodes that are the shape of a result, or part of it, the dimensions
         self.counts: dict[str, dict[str, set[int]]] = {}  # of numbers, the dimensions of which results they depend on
         self.counted: list[tuple[str, str, set[int]]] = []  # what goes by the dimensions of a weight, whose channels may be known later
@@ -95,6 +106,8 @@ class ChannelMap:
         if shape is None or value.axis >= len(shape) or shape[value.axis] != value.channels:
             raise self.not_apart(node)
         self.values[node.name], self.steps[node.name] = value, step
+        if node.name in self.attributes or (step.inputs and all(source.name in self.of_weights for source in step.inputs)):
+            self.of_weights.add(node.name)
 
     def keeps(self, node: fx.Node, source: fx.Node, zero: str = "all", axis: int | None = None) -> None:
         """Channel c of the result follows from channel c of ``source``, which may lie along another axis there."""

@@ -1,7 +1,7 @@
 """What follows from a layer or a norm for the widths of its result, be it a module or a function with weights of the network."""
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,18 +9,8 @@ from torch import fx, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
 from model.graph import operations as ops
-from model.graph.channel_map import ChannelMap
+from model.graph.channel_map import ChannelMap, Layer
 from model.graph.channels import Input, Literal, Piece, Step, Value
-
-
-class Layer(NamedTuple):
-    """A convolution or a linear layer: what it is called, and the names of its tensors in the network."""
-
-    name: str
-    weight: str
-    bias: str | None
-    groups: int = 1
-    transposed: bool = False
 
 
 def layer_of(module: Any, path: str) -> Layer:
@@ -42,7 +32,7 @@ def convolution(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node)
     weight: tuple[fx.Node | None, ...] = (node,)
     if layer.groups == 1:
         width = notes.widths.add(filters, layer.name)
-        notes.makers.add(node.name)
+        notes.makers[node.name] = layer
         notes.set(node, Value(1, (Piece(width, filters),)), Step([Input(source.name, whole=True)] if value else [], "none"))
         weight = (taken_from, node) if layer.transposed else (node, taken_from)
     elif value:
@@ -53,7 +43,7 @@ def convolution(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node)
         else:
             made = tuple(Piece(piece.width, piece.channels // taken * given) for piece in value.pieces)
             notes.set(node, Value(1, made), Step([Input(source.name, 0, taken, given)], "none"))
-            notes.makers.add(node.name)
+            notes.makers[node.name] = layer
     notes.assign(layer.weight, *weight)
     if layer.bias is not None:
         notes.assign(layer.bias, node)
@@ -79,7 +69,7 @@ def linear(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node) -> N
 
     filters = len(notes.tensors[layer.weight])
     piece = Piece(notes.widths.add(filters, layer.name), filters)
-    notes.makers.add(node.name)
+    notes.makers[node.name] = layer
     notes.set(node, Value(axis, (piece,)), Step([Input(source.name, whole=True)] if value else [], "none"))
     notes.assign(layer.weight, node, source)
     if layer.bias is not None:

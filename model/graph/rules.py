@@ -156,6 +156,7 @@ def elementwise(notes: ChannelMap, node: fx.Node, what: Any, result: Tensor) -> 
     if len(operands) < len([arg for arg in node.all_input_nodes if arg.name not in notes.counts]):
         raise notes.not_apart(node)
     tracked, axis = meeting(notes, node, operands)
+    tracked.sort(key=lambda arg: arg.name in notes.of_weights)  # the first operand is what its filters are told by
     aligned = [arg for arg in tracked if notes.values[arg.name].channels == result.shape[-axis]]
     if not aligned:
         raise notes.not_apart(node, "applies them to what has other channels always")

@@ -27,7 +27,7 @@ def join(notes: ChannelMap, node: fx.Node) -> None:
         raise notes.not_apart(node)
     rank, stacked = len(notes.shapes[node.name]), node.target is torch.stack
     [dim] = dimensions(node, list(node.args[1:2]), "dim", rank) or [0]
-    tracked = notes.tracked(node)
+    tracked = sorted(notes.tracked(node), key=lambda part: part.name in notes.of_weights)
     axes = {notes.values[part.name].axis for part in tracked}
     if len(axes) != 1:
         raise notes.not_apart(node, "joins channels with what is none")

@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -15,8 +15,16 @@ from model.gate import Gate, GatedBatchNorm2d
 from model.graph.channels import Literal
 from model.graph.in_place import rewire_inplace_ops
 from model.graph.selection import Selection
-from model.graph.tracer import Tracer
+from model.graph.tracer import ModuleCall, Tracer
 from model.graph.whole import no_dimension_checks
+
+
+class Traced(NamedTuple):
+    """The graph of a network in evaluation. ``whole``: it does nothing else in training. ``calls``: of its modules, in order."""
+
+    graph: fx.Graph
+    whole: bool
+    calls: list[ModuleCall]
 
 
 class TrainingFlagCall(nn.Module):
@@ -38,7 +46,7 @@ class TrainingFlagCall(nn.Module):
 WHOLE = (Gate, GatedBatchNorm2d, Selection, TrainingFlagCall)  # modules of this project that a graph has as they are
 
 
-def trace(network: nn.Module, image_size: int | None = None) -> tuple[fx.Graph, bool]:
+def trace(network: nn.Module, image_size: int | None = None) -> Traced:
     """The graph of a network as it is in evaluation, with what is drawn at random in training; and whether that is all that it does
     in training, which auxiliary heads are not. Where code goes by the shapes of results, it is that for images of ``image_size``
     pixels. Raises UnreadableNetwork.
@@ -47,9 +55,9 @@ def trace(network: nn.Module, image_size: int | None = None) -> tuple[fx.Graph, 
     """
     refuse_hidden_code(network)
     try:
-        train, graph = traced(network, image_size, buffers=True)
+        (train, _), (graph, calls) = traced(network, image_size, buffers=True)
     except UnreadableNetwork:  # it may go by what is in a buffer
-        train, graph = traced(network, image_size, buffers=False)
+        (train, _), (graph, calls) = traced(network, image_size, buffers=False)
 
     alike = list(_alike(train, graph))
     for number, (one, node) in enumerate(alike):
@@ -59,25 +67,26 @@ def trace(network: nn.Module, image_size: int | None = None) -> tuple[fx.Graph, 
             network.add_module(name, TrainingFlagCall(node.target, place))
             node.op, node.target = "call_module", name
     rewire_inplace_ops(network, graph)
-    return graph, len(alike) == len(train.nodes) == len(graph.nodes)
+    return Traced(graph, len(alike) == len(train.nodes) == len(graph.nodes), calls)
 
 
-def traced(network: nn.Module, image_size: int | None, buffers: bool) -> list[fx.Graph]:
-    """The graphs in training and in evaluation. Raises UnreadableNetwork."""
-    training, graphs = network.training, []
+def traced(network: nn.Module, image_size: int | None, buffers: bool) -> list[tuple[fx.Graph, list[ModuleCall]]]:
+    """The graphs in training and in evaluation, with the calls of modules. Raises UnreadableNetwork."""
+    training, found = network.training, []
     for mode in (True, False):
         try:
             with untouched(network), no_dimension_checks():
                 network.train(mode)
-                graphs.append(Tracer(network, WHOLE, image_size, buffers).trace(network))
+                tracer = Tracer(network, WHOLE, image_size, buffers)
+                found.append((tracer.trace(network), tracer.calls))
         except Exception as error:  # whatever a network's own code does with what is no tensor
             reason = " ".join(str(error).split())[:150]
-            where = _where(error)
+            where = own_line(error)
             raise UnreadableNetwork(f"torch.fx can't trace it{where} ({type(error).__name__}: {reason}); what it does must not depend on "
                                     "the images") from None
         finally:
             network.train(training)
-    return graphs
+    return found
 
 
 @contextlib.contextmanager
@@ -131,7 +140,7 @@ def _alike(train: fx.Graph, evaluate: fx.Graph) -> Iterator[tuple[fx.Node, fx.No
         yield from zip(one[a : a + size], other[b : b + size])
 
 
-def _where(error: Exception) -> str:
+def own_line(error: Exception) -> str:
     """The line of the network's own code in which tracing it failed."""
     frames, step = [], error.__traceback__
     while step:

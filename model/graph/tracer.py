@@ -6,7 +6,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -20,8 +20,19 @@ FACTORIES = (torch.zeros, torch.ones, torch.empty, torch.full, torch.arange, tor
              torch.tensor)  # with sizes that are computed they are part of the graph
 
 
+class ModuleCall(NamedTuple):
+    """A call of the module ``path``: what it is given first and what it returns, where these are results of nodes. The nodes from
+    number ``first`` to before ``end`` are its own."""
+
+    path: str
+    given: str | None
+    returned: str | None
+    first: int
+    end: int
+
+
 class Tracer(fx.Tracer):
-    """Goes into every module of other people's whose operation is not known as a whole.
+    """Goes into every module of other people's whose operation is not known as a whole, and notes which modules are called.
 
     Where ``image_size`` is given, numbers that follow from it can be asked for. ``buffers``: whether they are taken from the network as
     its parameters are; code that goes by what is in a buffer must have it as it is.
@@ -34,6 +45,7 @@ class Tracer(fx.Tracer):
         self._autowrap_function_ids |= {id(function) for function in FACTORIES}
         self.proxy_buffer_attributes = buffers
         self.sizes = None if image_size is None else Sizes(network, image_size)
+        self.calls: list[ModuleCall] = []
         self.modules = set(network.modules())
         self.leaves = {module for module in self.modules if isinstance(module, leaves) or known(module) is not None}
 
@@ -43,7 +55,11 @@ class Tracer(fx.Tracer):
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if m not in self.modules:  # of the copy that computes sizes
             return forward(*args, **kwargs)
-        return super().call_module(m, forward, args, kwargs)
+        first = len(self.graph.nodes)
+        result = super().call_module(m, forward, args, kwargs)
+        given, returned = (value.node.name if isinstance(value, fx.Proxy) else None for value in (args[0] if args else None, result))
+        self.calls.append(ModuleCall(self.path_of_module(m), given, returned, first, len(self.graph.nodes)))
+        return result
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
         """The images; whatever else a forward pass can be given has its default."""
@@ -150,10 +166,10 @@ def images(network: nn.Module, number: int, image_size: int) -> Tensor:
     return torch.zeros(number, COLOURS, image_size, image_size, device="meta", dtype=dtype)
 
 
-def on_meta(network: nn.Module) -> nn.Module:
-    """A copy of a network that computes shapes and no numbers."""
+def on_meta(network: nn.Module, gradients: bool = False) -> nn.Module:
+    """A copy of a network that computes shapes and no numbers, in evaluation."""
     plain = [value for module in network.modules() for value in vars(module).values() if isinstance(value, Tensor)]
     tensors = [*network.parameters(), *network.buffers(), *plain]
-    memo: dict[int, Any] = {id(tensor): nn.Parameter(tensor.detach().to("meta"), requires_grad=False) if isinstance(tensor, nn.Parameter)
-                            else tensor.to("meta") for tensor in tensors}
+    memo: dict[int, Any] = {id(tensor): nn.Parameter(tensor.detach().to("meta"), requires_grad=gradients and tensor.requires_grad)
+                            if isinstance(tensor, nn.Parameter) else tensor.detach().to("meta") for tensor in tensors}
     return copy.deepcopy(network, memo).eval()
