@@ -36,7 +36,7 @@ def draw_residual_filters(task: Task, name: str, folders: Folders) -> None:
     layers, budget = len(record["iterations"][0]["filters"]), budget_of(record)
 
     networks = {iteration: np.array(read_rows(search_rows(folders.record_dir, name, iteration), layers,
-                                              record["iterations"][iteration]["rounds"])) for iteration in iterations}
+                                              record["iterations"][iteration]["rounds"]), float) for iteration in iterations}
     sizes_of = {iteration: BUDGETS[budget](model, rows.T, num_classes=record["num_classes"], image_size=record["image_size"])
                 for iteration, rows in networks.items()}
     unit = style.unit_of(min(sizes.min() for sizes in sizes_of.values()), max(sizes.max() for sizes in sizes_of.values()))
