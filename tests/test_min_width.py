@@ -189,7 +189,7 @@ def test_magnitude_pruning_leaves_both(folder):
     (["--keep", "*"], ["--keep *: no layer could lose a filter"]),
     (["--min-width", 32], ["--min-width 32: no layer could lose a filter"]),
     (["--min-width", 16, "--ratio", 0.5], ["--min-width 16, ratio 0.5: the fewest filters", "cost", "use a larger ratio or a smaller"]),
-    (["--keep", "one", "two", "--ratio", 0.5], ["--keep one two, ratio 0.5", "use a larger ratio, a smaller --min-width or less to --keep"]),
+    (["--keep", "one", "two", "--ratio", 0.5], ["--keep one two, ratio 0.5", "a smaller --min-width or less to --keep"]),
     (["--min-width", -1], ["--min-width"])])
 def test_a_search_of_nothing_is_refused_in_one_line(flags, naming, folder):
     before = snapshot(folder)
