@@ -65,14 +65,15 @@ class Blueprint(Resizable):
         parameters, calls, other_macs = self.counted
         for path in parameters:
             cost.params = cost.params + self.numel(path, filters)
-        for path, places in calls:
-            cost.macs = cost.macs + places * self.numel(path, filters)
+        for path, places, each in calls:
+            cost.macs = cost.macs + places * self.numel(path, filters) * (self.channels(each, filters) if each else 1)
         cost.macs = cost.macs + other_macs
 
     @cached_property
-    def counted(self) -> tuple[list[str], list[tuple[str, int]], int]:
+    def counted(self) -> tuple[list[str], list[tuple[str, int, str]], int]:
         """The parameters that it has when it is built, by name; the weights that multiply, each time that they do, and at how many
-        places; and the multiply-accumulates of what has no weights: attention, of widths that are fixed.
+        places, of each channel of a node where one is named; and the multiply-accumulates of what has no weights: attention, of widths
+        that are fixed.
 
         Its own code has and computes more than its graph where there are layers from which no logits follow.
         """
@@ -82,10 +83,16 @@ class Blueprint(Resizable):
         module = self.graph_module(self.network) if own else run
         with FlopCounterMode(display=False) as flops:
             numbers = run_on_shapes(module, module.graph, 1, self.image_size)
-        calls = [(path, numbers[name] // self.reading.shapes[name][axis]) for path, name, axis in self.reading.calls
+        calls = [(path, *self.places(name, axis, numbers[name])) for path, name, axis in self.reading.calls
                  if name in numbers and (own or path_of[path] in used)]
-        with_weights = sum(places * int(self.numel(path, self.template)) for path, places in calls)
+        with_weights = sum(places * int(self.numel(path, self.template)) * (self.reading.values[each].channels if each else 1)
+                           for path, places, each in calls)
         return list(every if own else used), calls, flops.get_total_flops() // 2 - with_weights
+
+    def places(self, name: str, axis: int, numbers: int) -> tuple[int, str]:
+        """At how many places a weight makes dimension ``axis`` of a result of so many numbers; for each channel of which node."""
+        value, places = self.reading.values.get(name), numbers // self.reading.shapes[name][axis]
+        return (places // value.channels, name) if value and value.axis != axis else (places, "")
 
     # --- what is told --------------------------------------------------------------------------------------------
 

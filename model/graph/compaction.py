@@ -159,7 +159,7 @@ class Compactor:
             if gate := self.reading.gate_of(node):
                 gate.cut(left[node.name])
             for source in self.reading.steps[node.name].inputs:
-                if source.whole or source.name in self.reading.attributes:  # a weight is cut as it is needed
+                if source.whole:
                     continue
                 target = mask_to_input(kept[node.name], source, len(kept[source.name]))
                 there = any(new.name == source.name for new in new_node.all_input_nodes)  # not so where it is taken twice

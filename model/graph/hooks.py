@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from model.gate import GatedBatchNorm2d, GateLayer
 from model.graph.insert_gates import owners, places, readers_of, shared_gate
 from model.graph.reading import Reading
-from model.graph.trace import ModuleCall
+from model.graph.tracer import ModuleCall
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # they may run whatever children they have
 

@@ -10,7 +10,6 @@ from torch import Tensor, fx, nn
 
 from model.gate import GatedBatchNorm2d, GateLayer, SharedGate
 from model.graph.liveness import zeros
-from model.graph.operations import LAYERS
 from model.graph.reading import Reading
 
 
@@ -34,7 +33,7 @@ def places(reading: Reading, free: Sequence[int], behind: Callable[[str], Sequen
     nodes = [node for node in reading.graph.nodes if node.name in has and node.name in reading.live]
     norms = [node.name for node in nodes if node.name in reading.norms]
     normed = set().union(*[has[name] for name in norms])
-    first = {**{node.name: has[node.name] - normed for node in nodes if isinstance(reading.layer(node), LAYERS)},
+    first = {**{node.name: has[node.name] - normed for node in nodes if node.name in reading.makers},
              **{name: has[name] for name in norms}}
     readers = readers_of(reading)
     found = Places({}, {})

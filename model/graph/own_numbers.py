@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from model.graph.reading import COLOURS
-from model.graph.trace import on_meta, random_state_kept
+from model.graph.trace import random_state_kept
+from model.graph.tracer import COLOURS, on_meta
 
 if TYPE_CHECKING:
     from model.graph.channel_map import ChannelMap

@@ -32,7 +32,6 @@ class Resizable:
         if reading.logits != (BATCH, num_classes):
             raise UnreadableNetwork(f"gives {reading.logits or 'no tensor'} for {BATCH} images, not the logits ({BATCH}, {num_classes})")
         fix_own_numbers(reading, {reading.path[name] for name in untrained} & reading.live_paths())
-        reading.fix_weights_used_again()
         reading.fix_dead_widths()
         self.image_shape = next(reading.shapes[node.name] for node in reading.graph.nodes if node.op == "placeholder")[1:]
         self.free = reading.widths.free()

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvTransposeNd
 
 from model import BUDGETS, compactor, prepare_filters, uniform_filters
 from model.architecture import Compaction
 from model.errors import OverBudget, UnknownLayer, UnreadableNetwork
 from model.gate import gates_of
 from model.graph.channels import Input
-from model.graph.operations import LAYERS
+from model.graph.resize import tensors_of
 from utils.errors import UserError
 from utils.records.methods import impossible
 
@@ -60,21 +59,21 @@ def filter_norms(compactor: Compaction) -> list[Tensor]:
     """
     reading, norms, gate_nodes = compactor.reading, dict[str, Tensor](), compactor.gate_nodes
     found = [torch.zeros_like(gate.weight.detach()) for gate in gates_of(compactor.network)]
-    device = found[0].device
+    device, tensors = found[0].device, tensors_of(compactor.network)
     for node in reading.graph.nodes:
         name = node.name
         if name not in reading.values:
             continue
-        layer, sources = reading.layer(node), reading.steps[name].inputs
-        if isinstance(layer, LAYERS):
-            weight: Tensor = compactor.network.get_parameter(f"{node.target}.weight")
-            filters = int(isinstance(layer, _ConvTransposeNd) and layer.groups == 1)  # the dimension that they are along
-            norms[name] = weight.detach().abs().transpose(0, filters).flatten(1).sum(dim=1)
-        elif parts := [spread_norms(norms[source.name], source) for source in sources if not source.whole or len(sources) == 1]:
-            joined = len(parts[0]) < compactor.channels(name)
-            norms[name] = torch.cat(parts) if joined else parts[0]
-        else:
-            norms[name] = torch.zeros(compactor.channels(name), device=device)
+        norms[name] = torch.zeros(compactor.channels(name), device=device)
+        if layer := reading.makers.get(name):
+            weight = tensors[layer.weight].detach()
+            filters = int(layer.transposed and layer.groups == 1)  # the dimension that they are along
+            norms[name] = weight.abs().transpose(0, filters).flatten(1).sum(dim=1)
+        filled = torch.full((len(norms[name]),), layer is not None)
+        for source in reading.steps[name].inputs if layer is None else ():
+            part = slice(source.start, source.start + len(norms[source.name]) // source.taken * source.given)
+            if not (filled[part].any() or (source.whole and len(reading.steps[name].inputs) > 1)):
+                norms[name][part], filled[part] = spread_norms(norms[source.name], source), True
         if name in gate_nodes:
             layers, index = gate_nodes[name]
             of_gates = norms[name]
