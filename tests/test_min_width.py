@@ -140,6 +140,19 @@ def test_a_record_without_them_is_one_of_the_papers_rule(folder):
     assert snapshot(folder) == before
 
 
+def test_an_unfinished_search_of_an_earlier_version_is_not_gone_on_with(folder):
+    """Its narrow layers would be searched with fewer filters from here on."""
+    path = Path("prune_record/paper.json")
+    content = json.loads(path.read_text())
+    del content["settings"]["min_width"], content["settings"]["keep"]
+    path.write_text(json.dumps(content))
+    before = snapshot(folder)
+    more = ["--min-width", 0, "--iterations", 2, "--resume"]
+    assert_refused(call("architecture_descent.py", "--save", "paper", *SEARCH, *more), "paper.json",
+                   "narrow layers with 10 filters more; it can be swept as it is")
+    assert snapshot(folder) == before
+
+
 # --- sweeps, lists, exports, pruning -------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("flags, min_width, keep", [
