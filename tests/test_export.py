@@ -26,7 +26,7 @@ from utils.export import folder as folders
 from utils.records.locks import exclusive
 from utils.records.networks import load_network
 from utils.settings import Folders, Networks, Task
-from utils.training.magnitude import largest_filters, prune, pruned_widths
+from utils.training.magnitude import compactor_of, largest_filters, prune, pruned_widths
 
 FILES = {"README.md", "architecture.json", "network.onnx", "network.pt2", "weights.pt"}
 ONCE = [*DIGITS, "--epochs", 1]
@@ -155,8 +155,9 @@ def cut_down(model: str, base: float, ratio: float) -> nn.Module:
             module.bias.data.normal_()
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2)
-    kept = largest_filters(network, pruned_widths(model, ratio, filters, num_classes=10, image_size=32))
-    return prune(network, kept, 32)[0].eval()
+    compactor = compactor_of(model, network)
+    kept = largest_filters(compactor, pruned_widths(model, ratio, filters, num_classes=10, image_size=32))
+    return prune(compactor, kept)[0].eval()
 
 
 @pytest.mark.parametrize("model, base, ratio", [*((model, 0.25, 0.18) for model in MODELS), ("mobilenetv2", 0.5, 0.12)])

@@ -13,7 +13,6 @@ from model.cost import Cost
 from model.errors import UnreadableNetwork
 from model.gate import gates_of
 from model.graph.blueprint import Blueprint
-from model.graph.compaction import Compactor
 from model.registry import build_model, count_params, template
 
 PIXELS = 16
@@ -49,7 +48,7 @@ def prove_gates(blueprint: Blueprint, make, widths: list[int], images: torch.Ten
                 nn.init.uniform_(module.bias, -0.3, 0.3)
     images = images.double()
     assert [len(gate.weight) for gate in gates_of(network)] == widths
-    compactor = Compactor(network, images.shape[-1], multiple=1)
+    compactor = blueprint.cutter(network, multiple=1)
     alive = closed(network, [-(-width // 2) for width in widths])
     expected = network(images)
     expected.square().sum().backward()

@@ -288,11 +288,12 @@ def test_an_alpha_that_is_no_positive_finite_number_is_refused(alpha, folder):
 def test_rows_of_another_number_of_layers_or_below_one_are_refused(folder):
     path = folder / "prune_record" / "found_0.csv"
     for text in ("1,2,3\n", "0,1,1,1,1,1,1,1\n", "-1,1,1,1,1,1,1,1\n", "1,1,1,1,1,1,1,nan\n", "1.5,1,1,1,1,1,1,1\n", "1,1,1,1,1,1,1,1\n\n",
-                 "1,1,1,1,1,1,1," + "9" * 5000 + "\n"):
+                 "1,1,1,1,1,1,1," + "9" * 5000 + "\n", "1,1,1,1,1,1,1,1" + "0" * 400 + "\n"):
         path.write_text(text)
         assert refused(read_rows, path), text
-    path.write_text("1,1,1,1,1,1,1," + "9" * 30 + "\n")  # no network has so many
-    assert_refused(call("plot_filters.py", "--dataset", DATASET, "--prune-fname", "found"), "found_0.csv")
+    for width in ("9" * 30, "1" + "0" * 400):  # no network has so many
+        path.write_text(f"1,1,1,1,1,1,1,{width}\n")
+        assert_refused(call("plot_filters.py", "--dataset", DATASET, "--prune-fname", "found"), "found_0.csv")
 
 
 def test_published_accuracies_and_ratios_that_are_none_are_refused(folder):
@@ -300,7 +301,8 @@ def test_published_accuracies_and_ratios_that_are_none_are_refused(folder):
     path = folder / "published" / "accuracy.csv"
     whole = path.read_text()
     for old, new in ((",0.25,0,", ",0,25,0,"), (",0.25,0,", ",0,0,"), (",0.25,0,", ",-1,0,"), (",88.47,", ",847,"), (",88.47,", ",-8,"),
-                     (",88.47,", ",88,47,"), (",88.47,", ",nan,"), (",0.25,0,", ",65,0,"), (",0.25,0,", ",1e300,0,")):
+                     (",88.47,", ",88,47,"), (",88.47,", ",nan,"), (",0.25,0,", ",65,0,"), (",0.25,0,", ",1e300,0,"),
+                     (",0.25,0,", ",0.25," + "9" * 400 + ","), (",0.25,0,", ",0.25,-1,")):
         assert old in whole
         path.write_text(whole.replace(old, new, 1))
         assert refused(read_accuracy, path), new

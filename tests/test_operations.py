@@ -196,7 +196,8 @@ def unknown(request, tmp_path, monkeypatch) -> str:
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(MODELS, "custom", "custom")
-    monkeypatch.setitem(sys.modules, "custom", SimpleNamespace(TEMPLATE=VGG.TEMPLATE, SEARCH_EXTRA=0, build=build, count=VGG.count))
+    monkeypatch.setitem(sys.modules, "custom", SimpleNamespace(
+        TEMPLATE=VGG.TEMPLATE, LAYERS=VGG.LAYERS, SEARCH_EXTRA=0, build=build, count=VGG.count))
     return request.param
 
 

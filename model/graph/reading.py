@@ -14,25 +14,51 @@ from model.errors import UnreadableNetwork
 from model.graph import layer_rules
 from model.graph.channel_map import BATCH, ChannelMap
 from model.graph.channels import Piece, Step, Value
-from model.graph.trace import on_meta, trace
+from model.graph.trace import Traced, on_meta, trace
 
 COLOURS = 3
 
 
 class Reading(ChannelMap):
-    """The notes on a whole network, for square images of ``image_size`` pixels; ``logits`` is the shape of its output.
+    """The notes on a whole network, for square images of ``image_size`` pixels; ``logits`` is the shape of its output, ``live`` are
+    the nodes from which it follows.
 
     Raises UnreadableNetwork, in a line that names the operation that can't be read, and where it is.
     """
 
     def __init__(self, network: nn.Module, image_size: int, graph: fx.Graph | None = None):
-        self.graph, self.whole = (graph, True) if graph else trace(network)
+        self.graph, self.whole, self.module_calls = Traced(graph, True, []) if graph else trace(network)
         super().__init__(network)
+        self.live = live_nodes(self.graph)
         try:
             logits = run_on_shapes(network, self.graph, BATCH, image_size, self)
         except UnreadableNetwork as error:
             raise UnreadableNetwork(str(error).splitlines()[0]) from None  # torch.fx adds lines of its own
         self.logits = tuple(logits.shape) if isinstance(logits, Tensor) else None
+
+    def fix_weights_used_again(self) -> None:
+        """Fixes the widths of weights that are used once more, by something that is not known to keep their channels apart."""
+        for node in self.graph.nodes:
+            path = self.attributes.get(node.name, "")
+            for name in self.dims.get(path, ()) if node.name not in self.values else ():
+                if name is not None:
+                    users = ", ".join(self.operation(user) for user in node.users)
+                    self.widths.fix(self.values[name].pieces, f"{path} is used again by {users}")
+
+    def live_paths(self) -> set[str]:
+        """The tensors that the output is computed with."""
+        nodes = [node for node in self.graph.nodes if node.name in self.live]
+        called = {str(node.target) for node in nodes if node.op == "call_module"}
+        taken = {str(node.target) for node in nodes if node.op == "get_attr"}
+        return {path for name, path in self.path.items() if name in taken or name.rpartition(".")[0] in called}
+
+    def fix_dead_widths(self) -> None:
+        """Fixes the widths that only a branch has from which no logits follow: a head that is not used in evaluation, say."""
+        roots: dict[bool, set[int]] = {True: set(), False: set()}
+        for name, value in self.values.items():
+            roots[name in self.live] |= {self.widths.root(piece.width) for piece in value.pieces}
+        for width in roots[False] - roots[True]:
+            self.widths.fixed[width] = self.widths.fixed[width] or "no logits follow from them"
 
     def follow(self, node: fx.Node, result: Any) -> None:
         """ChannelMap what the result of a node has of widths."""
@@ -49,6 +75,15 @@ class Reading(ChannelMap):
             self.fixes(node, "the network's output")
         else:
             layer_rules.follow(self, node, result)
+
+
+def live_nodes(graph: fx.Graph) -> set[str]:
+    """The nodes from which the output of a graph follows. What operations in place have changed is taken from these already."""
+    live: set[str] = set()
+    for node in reversed(graph.nodes):
+        if node.op == "output" or any(user.name in live for user in node.users):
+            live.add(node.name)
+    return live
 
 
 class _Walk(fx.Interpreter):

@@ -6,7 +6,7 @@ import copy
 import difflib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -19,8 +19,38 @@ from model.graph.operations import ALIASES, known
 from model.graph.selection import Selection
 
 
+class ModuleCall(NamedTuple):
+    """A call of the module ``path``: what it is given first and what it returns, where these are results of nodes. The nodes from
+    number ``first`` to before ``end`` are its own."""
+
+    path: str
+    given: str | None
+    returned: str | None
+    first: int
+    end: int
+
+
+class Traced(NamedTuple):
+    """The graph of a network in evaluation. ``whole``: it does nothing else in training. ``calls``: of its modules, in order."""
+
+    graph: fx.Graph
+    whole: bool
+    calls: list[ModuleCall]
+
+
 class Tracer(fx.Tracer):
-    """Goes into every module of other people's whose operation is not known as a whole."""
+    """Goes into every module of other people's whose operation is not known as a whole, and notes which modules are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[ModuleCall] = []
+
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        first = len(self.graph.nodes)
+        result = super().call_module(m, forward, args, kwargs)
+        given, returned = (value.node.name if isinstance(value, fx.Proxy) else None for value in (args[0] if args else None, result))
+        self.calls.append(ModuleCall(self.path_of_module(m), given, returned, first, len(self.graph.nodes)))
+        return result
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         whole = isinstance(module, (Gate, GatedBatchNorm2d, Selection, TrainingFlagCall)) or known(module) is not None
@@ -47,7 +77,7 @@ class TrainingFlagCall(nn.Module):
         return self.function(*args[: self.place], self.training, *args[self.place + 1 :], **kwargs)
 
 
-def trace(network: nn.Module) -> tuple[fx.Graph, bool]:
+def trace(network: nn.Module) -> Traced:
     """The graph of a network as it is in evaluation, with what is drawn at random in training; and whether that is all that it does
     in training, which auxiliary heads are not. Raises UnreadableNetwork.
 
@@ -57,11 +87,12 @@ def trace(network: nn.Module) -> tuple[fx.Graph, bool]:
     training, graphs = network.training, []
     for mode in (True, False):
         network.train(mode)
+        tracer = Tracer()
         try:
-            graphs.append(Tracer().trace(network))
+            graphs.append(tracer.trace(network))
         except Exception as error:  # whatever a network's own code does with what is no tensor
             reason = " ".join(str(error).split())[:150]
-            where = _where(error)
+            where = own_line(error)
             raise UnreadableNetwork(f"torch.fx can't trace it{where} ({type(error).__name__}: {reason}); what it does must not depend on "
                                     "the images") from None
         finally:
@@ -74,7 +105,7 @@ def trace(network: nn.Module) -> tuple[fx.Graph, bool]:
             network.add_module(f"mode_{number}", TrainingFlagCall(node.target, place))
             node.op, node.target = "call_module", f"mode_{number}"
     rewire_inplace_ops(network, graph)
-    return graph, len(alike) == len(train.nodes) == len(graph.nodes)
+    return Traced(graph, len(alike) == len(train.nodes) == len(graph.nodes), tracer.calls)
 
 
 def refuse_hidden_code(network: nn.Module) -> None:
@@ -149,7 +180,7 @@ def _alike(train: fx.Graph, evaluate: fx.Graph) -> Iterator[tuple[fx.Node, fx.No
         yield from zip(one[a : a + size], other[b : b + size])
 
 
-def _where(error: Exception) -> str:
+def own_line(error: Exception) -> str:
     """The line of the network's own code in which tracing it failed."""
     frames, step = [], error.__traceback__
     while step:
@@ -168,12 +199,12 @@ def _mode_of(train: fx.Node, evaluate: fx.Node) -> int | str | None:
     return next((place for place, a, b in places if a is True and b is False), None)
 
 
-def on_meta(network: nn.Module) -> nn.Module:
-    """A copy of a network that computes shapes and no numbers."""
+def on_meta(network: nn.Module, gradients: bool = False) -> nn.Module:
+    """A copy of a network that computes shapes and no numbers, in evaluation."""
     plain = [value for module in network.modules() for value in vars(module).values() if isinstance(value, Tensor)]
     tensors = [*network.parameters(), *network.buffers(), *plain]
-    memo: dict[int, Any] = {id(tensor): nn.Parameter(tensor.detach().to("meta"), requires_grad=False) if isinstance(tensor, nn.Parameter)
-                            else tensor.to("meta") for tensor in tensors}
+    memo: dict[int, Any] = {id(tensor): nn.Parameter(tensor.detach().to("meta"), requires_grad=gradients and tensor.requires_grad)
+                            if isinstance(tensor, nn.Parameter) else tensor.detach().to("meta") for tensor in tensors}
     return copy.deepcopy(network, memo).eval()
 
 

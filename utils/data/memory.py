@@ -15,8 +15,13 @@ def room_for_images(device: str) -> int:
     and its control group, and on ``device``."""
     free = [*_of_the_machine(), *_limits_of_the_process(), *_limits_of_the_group()]
     if device.startswith("cuda"):
-        free.append(torch.cuda.mem_get_info(device)[0])
+        free.append(gpu_memory(device)[0])
     return max(0, min(free)) // SHARE
+
+
+def gpu_memory(device: str) -> tuple[int, int]:
+    """How many bytes are free on the GPU ``device``, cuda or cuda:N, and how many it has."""
+    return torch.cuda.mem_get_info(torch.device(device).index)  # of cuda, None: earlier versions of torch take no name
 
 
 def _of_the_machine() -> Iterator[int]:

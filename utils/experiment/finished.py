@@ -3,6 +3,7 @@
 Only what is asked of it is read and checked, without torch: whoever draws or goes on with it checks all of it.
 """
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +16,14 @@ from utils.records.paths import release_record
 from utils.records.published import read_published_scaling
 from utils.records.results import asked, refuse_other, unsaid
 from utils.records.run import same_settings
-from utils.records.searches import SearchRecord, budget_of, read_search
+from utils.records.searches import SearchRecord, budget_of, floors_of, read_search
 from utils.settings import (
     PUBLISHED,
     SearchSettings,
     TrainingSettings,
     dataset_name,
     fine_tuning_preset,
+    least_width,
     search_preset,
     stored,
     training_preset,
@@ -83,7 +85,9 @@ def asked_of(job: Job, settings: TrainingSettings, result: dict[str, Any]) -> di
     if re.fullmatch(method, str(result.get("method"))):
         method = result["method"]
     said = result.get("budget", "params") if of_search and not searched else "params"  # its search is not there to say it
-    found = asked(settings, method, job.ratio or 0, budget=job.budget or (searched.budget if searched else said))
+    min_width, keep = floors_asked(job, searched, result)
+    found = asked(settings, method, job.ratio or 0, budget=job.budget or (searched.budget if searched else said), min_width=min_width,
+                  keep=keep)
 
     # A folder's images are of the size that was given, else of that of the search, else of the first image's.
     size = result["settings"].get("image_size")
@@ -94,12 +98,22 @@ def asked_of(job: Job, settings: TrainingSettings, result: dict[str, Any]) -> di
     return {**found, "search": job.search, "base": job.base}
 
 
+def floors_asked(job: Job, searched: "Searched | None", result: dict[str, Any]) -> tuple[int, Sequence[str]]:
+    """The --min-width and --keep of a training's network: those of its search, or of its own script."""
+    if searched:
+        return searched.floors
+    if job.script == "fine_tune.py" and "min_width" in result:  # earlier versions had none
+        return least_width(job.settings.model, None), ()
+    return (result.get("min_width", 0), result.get("keep", [])) if job.needs and job.base is None else (0, ())
+
+
 class Searched(NamedTuple):
     """What the record of a search says of its networks."""
 
     iterations: int  # when it is done
     budget: str
     image_size: int
+    floors: tuple[int, tuple[str, ...]]  # its --min-width and --keep
 
 
 def search_of(job: Job) -> Searched | None:
@@ -108,7 +122,7 @@ def search_of(job: Job) -> Searched | None:
         return None
     record = read_record(job.needs.result, job.settings.model, job.needs.result.stat().st_mtime_ns)
     iterations = record["settings"].get("iterations", search_preset(job.settings.dataset).iterations)
-    return Searched(iterations, budget_of(record), record["image_size"])
+    return Searched(iterations, budget_of(record), record["image_size"], floors_of(record))
 
 
 @lru_cache

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
-from utils.figures.curves import default_name
+from utils.figures.labels import default_name
 from utils.records import paths
 from utils.records.methods import refuse_impossible
 from utils.records.published import read_published_morph, read_published_scaling
@@ -106,7 +106,7 @@ def check(experiment: Experiment) -> None:
 def check_networks(experiment: Experiment) -> None:
     """The same for networks that can't be. It loads torch, which --status does without."""
     model, dataset = experiment.model, dataset_name(experiment.dataset)
-    refuse_impossible(model, experiment.dataset, *ratios_of(experiment), experiment.base_ratio)
+    refuse_impossible(model, experiment.dataset, *ratios_of(experiment), experiment.base_ratio, image_size=image_size_of(experiment))
     if experiment.search == PUBLISHED:
         iterations = len(read_published_scaling(model, dataset)["iterations"])
         if beyond := [method for method in experiment.methods if (iteration_of(method) or 0) > iterations]:
@@ -116,6 +116,16 @@ def check_networks(experiment: Experiment) -> None:
             read_published_morph(model, dataset)
         except UserError as error:
             raise UserError(f"--methods morph: {str(error).split(';')[0]}; search them with --morph-search NAME") from None
+
+
+def image_size_of(experiment: Experiment) -> int | None:
+    """The pixels to which its images are brought, as its settings say it, those of its searches before those of its trainings."""
+    for preset, texts in ((search_preset, experiment.search_with), (training_preset, experiment.train_with)):
+        given = assigned(preset(experiment.dataset), texts or ())
+        if "image_size" in given:
+            size: int = given["image_size"]
+            return size
+    return None
 
 
 def name_of(experiment: Experiment, method: str) -> str:

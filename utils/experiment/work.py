@@ -17,6 +17,7 @@ BEGAN, ENDED = "submit.py: begins", "submit.py: ended with exit status"
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 STARTING = 60  # seconds that a script may take until it locks its files and says so; clocks may differ by as much
 TAIL = 4096  # bytes of a log that are read
+EPOCH = re.compile(r"(?:iteration (?:\d+ \(--descent-idx )?(\d+)\)?, )?epoch (\d+): loss")  # each counted from 0, as earlier logs say both
 
 
 def begin(command: list[str], log: Path, environment: Mapping[str, str], *, apart: bool = False) -> "subprocess.Popen[bytes]":
@@ -61,7 +62,7 @@ class Told:
     status: int | None = None  # None: it did not end
     reason: str = ""  # the last line that the script printed
     epoch: int | None = None  # epochs that are done
-    iteration: int = 0
+    iteration: int = 0  # counted from 0
     accuracy: float | None = None  # of the last epoch, in %
     fresh: bool = False  # whether it began a moment ago and has not said anything yet
 
@@ -87,7 +88,7 @@ def told(log: Path) -> Told | None:
             continue
         else:
             last.append(line.strip())
-        if match := re.search(r"(?:iteration (\d+), )?epoch (\d+): loss", line):
+        if match := EPOCH.search(line):
             found.iteration, found.epoch = int(match[1] or 0), int(match[2]) + 1
         elif match := re.fullmatch(r"  test: loss \S+, accuracy (\d+\.\d+) %\s+", line):
             found.accuracy = float(match[1])

@@ -133,20 +133,22 @@ def read_rows(path: Path, layers: int, rounds: int | None = None) -> list[list[i
         if not text.endswith("\n"):
             raise ValueError("its last line is torn")
         lines = csv.reader(text.splitlines(), strict=True)
-        rows = [[_digits(cell) for cell in row] for row in lines]
+        rows = [[_width(cell) for cell in row] for row in lines]
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path}: damaged ({error}); restore it or remove it") from None
-    if not rows or any(len(row) != layers or min(row) < 1 for row in rows):
-        raise UserError(f"{path}: damaged or of another model; expected rows of {layers} positive numbers")
+    if not rows or any(len(row) != layers for row in rows):
+        raise UserError(f"{path}: damaged or of another model; expected rows of {layers} numbers")
     if rounds not in (None, len(rows)):
         raise UserError(f"{path}: has {len(rows)} rows, its search recorded {rounds}; restore it or remove it")
     return rows
 
 
-def _digits(cell: str) -> int:
+def _width(cell: str) -> int:
     if not (cell.isascii() and cell.isdigit()):  # int() would take 1_0 and +1
-        raise ValueError(f"{cell!r} is not a whole number")
-    return int(cell)
+        raise ValueError(f"{cell[:20]!r} is not a whole number")
+    if len(cell) > len(str(MOST)) or not 1 <= (width := int(cell)) <= MOST:
+        raise ValueError(f"{cell[:20]} is no number of filters")
+    return width
 
 
 def refuse_programs(path: Path, archive: zipfile.ZipFile) -> None:

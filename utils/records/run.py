@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
-from utils.errors import UserError
+from utils.errors import UserError, is_out_of_memory
 from utils.records.files import read_tensors, write_tensors
 from utils.records.locks import exclusive
 from utils.records.paths import PUBLISHED_DIR
@@ -106,9 +106,11 @@ def taken_up(path: Path, load: Callable[[], T], hint: str) -> T:
     """What ``load`` makes of the content of ``path``. Raises UserError, and tells damage and another network apart."""
     try:
         return load()
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise UserError(f"{path}: damaged ({type(error).__name__}: {error}); {hint}") from None
     except RuntimeError as error:  # how torch says that shapes or names of weights don't fit
+        if is_out_of_memory(error):
+            raise
         raise UserError(f"{path}: of another network ({' '.join(str(error).split())[:200]}); {hint}") from None
 
 
@@ -135,7 +137,7 @@ class Provenance(TypedDict):
 def provenance(device: str) -> Provenance:
     """Of what is running now."""
     import torch
-    name = torch.cuda.get_device_name() if device.startswith("cuda") else processor()
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else processor()
     return {"versions": {"python": platform.python_version(), "torch": torch.__version__, "device": f"{device} ({name})"},
             "threads": torch.get_num_threads(), "commit": commit()}
 

@@ -94,12 +94,13 @@ class TrainingRun(Run):
         network: Result = {
             "model": self.settings.model, "dataset": data.name, "num_classes": data.num_classes, "image_size": data.image_size,
             "method": method.name, "ratio": self.ratio, "convcut": method.convcut, "budget": method.budget,
-            "round_to": method.round_to,
+            "round_to": method.round_to, "min_width": method.min_width, "keep": list(method.keep),
             "filters": filters, "params": count_params(self.settings.model, filters, convcut=method.convcut, **data.shape),
             "macs": count_macs(self.settings.model, filters, convcut=method.convcut, **data.shape)}
         self.origin = method.origin
         self.begun_with = {**network, **more, **asked(self.settings, method.name, self.ratio, convcut=method.convcut, budget=method.budget,
-                                                      round_to=method.round_to), **data.counts}
+                                                      round_to=method.round_to, min_width=method.min_width, keep=method.keep),
+                           **data.counts}
         return network
 
     def finished(self) -> Result | None:
