@@ -8,7 +8,7 @@ from utils.settings.parser import Parser
 def main() -> None:
     p = Parser(__doc__)
     p.add_fields(BaseNetwork(ratio=0.75), ratio="the budget")
-    _, task, asked, folders, budget = p.settled(Task(dataset="CIFAR100"), Comparison(), Folders(), BaseNetwork(ratio=0.75))
+    _, task, asked, folders, budget = p.settled(Task(), Comparison(), Folders(), BaseNetwork(ratio=0.75))
 
     from utils.figures.comparison import print_table
     from utils.figures.curves import subject_of

@@ -13,7 +13,7 @@ def main() -> None:
     p = Parser(__doc__)
     p.add("--out", "the PNG to write (default: <plot-dir>/<model>/<dataset>_....png)", metavar="FILE")
     p.add("--convcut", "compare uniform networks with and without identity shortcuts", action="store_true")
-    given, task, asked, folders = p.settled(Task(dataset="CIFAR100"), Comparison(), Folders())
+    given, task, asked, folders = p.settled(Task(), Comparison(), Folders())
 
     from utils.figures.comparison import show
     from utils.figures.curves import subject_of

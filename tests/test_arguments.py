@@ -444,6 +444,8 @@ def missing(default, stated: str) -> list[str]:
     """The words that say ``default`` and are not in what --help states of it; a flag needs none."""
     if default is None or isinstance(default, bool):
         return []
+    if default == ():
+        return [] if stated == "none" else ["none"]
     if isinstance(default, tuple) and isinstance(default[0], str):
         return [word for word in default if word not in stated.split()]
     if isinstance(default, tuple):  # evenly spaced ratios: the first may be left out where it has been said

@@ -123,7 +123,7 @@ def test_turns_go_over_all_parts():
 
 
 def test_images_are_looked_for_where_data_says(tmp_path):
-    (tmp_path / "images" / "CIFAR10").mkdir(parents=True)
+    (tmp_path / "images" / "CIFAR10" / "train").mkdir(parents=True)
     there, *others = study("full", "images")
     assert {entry.experiment.dataset for part in (there, *others) for entry in part.entries} == {"images/CIFAR10", "CIFAR100"}
     named, *_ = study("full", "nowhere")
@@ -387,7 +387,8 @@ def test_fine_tunings_without_the_weights_of_their_base_network_are_refused():
     base = next(job for job in jobs_in([part], PLACES) if job.method == "base")
     part = dataclasses.replace(part, entries=tuple(entry for entry in part.entries if entry.label == "magnitude pruning, twice the epochs"))
     assert [job.settings.seed for job in jobs_in([part], PLACES) if job.method == "base"] == [0, 1, 2, 3, 4]  # one for each seed
-    content = {"model": "vgg", "dataset": "CIFAR10", "method": "base", "best": 50.0, "settings": stored(base.settings), "origin": None}
+    content = {"model": "vgg", "dataset": "CIFAR10", "method": "base", "ratio": 0.25, "best": 50.0, "settings": stored(base.settings),
+               "origin": None}
     base.result.parent.mkdir(parents=True)
     base.result.write_text(json.dumps(content))
     from utils.study.run import refuse_without_weights
@@ -401,7 +402,7 @@ def test_fine_tunings_without_the_weights_of_their_base_network_are_refused():
 
 
 def test_images_that_are_not_there_are_asked_for_in_a_line_before_anything_is_begun(monkeypatch, tmp_path):
-    def nowhere(dataset, folder):
+    def nowhere(dataset, folder, **_):
         raise UserError(f"{folder}: {dataset} is not there, and can't be downloaded (no network); give --dataset a folder of images")
 
     monkeypatch.setattr("utils.data.load_data", nowhere)
@@ -412,6 +413,21 @@ def test_images_that_are_not_there_are_asked_for_in_a_line_before_anything_is_be
 # --- what the documentation shows ----------------------------------------------------------------------------------
 
 STORED = (REPOSITORY / "saved_plots" / "study").is_dir()
+
+
+@pytest.mark.skipif(not STORED, reason="no stored results")
+def test_stored_networks_are_what_scaling_gives_but_for_those_that_the_documentation_names(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    others = set()
+    for path in Path("saved_plots/study").glob("*/*_morph_*.json"):
+        result = json.loads(path.read_text())
+        rows = Path(f"prune_record/study/{result['origin']['search']}_0.csv").read_text().splitlines()
+        filters = prepare_filters(result["model"], result["ratio"], pruned_filters=[int(width) for width in rows[-1].split(",")],
+                                  num_classes=result["num_classes"], image_size=result["image_size"], budget=result["budget"])
+        if result["method"] == "morphnet" and filters != result["filters"]:
+            others.add((result["origin"]["search"], result["ratio"], result["filters"][2], filters[2]))
+    assert others == {("vgg_c10_morphed_s0", 0.0625, 30, 29)}
+    assert "30\nfilters in its third layer" in (REPOSITORY / "docs" / "study.md").read_text()
 
 
 @pytest.mark.skipif(not STORED, reason="no stored results")

@@ -8,22 +8,22 @@ from torch import nn
 
 from model import Shape, build_model, count_macs, count_params
 from model.graph.flatten import plain
+from utils.data import shape_of
 from utils.errors import UserError
 from utils.export.folder import check_free, replacing_folder
 from utils.export.formats import BATCHES, ONNX, PACKAGES, PROGRAM, TOLERANCE, WEIGHTS, check_packages, differences, written
-from utils.records.files import exclusive
-from utils.records.methods import method_of, read_scalings, refuse_impossible
+from utils.records.methods import is_own, method_of, read_scalings, refuse_impossible
 from utils.records.networks import network_of, read_stored
 from utils.records.paths import at_ratio, named_after, percent, result_file, weights_file
 from utils.records.results import read_result
 from utils.records.run import provenance, same_settings
-from utils.settings import Folders, Networks, Task, dataset_facts, dataset_name
+from utils.settings import DATASETS, Folders, Networks, Task, dataset_facts, dataset_name
 from utils.training.device import seed_from
 
 ARCHITECTURE, README = "architecture.json", "README.md"
 FILES = (ARCHITECTURE, WEIGHTS, ONNX, PROGRAM, README)
-OF_RESULTS = ("method", "ratio", "seed", "budget", "round_to", "origin", "best", "last", "images", "test_images", "settings", "versions",
-              "threads", "commit", "base")  # what of a training's result goes with its network
+OF_RESULTS = ("method", "ratio", "seed", "budget", "round_to", "min_width", "keep", "origin", "best", "last", "images", "test_images",
+              "settings", "versions", "threads", "commit", "base")  # what of a training's result goes with its network
 ABOUT = """\
 `onnxruntime.InferenceSession("network.onnx").run(None, {{"images": images}})[0]` gives logits; images: (N, 3, {size}, {size}), float32, normalised as architecture.json says.
 `torch.export.load("network.pt2").module()(images)` gives them too, in evaluation mode, with nothing but PyTorch.
@@ -48,42 +48,59 @@ def export_trained(task: Task, save: str, ratio: float, out: str | None, folders
                         "--dataset")
     source = result_file(folders.plot_dir, task.model, save, ratio)
     result = read_result(source)
+    if result["ratio"] != ratio:  # the same file name has int(100 * ratio)
+        raise UserError(f"{source}: of ratio {result['ratio']:g}, not {ratio:g}; give that")
     told: dict[str, Any] = dict(result)
     same_settings(path, {key: told.get(key) for key in stored["begun_with"]}, stored["begun_with"])
     if stored["filters"] != result["filters"]:
         raise UserError(f"{path}: has other filters than its result {source}; train it again")
     about = {"trained": True, "name": save, **{key: told[key] for key in OF_RESULTS if key in told}}
     return write(network_of(path, stored), stored["filters"], stored["convcut"], task.model, dataset,
-                 {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}, about, target)
+                 {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}, about, target, overwrite)
 
 
-def export_untrained(task: Task, networks: Networks, ratio: float, out: str | None, folders: Folders, overwrite: bool = False) -> Path:
-    """Exports a network as a sweep would begin to train it with the seed 0. Raises UserError."""
+def export_untrained(task: Task, networks: Networks, ratio: float, out: str | None, folders: Folders, overwrite: bool = False,
+                     image_size: int | None = None) -> Path:
+    """Exports a network as a sweep would begin to train it with the seed 0: for images of ``image_size``, or of its search's,
+    else its data set's. Raises UserError."""
     check_packages()
-    model, dataset, facts = task.model, dataset_name(task.dataset), dataset_facts(dataset_name(task.dataset))
-    refuse_impossible(model, task.dataset, ratio)
+    model, dataset = task.model, dataset_name(task.dataset)
     method = method_of(networks, model, dataset, folders.record_dir)
-    shape: Shape = {"num_classes": facts.num_classes or 0, "image_size": facts.image_size}
-    if facts.num_classes is None:
-        if not networks.prune_fname:
-            raise UserError(f"--dataset {task.dataset}: its classes are not known here; export a trained network of it with --save, or one "
-                            "of a search of it with --prune-fname")
-        record = read_scalings(folders.record_dir, networks.prune_fname, model, dataset)
-        shape = {"num_classes": record["num_classes"], "image_size": record["image_size"]}
-    kind = "_".join([method.name, *["macs"] * (method.budget == "macs"), *[f"by{method.round_to}"] * (method.round_to != 1)])
+    shape = untrained_shape(task, networks, folders)
+    shape["image_size"] = image_size or shape["image_size"]
+    refuse_impossible(model, task.dataset, ratio, image_size=shape["image_size"], keep=method.keep)
+    if line := method.other_size(shape["image_size"]):
+        print(line)
+
+    kind = "_".join([method.name, *["macs"] * (method.budget == "macs"), *[f"by{method.round_to}"] * (method.round_to != 1),
+                     *[f"from{method.min_width}"] * (networks.min_width is not None), *["kept"] * (networks.keep is not None)])
     name = f"{networks.prune_fname}_{kind}" if networks.prune_fname else kind
     target = Path(out or named_after("exported", model) / f"{dataset}_{name}_{percent(ratio)}_untrained")
     check_free(target, FILES, overwrite)
+
     filters = method.filters(ratio, **shape)
     torch.manual_seed(seed_from(0))
     about = {"trained": False, "method": method.name, "ratio": ratio, "seed": 0, "budget": method.budget, "round_to": method.round_to,
-             "origin": method.origin}
+             "min_width": method.min_width, "keep": list(method.keep), "origin": method.origin}
     network = build_model(model, filters, convcut=method.convcut, **shape)
-    return write(network, filters, method.convcut, model, dataset, shape, about, target)
+    return write(network, filters, method.convcut, model, dataset, shape, about, target, overwrite)
+
+
+def untrained_shape(task: Task, networks: Networks, folders: Folders) -> Shape:
+    """The classes and the image size of a network that nobody has trained: its search's, else its data set's. Raises UserError."""
+    dataset = dataset_name(task.dataset)
+    if networks.prune_fname:
+        record = read_scalings(folders.record_dir, networks.prune_fname, task.model, dataset)
+        if is_own(record):
+            return {"num_classes": record["num_classes"], "image_size": record["image_size"]}
+    if not (dataset in DATASETS or Path(task.dataset).is_dir()):
+        raise UserError(f"--dataset {task.dataset}: its classes are not known here; give its folder's path, export a trained network of it "
+                        "with --save, or one of a search of it with --prune-fname")
+    return shape_of(task.dataset)
 
 
 def write(network: nn.Module, filters: list[int], convcut: bool, model: str, dataset: str, shape: Shape, about: dict[str, Any],
-          target: Path) -> Path:
+          target: Path, overwrite: bool) -> Path:
     """Writes the folder ``target``, whole or not at all, and says what is in it. Each file is read again and compared."""
     size, facts = shape["image_size"], dataset_facts(dataset)
     network = network.cpu().eval()
@@ -94,7 +111,7 @@ def write(network: nn.Module, filters: list[int], convcut: bool, model: str, dat
     counts = {"params": count_params(model, filters, convcut=convcut, **shape),
               "macs": count_macs(model, filters, convcut=convcut, **shape)}
     stored = sum(parameter.numel() for parameter in exported.parameters())
-    with exclusive(target, option="--out"), replacing_folder(target) as folder:
+    with replacing_folder(target, FILES, overwrite) as folder:
         for name, content in written(exported, size):
             (folder / name).write_bytes(content)
         found = differences(network, folder, size)

@@ -1,6 +1,6 @@
 """Gathers trainings, the user's and the published ones, into curves: accuracy against the size of the network."""
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -83,30 +83,30 @@ class Subject:
 
 
 def subject_of(model: str, dataset: str, plot_dir: str = "saved_plots") -> Subject:
-    """The subject ``dataset``, a name or a path; the classes and the image size of an unknown one come from a result.
-
-    Raises UserError for an unknown data set without a result.
-    """
-    name = dataset_name(dataset)
+    """The subject ``dataset``, a name or a path: a built-in one as it is known, others and folders as a result of theirs says, or
+    as the folder is. Raises UserError for an unknown data set without a result."""
+    name, is_folder = dataset_name(dataset), Path(dataset).is_dir()
     facts = dataset_facts(name)
     subject = Subject(model, name, facts.num_classes or 0, facts.image_size, plot_dir)
-    if name not in DATASETS:
-        for path in sorted(subject.folder.glob("[!.]*.json")):
-            result = read_json(path)
-            if isinstance(result, dict) and result.get("dataset") == name:
-                result = read_result(path)
-                subject.num_classes, subject.image_size = result["num_classes"], result["image_size"]
-                return subject
+    if name in DATASETS and not is_folder:
+        return subject
+    for path in sorted(subject.folder.glob("[!.]*.json")):
+        content = read_json(path)
+        if isinstance(content, dict) and content.get("dataset") == name:
+            result = read_result(path)
+            return replace(subject, num_classes=result["num_classes"], image_size=result["image_size"])
+    if not is_folder:
         raise UserError(f"--dataset {dataset}: nothing was published for it, and {subject.folder} has no result of it")
-    return subject
+    from utils.data import shape_of  # with torch, which pictures do without
+    return replace(subject, **shape_of(dataset))
 
 
 def published_curve(subject: Subject, known: Known) -> Curve | None:
-    """The published trainings of one method; None where there are none."""
-    method = known.method
+    """The published trainings of one method; None where there are none, or none on as many classes of as large images."""
+    method, facts = known.method, dataset_facts(subject.dataset)
     rows = [row for row in read_accuracy()
             if (row["model"], row["dataset"], row["method"]) == (subject.model, subject.dataset, method)]
-    if not rows:
+    if not rows or (facts.num_classes, facts.image_size) != tuple(subject.shape.values()):  # a folder that is called as a data set is
         return None
     curve = Curve(f"{label_of(method, known.warmup)}, published", method, True, method == "convcut", warmup=known.warmup)
     networks = published_method(subject.model, subject.dataset, method)

@@ -6,9 +6,10 @@ import numpy as np
 from model import BUDGETS
 from utils.figures import style
 from utils.figures.looks import DASHES, MARKERS, METHODS, SEARCHED
+from utils.powerlaw import FITTED
 from utils.records.files import read_rows
 from utils.records.paths import named_after, search_record, search_rows, shown_name
-from utils.records.searches import budget_of, law_of, read_search, refuse_changed_network
+from utils.records.searches import budget_of, iteration_told, law_of, not_fitted, read_search, refuse_changed_network
 from utils.settings import Folders, Task, dataset_name
 
 UNITS = {"params": "parameters", "macs": "multiply-accumulates"}
@@ -57,8 +58,11 @@ def draw_residual_filters(task: Task, name: str, folders: Folders) -> None:
                 ax.plot(taus, fitted[:, layer], DASHES[1], color=COLOURS[index], linewidth=1)
             style.plain_log(ax, "y")
         style.scale_x(column[-1], sizes.min(), sizes.max(), f"{UNITS[budget]} of the network", unit)
-        column[0].set_title(f"iteration {iteration + 1} (--descent-idx {iteration})")
+        morph = record["settings"].get("morph", False)
+        column[0].set_title(iteration_told(iteration, morph) + ", no law fitted" * (law.fit != FITTED and not morph))
 
+    if told := not_fitted(record, iterations):
+        print(f"{name}: {told}")
     for row in axes:
         row[0].set_ylabel("filters left in the layer")
         row[-1].legend(title="layer", loc="center left", bbox_to_anchor=(1.01, 0.5))  # beside the axes: it covers no curve

@@ -1,15 +1,17 @@
 """The look of the figures: one style, scales of axes, legends beside the curves, the numbers of a picture in its file."""
 import json
 import math
+import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+os.environ["MPLBACKEND"] = "Agg"  # pictures are files: no display is needed, nor a notebook's own backend, which may not be installed
 import matplotlib
 import numpy as np
 
-matplotlib.use("Agg")  # no display needed
+matplotlib.use("Agg")  # where it was imported before
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
@@ -105,9 +107,10 @@ def heat_map(axes: Axes, widths: np.ndarray, title: str, highest: float) -> matp
     """Widths (iterations, layers) as shades, with the numbers written in where they can be read."""
     image = axes.imshow(widths, aspect="auto", cmap="viridis", vmin=0, vmax=highest)
     axes.grid(False)
-    axes.set(title=title, xlabel="layer", ylabel="descent iteration")
+    axes.set(title=title, xlabel="layer", ylabel="iteration (--descent-idx + 1)")
     axes.set_xticks(range(widths.shape[1]), [str(layer) for layer in range(1, widths.shape[1] + 1)], fontsize=8)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda row, _: f"{row + 1:g}"))
     size = 8 if widths.shape[1] < 10 else 5.5
     for (row, column), width in np.ndenumerate(widths):
         axes.text(column, row, str(int(width)), ha="center", va="center", fontsize=size,

@@ -3,10 +3,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from utils.experiment.jobs import Job, jobs_of
+from utils.records.paths import image_folder
 from utils.settings import Experiment, Machine, Places
 
 FIRST_AND_LAST = ("neuralscale_1", "neuralscale_5")
@@ -67,10 +67,10 @@ class Part:
         return self.entries[0].experiment.model
 
     def on(self, data: str) -> Part:
-        """The same with the images of the folder ``data``/<data set>, where there is one."""
+        """The same with the images that lie below ``data`` as a folder, where they do."""
         def found(experiment: Experiment) -> Experiment:
-            folder = Path(data) / experiment.dataset
-            return replace(experiment, dataset=str(folder)) if folder.is_dir() else experiment
+            folder = image_folder(experiment.dataset, data)
+            return replace(experiment, dataset=str(folder)) if folder else experiment
 
         return replace(self, entries=tuple(replace(entry, experiment=found(entry.experiment)) for entry in self.entries))
 
