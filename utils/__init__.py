@@ -2,7 +2,7 @@
 
     study/      our own evidence: its plan as data, its outcomes with their uncertainty, its tables and figures
     experiment/ a whole experiment: its jobs from its settings, how far they are, running them here or on Slurm
-    figures/    curves gathered from results, the gap to uniform scaling, tables and pictures
+    figures/    curves gathered from results, the gap to uniform scaling, tables, pictures and the looks of curves
     export/     a network to take away: the formats, and the folder they are written to
     search/     architecture descent: `search` opens a record, `descent` is the paper's algorithm, `iteration` prunes one network
     training/   the device, the step and the one epoch loop; training from scratch, sweeps over ratios, the magnitude baseline
