@@ -246,7 +246,7 @@ plot_ratio.py --dataset CIFAR10 --runs mine=done | done_0_12.json
 plot_ratio.py --dataset digits --runs mine=done good | --runs
 plot_ratio.py --dataset digits --plot-dir a_folder | digits
 plot_ratio.py --dataset nowhere | nowhere
-plot_ratio.py --no-published | vgg_uni_c100
+plot_ratio.py --no-published | vgg_uni_c10
 plot_ratio.py --dataset digits --runs mine=done --out a_folder | a_folder
 plot_ratio.py --dataset digits --runs mine=done --out a_file/x.png | a_file
 plot_ratio.py --dataset digits --runs mine=done --plot-dir a_file | a_file
@@ -581,7 +581,8 @@ def settings_of(script, monkeypatch, *flags) -> dict:
                                                                        ("model", "saved_models/study"))}, "data": "data"}
     if script in ("list_architecture.py", "export.py", "submit.py"):  # which take what they are not given from the data set's preset
         preset = networks_preset(found["dataset"])
-        found = {**vars(preset), "model_dir": Storage.model_dir, **found, "ratios": found.get("ratios") or preset.ratios}
+        found = {**vars(preset), "model_dir": Storage.model_dir, "image_size": None, **found,
+                 "ratios": found.get("ratios") or preset.ratios}
     return found
 
 
