@@ -1,6 +1,7 @@
 """Draws accuracy against parameters for warm-ups of P epochs; with --convcut, for a convolution in every shortcut."""
 from pathlib import Path
 
+from utils.errors import UserError
 from utils.script import run
 from utils.settings import Comparison, Folders, Task, dataset_facts
 from utils.settings.parser import Parser
@@ -31,6 +32,10 @@ def main() -> None:
                   for warmup in WARMUPS]
     curves = gather(subject, known, runs=asked.runs, published=asked.published,
                     found=lambda kind: kind in ("uniform", what))  # how long a search warmed up, its trainings do not say
+    if not asked.runs and all(curve.method == "uniform" for curve in curves):
+        names = ", ".join(method.name for method in known[1:])
+        raise UserError(f"nothing to compare with the uniform networks of {subject.model} on {subject.dataset}: nothing was published, and "
+                        f"{subject.folder} has no runs {names}; train some, or name them with --runs LABEL=NAME")
     out = Path(given["out"] or subject.folder / f"{subject.dataset}_{what}_{asked.axis}.png")
     show(curves, subject, asked, f"{subject.title}: {title}", out)
 

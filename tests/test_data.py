@@ -11,7 +11,6 @@ import threading
 import time
 import tracemalloc
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -116,7 +115,7 @@ def test_the_settings_of_a_script_have_the_number_of_images_that_there_are(tmp_p
 def test_mean_and_standard_deviation_of_many_images_are_of_whole_images(number, monkeypatch):
     """Were they of every 32nd pixel, they would be of one column; here the columns differ."""
     gradient = np.broadcast_to(np.linspace(0, 16, 8), (number + 360, 8, 8))
-    monkeypatch.setattr("sklearn.datasets.load_digits", lambda: SimpleNamespace(images=gradient, target=np.arange(len(gradient)) % 10))
+    monkeypatch.setattr("utils.data.readers._digits", lambda: (gradient, np.arange(len(gradient)) % 10))
     data = load_data("digits", "nowhere", "cpu")
     assert len(data.train) == number
     image = data.train.images[0].double()

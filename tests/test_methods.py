@@ -80,7 +80,7 @@ def test_a_method_never_exceeds_the_budget_of_its_ratio():
 def test_exactly_the_warm_up_precedes_the_first_pruning_round(warmup, folder):
     """With a round after each batch but the first, filters go from epoch ``warmup`` (counted from 0) on, and not before."""
     out = succeed("architecture_descent.py", "--save", f"warm_{warmup}", *SEARCH, "--warmup", warmup, "--iterations", 1)
-    left = [int(part) for part in re.findall(r"iteration 0, epoch \d+: .*, (\d+) of 172 filters", out)]
+    left = [int(part) for part in re.findall(r"iteration 1 \(--descent-idx 0\), epoch \d+: .*, (\d+) of 172 filters", out)]
     assert left[:warmup] == [172] * warmup and left[warmup] < 172
 
 

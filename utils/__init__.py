@@ -2,11 +2,11 @@
 
     study/      our own evidence: its plan as data, its outcomes with their uncertainty, its tables and figures
     experiment/ a whole experiment: its jobs from its settings, how far they are, running them here or on Slurm
-    figures/    curves gathered from results, the gap to uniform scaling, tables and pictures
+    figures/    curves gathered from results, the gap to uniform scaling, tables, pictures and the looks of curves
     export/     a network to take away: the formats, and the folder they are written to
     search/     architecture descent: `search` opens a record, `descent` is the paper's algorithm, `iteration` prunes one network
     training/   the device, the step and the one epoch loop; training from scratch, sweeps over ratios, the magnitude baseline
-    data/       reading data sets, decoding what does not fit into memory into a file; batches and augmentation on the device
+    data/       reading data sets, decoding a folder's images once into a file; batches and augmentation on the device
     records/    paths; files that are whole or not there; what searches, results and checkpoints hold; the methods compared;
                 the published figures; the original release's pickles
     settings/   what all of it depends on: each setting once, with default, bounds and help; data sets' presets; command lines

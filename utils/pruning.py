@@ -128,9 +128,7 @@ class TaylorPruner:
 
     def _pruned_down(self) -> bool:
         """Whether as much is pruned as should be: by the number of rounds, or, above floors, by what is gone."""
-        if not self.min_width:
-            return self.rounds >= self.most_rounds
-        return int((~self.alive).sum()) >= self.most_pruned or self.widths == self.floors
+        return self.rounds >= self.most_rounds if not self.min_width else int((~self.alive).sum()) >= self.most_pruned
 
     def _round(self) -> bool:
         """Prunes once; False where that would leave, or a round before has left, a layer at its end."""

@@ -1,4 +1,5 @@
-"""Images that are decoded once, into a file that is mapped into memory: bytes of pixels and nothing else."""
+"""Images that are decoded once, into a file that all processes read from then on: bytes of pixels and nothing else."""
+import contextlib
 import hashlib
 import os
 import shutil
@@ -6,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+from PIL import __version__ as pillow
 
 from utils.errors import UserError
 from utils.records.files import replacing
@@ -13,59 +15,108 @@ from utils.records.locks import in_turn
 from utils.records.paths import all_decoded_images, decoded_images
 
 RULES = 1  # of decoding; another number than that of a file asks for the file anew
+PER_IMAGE, PER_BYTE = 2e-4, 1 / 15e6  # seconds that decoding takes on one thread: of JPEG files of 32x32 pixels, of large ones
+MOMENT = 0.5  # seconds; what is decoded in less gets no file
+
+File = tuple[str, int, int]  # the name of an image below its folder, its length in bytes, when it was changed
 
 
-def decoded_once(decode: Callable[[], Iterable[np.ndarray]], paths: list[str], shape: tuple[int, ...], folder: Path, part: object,
-                 cache_dir: str, what: str) -> np.ndarray:
-    """The images (N, S, S, 3), uint8, of the files ``paths``, mapped from a file below ``cache_dir``, read only.
+class Decoded:
+    """The file below ``cache_dir`` of the images (N, S, S, 3), uint8, that are made of ``paths``: the ``part`` of ``folder``.
 
-    Where that file is missing, or not whole, it is made of what ``decode`` gives; it is renamed into its place when it is
-    whole. One that the images of this ``part`` of ``folder`` have changed since has another name, and is removed.
-    Of two processes the second waits. Raises UserError where the file can't be written.
+    It is renamed into its place when it is whole. One that the images have changed since has another name, and is removed
+    where a new one is made. Of two processes that need it, the second waits. Raises UserError for an image that is none.
     """
-    source = f"{folder.name}_{shape[1]}_{_hash(os.path.realpath(folder), part)[:8]}"
-    path = decoded_images(cache_dir, source, fingerprint(folder, paths, shape[1]))
-    amount = int(np.prod(shape))
 
-    def is_whole() -> bool:
-        return path.is_file() and path.stat().st_size == amount
+    def __init__(self, paths: list[str], shape: tuple[int, ...], folder: Path, part: object, cache_dir: str):
+        self.shape, self.amount, self.folder, self.cache_dir = shape, int(np.prod(shape)), folder, cache_dir
+        files = files_of(folder, paths)
+        self.seconds = len(files) * PER_IMAGE + sum(length for _, length, _ in files) * PER_BYTE  # to decode them, about
+        self.source = f"{folder.name}_{shape[1]}_{_hash(os.path.realpath(folder), part)[:8]}"
+        self.path = decoded_images(cache_dir, self.source, fingerprint(files, shape[1]))
 
-    if not is_whole():
-        with in_turn(path, f"{path}: waits for another process, which decodes these images"):
-            if not is_whole():
-                print(f"{what}; they are decoded once, into {path}", flush=True)
-                _write(path, decode(), amount)
-        for stale in all_decoded_images(cache_dir, source):
-            if stale != path:
-                print(f"{stale}: removed; the images of {folder} have changed since they were decoded into it", flush=True)
-                stale.unlink(missing_ok=True)
-    else:
-        print(f"{what}; they are read from {path}", flush=True)
+    @property
+    def is_whole(self) -> bool:
+        return self.path.is_file() and self.path.stat().st_size == self.amount
+
+    def read(self, decode: Callable[[], np.ndarray], what: str) -> np.ndarray:
+        """The images in memory, read from the file; where it is not there, what ``decode`` gives, which is written into it.
+
+        ``what`` says what they are. A file that can't be written is no reason to stop: a line says why.
+        """
+        with contextlib.ExitStack() as turn:
+            if not self.is_whole:
+                try:
+                    turn.enter_context(self._turn())
+                except UserError as error:
+                    print(f"{what}; they are decoded at each start: {error}", flush=True)
+                    return decode()
+            if not self.is_whole:
+                print(f"{what}; they are decoded once, into {self.path}", flush=True)
+                images = decode()
+                try:
+                    self._write([images])
+                except UserError as error:
+                    print(f"{error}. Without that file they are decoded at each start", flush=True)
+                return images
+
+        print(f"{what}; they are read from {self.path}", flush=True)
+        try:
+            return np.fromfile(self.path, np.uint8).reshape(self.shape)
+        except (OSError, ValueError):  # somebody has removed it meanwhile
+            return decode()
+
+    def mapped(self, decode: Callable[[], Iterable[np.ndarray]], what: str) -> np.ndarray:
+        """The images, mapped from the file, read only; it is made of what ``decode`` gives, one after the other, where it is not there.
+
+        ``what`` says what they are. Raises UserError where the file can't be written.
+        """
+        if not self.is_whole:
+            with self._turn():
+                if not self.is_whole:
+                    print(f"{what}; they are decoded once, into {self.path}", flush=True)
+                    self._write(decode())
+        else:
+            print(f"{what}; they are read from {self.path}", flush=True)
+        try:
+            return np.memmap(self.path, np.uint8, "r", shape=self.shape)
+        except OSError as error:  # a limit on addresses counts files too
+            raise UserError(f"{self.path}: can't be mapped into memory ({error.strerror}); raise the limit (ulimit -v), or "
+                            "--no-cache") from None
+
+    def _turn(self) -> contextlib.AbstractContextManager[None]:
+        return in_turn(self.path, f"{self.path}: waits for another process, which decodes these images")
+
+    def _write(self, images: Iterable[np.ndarray]) -> None:
+        """Makes the file, of arrays whose bytes are put behind each other; then removes those that it takes the place of."""
+        with replacing(self.path) as temporary:
+            if (free := shutil.disk_usage(self.path.parent).free) < self.amount:
+                raise UserError(f"{self.path.parent}: decoded images take {self.amount / 2**30:.1f} GiB there, and {free / 2**30:.1f} are "
+                                "free; make room, give another --record-dir, or --no-cache")
+            with temporary.open("wb") as stream:
+                for part in images:
+                    stream.write(np.ascontiguousarray(part).data)
+
+        for stale in all_decoded_images(self.cache_dir, self.source):
+            if stale != self.path:
+                with contextlib.suppress(OSError):  # another process was faster, or it is somebody else's
+                    stale.unlink()
+                    print(f"{stale}: removed; the images of {self.folder} have changed since they were decoded into it", flush=True)
+
+
+def files_of(folder: Path, paths: list[str]) -> list[File]:
+    """What tells whether images have changed. Raises UserError for one that is not there."""
+    begin = len(os.path.join(folder, ""))
     try:
-        return np.memmap(path, np.uint8, "r", shape=shape)
-    except OSError as error:  # a limit on addresses counts files too
-        raise UserError(f"{path}: can't be mapped into memory ({error.strerror}); raise the limit (ulimit -v), or --no-cache") from None
-
-
-def fingerprint(folder: Path, paths: list[str], size: int) -> str:
-    """Of the files that images are decoded from, by their names below ``folder``, lengths and times of change, and of how."""
-    from PIL import __version__ as pillow
-    try:
-        files = [(os.path.relpath(path, folder), (about := os.stat(path)).st_size, about.st_mtime_ns) for path in paths]
+        return [(path[begin:], (about := os.stat(path)).st_size, about.st_mtime_ns) for path in paths]
     except OSError as error:  # a link that leads nowhere
         raise UserError(f"{error.filename}: not an image ({error.strerror}); replace or remove it") from None
+
+
+def fingerprint(files: list[File], size: int) -> str:
+    """Of the files that images are decoded from, and of how."""
     return _hash(RULES, pillow, size, files)[:32]
 
 
 def _hash(*content: object) -> str:
     return hashlib.sha256(repr(content).encode(errors="surrogateescape")).hexdigest()
-
-
-def _write(path: Path, images: Iterable[np.ndarray], amount: int) -> None:
-    with replacing(path) as temporary:
-        if (free := shutil.disk_usage(path.parent).free) < amount:
-            raise UserError(f"{path.parent}: decoded images take {amount / 2**30:.1f} GiB there, and {free / 2**30:.1f} are free; make "
-                            "room, give another --record-dir, or --no-cache")
-        with temporary.open("wb") as stream:
-            for image in images:
-                stream.write(image.tobytes())

@@ -1,4 +1,4 @@
-"""Folders of images: finding, decoding, and what is done where they do not fit into memory."""
+"""Folders of images: decoding them once, and what is done where they do not fit into memory."""
 import contextlib
 import os
 import stat
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from model import Shape
 from utils.data.dataset import Images, Wanted, in_memory
-from utils.data.decoded import decoded_once
+from utils.data.decoded import MOMENT, Decoded
 from utils.data.listing import Listing, list_parts
 from utils.data.memory import room_for_images
 from utils.errors import UserError
@@ -63,8 +63,8 @@ def cut(paths: list[str], length: int) -> Iterator[list[str]]:
 def read_folder(root: Path, wanted: Wanted, size: int | None, device: str, cache_dir: str | None) -> Parts:
     """The images below train/<class>/** and test/<class>/**; those that are not size x size are resized.
 
-    What does not fit into memory is read by batches: from a file below ``cache_dir``, into which it is decoded once, or
-    else from the images themselves. Raises UserError.
+    They are decoded once, into files below ``cache_dir``, unless that takes no time. What does not fit into memory is read by batches:
+    from such a file, or else from the images themselves. Raises UserError.
     """
     train, test = list_parts(root)
     room, side = room_for_images(device), size or own_size(train)
@@ -105,16 +105,23 @@ def _within(room: int, files: ImageFiles, folder: Path, part: object, cache_dir:
     ``part``: which images of the folder they are.
     """
     title, amount = f"decoding {folder.name}", int(np.prod(files.shape))
-    if amount <= room:
+    what = f"{folder}: {len(files):,} images of {files.shape[1]} pixels"
+
+    def decoded() -> np.ndarray:
         images = np.empty(files.shape, np.uint8)
         for row, image in zip(images, files.all(title)):
             row[:] = image
         return images
-    what = f"{folder}: {len(files):,} images of {files.shape[1]} pixels, {amount / 2**30:.1f} GiB, are too many to keep in memory"
+
+    if amount <= room:
+        kept = Decoded(files.paths, files.shape, folder, part, cache_dir) if cache_dir is not None else None
+        return kept.read(decoded, what) if kept and kept.seconds > MOMENT else decoded()
+
+    what += f", {amount / 2**30:.1f} GiB, are too many to keep in memory"
     if cache_dir is None:
         print(f"{what}; they are decoded in each epoch anew", flush=True)
         return files
-    return decoded_once(lambda: files.all(title), files.paths, files.shape, folder, part, cache_dir, what)
+    return Decoded(files.paths, files.shape, folder, part, cache_dir).mapped(lambda: files.all(title), what)
 
 
 @contextlib.contextmanager

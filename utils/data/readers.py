@@ -1,5 +1,7 @@
 """Data sets as uint8 tensors on the device: CIFAR, TinyImageNet, the digits, and any folder of images."""
+import gzip
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,8 @@ def load_data(dataset: str, data_dir: str = "data", device: str = "cpu", *, limi
 
     ``limit_train`` and ``limit_test``: so many images, equally many of each class; ``validate``: so many training images are held out.
     ``image_size`` in pixels, and of ``augmentation`` what is not None of crop, flip and rotation (degrees), are in place of
-    a folder's own; so is ``default_size`` where ``image_size`` is None. Images that do not fit into memory are decoded once into a
-    file below ``cache_dir``, without it for each batch anew.
+    a folder's own; so is ``default_size`` where ``image_size`` is None. A folder's images are decoded once into files below
+    ``cache_dir``; without it each time, and those that do not fit into memory for each batch.
 
     Raises UserError for data that is missing, damaged, without classes, or has fewer images than a batch.
     """
@@ -95,12 +97,24 @@ def _parts(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_l
 
 
 def _read_digits(wanted: Wanted) -> Parts:
-    from sklearn.datasets import load_digits
-    digits = load_digits()
-    images = np.round(digits.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8), 0 to 16
+    digits, labels = _digits()
+    images = np.round(digits * (255 / 16)).astype(np.uint8)
     images = images.repeat(4, axis=1).repeat(4, axis=2)[..., None].repeat(3, axis=3)
     train, test = slice(None, -NUM_DIGITS_TEST), slice(-NUM_DIGITS_TEST, None)
-    return _parts(images[train], digits.target[train], images[test], digits.target[test], wanted, 10)
+    return _parts(images[train], labels[train], images[test], labels[test], wanted, 10)
+
+
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """Images (1797, 8, 8) of numbers from 0 to 16, and labels: scikit-learn's, read without importing it, which takes seconds."""
+    spec = find_spec("sklearn")
+    path = Path(spec.origin or "").parent / "datasets" / "data" / "digits.csv.gz" if spec else Path()
+    if not path.is_file():  # another version keeps them elsewhere
+        from sklearn.datasets import load_digits
+        digits = load_digits()
+        return digits.images, digits.target
+    with gzip.open(path, "rt") as stream:
+        rows = np.loadtxt(stream, delimiter=",")
+    return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(int)
 
 
 def _read_cifar(name: str, root: Path, wanted: Wanted) -> Parts:

@@ -52,15 +52,22 @@ def follow(jobs: list[Job], places: Places, *, renew: bool) -> list[State]:
 
 
 def report(states: list[State], experiment: Experiment, places: Places, *, ended: bool) -> None:
-    """When all is done, the table and the figure of plot_ratio.py. Exit status 1 where a job has failed, or is left when all has ended."""
+    """When all is done, the table and the figure of plot_ratio.py, and the figure of plot_training.py.
+
+    Exit status 1 where a job has failed, or is left when all has ended.
+    """
     left = [state for state in states if state.kind == "failed" or (ended and state.kind != "finished")]
     if all(state.kind == "finished" for state in states):
         from utils.figures.comparison import compare_methods
         from utils.figures.curves import subject_of
+        from utils.figures.training import draw_training
         usual = not experiment.name and {*experiment.methods} <= USUAL and experiment.base_ratio == 1  # plot_ratio.py finds them
         runs = None if usual else tuple(f"{method}={name_of(experiment, method)}" for method in experiment.methods)
         asked = Comparison(axis=experiment.budget or "params", runs=runs)
-        compare_methods(subject_of(experiment.model, experiment.dataset, places.plot_dir), asked)
+        subject = subject_of(experiment.model, experiment.dataset, places.plot_dir)
+        compare_methods(subject, asked)
+        draw_training(subject.model, subject.folder, [name_of(experiment, method) for method in experiment.methods],
+                      subject.folder / f"{subject.dataset}_training.png")
         tell_stand_ins(experiment, places)
     elif left:
         end_unfinished(states, left[0])

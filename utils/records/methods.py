@@ -84,8 +84,9 @@ def impossible(error: ValueError, ratio: float, round_to: int, min_width: int, k
         return UserError(f"--keep: {error}")
     given = [f"--round-to {round_to}"] * (round_to != 1) + [f"--min-width {min_width}"] * (min_width > 0)
     given += [f"--keep {' '.join(keep)}"] * bool(keep)
-    less = ["a smaller --round-to"] * (round_to != 1) + ["a smaller --min-width"] * (min_width > 0) + ["less to --keep"] * bool(keep)
-    return UserError(f"{', '.join(given)}, ratio {ratio:g}: {error}; use a larger ratio or {' or '.join(less)}")
+    others = ["a larger ratio", *["a smaller --round-to"] * (round_to != 1), *["a smaller --min-width"] * (min_width > 0),
+              *["less to --keep"] * bool(keep)]
+    return UserError(f"{', '.join(given)}, ratio {ratio:g}: {error}; use {', '.join(others[:-1])} or {others[-1]}")
 
 
 def read_scalings(record_dir: str, name: str, model: str, dataset: str) -> SearchRecord:

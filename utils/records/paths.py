@@ -158,7 +158,7 @@ def submission_folder(model_dir: str, name: str) -> Path:
 
 
 def decoded_images(record_dir: str, source: str, fingerprint: str) -> Path:
-    """Images of ``source`` that do not fit into memory, decoded."""
+    """Images of ``source``, decoded."""
     return Path(record_dir) / "images" / f"{source}_{fingerprint}.rgb"
 
 

@@ -62,8 +62,8 @@ def check_search(path: Path, record: Any) -> SearchRecord:
             raise ValueError("settings")
         if budget_of(record) not in list(BUDGETS):
             raise ValueError(f"budget {budget_of(record)!r}")
-        min_width, keep = floors_of(record)
-        if not (is_number(min_width, 0, MOST, whole=True) and all(isinstance(layer, str) for layer in keep)):
+        min_width, keep = record["settings"].get("min_width", 0), record["settings"].get("keep", [])
+        if not (is_number(min_width, 0, MOST, whole=True) and isinstance(keep, list) and all(isinstance(layer, str) for layer in keep)):
             raise ValueError("min_width, keep")
         if not all(is_number(record[key], 1, 10**6, whole=True) for key in ("num_classes", "image_size")):
             raise ValueError("num_classes, image_size")

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from model import is_imported
 from utils.data import Data
 from utils.errors import UserError
 from utils.records import paths
@@ -48,6 +49,9 @@ class SearchRun(Run):
             self.forget_own_checkpoint(lambda begun: bool(begun["iteration"] < len(self.iterations)))
             return True
         refuse_old_rules(self.result, self.found)
+        if is_imported(self.settings.model) and "min_width" not in self.found["settings"]:
+            raise UserError(f"{self.result}: begun by a version that searched narrow layers with 10 filters more; it can be swept as it "
+                            "is, but not gone on with. Choose another --save, or --overwrite")
         if not self.resume:
             raise UserError(f"--save {self.storage.save}: {self.result} has {len(self.iterations)} of {self.settings.iterations} "
                             "iterations; --resume goes on with them, --overwrite begins anew")

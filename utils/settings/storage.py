@@ -44,8 +44,8 @@ class Storage(Places):
     """What a run reads and writes."""
 
     save: str = option(MISSING, "name of this run; NAME_X without --seed has the seed X", check=check_name, metavar="NAME", required=True)
-    cache: bool = option(True, "images of a folder that do not fit into memory: decode them anew in each epoch, which takes longer, "
-                         "instead of once into a file below --record-dir")
+    cache: bool = option(True, "decode the images of a folder at each start, and those that do not fit into memory in each epoch, instead "
+                         "of once into a file below --record-dir")
     resume: bool = option(False, "go on where this run was interrupted")
     overwrite: bool = option(False, "begin anew, replacing what is stored under this name")
 

@@ -13,6 +13,7 @@ from utils.data import Batches
 from utils.errors import Diverged, UserError
 from utils.training.device import Runner, generator, seed_from
 from utils.training.progress import Progress
+from utils.training.sgd import SGD
 
 KEPT = "(both counted from 0); the state of the last good epoch is kept. Try a smaller --lr"
 
@@ -21,7 +22,7 @@ def sgd(network: nn.Module, lr: float, momentum: float, weight_decay: float) -> 
     """SGD over everything but the gates."""
     gates = {id(module.weight) for module in network.modules() if isinstance(module, GateLayer)}
     trained = [parameter for parameter in network.parameters() if id(parameter) not in gates]
-    return torch.optim.SGD(trained, lr, momentum, weight_decay=weight_decay, foreach=True)
+    return SGD(trained, lr, momentum, weight_decay=weight_decay, foreach=True)
 
 
 @dataclass
