@@ -2,7 +2,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_foreign import prove, prove_gates
 from torch import nn
@@ -18,9 +18,11 @@ MIXING = {
     "where": lambda x, y: torch.where(x > 0, x, 0.1 * x), "mask": lambda x, y: x.masked_fill(x < 0.1, 0.3),
     "mask of sums": lambda x, y: x * (x.sum(1, keepdim=True) > 0), "mean": lambda x, y: x - x.mean(1, keepdim=True),
     "CBAM": lambda x, y: x * torch.sigmoid(torch.cat([x.mean(1, True), x.max(1, keepdim=True)[0]], 1).mean(1, keepdim=True)),
-    "norm": lambda x, y: x / (x.norm(p=2, dim=(2, 3), keepdim=True).mean(1, keepdim=True) + 1), "normalize": lambda x, y: F.normalize(x, dim=1),
+    "norm": lambda x, y: x / (x.norm(p=2, dim=(2, 3), keepdim=True).mean(1, keepdim=True) + 1),
+    "normalize": lambda x, y: F.normalize(x, dim=1),
     "variance": lambda x, y: x / (1 + x.var(1, keepdim=True)), "logsumexp": lambda x, y: x - x.logsumexp((1, 2, 3), keepdim=True),
-    "largest pixel": lambda x, y: x - x.flatten(2).max(2)[0][:, :, None, None], "pixels in two": lambda x, y: torch.cat(x.chunk(2, 2)[::-1], 2),
+    "largest pixel": lambda x, y: x - x.flatten(2).max(2)[0][:, :, None, None],
+    "pixels in two": lambda x, y: torch.cat(x.chunk(2, 2)[::-1], 2),
     "rows": lambda x, y: sum(x.unbind(3)).unsqueeze(3) + x, "pixels' softmax": lambda x, y: x * x.flatten(2).softmax(-1).view(x.shape),
     "stack": lambda x, y: torch.stack([x, x.relu()], 1).mean(1), "stack of two": lambda x, y: torch.stack([x, y], 4).amax(4),
     "movedim": lambda x, y: x.movedim(1, -1).relu().movedim(-1, 1), "zeros": lambda x, y: x + torch.zeros_like(x[:, :1]),
@@ -252,7 +254,7 @@ class Grid(nn.Module):
     """Code that goes by the sizes of its results."""
 
     def forward(self, x):
-        b, c, h, w = x.shape
+        b, _, h, w = x.shape
         assert h == w and len(x.shape) == 4, "square images only"
         if h % 2:
             x = F.pad(x, (0, 1, 0, 1))
@@ -288,7 +290,8 @@ class Sandwich(nn.Module):
 WRITTEN = {  # what it is, and the widths that can be chosen: of stem, of what is between, of the last convolution
     "CBAM": (lambda: Sandwich(Spatial()), [8, 12]), "SK": (lambda: Sandwich(Selective(8)), [8, 8, 4, 12]),
     "ECA": (lambda: Sandwich(ECA()), [12]), "GRN": (lambda: Sandwich(GRN(8), last=True), [8, 12]),
-    "layer norm by hand": (lambda: Sandwich(ChannelsFirst(8)), [8, 12]), "layer norm with its size": (lambda: Sandwich(Normalized(8)), [8, 12]),
+    "layer norm by hand": (lambda: Sandwich(ChannelsFirst(8)), [8, 12]),
+    "layer norm with its size": (lambda: Sandwich(Normalized(8)), [8, 12]),
     "standardized": (lambda: Sandwich(Standardized(8, 8, 3, padding=1)), [12]), "norm and activation": (
         lambda: Sandwich(NormAndActivation(8)), [8, 12]),
     "affine": (lambda: Sandwich(Affine(8)), [8, 12]), "blur": (lambda: Sandwich(Blur(8, False)), [8, 12]),

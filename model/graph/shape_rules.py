@@ -11,7 +11,6 @@ from model.graph.channel_map import ChannelMap
 from model.graph.channels import Input, Literal, Piece, Step, Value
 from model.graph.sizes import channels_counted, fixes_counts
 
-
 LIKE = {"view_as", "reshape_as"}
 
 
