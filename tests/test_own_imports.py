@@ -51,7 +51,8 @@ def Same(num_classes):
     return Net(num_classes)
 """
 FILES = {
-    "net.py": NET, "utils/__init__.py": "from .act import Act\n", "utils/more.py": "from utils.act import Act\n", "utils/later.py": "HIDDEN = 7\n",
+    "net.py": NET, "utils/__init__.py": "from .act import Act\n", "utils/more.py": "from utils.act import Act\n",
+    "utils/later.py": "HIDDEN = 7\n",
     "utils/act.py": "from torch import nn\n\n\nclass Act(nn.Module):\n    def forward(self, x):\n        return x.relu()\n",
     "utils/latest.py": "def pool(x):\n    from model.shift import ZERO\n    return x.mean((2, 3)) + ZERO\n",
     "model/block.py": "from torch import nn\nfrom utils import Act\n\n\nclass Block(nn.Conv2d):\n    def __init__(self, i, o):\n"
@@ -115,7 +116,8 @@ class Net(nn.Sequential):
 
 @pytest.mark.parametrize("stem", ["plain_net_of_a_test", "model", "utils", "random", "torch", "check_model", "my-net", "net.v2"])
 def test_a_file_may_be_called_anything(stem, folder):
-    write(folder, {f"{stem}.py": PLAIN.format(width=6, more="import random\nimport torch\nassert random.random() >= 0 and torch.zeros(1) == 0\n")})
+    write(folder,
+          {f"{stem}.py": PLAIN.format(width=6, more="import random\nimport torch\nassert random.random() >= 0 and torch.zeros(1) == 0\n")})
     before = {name: sys.modules.get(name) for name in (stem, "model", "utils", "random", "torch")}
     network = build_model(f"{stem}.py:Net", [4])
     module = type(network).__module__
@@ -127,15 +129,18 @@ def test_a_file_may_be_called_anything(stem, folder):
 
 def test_what_is_stored_is_loaded_where_the_code_is(folder):
     """Without this project."""
-    write(folder, {"owned_by_a_test.py": PLAIN.format(width=6, more="from beside_a_test import nothing\n"), "beside_a_test.py": "nothing = 0\n"})
+    write(folder, {"owned_by_a_test.py": PLAIN.format(width=6, more="from beside_a_test import nothing\n"),
+                   "beside_a_test.py": "nothing = 0\n"})
     torch.save(build_model("owned_by_a_test.py:Net", [4]), "network.pt")
-    code = "import torch; network = torch.load('network.pt', weights_only=False); print(type(network).__module__, network[0].weight.shape[0])"
+    code = ("import torch; network = torch.load('network.pt', weights_only=False); "
+            "print(type(network).__module__, network[0].weight.shape[0])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "owned_by_a_test 4\n"
 
 
 def test_two_folders_have_modules_of_one_name_each(folder):
     for number, width in enumerate((6, 9)):
-        write(folder / f"{number}", {"twin_of_a_test.py": PLAIN.format(width="WIDTH", more="from widths_of_a_test import WIDTH\nimport utils.w"),
+        write(folder / f"{number}", {"twin_of_a_test.py": PLAIN.format(width="WIDTH",
+                                                                       more="from widths_of_a_test import WIDTH\nimport utils.w"),
                                      "widths_of_a_test.py": "from utils.w import WIDTH\n", "utils/w.py": f"WIDTH = {width}\n"})
     assert [template(f"{number}/twin_of_a_test.py:Net") for number in (0, 1)] == [[6], [9]]
     first, second = (build_model(f"{number}/twin_of_a_test.py:Net") for number in (0, 1))
@@ -145,7 +150,8 @@ def test_two_folders_have_modules_of_one_name_each(folder):
 
 
 def test_a_file_of_a_package_imports_from_it(folder):
-    write(folder, {"project_of_a_test/__init__.py": "", "project_of_a_test/nets/__init__.py": "", "project_of_a_test/width.py": "WIDTH = 5\n",
+    write(folder, {"project_of_a_test/__init__.py": "", "project_of_a_test/nets/__init__.py": "",
+                   "project_of_a_test/width.py": "WIDTH = 5\n",
                    "project_of_a_test/nets/net.py": PLAIN.format(width="WIDTH", more="from ..width import WIDTH\nfrom . import other"),
                    "project_of_a_test/nets/other.py": "import project_of_a_test.width\n"})
     assert template("project_of_a_test/nets/net.py:Net") == [5]
@@ -211,7 +217,8 @@ SEEDS = "random.seed(0)\nnumpy.random.seed(0)\ntorch.manual_seed(0)\n"
 
 def state() -> list:
     return [os.getcwd(), list(sys.path), list(sys.argv), dict(os.environ), list(warnings.filters), logging.root.manager.disable,
-            logging.root.level, list(logging.root.handlers), signal.getsignal(signal.SIGINT), sys.getrecursionlimit(), torch.get_default_dtype(),
+            logging.root.level, list(logging.root.handlers), signal.getsignal(signal.SIGINT), sys.getrecursionlimit(),
+            torch.get_default_dtype(),
             torch.get_num_threads(), torch.is_grad_enabled(), torch.zeros(1).device, torch.are_deterministic_algorithms_enabled(),
             torch.get_float32_matmul_precision(), torch.is_anomaly_enabled(), torch.backends.cudnn.benchmark]
 
@@ -221,8 +228,8 @@ def test_whatever_its_code_changes_is_as_before(when, folder, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["script", "--and", "its options"])
     code = PLAIN.format(width=6, more=CHANGES.format(indent="") + SEEDS if when == "imported" else "")
     if when == "called":
-        code = code.replace("        super()", "        import logging, os, random, signal, sys, warnings, numpy, torch\n"
-                            + "".join(f"        {line.strip()}\n" for line in CHANGES.format(indent="").splitlines()[3:-1]) + "        super()")
+        changes = CHANGES.format(indent="        ").replace("\nimport", "\n        import")
+        code = code.replace("        super()", f"{changes}        super()")
     write(folder, {"net.py": code})
     before, random_before = state(), (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
     assert template("net.py:Net") == [6]
