@@ -58,12 +58,17 @@ def _without_gates(network: fx.GraphModule) -> None:
             norm.load_state_dict(state | {name: state[name] * module.gate.multipliers() for name in ("weight", "bias")})
             _put(network, str(node.target), norm)
         elif isinstance(module, Gate):
-            factors = module.multipliers()
-            if bool((factors != 1).any()):  # a batch norm that does nothing but scale
-                kind = nn.BatchNorm2d if len(node.meta["tensor_meta"].shape) == 4 else nn.BatchNorm1d
-                scale = kind(len(factors), eps=0.0).eval().requires_grad_(False)
+            factors, rank = module.multipliers(), len(node.meta["tensor_meta"].shape)
+            if bool((factors != 1).any()) and module.axis == 1 and rank <= 4:  # a batch norm that does nothing but scale
+                scale = (nn.BatchNorm2d if rank == 4 else nn.BatchNorm1d)(len(factors), eps=0.0).eval().requires_grad_(False)
                 scale.weight.copy_(factors)
                 _put(network, str(node.target), scale)
+            elif bool((factors != 1).any()):
+                network.register_buffer(name := f"{node.name}_factors", factors.view(-1, *[1] * (rank - 1 - module.axis)))
+                with network.graph.inserting_before(node):
+                    scaled = network.graph.call_function(torch.mul, (node.args[0], network.graph.get_attr(name)))
+                node.replace_all_uses_with(scaled)
+                network.graph.erase_node(node)
             else:
                 node.replace_all_uses_with(node.all_input_nodes[0])
                 network.graph.erase_node(node)
@@ -101,7 +106,10 @@ def _widened(network: fx.GraphModule, images: Tensor) -> fx.GraphModule:
     nodes = [node for node in network.graph.nodes if node.op != "output"]
     for node in nodes:
         module, inputs, region[node] = _module(network, node), node.all_input_nodes, regions.new()
-        count = node.meta["tensor_meta"].shape[1] if "tensor_meta" in node.meta else 0
+        shape: tuple[int, ...] = getattr(node.meta.get("tensor_meta"), "shape", ())
+        if len(shape) < 2 or any(inp not in own for inp in inputs):  # a number, a tuple, a loose parameter
+            raise NotImplementedError(str(node))
+        count = shape[1]
         if isinstance(module, Selection) and module.axis == 1:
             own[node] = [own[inputs[0]][at] if at >= 0 else channels.new() for at in module.get_buffer("index").tolist()]
         elif node.op == "placeholder" or (isinstance(module, nn.Conv2d) and module.groups == 1) or (
