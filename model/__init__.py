@@ -1,6 +1,7 @@
 """The networks by name, and what can be asked of them. Importing this package does not import torch."""
 from model.filters import prepare_filters, uniform_filters
 from model.layers import widths_of
+from model.names import is_imported
 from model.registry import (
     BUDGETS,
     MODELS,
@@ -11,7 +12,6 @@ from model.registry import (
     count_params,
     described,
     expect,
-    is_imported,
     layer_names,
     layers_of,
     macs_per_filter,

@@ -1,7 +1,6 @@
 """One line per network. Its module is imported when first used."""
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -11,6 +10,7 @@ import numpy as np
 from model.architecture import Architecture, Compaction, OwnArchitecture
 from model.cost import Cost, Shortcuts
 from model.graph.user_network import CLASSES, UserNetwork, imported
+from model.names import is_imported
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,11 +28,6 @@ MODELS = {
     "resnet18": "model.preact_resnet",
     "mobilenetv2": "model.mobilenetv2",
 }
-
-
-def is_imported(name: str) -> bool:
-    """Whether a name is MODULE:FUNCTION or FILE.py:FUNCTION."""
-    return bool(re.fullmatch(r"[^:]*[^:\s]:[^\W\d]\w*", name))
 
 
 def network(name: str) -> Architecture:

@@ -1,14 +1,9 @@
 """Networks of other people's, named MODULE:FUNCTION or FILE.py:FUNCTION, and read from their graph."""
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import os
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import re
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -17,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from model.architecture import Architecture, Compaction
 from model.cost import Cost, Number
 from model.errors import UnreadableNetwork
+from model.graph.own_imports import import_file, import_module
+from model.names import as_options, parsed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,6 +31,10 @@ class UserNetwork(Architecture):
 
     def __init__(self, name: str):
         self.name = name
+        try:
+            self.parsed = parsed(name)
+        except ValueError as error:
+            raise UnreadableNetwork(str(error)) from None
         self.read: dict[tuple[int, int], Blueprint] = {}
 
     @property
@@ -60,22 +61,35 @@ class UserNetwork(Architecture):
     def make(self, num_classes: int) -> nn.Module:
         """The network as its own code makes it."""
         from torch import nn
-        function = find(self.name)
+
+        from model.graph.as_before import as_before
+        function = find(self.parsed.place, self.parsed.function)
+        arguments = {"num_classes": num_classes, **self.parsed.arguments}
+        self._refuse_arguments(function, arguments)
         try:
-            inspect.signature(function).bind(num_classes=num_classes)
-        except TypeError as error:
-            raise UnreadableNetwork(f"{self.name}: can't be called as f(num_classes={num_classes}): {error}") from None
-        except ValueError:
-            pass  # it does not say what it takes
-        try:
-            with _same_folder(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                network = function(num_classes=num_classes)
-        except Exception as error:  # whatever its code raises
-            raise UnreadableNetwork(f"{self.name}: calling it with num_classes={num_classes} raised {_said(error)}") from None
+            with as_before(random=False):
+                network = function(**arguments)
+        except (Exception, SystemExit) as error:  # whatever its code raises
+            raise UnreadableNetwork(f"{self.name}: calling it with {as_options(arguments)} raised {_said(error)}") from None
         if not isinstance(network, nn.Module):
             raise UnreadableNetwork(f"{self.name}: gives a {type(network).__name__}, not a torch.nn.Module")
         return network
+
+    def _refuse_arguments(self, function: Callable[..., Any], arguments: dict[str, Any]) -> None:
+        """Raises UnreadableNetwork where a function does not take what it is given, or wants more."""
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError):
+            return  # it does not say what it takes
+        try:
+            signature.bind(**arguments)
+        except TypeError as error:
+            missing = [part.name for part in signature.parameters.values() if part.default is part.empty and part.name not in arguments
+                       and part.kind not in (part.VAR_POSITIONAL, part.VAR_KEYWORD)]
+            example = " ".join(f"{name}={3 if re.match('in_?ch|channels', name) else 'VALUE'}" for name in missing)
+            hint = f"; give it with --model-args {example}" if missing else ""
+            said = as_options(arguments).replace(" ", ", ")
+            raise UnreadableNetwork(f"{self.name}: can't be called as f({said}): {error}{hint}") from None
 
     def build(self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool) -> nn.Module:
         self._refuse(convcut)
@@ -120,18 +134,20 @@ def _said(error: BaseException) -> str:
 
 
 @cache
-def find(name: str) -> Callable[..., Any]:
-    """What MODULE:FUNCTION or FILE.py:FUNCTION names. Raises UnreadableNetwork."""
-    place, _, function = name.rpartition(":")
+def find(place: str, function: str) -> Callable[..., Any]:
+    """A function of the module, or of the file that ends in .py, ``place``. Raises UnreadableNetwork."""
+    from model.graph.as_before import as_before
+    name, file = f"{place}:{function}", Path(place) if place.endswith(".py") else None
+    if file and not file.is_file():
+        raise UnreadableNetwork(f"{name}: there is no file {place}")
     try:
-        with _same_folder():
-            module = _file(Path(place)) if place.endswith(".py") else _module(place)
-    except FileNotFoundError:
-        raise UnreadableNetwork(f"{name}: there is no file {place}") from None
+        with as_before(folder=str(file.resolve().parent if file else Path.cwd())):
+            module = import_file(file) if file else import_module(place)
     except ModuleNotFoundError as error:
         raise UnreadableNetwork(f"{name}: {error}; install it, or say FILE.py:FUNCTION") from None
     except (Exception, SystemExit) as error:  # whatever its code raises
         raise UnreadableNetwork(f"{name}: importing {place} raised {_said(error)}") from None
+
     found = getattr(module, function, None)
     if found is None:
         near = get_close_matches(function, vars(module), 3)
@@ -140,44 +156,6 @@ def find(name: str) -> Callable[..., Any]:
         raise UnreadableNetwork(f"{name}: {function} is a {type(found).__name__}, nothing that can be called")
     result: Callable[..., Any] = found
     return result
-
-
-@contextmanager
-def _same_folder() -> Iterator[None]:
-    """Whatever code of somebody else's does, the current folder is the same again afterwards: paths are relative to it."""
-    here = os.getcwd()
-    try:
-        yield
-    finally:
-        os.chdir(here)
-
-
-def _module(place: str) -> Any:
-    here = str(Path.cwd())
-    sys.path.append(here)  # the current folder, last: it hides nothing
-    try:
-        return importlib.import_module(place)
-    finally:
-        with suppress(ValueError):  # its code may have changed that too
-            sys.path.remove(here)
-
-
-def _file(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError
-    spec = importlib.util.spec_from_file_location(f"network_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and pickle look there
-    beside = str(path.resolve().parent)
-    sys.path.insert(0, beside)  # what lies beside it can be imported, as when it is run
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        with suppress(ValueError):
-            sys.path.remove(beside)
-    return module
 
 
 @cache

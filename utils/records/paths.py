@@ -1,10 +1,13 @@
 """Every path of the project. No other file spells a file name."""
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.names import is_imported, parsed, spelled
 from utils.errors import UserError
 
+LONGEST_ARGUMENTS = 60  # characters, in the name of a folder
 PROJECT = Path(__file__).resolve().parents[2]  # its scripts, wherever they are run
 PUBLISHED_DIR = PROJECT / "saved_plots" / "published"
 ARCHIVES = {"CIFAR10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),  # as unpacked, and as downloaded
@@ -68,15 +71,28 @@ def all_search_rows(record_dir: str, save: str) -> list[Path]:
 
 
 def file_name_of(model: str) -> str:
-    """What a network is called in names of files: MODULE:FUNCTION with a point, FILE.py:FUNCTION by the file's own name."""
-    place, _, function = model.rpartition(":")
-    return f"{Path(place).stem if place.endswith('.py') else place}.{function}" if place else model
+    """What a network is called in names of files: MODULE:FUNCTION with a point, FILE.py:FUNCTION by the file's own name; behind that
+    what it is given, net.Net+depth-3+drop-0.1, with a number for what is long, or has characters that file names should not have."""
+    if not is_imported(model):
+        return model
+    name = parsed(model)
+    called = f"{Path(name.place).stem if name.is_file else name.place}.{name.function}"
+    if not name.arguments:
+        return called
+    words = {key: value if isinstance(value, str) and re.fullmatch(r"(?!True$|False$|None$)[a-zA-Z][\w.]*", value) else spelled(value)
+             for key, value in sorted(name.arguments.items())}
+    said = "".join(f"+{key}-{word}" for key, word in words.items())
+    safe = re.sub(r"[^\w.+-]+", "_", said)
+    told_apart = safe == said and len(said) <= LONGEST_ARGUMENTS
+    return called + (safe if told_apart else f"{safe[:LONGEST_ARGUMENTS]}_{zlib.crc32(said.encode()):08x}")
 
 
 def shown_name(model: str) -> str:
     """What a network is called in pictures: FILE.py:FUNCTION without the file's folder."""
-    place, _, function = model.rpartition(":")
-    return f"{Path(place).name}:{function}" if place.endswith(".py") else model
+    if not is_imported(model):
+        return model
+    name = parsed(model)
+    return str(name._replace(place=Path(name.place).name))
 
 
 def named_after(folder: str, model: str) -> Path:

@@ -5,11 +5,15 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
-from model import MODELS
+from model import MODELS, is_imported
+from model.names import with_arguments
 from utils.errors import UserError
 from utils.settings.option import Settings, flag, rules
 from utils.settings.storage import Storage, seed_of
 from utils.settings.work import Machine, check_model
+
+ARGUMENTS_HELP = ("what the function of --model is given beside num_classes: numbers, True, False, None, texts, tuples, as in depth=3 "
+                  "widths=(32,64) act=relu; part of the network's name from then on, FILE.py:FUNCTION(act='relu',depth=3,widths=(32,64))")
 
 
 class Parser(argparse.ArgumentParser):
@@ -48,6 +52,8 @@ class Parser(argparse.ArgumentParser):
             else:
                 self.add_argument(flag(rule.name), type=kind, metavar=rule.meta.get("metavar"), nargs="+" if rule.many else None,
                                   choices=choices, required=rule.meta.get("required", False), **arguments)
+            if rule.name == "model":
+                self.add_argument("--model-args", nargs="+", metavar="KEY=VALUE", default=argparse.SUPPRESS, help=ARGUMENTS_HELP)
 
     def model(self, text: str) -> str:
         """An argparse type: a network that this script takes."""
@@ -69,7 +75,14 @@ class Parser(argparse.ArgumentParser):
     def given(self) -> dict[str, Any]:
         """What was given on the command line, by the names of the fields; of this script's own options, the defaults too."""
         arguments = [re.sub(r"^--[\w-]+", lambda m: m[0].replace("_", "-"), argument) for argument in sys.argv[1:]]
-        return vars(self.parse_args(arguments))
+        given = vars(self.parse_args(arguments))
+        if texts := given.pop("model_args", ()):
+            try:
+                given["model"] = with_arguments(given["model"], texts)
+            except ValueError as error:
+                hint = "" if is_imported(given["model"]) else "; they go with --model MODULE:FUNCTION or FILE.py:FUNCTION"
+                self.error(f"argument --model-args: {error}{hint}")
+        return given
 
     def error(self, message: str) -> NoReturn:
         print(" ".join(f"{self.prog}: error: {message} (see {self.prog} --help)".split()), file=sys.stderr)

@@ -5,12 +5,12 @@ new field's default must change nothing: a record without it is read as having t
 """
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, replace
 from typing import Any
 
 from model import BUDGETS, MODELS, is_imported
+from model.names import parsed
 from utils.errors import UserError
 from utils.settings.option import WHOLE, Settings, option
 from utils.settings.storage import check_name
@@ -34,8 +34,10 @@ def check_model(name: str) -> str:
         return name
     if not is_imported(name):
         raise UserError(f"{name!r} is none of {', '.join(MODELS)}, nor MODULE:FUNCTION or FILE.py:FUNCTION")
-    place, _, function = name.rpartition(":")
-    return f"{os.path.normpath(place)}:{function}" if place.endswith(".py") else name
+    try:
+        return str(parsed(name))
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 @dataclass(frozen=True, kw_only=True)

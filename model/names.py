@@ -1,0 +1,112 @@
+"""Names of networks of other people's: MODULE:FUNCTION or FILE.py:FUNCTION, and in brackets what else the function is given."""
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+NAME = re.compile(r"([^:]*[^:\s]):([^\W\d]\w*)(?:\((.*)\))?", re.DOTALL)
+OURS = "num_classes"  # the argument that the data set says
+KINDS = (int, float, bool, str, type(None))
+
+
+class Name(NamedTuple):
+    """``place`` is a module, or a file that ends in .py; ``arguments`` are what its ``function`` is given beside num_classes."""
+
+    place: str
+    function: str
+    arguments: dict[str, Any]
+
+    def __str__(self) -> str:
+        """The one name for this: net.py:Net(depth=3,drop=0.1)."""
+        place = os.path.normpath(self.place) if self.is_file else self.place
+        inside = ",".join(f"{key}={spelled(self.arguments[key])}" for key in sorted(self.arguments))
+        return f"{place}:{self.function}" + (f"({inside})" if inside else "")
+
+    @property
+    def is_file(self) -> bool:
+        return self.place.endswith(".py")
+
+
+def is_imported(name: str) -> bool:
+    """Whether a name is MODULE:FUNCTION or FILE.py:FUNCTION, with arguments or without."""
+    return bool(NAME.fullmatch(name))
+
+
+def parsed(name: str) -> Name:
+    """The parts of a name. Raises ValueError, in a line, for arguments that are none."""
+    match = NAME.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name!r} is not MODULE:FUNCTION or FILE.py:FUNCTION")
+    place, function, inside = match.groups()
+    try:
+        call: Any = ast.parse(f"f({inside or ''})", mode="eval").body
+        if call.args or any(keyword.arg is None for keyword in call.keywords):
+            raise ValueError
+        found = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError):
+        raise ValueError(f"{name!r}: what is in brackets must be KEY=VALUE, KEY=VALUE, … of numbers, texts in quotes, True, False, None "
+                         "and tuples of these") from None
+    return Name(place, function, {key: checked(key, value) for key, value in found.items()})
+
+
+def with_arguments(name: str, texts: Iterable[str]) -> str:
+    """The name of the same function with more arguments, KEY=VALUE each. Raises ValueError for one that is none, or is there twice."""
+    found = parsed(name)
+    arguments = dict(found.arguments)
+    for text in texts:
+        key, value = argument(text)
+        if key in arguments:
+            raise ValueError(f"{key} is given twice")
+        arguments[key] = value
+    return str(found._replace(arguments=arguments))
+
+
+def argument(text: str) -> tuple[str, Any]:
+    """What KEY=VALUE says: a value that Python could read is that value, anything else is a text. Raises ValueError."""
+    key, equals, value = text.partition("=")
+    if not (equals and key.isidentifier()):
+        raise ValueError(f"{text!r} is not KEY=VALUE")
+    if value.lower() in ("true", "false", "none") and value not in ("True", "False", "None"):
+        raise ValueError(f"{text}: say {value.capitalize()}, or as a text {key}={value!r} with the quotes")
+    try:
+        said = ast.literal_eval(value)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        said = value
+    return key, checked(key, said)
+
+
+def checked(key: str, value: Any) -> Any:
+    """``value``, if a name can say it. Raises ValueError."""
+    if key == OURS:
+        raise ValueError(f"{OURS} is the number of classes of the data set; no other can be given")
+    if not plain(value) or ast.literal_eval(spelled(value)) != value:
+        raise ValueError(f"{key}={value!r}: only numbers, texts, True, False, None, and tuples, lists and dicts of these")
+    return value
+
+
+def plain(value: Any) -> bool:
+    """Whether a value is of the kinds that a name can say."""
+    if isinstance(value, (tuple, list)):
+        return all(map(plain, value))
+    if isinstance(value, dict):
+        return all(plain(key) and plain(part) for key, part in value.items())
+    return isinstance(value, KINDS) and value not in (float("inf"), float("-inf")) and value == value
+
+
+def spelled(value: Any) -> str:
+    """A value in the one way in which names have it: as Python writes it, without blanks between parts."""
+    if isinstance(value, tuple):
+        return f"({','.join(map(spelled, value))}{',' * (len(value) == 1)})"
+    if isinstance(value, list):
+        return f"[{','.join(map(spelled, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{spelled(key)}:{spelled(part)}" for key, part in value.items()) + "}"
+    return ascii(value)
+
+
+def as_options(arguments: Mapping[str, Any]) -> str:
+    """Arguments as one types them behind --model-args."""
+    return " ".join(f"{key}={spelled(value)}" for key, value in arguments.items())
