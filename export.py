@@ -1,4 +1,4 @@
-"""Writes a network to take away, trained or not: ONNX, torch.export and plain weights, each read again and compared."""
+"""Writes a network to take away, trained or not: plain PyTorch source, weights, ONNX, torch.export; each read again and compared."""
 from utils.errors import UserError
 from utils.script import run
 from utils.settings import BaseNetwork, Folders, Networks, Storage, Task, check_name
@@ -14,6 +14,7 @@ def main() -> None:
     p.add_fields(Networks(), only=CHOOSING, prune_fname="an untrained one: the --save name of a search, or 'published'; with --morph, of a "
                  "--morph search")
     p.add_fields(BaseNetwork(), ratio="the network's ratio")
+    p.add("--preprocessing", "network.onnx takes pixels, (N, S, S, 3), uint8, RGB, and normalises them itself", action="store_true")
     p.add("--out", "the folder to write (default: exported/<model>/<name>_<100 * ratio>)", metavar="DIR")
     p.add("--overwrite", "replace an export that is there", action="store_true")
     p.add_fields(Storage(save="NAME"), only=["model_dir"], model_dir="where weights are kept")
@@ -27,9 +28,10 @@ def main() -> None:
     from utils.export.export import export_trained, export_untrained
     if save:
         model_dir = given.get("model_dir", Storage.model_dir)
-        export_trained(task, check_name(save), base.ratio, given["out"], folders, model_dir, given["overwrite"])
+        export_trained(task, check_name(save), base.ratio, given["out"], folders, model_dir, given["overwrite"],
+                       given["preprocessing"])
     else:
-        export_untrained(task, networks, base.ratio, given["out"], folders, given["overwrite"])
+        export_untrained(task, networks, base.ratio, given["out"], folders, given["overwrite"], given["preprocessing"])
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ class Written:
     network: nn.Module
 
 
-def write_source(network: nn.Module, title: str, frozen: list[str] = [], held: list[str] = []) -> Written:  # noqa: B006  # never changed
-    """``network`` for evaluation, which torch.fx can trace or has traced, as a file; ``title`` says what it is, in a line or more.
+def write_source(network: nn.Module, title: str, shapes: str, frozen: list[str] = [], held: list[str] = []) -> Written:  # noqa: B006  # never changed
+    """``network`` for evaluation, which torch.fx can trace or has traced, as a file; ``title`` says what it is, ``shapes`` what from
+    what its network makes, in a line each.
 
     ``frozen``: weights that are not trained; ``held``: layers that are as in evaluation in training too. Raises NotWritableError.
     """
@@ -39,7 +40,7 @@ def write_source(network: nn.Module, title: str, frozen: list[str] = [], held: l
     more += [f"        {_get(path)}.requires_grad_(False)" for path in frozen if path in state]
     there = [path for path in held if path in members]
     parts = [*(HELPERS[name] for name in classes.helpers)]
-    parts += [_class(found, title, more, there) for found in classes.found]
+    parts += [_class(found, shapes, more, there) for found in classes.found]
     return Written(_header(parts, title) + "\n\n" + "\n\n".join(parts), state, bare)
 
 
@@ -78,13 +79,14 @@ def _header(parts: list[str], title: str) -> str:
     imports = ["import math"] * ("math." in used) + ["from collections import OrderedDict"] * ("OrderedDict(" in used)
     torchs = ["import torch"] * ("torch." in used) + ["import torch.nn.functional as F"] * (" F." in used or "(F." in used)
     blocks = ["\n".join(imports)] * bool(imports) + ["\n".join([*torchs, "from torch import Tensor, nn"])]
+    title = title.replace("\\", "/").replace('"', "'")
     return f'"""{title}"""\n' + "\n\n".join(blocks) + "\n"
 
 
-def _class(found: Class, title: str, more: list[str], held: list[str]) -> str:
+def _class(found: Class, shapes: str, more: list[str], held: list[str]) -> str:
     is_network = found.name == "Network"
     if is_network:
-        about = "Images (N, 3, S, S) -> logits (N, classes)."
+        about = shapes
     else:
         about = first_of(found.paths)
     typed = ", ".join([f"{name}: Tensor" for name in found.inputs])
