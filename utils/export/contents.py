@@ -97,7 +97,7 @@ def say(about: dict[str, Any], sizes: dict[str, int]) -> None:
         print(f"  {name}: {sizes[name] / 1e6:.2f} MB, outputs at batch {' and '.join(map(str, BATCHES))} within {difference:.1e} of the "
               f"network's (allowed {TOLERANCE:.0e})")
     for name, reason in about["not_written"].items():
-        print(f"  {name}: not written: {reason} can't be written as plain PyTorch source")
+        print(f"  {name}: not written, as plain PyTorch can't say what this does: {reason}")
     if about["training_differs"]:
         print(f"  {SOURCE}: {about['training_differs']}")
     if unknown := [key for key in ("mean", "std", "classes") if about[key] is None]:

@@ -57,13 +57,16 @@ def images_of(dataset: str, given: Mapping[str, Any], num_classes: int) -> Image
 
 def stored_with(path: Path, stored: Mapping[str, Any]) -> dict[str, Any]:
     """What weights say of the images that they were trained on; {} where they are an earlier version's. Raises UserError."""
+    def is_list(value: Any, *lengths: int) -> bool:
+        return isinstance(value, list) and len(value) in lengths
+
     def check() -> dict[str, Any]:
         found = {key: stored[key] for key in ("mean", "std", "classes") if key in stored}
-        for key in ("mean", "std"):
-            if key in found and not (len(found[key]) == 3 and all(is_number(value, 0, 1) for value in found[key])):
+        for key, least in (("mean", 0), ("std", 1e-9)):
+            if key in found and not (is_list(found[key], 3) and all(is_number(value, least, 1) for value in found[key])):
                 raise ValueError(key)
-        if "classes" in found and not (isinstance(found["classes"], list) and all(isinstance(name, str) for name in found["classes"])
-                                       and len(found["classes"]) in (0, stored["num_classes"])):
+        names = found.get("classes", [])
+        if not (is_list(names, 0, stored["num_classes"]) and all(isinstance(name, str) for name in names)):
             raise ValueError("classes")
         return found
 

@@ -78,7 +78,7 @@ def readme(about: dict[str, Any], tolerance: float, own_class: str) -> str:
     size = about["image_size"]
     inside = about["onnx_input"]["type"] == "uint8"
     if reason := about["not_written"].get("network.py"):
-        source = f"There is no `network.py`: {reason} can't be written as plain PyTorch source. The other files are whole."
+        source = f"There is no `network.py`, as plain PyTorch can't say what this does: {reason}. The other files are whole."
     else:
         but = f". But {about['training_differs']}" if about["training_differs"] else ""
         source = f"`network.py`: plain PyTorch, which trains, too: {LOADING}{but}."

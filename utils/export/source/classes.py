@@ -8,7 +8,7 @@ from torch import nn
 
 from utils.export.source.blocks import Block, every_block, inside, is_chain, relative
 from utils.export.source.forward import MARK, Forward
-from utils.export.source.literals import literal
+from utils.export.source.literals import NotWritableError, literal
 from utils.export.source.members import Hole, Line, Made, Member, chain, constructor, is_sequence, layer
 from utils.export.source.naming import RESERVED, class_name, identifier, unique, value_name
 from utils.export.source.steps import Steps, is_kept
@@ -90,7 +90,12 @@ class Classes:
     def _expression(self, path: str, place: str, members: dict[str, Any], blocks: dict[str, Block], chains: set[Block]) -> Member:
         """What makes a layer or a block, for the one at ``place``; a tensor is itself."""
         if path not in blocks:
-            return members[path] if isinstance(members[path], tuple) else layer(members[path], value_name(relative(path, place), "layer"))
+            if isinstance(member := members[path], tuple):
+                return member
+            try:
+                return layer(member, value_name(relative(path, place), "layer"))
+            except NotWritableError as error:
+                raise NotWritableError(f"{type(member).__name__} ({path}): {error}") from None
         block = blocks[path]
         if block not in chains:
             return self.made[block]

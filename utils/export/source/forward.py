@@ -130,7 +130,7 @@ class Forward:
             return called(self.get(relative(str(node.target), self.block.path)), args, kwargs, self._of)
         if node.op == "call_method":
             if not is_name(str(node.target)):
-                raise NotWritableError(f"the method {node.target}")
+                raise NotWritableError(f"{str(node.target)!r} is no name")
             self_, *args_ = args
             given = self._with_holes(node, tuple(args_), kwargs, [])
             return called(f"{self._operand(self_)}.{node.target}", *given, self._of)

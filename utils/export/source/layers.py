@@ -37,16 +37,16 @@ def torch_class(module: nn.Module) -> type[nn.Module]:
             if not {name for name in own if callable(getattr(base, name, None))} - {"__init__", "reset_parameters", "extra_repr"}:
                 return base
             break
-    raise NotWritableError(f"{kind.__module__}.{kind.__qualname__}, which is no layer of torch.nn")
+    raise NotWritableError(f"{kind.__qualname__} is no layer of torch.nn")
 
 
 def arguments(module: nn.Module) -> list[Argument]:
     """The arguments with which a layer is made again, in their order. Raises NotWritableError."""
     kind = torch_class(module)
     if odd := next((tensor.dtype for tensor in module.parameters() if tensor.dtype != torch.float32), None):
-        raise NotWritableError(f"a {kind.__name__} with weights of {odd}")
+        raise NotWritableError(f"its weights are of {odd}")
     if hasattr(module, "parametrizations") or module._forward_hooks or module._forward_pre_hooks:
-        raise NotWritableError(f"a {kind.__name__} with hooks, or weights that are computed from others")
+        raise NotWritableError("it has hooks, or weights that are computed from others")
     if kind.__init__ is nn.Module.__init__:
         return []
 
@@ -56,12 +56,12 @@ def arguments(module: nn.Module) -> list[Argument]:
         if name in NOT_STORED or name.startswith("_"):
             continue
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise NotWritableError(f"a {kind.__name__}, which does not say what made it")
-        found.append(Argument(name, _value(module, kind, name), UNSET if parameter.default is parameter.empty else parameter.default))
+            raise NotWritableError("it does not say what made it")
+        found.append(Argument(name, _value(module, name), UNSET if parameter.default is parameter.empty else parameter.default))
     return found
 
 
-def _value(module: nn.Module, kind: type[nn.Module], name: str) -> Any:
+def _value(module: nn.Module, name: str) -> Any:
     if name == "bias":  # the layer has it as a weight; a norm without weights has none whatever it was told
         if isinstance(module, nn.MultiheadAttention):
             return module.in_proj_bias is not None
@@ -72,7 +72,7 @@ def _value(module: nn.Module, kind: type[nn.Module], name: str) -> Any:
         if name in ("kdim", "vdim"):
             return None if getattr(module, name) == module.embed_dim else getattr(module, name)
     if not hasattr(module, name):
-        raise NotWritableError(f"a {kind.__name__}, which does not say with which {name} it was made")
+        raise NotWritableError(f"it does not say with which {name} it was made")
 
     value = getattr(module, name)
     if isinstance(module, _ConvNd) and isinstance(value, tuple) and len(set(value)) == 1:

@@ -12,7 +12,7 @@ from torch import Tensor, fx
 
 
 class NotWritableError(Exception):
-    """An operation that can't be written as plain PyTorch; says which."""
+    """An operation that can't be written as plain PyTorch; says which, and why."""
 
 
 class Source(str):
@@ -64,7 +64,7 @@ def literal(value: Any, name_of: Callable[[fx.Node], str] | None = None) -> str:
         return str(value)
     if isinstance(value, torch.device):
         return f'torch.device("{value}")'
-    raise NotWritableError(f"the value {str(value)[:60]!r} ({type(value).__name__})")
+    raise NotWritableError(f"a {type(value).__name__}, {str(value)[:60]!r}, has no source")
 
 
 def subscript(index: Any, name_of: Callable[[fx.Node], str]) -> str:
@@ -82,7 +82,7 @@ def function_name(function: Any) -> str:
     """By what a function of PyTorch, or of Python's, is called. Raises NotWritableError for any other."""
     if id(function) not in FUNCTIONS:
         module = getattr(function, "__module__", None)
-        raise NotWritableError(f"{f'{module}.' * bool(module)}{getattr(function, '__name__', function)}, which is no function of PyTorch's")
+        raise NotWritableError(f"{f'{module}.' * bool(module)}{getattr(function, '__name__', function)} is no function of PyTorch's")
     return FUNCTIONS[id(function)]
 
 

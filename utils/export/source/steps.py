@@ -39,7 +39,7 @@ class Steps:
         owner, _, name = str(node.target).rpartition(".")
         found = getattr(self.network.get_submodule(owner), name)
         if not isinstance(found, Tensor):
-            raise NotWritableError(f"{node.target}, a {type(found).__name__}")
+            raise NotWritableError(f"{node.target}: is no tensor")
         return found
 
     def place(self, node: fx.Node) -> str:
@@ -62,7 +62,7 @@ def steps_of(network: nn.Module) -> Steps:
     nodes = list(graph.nodes)
     inputs, outputs = ([node for node in nodes if node.op == op] for op in ("placeholder", "output"))
     if len(inputs) != 1 or len(outputs) != 1 or not isinstance(outputs[0].args[0], fx.Node):
-        raise NotWritableError("a forward pass that has more than images or gives more than logits")
+        raise NotWritableError("its forward pass takes more than images, or gives more than logits")
 
     # What nobody uses goes, from the end on; and layers that do nothing.
     for node in reversed(nodes):
