@@ -1,16 +1,17 @@
 """Reads a network from its graph, shows the widths it found, and checks that the network can be searched with them."""
 from utils.script import run
-from utils.settings import NetworkShape, Task, dataset_facts, dataset_name
+from utils.settings import NetworkShape, Task
 from utils.settings.parser import Parser
 
 
 def main() -> None:
-    _, task, images = Parser(__doc__).settled(Task(dataset="CIFAR10"), NetworkShape())
-    facts = dataset_facts(dataset_name(task.dataset))
-    shape = {"num_classes": images.num_classes or facts.num_classes or 10, "image_size": images.image_size or facts.image_size}
+    _, task, asked = Parser(__doc__).settled(Task(), NetworkShape())
 
     from model import count_macs, count_params, described, uniform_filters
+    from utils.data import shape_of
     from utils.search.check import check
+    shape = shape_of(task.dataset, asked.image_size)
+    shape["num_classes"] = asked.num_classes or shape["num_classes"]
     print(f"{task.model}, {shape['num_classes']} classes, images of {shape['image_size']} pixels")
     print(*described(task.model, **shape), sep="\n")
     for ratio in (1, 0.25):

@@ -11,7 +11,7 @@ def main() -> None:
     p.add("--out", "the PNG to write (default: <plot-dir>/<model>/<dataset>_....png)", metavar="FILE")
     p.add("--front", "draw accuracy against MACs, with parameters as the size of the marker, and name the best network of each budget",
           action="store_true")
-    given, task, asked, folders = p.settled(Task(dataset="CIFAR100"), Comparison(), Folders())
+    given, task, asked, folders = p.settled(Task(), Comparison(), Folders())
 
     from utils.figures.comparison import compare_methods
     from utils.figures.curves import subject_of

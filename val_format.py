@@ -5,7 +5,7 @@ from pathlib import Path
 
 from utils.errors import UserError
 from utils.records.files import read_text
-from utils.records.paths import tiny_imagenet_folder
+from utils.records.paths import is_hidden, tiny_imagenet_folder
 from utils.script import run
 from utils.settings.parser import Parser
 
@@ -29,7 +29,7 @@ def plan(root: Path) -> list[tuple[Path, Path]]:
         for i, name in enumerate(names):
             part = "val" if i < len(names) // 2 else "test"
             moves.append((images / name, root / part / wnid / "images" / name))
-    stray = sorted({path.name for path in images.glob("*")} - {source.name for source, _ in moves})
+    stray = sorted({path.name for path in images.glob("*") if not is_hidden(path.name)} - {source.name for source, _ in moves})
     if stray:
         raise UserError(f"{images / stray[0]}: not in val_annotations.txt, with {len(stray) - 1} more; unzip the archive again. "
                         "Nothing was moved")

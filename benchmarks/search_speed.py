@@ -127,7 +127,7 @@ def search(args: argparse.Namespace) -> dict:
             if floor:
                 floor = bare()
                 training_step(*floor, images, labels, runner)
-    memory = torch.cuda.max_memory_allocated() if runner.device.startswith("cuda") else 0
+    memory = torch.cuda.max_memory_allocated(runner.device) if runner.device.startswith("cuda") else 0
     peak = memory or 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"seconds": seconds, "widths": widths, "peak": peak}
 

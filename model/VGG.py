@@ -6,6 +6,7 @@ from model.gate import norm_and_gate
 
 TEMPLATE = [64, 128, 256, 256, 512, 512, 512, 512]
 POOLED = {0, 1, 3, 5, 7}  # the layers that a 2x2 max pooling follows
+LAYERS = [[f"features.{3 * i + sum(pooled < i for pooled in POOLED)}"] for i in range(len(TEMPLATE))]  # that have each width
 SEARCH_EXTRA = 0  # filters that the search adds to widths below 10
 
 

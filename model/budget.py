@@ -1,20 +1,28 @@
 """The largest network of a family that a budget allows. The family: widths that grow with tau by a power law."""
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.cost import Shortcuts
+from model.errors import OverBudget
 
 Array: TypeAlias = NDArray[np.float64]
+Layers: TypeAlias = NDArray[np.bool_]  # some of the layers
 
 FLAT = 1e-9  # a |beta| below this moves no width of any network that fits in a computer
 WINDOW = 1e-3  # first step, in ln tau, of the walk down from the upper bound; doubles each time
 MOST_BREAKPOINTS = 1 << 18  # bound of that walk, met only by laws that no search produces
+ROUNDING = 8 * float(np.finfo(float).eps)  # of a logarithm, relative to the numbers it is made from
+MOST_EXACT = 1 << 53  # up to here floats hold every whole number
+LARGEST = math.exp(60)  # width that is told from larger ones
 
 
 @dataclass(frozen=True)
@@ -28,46 +36,115 @@ class Budget:
     cost: Callable[[Array, Shortcuts], Array]
 
     def exceeded(self, law: Law, log_tau: float, shortcuts: Shortcuts) -> bool:
-        """Whether a bound of the cost that never falls as tau grows is above the budget: shrinking layers count as 1."""
-        monotone = np.where(law.beta[:, None] < 0, 1.0, law.widths(log_tau))
+        """Whether a bound of the cost that never falls as tau grows is above the budget: shrinking layers count as their least."""
+        monotone = np.where(law.beta[:, None] < 0, law.least[:, None], law.widths(log_tau))
         return bool(self.cost(monotone, shortcuts)[0] > self.amount)
 
 
 @dataclass(frozen=True)
 class Law:
-    """Widths floor(alpha * tau ** beta), at least 1. ``log_alpha`` is -inf, a width of 1, where alpha is 0."""
+    """Widths floor(alpha * tau ** beta), at least ``least``; a layer that is ``fixed`` has its ``least`` at any tau."""
 
-    log_alpha: Array  # (L,)
+    alpha: Array  # (L,); 0 where fixed, and so is beta
     beta: Array  # (L,)
+    least: Array  # (L,), from 1 on
+    fixed: Layers
 
     @classmethod
-    def of(cls, alpha: Array, beta: Array) -> Law:
+    def of(cls, alpha: Array, beta: Array, least: Array | None = None, fixed: Layers | None = None) -> Law:
+        """The law of (L,) alpha and beta. One beta for all layers scales them by a common factor, exactly where alpha is whole."""
+        least = np.ones(len(alpha)) if least is None else least
+        fixed = np.zeros(len(alpha), bool) if fixed is None else fixed
+        alpha, beta = np.where(fixed, 0.0, alpha), np.where(fixed | (np.abs(beta) < FLAT), 0.0, beta)
+        free, powers = alpha[~fixed], beta[~fixed]
+        if len(free) and np.ptp(powers) == 0 and ((free >= 1) & (free <= MOST_EXACT) & (free == np.floor(free))).all():
+            return Shape(alpha, np.where(fixed, 0.0, 1.0), least, fixed)
+        return cls(alpha, beta, least, fixed)
+
+    @cached_property
+    def log_alpha(self) -> Array:
+        """(L,); -inf, a width of ``least``, where alpha is 0."""
         with np.errstate(divide="ignore"):
-            return cls(np.log(alpha), np.where(np.abs(beta) < FLAT, 0.0, beta))
+            return np.log(self.alpha)
 
     def widths(self, log_tau: float | Array) -> Array:
         """(L, n) widths at n values of ln tau. Those beyond exp(60) decide nothing, and stay finite."""
         exponent = self.log_alpha[:, None] + self.beta[:, None] * np.atleast_1d(log_tau)
-        return np.maximum(1.0, np.floor(np.exp(np.clip(exponent, -60, 60))))
+        constant = np.floor(np.minimum(self.alpha, LARGEST))[:, None]
+        scaled = np.where(self.beta[:, None] == 0, constant, np.floor(np.exp(np.clip(exponent, -60, 60))))
+        return np.maximum(self.least[:, None], scaled)
 
     @property
-    def growing(self) -> NDArray[np.bool_]:
-        return (self.beta > 0) & np.isfinite(self.log_alpha)
+    def growing(self) -> Layers:
+        return (self.beta > 0) & (self.alpha > 0)
+
+    @property
+    def common(self) -> bool:
+        """Whether all layers that are not fixed grow by one common factor."""
+        return bool(self.growing.any() and (self.beta[~self.fixed] == 1).all())
 
     def scaled_from(self, log_tau: float) -> Law:
         """The shape that this law has at one tau, scaled by one common factor."""
-        return Law(np.clip(self.log_alpha + self.beta * log_tau, -60, 60), np.ones_like(self.beta))
+        shape = np.exp(np.clip(self.log_alpha + self.beta * log_tau, -60, 60))
+        return Law(np.where(self.fixed, 0.0, shape), np.where(self.fixed, 0.0, 1.0), self.least, self.fixed)
 
-    def breakpoints(self, start: float, end: float) -> Array | None:
-        """The values of ln tau from start to end at which some width changes; None where there are too many."""
+    def networks(self, start: float, end: float) -> Array | None:
+        """The networks, (L, n) widths, from ln tau = start to end, by growing tau; None where there are too many.
+
+        They change where some width does. Such points that rounding can't tell apart are taken for one: no network is between
+        them.
+        """
         ends = self.widths(np.array([start, end]))
         first, last = ends.min(axis=1), ends.max(axis=1)
         if (last - first).sum() > MOST_BREAKPOINTS:
             return None
-        points = [np.array([start, end])]
+
+        # The points, and how far rounding may have moved each.
+        points, errors = [np.array([start, end])], [np.zeros(2)]
         for layer in np.flatnonzero(last > first):
-            points.append((np.log(np.arange(first[layer], last[layer]) + 1) - self.log_alpha[layer]) / self.beta[layer])
-        return np.clip(np.sort(np.concatenate(points)), start, end)
+            logs = np.log(np.arange(first[layer], last[layer]) + 1)
+            points.append((logs - self.log_alpha[layer]) / self.beta[layer])
+            errors.append(ROUNDING * (1 + logs + abs(self.log_alpha[layer])) / abs(self.beta[layer]))
+        found, error = np.concatenate(points), np.concatenate(errors)
+        order = np.argsort(found)
+        found, error = np.clip(found[order], start, end), error[order]
+
+        # The intervals between them that are left beside these errors.
+        low, high = np.maximum.accumulate(found + error)[:-1], np.minimum.accumulate((found - error)[::-1])[::-1][1:]
+        return self.widths(((low + high) / 2)[low < high])
+
+
+@dataclass(frozen=True)
+class Shape(Law):
+    """A law of whole alpha, the widths of a shape, and one common factor, tau, in exact arithmetic."""
+
+    @property
+    def shape(self) -> list[int]:
+        return [int(width) for width in self.alpha]
+
+    def widths(self, log_tau: float | Array) -> Array:
+        factors = [Fraction(math.exp(number)) for number in np.atleast_1d(log_tau)]
+        return np.maximum(self.least[:, None], [[float(math.floor(factor * width)) for factor in factors] for width in self.shape])
+
+    def networks(self, start: float, end: float) -> Array | None:
+        """As for any law. Widths change at factors n / width, and stay as they are there up to the next such factor."""
+        lowest, highest = math.exp(start), math.exp(end)
+        first, last = np.floor(self.alpha * lowest), np.floor(self.alpha * highest) + 1  # one more: the product is rounded
+        if (last - first).sum() > MOST_BREAKPOINTS:
+            return None
+
+        # At each such factor from the lowest on, all widths: in whole numbers, of Python where those of numpy are too small.
+        whole = np.int64 if last.max() * self.alpha.max() < MOST_EXACT else object
+        layers, found = np.array(self.shape, whole)[:, None], [np.empty((len(self.alpha), 0), whole)]
+        for width, low, high in {*zip(self.shape, first, last)}:
+            if width:  # it is not fixed
+                numerators = np.arange(max(1, int(low)), int(high) + 1).astype(whole)
+                numerators = numerators[numerators / width >= lowest]
+                found.append(numerators * layers // width)
+
+        # In the order of the factors, in which no width falls, and each network once.
+        networks = np.maximum(self.least.astype(whole)[:, None], np.hstack(found))
+        return networks[:, np.unique(networks.sum(axis=0), return_index=True)[1]].astype(float)
 
 
 def largest_within(budget: Budget, law: Law) -> list[int]:
@@ -76,18 +153,25 @@ def largest_within(budget: Budget, law: Law) -> list[int]:
     The cost is not monotone: two widths that become equal may turn a shortcut convolution into an identity. So the
     largest tau can't be found by bisection alone. Bisection finds a tau above which nothing fits, by the certain part
     of the cost; from there a walk goes down. A law that fits at no tau, or has no layer that grows, gives its shape at
-    tau = budget, scaled by one common factor.
+    tau = budget, scaled by one common factor. Raises OverBudget where that fits with no factor.
     """
-    if not law.growing.any():
-        return largest_within(budget, law.scaled_from(np.log(budget.amount)))
-    # At `bottom` every growing layer has 1 filter; at `top` one of them alone costs more than the budget.
-    log_alpha, beta = law.log_alpha[law.growing], law.beta[law.growing]
-    bottom, top = float(np.min(-log_alpha / beta)) - 1, float(np.min((np.log(budget.amount + 1) + 1 - log_alpha) / beta))
-    high = bottom if budget.exceeded(law, bottom, Shortcuts.FEWEST) else bisect(budget, law, bottom, top, Shortcuts.FEWEST)[1]
-    found = walk_down(budget, law, high, bottom)
-    if found is None and (law.beta == 1).all():  # one common factor: it can only be a bound that is out of reach
-        found = law.widths(bisect(budget, law, bottom, top, Shortcuts.MOST)[0])[:, 0]
-    return largest_within(budget, law.scaled_from(np.log(budget.amount))) if found is None else [int(width) for width in found]
+    found: Array | None = law.least
+    if not law.fixed.all():
+        if not law.growing.any():
+            return largest_within(budget, law.scaled_from(np.log(budget.amount)))
+        # At `bottom` every growing layer has its least; at `top` one of them alone costs more than the budget.
+        log_alpha, beta = law.log_alpha[law.growing], law.beta[law.growing]
+        bottom, top = float(np.min(-log_alpha / beta)) - 1, float(np.min((np.log(budget.amount + 1) + 1 - log_alpha) / beta))
+        high = bottom if budget.exceeded(law, bottom, Shortcuts.FEWEST) else bisect(budget, law, bottom, top, Shortcuts.FEWEST)[1]
+        found = walk_down(budget, law, high, bottom)
+        if found is None and not law.common:
+            return largest_within(budget, law.scaled_from(np.log(budget.amount)))
+        if found is None:  # it can only be a bound that is out of reach, or there is none
+            found = law.widths(bisect(budget, law, bottom, top, Shortcuts.MOST)[0])[:, 0]
+    assert found is not None
+    if (cost := int(budget.cost(found[:, None], Shortcuts.AS_BUILT)[0])) > budget.amount:
+        raise OverBudget(f"the fewest filters that it may have cost {cost:,}, the budget is {budget.amount:,}")
+    return [int(width) for width in found]
 
 
 def bisect(budget: Budget, law: Law, low: float, high: float, shortcuts: Shortcuts) -> tuple[float, float]:
@@ -98,16 +182,16 @@ def bisect(budget: Budget, law: Law, low: float, high: float, shortcuts: Shortcu
 
 
 def walk_down(budget: Budget, law: Law, high: float, bottom: float) -> Array | None:
-    """The widths of the first network within the budget below ``high``: exact counts between one breakpoint and the next."""
+    """The widths of the first network within the budget below ``high``: exact counts of all there are on the way."""
     step, seen = WINDOW, 0
     while high >= bottom and seen <= MOST_BREAKPOINTS:
-        points = law.breakpoints(high - step, high)
-        if points is None:
+        networks = law.networks(high - step, high)
+        if networks is None:
             return None
-        between = law.widths((points[1:] + points[:-1]) / 2)
-        fits = np.flatnonzero(budget.cost(between, Shortcuts.AS_BUILT) <= budget.amount)
+        fits = np.flatnonzero(budget.cost(networks, Shortcuts.AS_BUILT) <= budget.amount)
         if len(fits):
-            return between[:, fits[-1]]
-        seen += len(points)
+            found: Array = networks[:, fits[-1]]
+            return found
+        seen += networks.shape[1]
         high, step = high - step, 2 * step
     return None

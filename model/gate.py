@@ -39,14 +39,15 @@ class Gate(nn.Module):
 
 
 class GateLayer(Gate):
-    """The gates of one width: ``weight`` (C,), ones.
+    """The gates of one width, the one with this ``number`` in the network's filter list: ``weight`` (C,), ones.
 
     They are never trained and belong to no optimizer: the gradient they receive is the Taylor first-order criterion's
     dL/dg, and setting one to zero removes its filter from everything downstream.
     """
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, number: int = 0):
         super().__init__()
+        self.number = number
         self.weight = nn.Parameter(torch.ones(width))
 
     def weights(self) -> Tensor:
@@ -58,13 +59,13 @@ class GateLayer(Gate):
 
 class SharedGate(Gate):
     """Gates of other GateLayers, so that one closes a filter wherever it is; channels without a gate have the index behind
-    the last one, and stay as they are."""
+    the last one, and stay as they are. ``place``: the node of the network's graph whose channels these are."""
 
     one: Tensor
 
-    def __init__(self, layers: Sequence[GateLayer], index: Tensor | None, axis: int = 1):
+    def __init__(self, layers: Sequence[GateLayer], index: Tensor | None, axis: int = 1, place: str = ""):
         super().__init__()
-        self.layers, self.index, self.axis = nn.ModuleList(layers), index, axis
+        self.layers, self.index, self.axis, self.place = nn.ModuleList(layers), index, axis, place
         self.register_buffer("one", torch.ones(1), persistent=False)
 
     def weights(self) -> Tensor:
@@ -81,21 +82,31 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
     training step.
     """
 
-    def __init__(self, width: int, gate: Gate | None = None):
+    gate: Gate
+
+    def __init__(self, width: int):
         super().__init__(width)
-        self.gate = gate or GateLayer(width)
+        self.gate = GateLayer(width)
+
+    @staticmethod
+    def takes(module: nn.Module) -> bool:
+        """Whether a module is a batch norm into which a gate can be put."""
+        return type(module) is nn.BatchNorm2d and module.affine and module.track_running_stats and module.momentum is not None
 
     @classmethod
-    def of(cls, norm: nn.BatchNorm2d, gate: Gate) -> GatedBatchNorm2d:
-        """``norm``, its own tensors, with a gate behind it."""
-        gated = cls(norm.num_features, gate)
-        gated.eps, gated.momentum, gated.track_running_stats = norm.eps, norm.momentum, norm.track_running_stats
-        for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
-            setattr(gated, name, getattr(norm, name))
-        return gated
+    def gate_in(cls, norm: nn.Module, gate: Gate) -> None:
+        """Puts a gate into a batch norm: it stays the same object, whoever else refers to it."""
+        norm.__class__, norm.gate = cls, gate
+
+    def without_gate(self) -> None:
+        """Makes it a batch norm again; its gates must be open."""
+        del self.gate
+        self.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> Tensor:
         gate = self.gate.multipliers()
+        if self.training:
+            self.num_batches_tracked.add_(1)  # type: ignore[union-attr]  # as a batch norm does
         return F.batch_norm(x, self.running_mean, self.running_var, gate * self.weight, gate * self.bias, self.training,
                             self.momentum or 0.0, self.eps)
 
@@ -112,4 +123,4 @@ def gate(width: int, gated: bool) -> nn.Module:
 
 def gates_of(network: nn.Module) -> list[GateLayer]:
     """The gates of a network in the order of its filter list."""
-    return [module for module in network.modules() if isinstance(module, GateLayer)]
+    return sorted((module for module in network.modules() if isinstance(module, GateLayer)), key=lambda gate: gate.number)

@@ -7,6 +7,7 @@ from model.pointwise import pointwise
 
 STAGES = [1, 2, 3, 4, 3, 3, 1]  # bottlenecks per stage
 TEMPLATE = [32] + [16] + [24] * 2 + [32] * 3 + [64] * 4 + [96] * 3 + [160] * 3 + [320] + [1280]
+LAYERS = [["stem.0"], *[[f"bottlenecks.{k}.branch.6"] for k in range(sum(STAGES))], ["head.0"]]  # that have each width
 SEARCH_EXTRA = 10  # filters that the search adds to widths below 10
 EXPANSION = 6  # hidden channels per input channel, in every bottleneck but the first
 

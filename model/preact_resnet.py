@@ -8,6 +8,7 @@ from model.pointwise import pointwise
 # Stem, then (first, second) width of the eight blocks. Width 2k is what block k reads, 2k+1 lies between its two
 # convolutions, 2k+2 is what it writes; the last width is what the classifier reads.
 TEMPLATE = [64] + [64, 64] * 2 + [128, 128] * 2 + [256, 256] * 2 + [512, 512] * 2
+LAYERS = [["stem"], *[[f"blocks.{k}.conv{n}"] for k in range(8) for n in (1, 2)]]  # that have each width
 SEARCH_EXTRA = 10  # filters that the search adds to widths below 10
 
 

@@ -1,4 +1,4 @@
-"""One line per network. Its module holds TEMPLATE, SEARCH_EXTRA, build and count, and is imported when first used."""
+"""One line per network. Its module is imported when first used."""
 from __future__ import annotations
 
 import re
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
+from model.architecture import Architecture, Compaction, OwnArchitecture
 from model.cost import Cost, Shortcuts
-from model.graph.user_network import imported
+from model.graph.user_network import CLASSES, UserNetwork, imported
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,38 +35,39 @@ def is_imported(name: str) -> bool:
     return bool(re.fullmatch(r"[^:]*[^:\s]:[^\W\d]\w*", name))
 
 
-def network(name: str) -> Any:
-    """What defines network ``name``: TEMPLATE, SEARCH_EXTRA, build and count. Raises ValueError for a name of none."""
+def network(name: str) -> Architecture:
+    """The network of this name. Raises ValueError for a name of none."""
     if is_imported(name):
         return imported(name)
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}; choose from {', '.join(MODELS)}, or give MODULE:FUNCTION or FILE.py:FUNCTION")
-    return import_module(MODELS[name])
+    return OwnArchitecture(name, import_module(MODELS[name]))
 
 
 def template(name: str) -> list[int]:
     """The network's own widths, at ratio 1."""
-    return list(network(name).TEMPLATE)
+    return list(network(name).template)
 
 
 def layers_of(name: str) -> list[list[str]] | None:
     """Of a network that is read from its graph, the layers that have each width; None of one of this project."""
-    found: list[list[str]] | None = network(name).layers() if is_imported(name) else None
-    return found
+    return network(name).layers()
+
+
+def layer_names(name: str) -> list[list[str]]:
+    """The layers that have each width, by the names of their modules."""
+    return network(name).layer_names()
 
 
 def described(name: str, *, num_classes: int, image_size: int) -> list[str]:
     """The widths of a network and the layers that have them, a line each, for people."""
-    if is_imported(name):
-        lines: list[str] = network(name).described(num_classes, image_size)
-        return lines
-    return [f"{'width':>5} {'filters':>8}", *[f"{number:5} {width:8}" for number, width in enumerate(template(name))]]
+    return network(name).described(num_classes, image_size)
 
 
 def expect(name: str, num_classes: int | None, sizes: Sequence[int]) -> None:
     """Reads a network, if it has to be read, for images of one of these sizes. Raises UnreadableNetwork."""
-    if is_imported(name):
-        network(name).first(*([num_classes] if num_classes else []), sizes=sizes)
+    if isinstance(found := network(name), UserNetwork):
+        found.first(num_classes or CLASSES, sizes)
 
 
 def build_model(name: str, filters: list[int] | None = None, *, num_classes: int = 10, image_size: int = 32,
@@ -76,8 +78,17 @@ def build_model(name: str, filters: list[int] | None = None, *, num_classes: int
     convolution. Raises ValueError for an unknown name or a filter list of the wrong length or below 1.
     """
     filters = template(name) if filters is None else check_filters(name, filters)
-    built: nn.Module = network(name).build(filters, num_classes, image_size, gated, convcut)
-    return built
+    return network(name).build(filters, num_classes, image_size, gated, convcut)
+
+
+def compactor(name: str, built: nn.Module, *, num_classes: int = 10, image_size: int = 32, multiple: int = 8,
+              through_norms: bool = False) -> Compaction:
+    """What removes closed filters from the network ``built``, with gates, in multiples of so many channels where there are as many.
+
+    ``through_norms``: those, too, over which a norm takes a mean (layer norm), whose outputs change by that. Raises UnreadableNetwork
+    for a network that does something not known to keep channels apart.
+    """
+    return network(name).compactor(built, num_classes, image_size, multiple, through_norms)
 
 
 def count_params(name: str, filters: Any, *, num_classes: int = 10, image_size: int = 32, convcut: bool = False) -> Any:

@@ -3,34 +3,50 @@ from collections.abc import Callable
 
 import numpy as np
 
-from model.budget import Array
+from model.budget import Array, Layers
+from model.errors import OverBudget
 
 FACTORS = np.geomspace(2.0, 1 / 64, 1000)[None, :]  # by which the widths are scaled before they are rounded, the first guess
 
 
-def round_widths(filters: list[int], multiple: int, amount: int, cost: Callable[[Array], Array]) -> list[int]:
-    """Widths near ``filters`` that are positive multiples of ``multiple`` and cost at most ``amount``.
+def round_widths(filters: list[int], multiple: int, amount: int, cost: Callable[[Array], Array],
+                 least: Array | None = None, fixed: Layers | None = None) -> list[int]:
+    """Widths near ``filters`` that are positive multiples of ``multiple``, from ``least`` on, and cost at most ``amount``.
+
+    Layers that are ``fixed`` have their ``least``, which need not be a multiple.
 
     The first guess is the dearest within the budget of the shape scaled by one factor and rounded to the nearest multiples. From
     there single layers move by one step, each time the move that comes closest to the budget, until none comes closer. (So what is
     left at the end goes to the layers that cost least; to hold every layer within a step of its share would leave up to a sixth of
     a small budget unused.)
 
-    ``cost`` counts networks, (L, n) widths -> (n,). Raises ValueError where even the smallest multiples cost more.
+    ``cost`` counts networks, (L, n) widths -> (n,). Raises OverBudget where even the smallest multiples cost more.
     """
-    smallest = np.full((len(filters), 1), float(multiple))  # of all multiples the cheapest: every shortcut that can be is an identity
-    if (least := int(cost(smallest)[0])) > amount:
-        raise ValueError(f"widths can't be multiples of {multiple} within this budget: {multiple} filters in every layer cost {least:,}, "
+    least = np.ones(len(filters)) if least is None else least
+    fixed = np.zeros(len(filters), bool) if fixed is None else fixed
+    # Of all multiples the cheapest: where there is no least, every shortcut that can be is an identity.
+    smallest = np.where(fixed, least, np.ceil(least / multiple) * multiple)[:, None]
+    if (cheapest := int(cost(smallest)[0])) > amount:
+        raise OverBudget(f"widths can't be multiples of {multiple} within this budget: {told(smallest[:, 0])} cost {cheapest:,}, "
                          f"the budget is {amount:,}")
+
     scaled = np.maximum(1, np.rint(np.array(filters)[:, None] * FACTORS / multiple)) * multiple
+    scaled = np.where(fixed[:, None], smallest, np.maximum(smallest, scaled))
     widths = dearest_within(amount, np.hstack([smallest, scaled]), cost)
-    steps = multiple * np.hstack([np.eye(len(filters)), -np.eye(len(filters))])
+
+    steps = multiple * np.hstack([np.eye(len(filters)), -np.eye(len(filters))])[:, np.tile(~fixed, 2)]
     while True:  # each turn costs more than the one before, and at most the budget
         moved = widths + steps
-        following = dearest_within(amount, np.hstack([widths, moved[:, (moved > 0).all(axis=0)]]), cost)
+        following = dearest_within(amount, np.hstack([widths, moved[:, (moved >= smallest).all(axis=0)]]), cost)
         if (following == widths).all():
             return [int(width) for width in widths[:, 0]]
         widths = following
+
+
+def told(widths: Array) -> str:
+    """Widths for people: one number where all are equal."""
+    alike = (widths == widths[0]).all()
+    return f"{widths[0]:.0f} filters in every layer" if alike else f"{' '.join(f'{width:.0f}' for width in widths)} filters"
 
 
 def dearest_within(amount: int, candidates: Array, cost: Callable[[Array], Array]) -> Array:

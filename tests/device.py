@@ -1,8 +1,9 @@
-"""CUDA without a GPU: tensors that say they are on ``cuda:0`` and are computed on the CPU, by the rules of CUDA.
+"""CUDA without a GPU: tensors that say they are on ``cuda:N`` and are computed on the CPU, by the rules of CUDA.
 
 Inside of ``with Device() as device`` the name "cuda" works wherever PyTorch takes a device. An operation on tensors of
 two devices raises where it would on CUDA, what makes the host wait for the device is noted in ``device.waits``, and
 copies to the device are counted in ``device.copies``. The numbers are the CPU's, to the last bit.
+With ``Device(1)`` it is the second GPU of a machine, "cuda:1" alone, and the first has no memory and another name.
 
 To PyTorch's own C++ the tensors are on the device "meta": autograd runs there without a driver.
 """
@@ -30,7 +31,7 @@ class OnDevice(Tensor):
     """A tensor on the device; ``held`` is where its numbers are."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl
-    device = property(lambda self: torch.device("cuda", 0))
+    device = property(lambda self: torch.device("cuda", self.owner.number))
     is_cuda = property(lambda self: True)
     is_meta = property(lambda self: False)
 
@@ -62,17 +63,18 @@ class OnDevice(Tensor):
 class Device:
     """The device, while it is entered: see above. ``waits`` says for each what it was for, and from which line."""
 
-    def __init__(self):
+    def __init__(self, number: int = 0, memory: int = 2**40):
+        self.number, self.memory = number, memory
         self.waits: list[str] = []
         self.copies = 0
 
     def __enter__(self) -> Device:
-        self.benchmark, memory = torch.backends.cudnn.benchmark, 2**40
+        self.benchmark = torch.backends.cudnn.benchmark
         self.entered = [
-            _Names(), _Operations(self),
-            mock.patch("torch.cuda.mem_get_info", lambda *_: (memory, memory)),
-            mock.patch("torch.cuda.get_device_name", lambda *_: "computed on the CPU"),
-            mock.patch("torch.cuda.synchronize", lambda *_: self.wait("synchronize"))]
+            _Names(self), _Operations(self),
+            mock.patch("torch.cuda.mem_get_info", lambda device=None: (self.memory,) * 2 if self.is_meant(device) else (0, 0)),
+            mock.patch("torch.cuda.get_device_name", lambda device=None: "computed on the CPU" if self.is_meant(device) else "another"),
+            mock.patch("torch.cuda.synchronize", lambda device=None: self.wait("synchronize") if self.is_meant(device) else None)]
         for context in self.entered:
             context.__enter__()
         return self
@@ -81,6 +83,10 @@ class Device:
         for context in reversed(self.entered):
             context.__exit__(*error)
         torch.backends.cudnn.benchmark = self.benchmark
+
+    def is_meant(self, device: str | int | None) -> bool:
+        """Whether a name, or a number, is this device's; without either the first is meant."""
+        return (torch.device(device).index if isinstance(device, str) else device) in (self.number, *[None] * (self.number == 0))
 
     def wait(self, why: str) -> None:
         """ChannelMap that the host waits for the device."""
@@ -180,18 +186,25 @@ class _Operations(TorchDispatchMode):
 class _Names(TorchFunctionMode):
     """Before PyTorch looks for a driver: "cuda" is "meta" to it."""
 
+    def __init__(self, device: Device):
+        super().__init__()
+        self.device = device
+
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if func is torch.device:
             return func(*args, **kwargs)
         if func in (torch.tensor, torch.as_tensor) and kwargs.get("device") is not None:  # on "meta" it would not look at the numbers
             device = kwargs.pop("device")
-            return func(*args, **kwargs).to(_meta(device))
+            return func(*args, **kwargs).to(self.meta(device))
         if func is Tensor.__setitem__ and isinstance(args[0], OnDevice) and isinstance(args[2], (bool, int, float)):
             args = (*args[:2], torch.tensor(args[2], dtype=args[0].dtype))  # what PyTorch itself does on CUDA: it fills, without a wait
-        return func(*map(_meta, args), **{key: _meta(value) for key, value in kwargs.items()})
+        return func(*map(self.meta, args), **{key: self.meta(value) for key, value in kwargs.items()})
 
-
-def _meta(value):
-    named = isinstance(value, torch.device) or (isinstance(value, str) and value.startswith("cuda"))
-    return torch.device("meta") if named and torch.device(value).type == "cuda" else value
+    def meta(self, value):
+        named = isinstance(value, torch.device) or (isinstance(value, str) and value.startswith("cuda"))
+        if not (named and (device := torch.device(value)).type == "cuda"):
+            return value
+        if not self.device.is_meant(device.index):
+            raise RuntimeError(f"CUDA error: {value} is another device than this one, cuda:{self.device.number}")
+        return torch.device("meta")

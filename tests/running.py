@@ -149,6 +149,14 @@ def assert_refused(outcome: Outcome, *naming) -> None:
         assert str(name) in outcome.err, outcome.err
 
 
+def raising(error: BaseException):
+    """A function that raises ``error``, whatever it is called with."""
+    def function(*_, **__):
+        raise error
+
+    return function
+
+
 def snapshot(folder) -> dict[str, bytes]:
     """Every file below a folder, but locks."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*"))

@@ -119,8 +119,7 @@ def plain_vgg(num_classes: int = 10) -> nn.Module:
 WIDTHS = [12, 17, 24, 24, 33, 30, 32, 27]
 
 
-def search(network: nn.Module, compact: bool) -> Pruning:
-    compactor = Compactor(network) if compact else None
+def search(network: nn.Module, compactor) -> Pruning:
     traced = compactor.network if compactor else network
     return Pruning(traced, sgd(network, 0.02, 0.5, 5e-4), traced, TaylorPruner(gates_of(network), 1, 12, 0.5), compactor)
 
@@ -137,7 +136,8 @@ def test_vgg_as_a_plain_network_has_the_residual_filters_of_model_vgg():
         with torch.no_grad():
             for place, weight in zip(places, weights, strict=True):  # in the order of the layers
                 place.copy_(weight)
-        mine, other = search(ours, compact), search(theirs, compact)
+        mine = search(ours, Compactor(ours) if compact else None)
+        other = search(theirs, blueprint.cutter(theirs) if compact else None)
         widths = train(mine, batches(32, 20))
         assert train(other, batches(32, 20)) == widths
         assert other.pruner.history == mine.pruner.history and len(mine.pruner.history) > 3

@@ -244,7 +244,7 @@ plot_ratio.py --runs mine= | --runs
 plot_ratio.py --runs mine=nobody | nobody
 plot_ratio.py --dataset CIFAR10 --runs mine=done | done_0_12.json
 plot_ratio.py --dataset digits --runs mine=done good | --runs
-plot_ratio.py --dataset digits | digits
+plot_ratio.py --dataset digits --plot-dir a_folder | digits
 plot_ratio.py --dataset nowhere | nowhere
 plot_ratio.py --no-published | vgg_uni_c100
 plot_ratio.py --dataset digits --runs mine=done --out a_folder | a_folder
@@ -258,8 +258,16 @@ plot_ratio_warmup.py --runs mine=nobody | nobody
 plot_ratio_warmup.py --dataset CIFAR10 --out a_folder | a_folder
 plot_ratio_finetune.py --ratio nan | --ratio
 plot_ratio_finetune.py --ratio 0.33 | 0.33
-plot_ratio_finetune.py --dataset digits | digits
+plot_ratio_finetune.py --dataset digits | 0.75
 plot_ratio_finetune.py --runs mine | --runs
+plot_training.py | NAME
+plot_training.py nobody | nobody_<ratio>.json
+plot_training.py done nobody | nobody
+plot_training.py ../done_0 | ../done_0
+plot_training.py done_0 --dataset CIFAR10 | done_0_12.json digits CIFAR10
+plot_training.py done_0 --model nobody | --model
+plot_training.py done_0 --out a_folder | a_folder
+plot_training.py done_0 --plot-dir a_file | a_file
 export.py | --save
 export.py --save a/b | a/b
 export.py --save x --uniform | --uniform
@@ -321,6 +329,7 @@ AS_PROCESSES = [  # one of each script; the first three are noticed late
     "plot_ratio.py --axis time",
     "plot_ratio_warmup.py --axis weight",
     "plot_ratio_finetune.py --ratio nan",
+    "plot_training.py nobody",
     "export.py --save nobody --dataset digits",
     "check_model.py --model nobody.py:Net",
     "val_format.py --data nowhere",
@@ -408,16 +417,18 @@ def test_help_is_quick_and_loads_no_torch(script, tmp_path):
 def test_help_shows_every_default(script, monkeypatch):
     """Of an option whose default follows the data set, "A, on TinyImageNet B". The defaults are what the script would work with."""
     entries = {entry.split()[0].rstrip(","): entry for entry in re.split(r"\n  (?=-)", call(script, "--help").out)}
-    needed = [flag for name, flag in NEEDED.items() if f"--{name}" in entries]
+    needed = [*(flag for name, flag in NEEDED.items() if f"--{name}" in entries), *(["x"] if script == "plot_training.py" else [])]
     usual, on_cifar, on_tiny = (settings_of(script, monkeypatch, *needed, *more) for more in (
         (), *(["--dataset", name] if "--dataset" in entries else [] for name in ("CIFAR100", "tinyimagenet"))))
     for action in parser_of(script, monkeypatch)._actions[1:]:  # all but --help
-        entry = " ".join(entries[action.option_strings[0]].split())
         assert action.help
+        if not action.option_strings:
+            continue
+        entry = " ".join(entries[action.option_strings[0]].split())
         shown = re.search(r"\(default: (.*?)\)", entry)
         stated = (shown[1] if shown else "").split(", on TinyImageNet ")
         if action.dest == "dataset":
-            assert stated == [usual["dataset"]]
+            assert stated == [usual["dataset"] or "that of the results"]
             continue
         if action.dest.replace("_", "-") in NEEDED:
             assert not shown
@@ -433,6 +444,8 @@ def missing(default, stated: str) -> list[str]:
     """The words that say ``default`` and are not in what --help states of it; a flag needs none."""
     if default is None or isinstance(default, bool):
         return []
+    if default == ():
+        return [] if stated == "none" else ["none"]
     if isinstance(default, tuple) and isinstance(default[0], str):
         return [word for word in default if word not in stated.split()]
     if isinstance(default, tuple):  # evenly spaced ratios: the first may be left out where it has been said

@@ -59,29 +59,22 @@ def tensors(network: nn.Module) -> dict[str, torch.Tensor]:
 
 def assert_same_but_for_the_dead(masked: Pruning, compacted: Pruning) -> None:
     """Every number the compacted network still has is the masked network's: weights, momentum, running statistics."""
-    kept, reading = compacted.compactor.kept, compacted.compactor.reading
     whole, cut = tensors(masked.network), tensors(compacted.network)
     gates = {name for state, named in ((masked, whole), (compacted, cut)) for name in named
              if any(named[name] is gate.weight for gate in gates_of(state.network)) or name.endswith((".index", ".one"))}
+    sliced = compacted.compactor.sliced
     assert whole.keys() - gates == {name for name in cut if not name.startswith("selections.")} - gates
     for name in whole.keys() - gates:
-        dims = reading.dims.get(name, ())
-
-        def sliced(tensor, dims=dims):
-            for dim, node in enumerate(dims):
-                tensor = tensor if node is None else tensor.index_select(dim, kept[node].nonzero().flatten())
-            return tensor
-
         old, new = whole[name], cut[name]
         alive = slice(None)
         if name.endswith(("running_mean", "running_var")):  # dead channels read what they like
             norm = compacted.network.get_submodule(name.rpartition(".")[0])
             alive = norm.gate.multipliers() == 1 if hasattr(norm, "gate") else alive
-        torch.testing.assert_close(new[alive] if new.dim() else new, sliced(old)[alive] if new.dim() else old, rtol=0, atol=1e-9,
+        torch.testing.assert_close(new[alive] if new.dim() else new, sliced(name, old)[alive] if new.dim() else old, rtol=0, atol=1e-9,
                                    msg=lambda m, name=name: f"{name}: {m}")
         if isinstance(new, nn.Parameter):
             torch.testing.assert_close(compacted.optimizer.state[new]["momentum_buffer"],
-                                       sliced(masked.optimizer.state[old]["momentum_buffer"]), rtol=0, atol=1e-9)
+                                       sliced(name, masked.optimizer.state[old]["momentum_buffer"]), rtol=0, atol=1e-9)
     for one, other in zip(gates_of(masked.network), gates_of(compacted.network), strict=True):
         assert torch.equal(one.weight, other.weight)
 

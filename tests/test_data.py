@@ -8,6 +8,7 @@ import signal
 import socket
 import tarfile
 import threading
+import time
 import tracemalloc
 from functools import partial
 from types import SimpleNamespace
@@ -29,6 +30,7 @@ from utils.data import (
     evaluation_batches,
     load_data,
     mean_and_std,
+    readers,
     rotate,
     training_batches,
 )
@@ -564,6 +566,36 @@ def test_a_half_downloaded_or_half_unpacked_archive_is_fetched_again(cifar_archi
             (root / datasets.CIFAR10.base_folder / "data_batch_3").write_bytes(b"torn")
         data = load_data("CIFAR10", str(root), "cpu")
         assert np.array_equal(data.train.images[8:12], written["CIFAR10", "data_batch_3"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+
+
+def test_of_two_processes_one_downloads_and_the_other_waits(cifar_archive, tmp_path, monkeypatch):
+    """torchvision writes into the archive's own place, and unpacks it into that of the images."""
+    folder, _ = cifar_archive
+    root, log = tmp_path / "both", tmp_path / "log"
+
+    def download(self):
+        if not self._check_integrity():
+            with log.open("a") as out:
+                out.write("began ")
+            time.sleep(0.5)
+            shutil.copytree(folder / datasets.CIFAR10.base_folder, root / datasets.CIFAR10.base_folder)
+
+    monkeypatch.setattr(datasets.CIFAR10, "download", download)
+    children = []
+    for _ in range(3):
+        children.append(os.fork())
+        if children[-1] == 0:
+            try:
+                os._exit(len(load_data("CIFAR10", str(root), "cpu").test.labels))
+            finally:
+                os._exit(99)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [5, 5, 5]
+    assert log.read_text() == "began " and [path.name for path in root.iterdir()] == [datasets.CIFAR10.base_folder]
+
+
+def test_images_that_are_there_are_read_from_a_folder_that_can_not_be_written_to(cifar_archive, monkeypatch):
+    monkeypatch.setattr(readers, "in_turn", lambda *_: pytest.fail("would write a lock"))
+    assert len(load_data("CIFAR100", str(cifar_archive[0]), "cpu").test.labels) == 2
 
 
 def test_a_damaged_cifar_archive_that_cannot_be_downloaded_again_is_named(cifar_archive):

@@ -1,17 +1,19 @@
 """The scripts on CUDA: no operation mixes devices, the numbers are the CPU's, and the host waits only where it must."""
 import contextlib
+import json
 
 import pytest
 import torch
 from device import Device, OnDevice
-from running import DIGITS, call, everything, succeed
+from running import DIGITS, assert_refused, call, everything, raising, succeed
 
 from model import MODELS, build_model, uniform_filters
 from model.graph.compaction import Compactor
 from utils import pruning
 from utils.data import evaluation_batches, load_data, rotate
+from utils.data.memory import SHARE, room_for_images
 from utils.training import progress
-from utils.training.device import Runner
+from utils.training.device import Runner, pick_device
 from utils.training.latency import latency
 from utils.training.loop import evaluate
 
@@ -152,6 +154,38 @@ def test_rotation_and_the_measuring_of_latency_on_cuda():
         assert not device.waits
         assert torch.equal(turned.cpu(), rotate(images, degrees))
         assert latency(build_model("vgg", uniform_filters("vgg", 0.0625)), 32, Runner("cuda")) > 0
+
+
+# --- of several GPUs, the one that is meant ------------------------------------------------------------------------
+
+def sweep_on_the_second_gpu(tmp_path, *options, memory: int = 2**40):
+    with pytest.MonkeyPatch.context() as patch, Device(1, memory):
+        patch.chdir(tmp_path)
+        return call(*TRAINING, *options, "--device", "cuda:1")
+
+
+def test_the_memory_and_the_name_are_those_of_the_gpu_that_is_meant(tmp_path):
+    """The first GPU of the test device has no memory, and is called another."""
+    assert sweep_on_the_second_gpu(tmp_path, "--epochs", 1, "--round-to", 2).status == 0
+    result = json.loads((tmp_path / "saved_plots/vgg/run_6.json").read_text())
+    assert result["versions"]["device"] == "cuda:1 (computed on the CPU)"
+
+
+def test_a_network_that_the_gpu_that_is_meant_cannot_hold_is_refused(tmp_path):
+    assert_refused(sweep_on_the_second_gpu(tmp_path, memory=2**18), "parameters", "Use a smaller ratio")
+
+
+def test_a_folder_of_images_is_read_for_the_gpu_that_is_meant():
+    with Device(1):
+        assert room_for_images("cuda:1") > 0
+    with Device(1, memory=4096):
+        assert room_for_images("cuda:1") == 4096 // SHARE
+
+
+def test_a_full_gpu_is_out_of_memory_and_not_one_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch, "zeros", raising(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")))
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        pick_device("cuda:1")
 
 
 # --- the device itself ---------------------------------------------------------------------------------------------

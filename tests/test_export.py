@@ -23,10 +23,10 @@ from model.graph.selection import Selection
 from utils.errors import UserError
 from utils.export import export, formats
 from utils.export import folder as folders
-from utils.records.files import exclusive
+from utils.records.locks import exclusive
 from utils.records.networks import load_network
 from utils.settings import Folders, Networks, Task
-from utils.training.magnitude import largest_filters, prune, pruned_widths
+from utils.training.magnitude import compactor_of, largest_filters, prune, pruned_widths
 
 FILES = {"README.md", "architecture.json", "example.py", "network.onnx", "network.pt2", "network.py", "weights.pt"}
 ONCE = [*DIGITS, "--epochs", 1]
@@ -155,8 +155,9 @@ def cut_down(model: str, base: float, ratio: float) -> nn.Module:
             module.bias.data.normal_()
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2)
-    kept = largest_filters(network, pruned_widths(model, ratio, filters, num_classes=10, image_size=32))
-    return prune(network, kept, 32)[0].eval()
+    compactor = compactor_of(model, network)
+    kept = largest_filters(compactor, pruned_widths(model, ratio, filters, num_classes=10, image_size=32))
+    return prune(compactor, kept)[0].eval()
 
 
 @pytest.mark.parametrize("model, base, ratio", [*((model, 0.25, 0.18) for model in MODELS), ("mobilenetv2", 0.5, 0.12)])
@@ -431,20 +432,48 @@ def test_overwriting_replaces_an_export_whole_or_not_at_all(folder, monkeypatch)
     assert snapshot(out).keys() == first.keys() and snapshot(out)["weights.pt"] != first["weights.pt"]
 
 
-def test_a_folder_that_was_put_aside_comes_back(tmp_path):
-    """Killed between the two renames."""
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    aside, half = tmp_path / f".out.{child}.old", tmp_path / f".out.{child}.tmp"
-    for path in (aside, half):
-        path.mkdir()
-        (path / "file").write_text(path.suffix)
-    mine = tmp_path / f".out.{os.getpid()}.tmp"
-    mine.mkdir()
+@pytest.mark.parametrize("which", [["0123456789abcdef"], [2**22 + 1], [os.getpid()]])  # earlier versions said which process it was
+def test_what_killed_processes_left_is_put_back_or_removed_whatever_their_numbers_were(which, tmp_path):
+    """A process of this number may run again: in a container many have the same."""
+    for what in ("old", "tmp"):
+        (tmp_path / f".out.{which[0]}.{what}").mkdir()
+        (tmp_path / f".out.{which[0]}.{what}" / "file").write_text(what)
+    others = tmp_path / ".out.mine.tmp"
+    others.mkdir()
     folders.mend(tmp_path / "out")
-    assert {path.name for path in tmp_path.iterdir()} == {"out", mine.name} and (tmp_path / "out" / "file").read_text() == ".old"
+    assert {path.name for path in tmp_path.iterdir()} == {"out", others.name} and (tmp_path / "out" / "file").read_text() == "old"
+    with folders.replacing_folder(tmp_path / "out", ["file"], True) as temporary:
+        (temporary / "file").write_text("new")
+    assert {path.name for path in tmp_path.iterdir()} == {"out", others.name} and (tmp_path / "out" / "file").read_text() == "new"
+
+
+def test_an_export_that_was_killed_between_its_two_renames_is_there_again_and_not_replaced_without_overwrite(folder):
+    out = exported("--uniform", "--ratio", 0.0625)
+    first = snapshot(out)
+
+    def die():
+        Path.rename = lambda self, target, rename=Path.rename: os.kill(os.getpid(), signal.SIGKILL) if ".tmp" in self.name else rename(
+            self, target)
+
+    other = [*QUICK[:-1], 0.07, "--out", "out"]
+    assert wait_for(fork(*other, "--overwrite", prepare=die)) == -signal.SIGKILL and not Path("out").exists()
+    assert_refused(call(*other), "out", "--overwrite")
+    assert snapshot(out) == first and not [path for path in folder.iterdir() if path.name.startswith(".out")]
+
+
+def test_a_folder_is_one_by_whichever_link(folder):
+    Path("taken-away").mkdir()
+    Path("link").symlink_to("taken-away")
+    with exclusive(Path("taken-away")):
+        assert_refused(call(*QUICK, "--out", "link"), "another process", "choose another --out")
+    succeed(*QUICK, "--out", "link")
+    assert {path.name for path in Path("taken-away").iterdir()} == FILES and Path("link").is_symlink()
+
+
+def test_a_ratio_that_shares_its_file_name_with_another_is_not_exported_as_that_one(folder):
+    """Files have int(100 * ratio) in their names."""
+    assert_refused(call("export.py", "--dataset", "digits", "--save", "done_0", "--ratio", 0.069), "done_0_6.json", "0.0625", "0.069")
+    assert not Path("exported").exists()
 
 
 def test_an_error_between_the_two_renames_puts_the_old_folder_back(tmp_path, monkeypatch):
@@ -458,7 +487,7 @@ def test_an_error_between_the_two_renames_puts_the_old_folder_back(tmp_path, mon
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(UserError, match="No space left"), folders.replacing_folder(tmp_path / "out") as temporary:
+    with pytest.raises(UserError, match="No space left"), folders.replacing_folder(tmp_path / "out", ["old"], True) as temporary:
         (temporary / "new").write_text("new")
     assert snapshot(tmp_path) == {"out/old": b"old"} and [path.name for path in tmp_path.iterdir()] == ["out"]
 

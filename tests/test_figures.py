@@ -10,8 +10,11 @@ from test_comparison import published_best, shape_of, table, write_result
 
 from model import count_macs, count_params, prepare_filters, uniform_filters
 from utils.figures import style
-from utils.figures.comparison import gaps
-from utils.figures.curves import Curve, Known, Point, gather, label_of, subject_of
+from utils.figures.curves import Curve, Point, subject_of
+from utils.figures.gaps import gaps
+from utils.figures.gather import gather
+from utils.figures.labels import Known, label_of
+from utils.figures.looks import looks_of
 from utils.powerlaw import PowerLaw
 from utils.records.published import read_published_scaling
 
@@ -219,10 +222,7 @@ def test_numbers_on_logarithmic_axes_are_plain(low, high):
     style.plt.close(fig)
 
 
-def test_no_two_of_a_dozen_curves_look_alike():
-    fig, axes = style.figure()
-    for index in range(12):
-        style.band(axes, [1.0], [(1.0, 1.0, 1.0)], index, str(index))
-    looks = {(line.get_color(), line.get_linestyle()) for line in axes.get_lines()}
-    style.plt.close(fig)
-    assert len(looks) == 12
+@pytest.mark.parametrize("method", ["uniform", "neuralscale_15"])
+def test_no_two_of_a_dozen_curves_of_one_method_look_alike(method):
+    looks = looks_of([Curve(str(number), method, False) for number in range(12)])
+    assert len(set(looks)) == 12 and len({look.colour for look in looks}) == 1

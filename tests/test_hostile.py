@@ -288,11 +288,12 @@ def test_an_alpha_that_is_no_positive_finite_number_is_refused(alpha, folder):
 def test_rows_of_another_number_of_layers_or_below_one_are_refused(folder):
     path = folder / "prune_record" / "found_0.csv"
     for text in ("1,2,3\n", "0,1,1,1,1,1,1,1\n", "-1,1,1,1,1,1,1,1\n", "1,1,1,1,1,1,1,nan\n", "1.5,1,1,1,1,1,1,1\n", "1,1,1,1,1,1,1,1\n\n",
-                 "1,1,1,1,1,1,1," + "9" * 5000 + "\n"):
+                 "1,1,1,1,1,1,1," + "9" * 5000 + "\n", "1,1,1,1,1,1,1,1" + "0" * 400 + "\n"):
         path.write_text(text)
         assert refused(read_rows, path), text
-    path.write_text("1,1,1,1,1,1,1," + "9" * 30 + "\n")  # no network has so many
-    assert_refused(call("plot_filters.py", "--dataset", DATASET, "--prune-fname", "found"), "found_0.csv")
+    for width in ("9" * 30, "1" + "0" * 400):  # no network has so many
+        path.write_text(f"1,1,1,1,1,1,1,{width}\n")
+        assert_refused(call("plot_filters.py", "--dataset", DATASET, "--prune-fname", "found"), "found_0.csv")
 
 
 def test_published_accuracies_and_ratios_that_are_none_are_refused(folder):
@@ -300,7 +301,8 @@ def test_published_accuracies_and_ratios_that_are_none_are_refused(folder):
     path = folder / "published" / "accuracy.csv"
     whole = path.read_text()
     for old, new in ((",0.25,0,", ",0,25,0,"), (",0.25,0,", ",0,0,"), (",0.25,0,", ",-1,0,"), (",88.47,", ",847,"), (",88.47,", ",-8,"),
-                     (",88.47,", ",88,47,"), (",88.47,", ",nan,"), (",0.25,0,", ",65,0,"), (",0.25,0,", ",1e300,0,")):
+                     (",88.47,", ",88,47,"), (",88.47,", ",nan,"), (",0.25,0,", ",65,0,"), (",0.25,0,", ",1e300,0,"),
+                     (",0.25,0,", ",0.25," + "9" * 400 + ","), (",0.25,0,", ",0.25,-1,")):
         assert old in whole
         path.write_text(whole.replace(old, new, 1))
         assert refused(read_accuracy, path), new
@@ -424,6 +426,39 @@ def test_code_in_a_pt_is_not_run(folder):
             path.write_bytes(pickle.dumps(content))
             assert refused(read_tensors, path)
             assert not any(folder.glob("created*"))
+
+
+class Script(torch.nn.Module):
+    def forward(self, images):
+        print("this code was run")
+        return images
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+def test_a_torchscript_archive_is_refused_as_what_it_is_before_torch_looks_at_it(folder, monkeypatch):
+    """torch.load of versions below 2.6 makes a module of it, whatever weights_only says."""
+    path = folder / "saved_models" / "vgg" / "base.pt"
+    weights = path.read_bytes()
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch has looked at it"))
+    torch.jit.save(torch.jit.script(Script()), path)
+    archives = [path.read_bytes()]
+    for more in ("archive/constants.pkl", "archive/code/__torch__.py", "archive/code/", "archive/Constants.PKL"):
+        path.write_bytes(weights)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(more, b"")
+        archives.append(path.read_bytes())
+    for archive in archives:
+        path.write_bytes(archive)
+        with pytest.raises(UserError, match="TorchScript"):
+            files.read_tensors(path)
+    assert_refused(call("fine_tune.py", "--save", "x", *TRAIN, "--prune-fname", "base", "--ratio", 0.0625), "base.pt", "TorchScript")
+
+
+def test_weights_in_a_file_or_of_a_layer_called_code_are_read(tmp_path):
+    """torch.save calls what is in an archive by the name of its file."""
+    for name in ("code.pt", "constants.pkl.pt"):
+        torch.save({"code": torch.ones(1), "code/x": 3}, tmp_path / name)
+        assert files.read_tensors(tmp_path / name)["code"] == 1
 
 
 @pytest.mark.parametrize("text", [

@@ -250,8 +250,8 @@ REFUSED = {
     "others.py:Raises": ["RuntimeError: two lines"],
     "others.py:NoModule": ["gives a str"],
     "others.py:Branches": ["torch.fx can't trace it", "others.py:"],
-    "others.py:Shuffles": ["pixel_shuffle", "not known to keep channels apart"],
-    "others.py:Sorts": ["sort", "not known to keep channels apart"],
+    "others.py:Shuffles": ["no width that could be chosen", "pixel_shuffle", "not known to keep channels apart"],
+    "others.py:Sorts": ["no width that could be chosen", "sort", "not known to keep channels apart"],
     "others.py:Maps": ["gives (2, 16, 32, 32) for 2 images, not the logits (2, 10)"],
     "others.py:Large": ["AvgPool2d (pool) does not take what images of 32 pixels give it"],
     "others.py:Fixed": ["no width that could be chosen"],
@@ -280,12 +280,16 @@ def test_what_cannot_be_read_is_refused_in_one_line_before_any_data_is(name, tmp
     assert {file: text for file, text in snapshot(tmp_path).items() if "__pycache__" not in file} == before
 
 
-@pytest.mark.parametrize("name, more", [("Doubles", True), ("Base", False)])
-def test_what_is_done_in_training_alone_is_told(name, more, tmp_path, monkeypatch):
+def test_it_is_told_whose_code_is_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("others.py").write_text(FILES["others.py"])
-    out = succeed("check_model.py", "--model", f"others.py:{name}").splitlines()
-    assert out[-1] == "ready" and any("in training it does more" in line for line in out) == more
+    out = succeed("check_model.py", "--model", "others.py:Doubles").splitlines()  # in training it does something else, as it likes
+    assert out[-1] == "ready" and sum("by its own code" in line for line in out) == 1
+    Path("others.py").write_text(FILES["others.py"].replace("2 * x if self.training else x", "x.view(-1, 16, 30, 30)").replace(
+        "3, padding=1)", "3)"))
+    forget()
+    out = succeed("check_model.py", "--model", "others.py:Doubles").splitlines()
+    assert out[-1] == "ready" and sum("its graph is run, not its own code" in line and "others.py:" in line for line in out) == 1
 
 
 def test_from_python_a_network_that_cannot_be_read_is_an_unreadable_network():
@@ -309,7 +313,8 @@ def test_a_network_with_numbers_for_one_size_is_read_at_that_size(tmp_path, monk
 def test_nothing_was_published_for_it(folder):
     for script, options in (("ratio_swipe.py", ["--save", "x", "--morph"]), ("submit.py", ["--methods", "morph"])):
         assert_refused(call(script, *options, *MODEL, "--dataset", "digits"), "no MorphNet widths were published for net.py:Net")
-    assert_refused(call("plot_ratio.py", *MODEL, "--dataset", "digits"), "nothing to draw for net.py:Net on digits", "net.Net_uni_digits")
+    assert_refused(call("plot_ratio.py", *MODEL, "--dataset", "digits", "--plot-dir", "empty"), "nothing to draw for net.py:Net on digits",
+                   "net.Net_uni_digits")
 
 
 def test_the_imagenet_scripts_take_it_and_still_refuse_vgg(tmp_path, monkeypatch):

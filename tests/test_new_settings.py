@@ -11,13 +11,16 @@ SEARCH = ["architecture_descent.py", "--save", "found", *DIGITS, "--ratio", 0.06
 SWEEP = ["ratio_swipe.py", "--save", "done_0", "--uniform", *DIGITS, "--ratios", 0.0625, "--epochs", 3]
 BASE = ["train_norm.py", "--save", "base", *DIGITS, "--ratio", 0.0625, "--epochs", 3]
 TUNE = ["fine_tune.py", "--save", "tuned_0", "--prune-fname", "base", *DIGITS, "--ratio", 0.05, "--epochs", 2]
+FLOORS = ["min_width", "keep"]
 NEW = {  # a command, what it ends with, settings that are taken out of its files, and another value of one of them
     "search": (SEARCH, "prune_record/found.json",
-               ["amp", "compact", "budget", "cost_exponent", "cost_at", "fit_rows", "validate", "flip"], ["--no-compact"], "compact"),
-    "sweep": (SWEEP, "saved_plots/vgg/done_0_6.json", ["amp", "milestones", "budget", "crop", "flip", "rotation", "round_to"], ["--amp"],
-              "amp"),
+               ["amp", "compact", "budget", "cost_exponent", "cost_at", "fit_rows", "validate", "flip", *FLOORS], ["--no-compact"],
+               "compact"),
+    "sweep": (SWEEP, "saved_plots/vgg/done_0_6.json", ["amp", "milestones", "budget", "crop", "flip", "rotation", "round_to", *FLOORS],
+              ["--amp"], "amp"),
     "base": (BASE, "saved_plots/vgg/base_6.json", ["amp", "milestones", "momentum", "budget", "validate"], ["--momentum", 0.9], "momentum"),
-    "fine-tuning": (TUNE, "saved_plots/vgg/tuned_0_5.json", ["lr", "milestones", "budget", "crop", "rotation"], ["--lr", 0.1], "lr"),
+    "fine-tuning": (TUNE, "saved_plots/vgg/tuned_0_5.json", ["lr", "milestones", "budget", "crop", "rotation", *FLOORS], ["--lr", 0.1],
+                    "lr"),
 }
 kinds = pytest.mark.parametrize("kind", NEW)
 

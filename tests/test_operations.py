@@ -11,7 +11,6 @@ from test_compaction import Function, Sandwich, assert_same_but_for_the_dead, as
 from torch import nn
 
 from model import MODELS, VGG
-from model.errors import UnreadableNetwork
 from model.gate import GateLayer, gates_of, norm_and_gate
 from model.graph.compaction import Compactor
 from utils.pruning import TaylorPruner
@@ -128,22 +127,35 @@ def test_a_map_that_is_flattened_is_compacted_exactly(operation):
 
 @pytest.mark.parametrize("operation", [
     nn.Sequential(nn.Flatten(2), nn.Linear(16, 10)),  # along the pixels, not the channels
+    nn.Sequential(nn.Flatten(2), nn.Linear(16, 10, bias=False)),
     nn.Sequential(Function(lambda x: torch.flatten(x, 2)), nn.Linear(16, 10)),
     nn.Sequential(nn.MaxPool2d((4, 1)), nn.AdaptiveAvgPool2d((1, 16)), nn.Linear(16, 10)),
-], ids=["module, pixels", "function, pixels", "columns"])
-def test_a_linear_layer_along_pixels_is_refused(operation):
-    network = Tail(operation)
-    network(torch.zeros(4, 3, 4, 4))  # a sound network, as such
-    with pytest.raises(UnreadableNetwork, match=r"Linear \(operation\.\d\) works along another dimension"):
-        Compactor(network, 4)
+], ids=["module, pixels", "no bias", "function, pixels", "columns"])
+def test_a_linear_layer_along_pixels_keeps_channels_apart(operation):
+    torch.manual_seed(0)
+    network, images = nn.Sequential(Tail(operation), nn.Flatten(2), nn.Conv1d(16, 5, 3)).double().eval(), torch.randn(4, 3, 4, 4).double()
+    compactor, alive = Compactor(network, 4, multiple=1), closed(network, [9])
+    expected = network(images)
+    compactor.compact(alive, worthwhile=0)
+    torch.testing.assert_close(compactor.network(images), expected, rtol=0, atol=1e-12)
+    if network[0].operation[-1].bias is None:  # which makes a zero something else
+        assert network[0].first[0].weight.shape[0] == 9
 
 
 @pytest.mark.parametrize(("operation", "name"), [
-    (nn.PixelShuffle(2), "PixelShuffle"), (Function(lambda x: x.mean(1, keepdim=True)), "mean"), (Function(lambda x: x.flip(1)), "flip"),
+    (nn.PixelShuffle(2), "PixelShuffle"), (Function(lambda x: x.mean(1, keepdim=True) * x), None), (Function(lambda x: x.flip(1)), "flip"),
     (nn.LocalResponseNorm(3), "LocalResponseNorm"), (Function(lambda x: torch.cumsum(x, 1)), "cumsum")])
-def test_the_operation_that_is_not_known_is_named_with_its_place(operation, name):
-    with pytest.raises(UnreadableNetwork, match=rf"^{name}\b.*\boperation\b.* is not known to keep channels apart$"):
-        Compactor(Sandwich(operation))
+def test_what_is_not_known_to_keep_channels_apart_is_named_with_its_place_and_gets_them_all(operation, name):
+    torch.manual_seed(0)
+    sandwich = Sandwich(operation) if name != "PixelShuffle" else Sandwich(nn.Sequential(operation, nn.PixelUnshuffle(2)))
+    network, images = sandwich.double().eval(), torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    compactor = Compactor(network, 8, multiple=1)
+    reasons = [why for why in compactor.reading.widths.fixed if "not known to keep channels apart" in why]
+    assert bool(reasons) == bool(name) and all(why.startswith(name) and "operation" in why for why in reasons)
+    alive = closed(network, [7])
+    expected = network(images)
+    compactor.compact(alive, worthwhile=0)
+    torch.testing.assert_close(compactor.network(images), expected, rtol=0, atol=1e-12)
 
 
 def test_what_weights_that_are_used_twice_have_stays_and_the_rest_is_compacted():
@@ -179,25 +191,41 @@ def test_a_sum_of_a_result_with_itself_is_known(operation):
 
 SEARCH = [*DIGITS, "--model", "custom", "--ratio", 0.0625, "--epochs", 4, "--warmup", 0, "--iterations", 2, "--prune-every", 1,
           "--prune-step", 5, "--batch-size", 20]
-UNKNOWN = {
+UNKNOWN = {"trace": lambda: Function(lambda x: x if x.sum() < 1e9 else -x)}
+MIXING = {
     "PixelShuffle": lambda: nn.Sequential(nn.PixelShuffle(2), nn.PixelUnshuffle(2)),
     "flip": lambda: Function(lambda x: x.flip(1).flip(1)),
-    "trace": lambda: Function(lambda x: x if x.sum() < 1e9 else -x),
 }
+
+
+def custom(monkeypatch, folder, operation) -> None:
+    """Makes a model ``custom``: VGG11 with an operation behind its first block."""
+    def build(filters, *more):
+        network = VGG.build([4 * -(-width // 4) for width in filters], *more)
+        network.features[2] = nn.Sequential(nn.ReLU(), operation())
+        return network
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setitem(MODELS, "custom", "custom")
+    monkeypatch.setitem(sys.modules, "custom", SimpleNamespace(
+        TEMPLATE=VGG.TEMPLATE, LAYERS=VGG.LAYERS, SEARCH_EXTRA=0, build=build, count=VGG.count))
 
 
 @pytest.fixture(params=UNKNOWN)
 def unknown(request, tmp_path, monkeypatch) -> str:
-    """Makes a model ``custom``: VGG11 with an operation behind its first block. Its name, or the reason it has none."""
-    def build(filters, *more):
-        network = VGG.build([4 * -(-width // 4) for width in filters], *more)
-        network.features[2] = nn.Sequential(nn.ReLU(), UNKNOWN[request.param]())
-        return network
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(MODELS, "custom", "custom")
-    monkeypatch.setitem(sys.modules, "custom", SimpleNamespace(TEMPLATE=VGG.TEMPLATE, SEARCH_EXTRA=0, build=build, count=VGG.count))
+    """What stands in the way of reading ``custom``."""
+    custom(monkeypatch, tmp_path, UNKNOWN[request.param])
     return request.param
+
+
+@pytest.mark.parametrize("operation", MIXING)
+def test_a_search_of_a_network_with_an_operation_that_mixes_channels_is_compacted(operation, tmp_path, monkeypatch):
+    custom(monkeypatch, tmp_path, MIXING[operation])
+    assert "masked" not in succeed("architecture_descent.py", "--save", "x", *SEARCH)
+    succeed("architecture_descent.py", "--save", "y", *SEARCH, "--no-compact")
+    for i in range(2):
+        rows, masked_rows = (search_rows("prune_record", name, i).read_text() for name in "xy")
+        assert rows == masked_rows
 
 
 def test_a_search_of_a_network_with_an_unknown_operation_goes_on_with_masks_and_says_so_once(unknown):

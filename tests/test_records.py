@@ -1,16 +1,11 @@
-"""Records are whole or not there; what is damaged is named; one name belongs to one process at a time."""
+"""Records are whole or not there; what is damaged is named."""
 import errno
-import fcntl
 import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 
 import pytest
 import torch
-from running import REPOSITORY
 
 from utils.errors import UserError
 from utils.records import files, paths, run, searches
@@ -72,14 +67,46 @@ def test_an_error_half_way_through_leaves_the_old_content_and_nothing_else(tmp_p
 
 
 def test_the_remains_of_a_killed_writer_go_with_the_next_writing_and_those_of_a_living_one_stay(tmp_path):
-    with subprocess.Popen(["sleep", "60"]) as living:
-        remains = [tmp_path / f".a.json.{pid}.tmp.json" for pid in (2**22 + 1, living.pid)]  # no process has the first number
-        others = [tmp_path / name for name in (f".b.json.{2**22 + 1}.tmp.json", ".a.json.mine.tmp.json", f"a.json.{2**22 + 1}.tmp.json")]
-        for path in remains + others:
-            path.write_text("torn")
+    """Earlier versions called them by the number of a process, whichever process may have that now."""
+    remains = [tmp_path / f".a.json.{which}.tmp.json" for which in ("0123456789abcdef", 2**22 + 1, os.getpid())]
+    others = [tmp_path / name for name in (f".b.json.{2**22 + 1}.tmp.json", ".a.json.mine.tmp.json", f"a.json.{2**22 + 1}.tmp.json")]
+    for path in remains + others:
+        path.write_text("torn")
+    with files.replacing(tmp_path / "a.json") as living:
+        living.write_text("{}")
         files.write_json(tmp_path / "a.json", {})
-        living.kill()
-    assert {path.name for path in tmp_path.iterdir()} == {"a.json", *(path.name for path in (remains[1], *others))}
+        assert {path.name for path in tmp_path.iterdir()} == {"a.json", living.name, *(path.name for path in others)}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", *(path.name for path in others)}
+
+
+def test_nobody_can_guess_where_a_file_is_written_before_it_is_renamed(tmp_path):
+    """Who could would have a link there before, and have us write to where it leads."""
+    names = set()
+    for _ in range(20):
+        with files.replacing(tmp_path / "a.json") as temporary:
+            names.add(temporary.name.split(".")[3])
+            temporary.write_text("{}")
+    assert len(names) == 20 and all(len(name) >= 16 for name in names) and not {str(os.getpid())} & names
+
+
+def test_what_lies_where_a_file_would_be_written_is_not_written_to(tmp_path, monkeypatch):
+    for name in ("link", "file"):
+        victim = tmp_path / name
+        victim.write_text("mine")
+        monkeypatch.setattr(files.secrets, "token_hex", lambda length: "guessed")
+        temporary = tmp_path / ".a.json.guessed.tmp.json"
+        temporary.symlink_to(victim) if name == "link" else os.link(victim, temporary)
+        assert "File exists" in refused(files.write_json, tmp_path / "a.json", {})
+        assert victim.read_text() == "mine"
+
+
+def test_files_may_be_read_by_whom_the_umask_lets(tmp_path):
+    before = os.umask(0o027)
+    try:
+        files.write_json(tmp_path / "a.json", {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640
 
 
 def test_content_that_is_no_json_leaves_the_old_content(tmp_path):
@@ -247,100 +274,6 @@ def test_results_are_named_after_model_save_and_percent():
     assert paths.result_file("saved_plots", "vgg", "x_0", 1.15).as_posix() == "saved_plots/vgg/x_0_115.json"
     assert paths.search_record("prune_record", "x").as_posix() == "prune_record/x.json"
     assert paths.search_rows("prune_record", "x", 14).as_posix() == "prune_record/x_14.csv"
-
-
-# --- one process per name ------------------------------------------------------------------------------------------
-
-HOLD = """
-import sys
-from pathlib import Path
-from utils.errors import UserError
-from utils.records.files import exclusive
-try:
-    with exclusive(Path(sys.argv[1])):
-        print("held", flush=True)
-        sys.stdin.read()
-except UserError as error:
-    print(error, flush=True)
-"""
-
-
-class Holder:
-    """Another process that works on ``path`` until it is told to stop, or killed. ``answer``: held, or why not."""
-
-    def __init__(self, path):
-        self.process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], cwd=REPOSITORY, text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.answer = self.process.stdout.readline().strip()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.communicate(timeout=60)  # closes its input
-
-
-def test_a_name_that_another_process_works_on_is_refused_until_that_one_is_done(tmp_path):
-    path = tmp_path / "records" / "x.json"
-    with Holder(path) as first:
-        assert first.answer == "held"
-        with Holder(path) as second, Holder(tmp_path / "records" / "y.json") as other:
-            assert str(path) in second.answer and "another process" in second.answer
-            assert other.answer == "held"
-        assert "another process" in refused(files.exclusive(path).__enter__)
-    with Holder(path) as third:
-        assert third.answer == "held"
-    assert os.listdir(path.parent) == []  # and nothing stays behind
-
-
-def test_a_name_is_free_again_after_its_process_was_killed(tmp_path):
-    path = tmp_path / "x.json"
-    first = Holder(path)
-    assert first.answer == "held"
-    first.process.send_signal(signal.SIGKILL)
-    assert first.process.wait(timeout=60) == -signal.SIGKILL
-    with Holder(path) as second:
-        assert second.answer == "held"
-    with files.exclusive(path):
-        assert "another process" in refused(files.exclusive(path).__enter__)
-    with files.exclusive(path):
-        pass
-
-
-def test_asking_whether_a_name_is_worked_on_disturbs_nobody(tmp_path):
-    path = tmp_path / "x.json"
-    assert not files.worked_on(path)
-    with Holder(path) as first:
-        assert first.answer == "held" and files.worked_on(path)
-        first.process.send_signal(signal.SIGKILL)
-        first.process.wait(timeout=60)
-        assert not files.worked_on(path)
-
-    looker = paths.lock_of(path).open("r+")
-    fcntl.flock(looker, fcntl.LOCK_SH)  # as it is for a moment while somebody asks
-    threading.Timer(0.03, looker.close).start()
-    with files.exclusive(path):
-        assert files.worked_on(path)
-
-
-def test_all_paths_are_held_or_none(tmp_path):
-    result, checkpoint, other = (tmp_path / folder / "x.json" for folder in ("results", "models", "records"))
-    with Holder(checkpoint) as first:
-        assert first.answer == "held"
-        assert str(checkpoint) in refused(files.exclusive(result, checkpoint).__enter__)
-        with Holder(result) as second:  # which the refused one has let go
-            assert second.answer == "held"
-    with files.exclusive(result, checkpoint), Holder(result) as first, Holder(checkpoint) as second, Holder(other) as third:
-        assert str(result) in first.answer and str(checkpoint) in second.answer
-        assert third.answer == "held"
-    assert all(path.is_dir() for path in tmp_path.rglob("*"))  # and nothing stays behind
-
-
-def test_a_name_is_free_again_after_an_error(tmp_path):
-    with pytest.raises(ZeroDivisionError), files.exclusive(tmp_path / "x.json"):
-        raise ZeroDivisionError
-    with files.exclusive(tmp_path / "x.json"):
-        pass
 
 
 # --- settings of work found under a name ---------------------------------------------------------------------------

@@ -22,8 +22,8 @@ from utils.study.cost import search_macs
 from utils.study.outcomes import Findings, Outcome, Row, Uniform, with_all_ratios
 from utils.study.plan import BASES, FIRST, STUDIES, UNIFORM, study
 from utils.study.run import jobs_in, time_left
-from utils.study.statistics import Difference, difference, estimate
-from utils.study.tables import markdown, signed, table_of
+from utils.study.statistics import Difference, Spread, difference, estimate, holm, pooled
+from utils.study.tables import family, main_family, markdown, signed, table_of
 
 PLACES = Places(record_dir="prune_record/study_digits", plot_dir="saved_plots/study_digits", model_dir="saved_models/study_digits")
 [PART] = study("digits", "nowhere")
@@ -38,24 +38,48 @@ def in_a_folder(tmp_path, monkeypatch):
 
 # --- statistics ----------------------------------------------------------------------------------------------------
 
-def test_a_mean_and_its_interval_are_students():
-    values = [61.2, 60.4, 62.9, 61.5, 60.1]
+def test_a_mean_its_interval_and_its_p_value_are_students():
+    values = [0.2, -0.4, 1.9, 0.5, 1.1]
     assert estimate(values) == pytest.approx((np.mean(values), np.std(values, ddof=1) / math.sqrt(5), 5))
     low, high = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
-    assert difference(values) == pytest.approx((np.mean(values), (high - low) / 2, 5))
+    assert difference(values) == pytest.approx((np.mean(values), (high - low) / 2, 5, stats.ttest_1samp(values, 0).pvalue))
     assert difference([1.0, 2.0]).half == pytest.approx(12.7062 * 0.5, rel=1e-4)  # the quantile of one degree of freedom
 
 
 def test_one_value_has_no_uncertainty_and_nothing_is_clear_of_it():
     mean, error, n = estimate([3.0])
     assert (mean, n) == (3.0, 1) and math.isnan(error)
-    assert signed(difference([3.0])) == "+3.00" and not difference([3.0]).clear
+    alone = difference([3.0], Spread(0.1, 100))
+    assert signed(alone) == "+3.00" and math.isnan(alone.half) and family([alone]) == {}
 
 
-@pytest.mark.parametrize("given, text", [(Difference(1.234, 0.456, 5), "**+1.23 ± 0.46**"), (Difference(-0.2, 0.3, 5), "-0.20 ± 0.30"),
-                                         (Difference(-1, 0.5, 5), "**-1.00 ± 0.50**"), (None, "-")])
-def test_a_difference_is_bold_where_its_interval_leaves_out_zero(given, text):
-    assert signed(given) == text
+def test_the_spread_is_pooled_within_the_groups():
+    groups = [[1.0, 2.0, 3.0], [10.0, 14.0], [7.0]]
+    assert pooled(groups) == pytest.approx((math.sqrt((2 + 8) / 3), 3)) and pooled([[1.0], [2.0]]) is None
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.1, 0.9, 1.0, 1.0], [3.0, -1.0, 2.0, 0.0, 1.0]])
+def test_of_two_intervals_and_p_values_the_more_careful_one_counts(values):
+    """Five numbers may lie together by chance, or far apart: the spread of all trainings, or their own, is the wider one."""
+    spread, squares = Spread(1.0, 100), 0.4
+    error = math.sqrt(0.4)
+    other = stats.t.ppf(0.975, 100) * error, 2 * stats.t.sf(1 / error, 100)
+    paired = stats.t.ppf(0.975, 4) * stats.sem(values), stats.ttest_1samp(values, 0).pvalue
+    found = difference(values, spread, squares)
+    assert (found.half, found.p) == pytest.approx(max(paired, other)) and (paired > other) == (values[0] == 3)
+
+
+def test_holms_correction():
+    p = [0.01, 0.04, 0.03, 0.005]
+    assert holm(p) == pytest.approx([0.03, 0.06, 0.06, 0.02]) and holm([]) == [] and holm([0.9, 0.8]) == [1.0, 1.0]
+    found = [Difference(1.0, 0.5, 5, each) for each in p]
+    assert family([*found, found[0]]) == dict(zip(found, holm(p)))  # the same one is counted once
+
+
+@pytest.mark.parametrize("given, clear, text", [(Difference(1.234, 0.456, 5), True, "**+1.23 ± 0.46**"), (None, False, "-"),
+                                                (Difference(1.234, 0.456, 5), False, "+1.23 ± 0.46")])
+def test_a_difference_is_written_with_its_interval(given, clear, text):
+    assert signed(given, clear) == text
 
 
 def test_a_table_is_markdown():
@@ -99,7 +123,7 @@ def test_turns_go_over_all_parts():
 
 
 def test_images_are_looked_for_where_data_says(tmp_path):
-    (tmp_path / "images" / "CIFAR10").mkdir(parents=True)
+    (tmp_path / "images" / "CIFAR10" / "train").mkdir(parents=True)
     there, *others = study("full", "images")
     assert {entry.experiment.dataset for part in (there, *others) for entry in part.entries} == {"images/CIFAR10", "CIFAR100"}
     named, *_ = study("full", "nowhere")
@@ -159,6 +183,45 @@ def test_differences_are_paired_by_the_seed_and_averaged_over_the_searches():
         assert len(searches) == 2 and row.above(first, what) == pytest.approx(difference(pairs))
 
 
+def spread_around(mean: float, seed: int) -> float:
+    """A mean with a deviation of 1 over the seeds 0 and 1."""
+    return mean + (1 if seed else -1) / math.sqrt(2)
+
+
+def test_a_difference_by_the_spread_of_trainings_counts_each_training_with_its_weight():
+    """Uniform networks lie at 100 and 10,000; what lies at 1,000 is held against half of each, and two searches share them."""
+    def outcome(group, search, seed, ratio, size, mean):
+        return Outcome(group, None, search, seed, ratio, size, size, (8,), spread_around(mean, seed), 0)
+
+    uniform = [outcome(UNIFORM, None, seed, ratio, 100**ratio, 50) for seed in (0, 1) for ratio in (1, 2)]
+    own = [outcome("a", search, seed, 1.5, 1000, 60) for seed in (0, 1) for search in (0, 1)]
+    found = Row("a", 1, 1.5, own).against(Uniform(uniform), "macs", "test", Spread(1.0, 6))
+    error = math.sqrt(4 * (1 / 4) ** 2 + 4 * (1 / 4) ** 2)  # each of four is a quarter of a mean, on either side
+    assert found == pytest.approx((10, stats.t.ppf(0.975, 6) * error, 2, 2 * stats.t.sf(10 / error, 6)))
+
+
+def test_trainings_of_other_numbers_of_epochs_are_not_compared():
+    def outcome(group, ratio, epochs):
+        return Outcome(group, None, None, 0, ratio, 100 * ratio, 100 * ratio, (8,), 50, 50, epochs=epochs)
+
+    uniform = Uniform([outcome(UNIFORM, 1, 15), outcome(UNIFORM, 2, 15)])
+    for epochs, compared in ((15, True), (30, False)):
+        row = Row("a", None, 1, [outcome("a", 1, epochs)])
+        assert (row.against(uniform, "macs") is not None) == (row.above(Row("b", None, 1, [outcome("b", 1, 15)])) is not None) == compared
+
+
+def bold(text: str) -> dict[str, set[bool]]:
+    """Of each difference of tables, by network, ratio and what it is to: whether it is bold."""
+    found: dict[str, set[bool]] = {}
+    for table in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
+        head, _, *lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+        for network, ratio, *cells in lines:
+            for name, cell in zip(head[2:], cells):
+                if re.match(r"\*{0,2}[+-]", cell) and "±" in cell:
+                    found.setdefault(f"{network}, {ratio}, {name}: {cell.strip('*')}", set()).add(cell.startswith("*"))
+    return found
+
+
 def test_of_several_ratios_there_is_a_row_of_all():
     def outcome(ratio, seed, test, group="a"):
         return Outcome(group, 1, 0, seed, ratio, 100, 100, (8,), test, test)
@@ -171,7 +234,7 @@ def test_of_several_ratios_there_is_a_row_of_all():
     assert (first, second, alone) == (*rows, other) and (every.label, every.ratio) == ("a, iteration 1", None)
     assert every.against(uniform, "macs") == pytest.approx(difference([5.0, 7.0]))  # of each seed the mean of its ratios: 2 and 8, 4 and 10
     assert every.above(first) == pytest.approx(difference([0.0, 0.0]))
-    assert every.above(other) == pytest.approx((18.0, math.nan, 1), nan_ok=True)
+    assert every.above(other) == pytest.approx(Difference(18.0, math.nan, 1), nan_ok=True)
     del rows[0].outcomes[1]
     assert with_all_ratios(rows)[2].against(uniform, "macs").n == 1  # a seed that is not there at every ratio is left out
 
@@ -324,7 +387,8 @@ def test_fine_tunings_without_the_weights_of_their_base_network_are_refused():
     base = next(job for job in jobs_in([part], PLACES) if job.method == "base")
     part = dataclasses.replace(part, entries=tuple(entry for entry in part.entries if entry.label == "magnitude pruning, twice the epochs"))
     assert [job.settings.seed for job in jobs_in([part], PLACES) if job.method == "base"] == [0, 1, 2, 3, 4]  # one for each seed
-    content = {"model": "vgg", "dataset": "CIFAR10", "method": "base", "best": 50.0, "settings": stored(base.settings), "origin": None}
+    content = {"model": "vgg", "dataset": "CIFAR10", "method": "base", "ratio": 0.25, "best": 50.0, "settings": stored(base.settings),
+               "origin": None}
     base.result.parent.mkdir(parents=True)
     base.result.write_text(json.dumps(content))
     from utils.study.run import refuse_without_weights
@@ -338,7 +402,7 @@ def test_fine_tunings_without_the_weights_of_their_base_network_are_refused():
 
 
 def test_images_that_are_not_there_are_asked_for_in_a_line_before_anything_is_begun(monkeypatch, tmp_path):
-    def nowhere(dataset, folder):
+    def nowhere(dataset, folder, **_):
         raise UserError(f"{folder}: {dataset} is not there, and can't be downloaded (no network); give --dataset a folder of images")
 
     monkeypatch.setattr("utils.data.load_data", nowhere)
@@ -349,6 +413,21 @@ def test_images_that_are_not_there_are_asked_for_in_a_line_before_anything_is_be
 # --- what the documentation shows ----------------------------------------------------------------------------------
 
 STORED = (REPOSITORY / "saved_plots" / "study").is_dir()
+
+
+@pytest.mark.skipif(not STORED, reason="no stored results")
+def test_stored_networks_are_what_scaling_gives_but_for_those_that_the_documentation_names(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    others = set()
+    for path in Path("saved_plots/study").glob("*/*_morph_*.json"):
+        result = json.loads(path.read_text())
+        rows = Path(f"prune_record/study/{result['origin']['search']}_0.csv").read_text().splitlines()
+        filters = prepare_filters(result["model"], result["ratio"], pruned_filters=[int(width) for width in rows[-1].split(",")],
+                                  num_classes=result["num_classes"], image_size=result["image_size"], budget=result["budget"])
+        if result["method"] == "morphnet" and filters != result["filters"]:
+            others.add((result["origin"]["search"], result["ratio"], result["filters"][2], filters[2]))
+    assert others == {("vgg_c10_morphed_s0", 0.0625, 30, 29)}
+    assert "30\nfilters in its third layer" in (REPOSITORY / "docs" / "study.md").read_text()
 
 
 @pytest.mark.skipif(not STORED, reason="no stored results")
@@ -365,22 +444,47 @@ def test_base_networks_are_a_row_of_their_own_only_where_a_table_asks_for_them(m
 
 
 @pytest.mark.skipif(not STORED, reason="no stored results")
-def test_the_documentation_has_every_number_of_the_stored_results(monkeypatch, tmp_path):
+def test_what_the_documentation_shows_is_what_the_stored_results_say(monkeypatch, tmp_path):
     monkeypatch.chdir(REPOSITORY)
     out = succeed("study.py", "--out", tmp_path)
     report, readme = (REPOSITORY / "docs" / "study.md").read_text(), (REPOSITORY / "README.md").read_text()
-    paragraphs = [text for text in out.split("\n\n") if "drew " not in text]
-    assert len(paragraphs) > 3 and all(text.strip() in report for text in paragraphs)
-    shown = [text for text in re.split(r"\n\n+", readme) if text.startswith("| network ")]
-    assert shown and all(text.strip() in out for text in shown)
-    number = re.compile(r"[+-]?\d+\.\d+\s±\s\d+\.\d+")  # in sentences too, where a word may be the sign
-    told, known = ({" ".join(found.split()).lstrip("+-") for found in number.findall(text)} for text in (readme + report, out))
+
+    # Tables, their key, and what they are of.
+    shown = {page: [text.strip() for text in re.split(r"\n\n+", page) if text.startswith("| network ")] for page in (report, readme)}
+    assert len(shown[report]) > 3 and len(shown[readme]) == 1 and all(text in out for texts in shown.values() for text in texts)
+    assert len(shown[readme][0].splitlines()) <= 2 + 8
+    paragraphs = out.split("\n\n")
+    parts = [[heading, *paragraphs[index + 1:]] for index, heading in enumerate(paragraphs) if heading.startswith("## ")]
+    assert paragraphs[0] in report
+    assert all(of in report for heading, of, *tables in parts if heading in report and any(table in report for table in tables[1::2]))
+
+    # Every number with an interval, with its sign; none of those in sentences is bold.
+    number = re.compile(r"[+-]?\d+\.\d+\s±\s\d+\.\d+")
+    section = readme[readme.index("## What we found"):readme.index("## CIFAR10 and CIFAR100")]
+    told, known = ({" ".join(found.split()) for found in number.findall(text)} for text in (section + report, out))
     assert len(told) > 20 and told <= known
+    assert not [line for line in (section + report).splitlines() if re.search(r"\*\*[+-]?\d", line) and not line.startswith("|")]
+
+    # What is bold in one table is in all.
+    for part in out.split("\n## ")[1:]:
+        assert all(len(ways) == 1 for ways in bold(part).values())
+
     own = sorted(path.name for path in (REPOSITORY / "images").glob("study_*.png"))
-    assert own == sorted(path.name for path in tmp_path.glob("study_*.png"))
+    assert own == sorted(path.name for path in tmp_path.glob("study_*.png")) and all(name in report for name in own)
     from PIL import Image
     for name in own:
         assert Image.open(REPOSITORY / "images" / name).text["Description"] == Image.open(tmp_path / name).text["Description"], name
+
+
+@pytest.mark.skipif(not STORED, reason="no stored results")
+def test_what_the_study_claims_survives_the_correction_and_what_does_not_is_not_bold(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    part, *_ = study("full", "nowhere")
+    findings = Findings(part, dataclasses.replace(PLACES, record_dir="prune_record/study", plot_dir="saved_plots/study"))
+    corrected = {f"{one.mean:+.2f}": p for one, p in main_family(findings).items()}
+    assert all(corrected[gain] < 0.05 for gain in ("+3.88", "+3.52", "+1.88", "-1.62", "-2.90"))
+    assert all(corrected[gain] > 0.05 for gain in ("+2.37", "-1.55", "-0.99", "+0.95", "+0.69", "+0.44"))
+    assert not any("magnitude" in row.label and findings.against(row, "macs") for row in findings.rows("main"))
 
 
 # --- running it ----------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from utils.errors import UserError
 from utils.experiment import local, slurm, work
 from utils.experiment.jobs import jobs_of
 from utils.experiment.state import Queued, State, state_of, states_of, table
-from utils.records.files import exclusive
+from utils.records.locks import exclusive
 from utils.settings import Cluster, Experiment, Machine, Places
 
 TINY = ["--model", "vgg", "--dataset", "digits", "--limit-train", 100, "--limit-test", 50]
@@ -207,12 +207,17 @@ EPOCH = "vgg_uni_digits_0@12, epoch {}: loss 2.1, accuracy 20.00 %\n  test: loss
      "ratio_swipe.py: error: the loss is not a finite number", None),
     (LINES + "Traceback\n  a line\nKeyError: 3\nsubmit.py: ended with exit status 1\n", "failed", "KeyError: 3", None),
     (LINES + "an error\nsubmit.py: ended with exit status 2\n" + LINES.splitlines(True)[0], "running", "starting", None),
-    (b"\xff\xfe\n" * 9000, "failed", "it ended without a word, as one that is killed does", None)])
+    (b"\xff\xfe\n" * 9000, "failed", "it ended without a word, as one that is killed does", None),
+    (LINES + EPOCH.format(0, "31.50") + "submit.py: ended with exit status -40\n", "failed", "killed by signal 40", 31.5),
+    *((LINES + "an error\nsubmit.py: ended with exit status" + torn, "failed", "it ended without a word, as one that is killed does", None)
+      for torn in ("", " ", " -", " 14", " x\n", " 3 4\n", f" {'9' * 5000}\n")),
+    (LINES + "an error\nsubmit.py: ended with exit sta\n" + LINES + EPOCH.format(0, "3\udcff"), "failed",
+     "it ended without a word, as one that is killed does", None)])
 def test_a_log_tells_how_far_its_job_is(log, kind, note, accuracy):
     [job] = jobs()
     if log is not None:
         job.log.parent.mkdir(parents=True)
-        job.log.write_bytes(log if isinstance(log, bytes) else log.encode())
+        job.log.write_bytes(log if isinstance(log, bytes) else log.encode(errors="surrogateescape"))
     assert state_of(job) == State(job, kind, note, accuracy)
 
 
@@ -221,8 +226,25 @@ def test_a_job_that_began_long_ago_and_said_nothing_is_lost():
     job.log.parent.mkdir(parents=True)
     job.log.write_text(LINES.splitlines(True)[0])
     assert state_of(job).kind == "running"
-    os.utime(job.log, (time.time() - work.STARTING - 1,) * 2)
-    assert state_of(job).kind == "failed"
+    for long in (-1, 1):  # a clock that was put back, or another machine's, may say that it has yet to begin
+        os.utime(job.log, (time.time() + long * (work.STARTING + 5),) * 2)
+        assert state_of(job).kind == "failed"
+    os.utime(job.log, (time.time() + 5,) * 2)
+    assert state_of(job).kind == "running"
+
+
+def test_a_line_that_a_killed_job_left_torn_does_not_hide_how_it_ended_nor_that_it_began_again():
+    [job] = jobs()
+    job.log.parent.mkdir(parents=True)
+    for torn in (f"{LINES}vgg_uni_digits_0@12, epoch 0: lo", f"{LINES}submit.py: ended with exit sta"):
+        job.log.write_text(torn)
+        work.end(job.log, -9)
+        assert state_of(job).note == "killed by SIGKILL"
+        job.log.write_text(torn)
+        with work.begin(["ratio_swipe.py", "--help"], job.log, {}) as process:
+            process.wait()
+        work.end(job.log, 0)
+        assert job.log.read_text().splitlines()[3] == f"{work.BEGAN} ratio_swipe.py --help" and state_of(job).kind == "waiting"
 
 
 def test_a_job_whose_files_are_held_runs_and_one_in_the_queue_is_queued():
@@ -296,6 +318,31 @@ def test_other_work_in_the_place_of_a_job_is_refused(other, naming, result):
     assert snapshot(".") == before
 
 
+@pytest.mark.slow
+def test_an_experiment_that_is_done_is_not_another_one(forking):
+    """Files have int(100 * ratio) in their names, and say nothing of budgets, searches and base networks."""
+    common = ["submit.py", *TINY, "--methods", "uniform", "neuralscale", "magnitude", "--search", "s", "--seeds", 4, "--jobs", 2,
+              "--train-with", "epochs=1", "batch-size=50", "--tune-with", "epochs=1", "batch-size=50", "--search-with", *SEARCH]
+    given = ["--ratios", 0.0625, "--base-ratio", 0.125]
+    succeed(*common, *given)
+    assert "5 jobs: 5 finished" in succeed(*common, *given, "--status") and "vgg on digits" in succeed(*common, *given)
+    before = snapshot(".")
+    for other, *naming in (
+            ([*given, "--budget", "macs"], "budget = params, not macs"),
+            (["--ratios", 0.069, "--base-ratio", 0.125], "ratio = 0.0625, not 0.069"),
+            (["--ratios", 0.0625, "--base-ratio", 0.129], "vgg_standard_digits.12_12.json", "ratio = 0.125, not 0.129"),
+            ([*given, "--base-seed", 1], "base = vgg_standard_digits.12, not vgg_standard_digits.12_1")):
+        for command in ([*common, *other], [*common, *other, "--status"]):
+            assert_refused(call(*command), *naming)
+            assert snapshot(".") == before
+    grown = [*common[:-1], "iterations=2", *given]
+    assert_refused(call(*grown), "vgg_10_eff_digits_late_4_6.json", "method = neuralscale_1, not neuralscale_2")
+    assert snapshot(".") == before  # and the search was not gone on with
+    assert "5 finished" in succeed(*common[:-1], *given, "--status")  # whatever number of iterations it has
+    sweep = ["ratio_swipe.py", *TINY, "--uniform", "--save", "vgg_uni_digits_4", "--epochs", 1, "--batch-size", 50]
+    assert_refused(call(*sweep, "--ratios", 0.069), "ratio = 0.0625, not 0.069")  # a sweep says the same
+
+
 def searched(iterations: int, settings: dict) -> None:
     entry = {"alpha": [1.0] * 8, "beta": [0.3] * 8, "filters": [8] * 8, "rounds": 9}
     Path("prune_record").mkdir(exist_ok=True)
@@ -306,7 +353,8 @@ def searched(iterations: int, settings: dict) -> None:
 @pytest.mark.parametrize("iterations, settings, given, kind", [
     (15, {}, (), "finished"), (15, {"warmup": 3}, (), "finished"), (15, {"warmup": 3}, ("warmup=3",), "finished"),
     (14, {}, (), "waiting"), (2, {"iterations": 2}, (), "finished"), (2, {"iterations": 2}, ("iterations=3",), "waiting"),
-    (15, {"warmup": 3}, ("warmup=4",), None), (2, {"warmup": 3}, (), None), (15, {"morph": True}, (), None)])
+    (15, {"warmup": 3}, ("warmup=4",), None), (2, {"warmup": 3}, (), None), (15, {"morph": True}, (), None),
+    (2, {"iterations": 2}, ("iterations=1",), None), (3, {"iterations": 15}, ("iterations=3",), None), (1, {"iterations": 2}, (), None)])
 def test_a_search_that_is_there_is_taken_as_it_is_unless_settings_were_given(iterations, settings, given, kind):
     searched(iterations, settings)
     search = jobs(search="s", methods=("neuralscale",), search_with=given)[0]
@@ -315,6 +363,47 @@ def test_a_search_that_is_there_is_taken_as_it_is_unless_settings_were_given(ite
     else:
         with pytest.raises(UserError, match="begun with"):
             state_of(search)
+
+
+@pytest.mark.parametrize("found, asked, naming", [
+    ({"budget": "macs"}, {}, "budget = macs, not params"), ({"round_to": 8}, {}, "round_to = 8, not 1"),
+    ({"convcut": True}, {}, "convcut = True, not False"), ({"ratio": 0.129}, {}, "ratio = 0.129, not 0.125"),
+    ({"image_size": 48}, {"train_with": ("image-size=64",)}, "image_size = 48, not 64"),
+    ({}, {"budget": "macs"}, "budget = params, not macs"),
+    ({"settings": {"image_size": 48}, "image_size": 48}, {}, "image_size = 48, not None"),
+    ({"origin": {"search": "s", "iteration": 0, "fingerprint": "a"}}, {}, "search = s, not None")])
+def test_a_result_is_the_one_that_is_asked_for_in_all_that_it_says_of_itself(found, asked, naming, result):
+    [job] = jobs(**asked)
+    result(job, **found)
+    with pytest.raises(UserError, match=naming):
+        state_of(job)
+
+
+@pytest.mark.parametrize("method, settings, given, naming", [
+    ("neuralscale_2", {"iterations": 2}, (), ""), ("neuralscale_2", {"iterations": 2}, ("iterations=2",), ""),
+    ("neuralscale_1", {"iterations": 2}, (), "method = neuralscale_1, not neuralscale_2"),
+    ("neuralscale_2", {"iterations": 2}, ("iterations=3",), "method = neuralscale_2, not neuralscale_3"),
+    ("neuralscale_2", {"iterations": 2, "budget": "macs"}, (), "budget = params, not macs")])
+def test_a_network_of_the_last_iteration_is_of_the_last_one_and_has_its_search_s_budget(method, settings, given, naming, result):
+    searched(2, settings)
+    job = jobs(search="s", methods=("neuralscale",), search_with=given)[-1]
+    result(job, method=method, origin={"search": "s", "iteration": int(method[-1]) - 1})
+    if naming:
+        with pytest.raises(UserError, match=naming):
+            state_of(job)
+    else:
+        assert state_of(job).kind == "finished"
+
+
+@pytest.mark.parametrize("method, kind", [("neuralscale_15", "finished"), ("neuralscale_1", None)])
+def test_a_network_of_what_was_published_is_of_its_last_iteration(method, kind, result):
+    [job] = jobs(dataset="CIFAR10", search="published", methods=("neuralscale",))
+    result(job, dataset="CIFAR10", method=method, origin={"search": "published", "iteration": int(method[12:]) - 1, "fingerprint": "a"})
+    if kind:
+        assert state_of(job).kind == kind
+    else:
+        with pytest.raises(UserError, match="neuralscale_1, not neuralscale_15"):
+            state_of(job)
 
 
 @pytest.mark.parametrize("morph", [False, True])
@@ -345,12 +434,75 @@ def test_what_slurm_has_is_known_by_the_note_that_was_made_before_submitting(mon
     (notes / "neuralscale-2.json").write_text('{"jobs": ["vgg/c@12"]}')
     squeue = tmp_path / "squeue"
     squeue.write_text("#!/bin/sh\n"
-                      "echo '7_1|1|PENDING|Priority|neuralscale-1'; echo '8|N/A|RUNNING|None|neuralscale-2'; echo '9|1|RUNNING|None|x'\n")
+                      "echo '7_1|1|PENDING|Priority|neuralscale-1'; echo '8|N/A|RUNNING|None|neuralscale-2'; echo '9|1|RUNNING|None|x'\n"
+                      "echo '10|1|RUNNING|None|a|b|neuralscale-1'; echo '11|1|RUNNING|None|two'; echo 'lines'; printf '12|\\377\\n'\n")
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert slurm.queue_of("saved_models") == {"vgg/b@12": Queued("7_1", False, "Priority"), "vgg/c@12": Queued("8", True, "None")}
     squeue.write_text("#!/bin/sh\necho no controller >&2; exit 1\n")
     assert_refused(call("submit.py", *TINY, "--methods", "uniform"), "no controller")
+    for damaged in ('{"jobs": [1]}', "[]", '{"jobs"'):
+        (notes / "neuralscale-2.json").write_text(damaged)
+        assert_refused(call("submit.py", *TINY, "--methods", "uniform"), "neuralscale-2.json")
+
+
+class Refusing:
+    """As submitit's executor where sbatch refuses; meanwhile a job that was submitted before it begins and writes its log."""
+
+    def __init__(self, folder, log):
+        self.folder, self.log, self.asked = folder, log, {}
+
+    def update_parameters(self, **asked):
+        self.asked |= asked
+
+    def submit_array(self, works):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("1f0a.pkl", ".submission_file_1f0a.sh"):
+            (self.folder / name).write_text("what submitit leaves")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.write_text("running")
+        raise RuntimeError("sbatch: error: invalid partition\nand more")
+
+
+def test_what_sbatch_refuses_leaves_nothing_and_the_logs_of_running_jobs_alone(monkeypatch):
+    before = Path("saved_models/submitted/neuralscale-before")
+    logs = [before / "7_1_0_log.out", before.parent / "6_0_0_log.err"]  # earlier versions had them in one folder
+    for log in logs:
+        monkeypatch.setattr(slurm, "executor_of", lambda cluster, folder, log=log: Refusing(folder, log))
+        with pytest.raises(UserError, match=r"^--slurm: sbatch: error: invalid partition$"):
+            slurm.submit_array(Cluster(), jobs(), "", "saved_models")
+    assert snapshot("saved_models/submitted").keys() == {str(log.relative_to(before.parent)) for log in logs}
+    assert {path.name for path in before.parent.iterdir()} == {before.name, logs[1].name}
+
+
+@pytest.mark.parametrize("already", ["", "/of/my own"])
+def test_a_project_in_a_folder_with_a_space_is_found_by_its_jobs(already, monkeypatch, tmp_path):
+    place = tmp_path / "it's my $HOME project"
+    monkeypatch.setattr(slurm, "PROJECT", place)
+    script = "\n".join([*slurm.setup(), 'printf %s "$PYTHONPATH"'])
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | ({"PYTHONPATH": already} if already else {})
+    done = subprocess.run(["bash", "-eu", "-c", script], capture_output=True, text=True, env=environment)
+    assert (done.stdout, done.stderr) == (f"{place}{':' * bool(already)}{already}", "")
+
+
+# --- what they need ------------------------------------------------------------------------------------------------
+
+def test_images_are_downloaded_before_jobs_begin_and_once(monkeypatch):
+    from utils import data
+    done = []
+
+    def load(dataset, folder, **_):
+        done.append((dataset, folder))
+        raise UserError(f"{folder}: {dataset} can't be downloaded")
+
+    monkeypatch.setattr(data, "load_data", load)
+    monkeypatch.setattr(local.Here, "begin_one", lambda _: pytest.fail("a job has begun"))
+    refused = call("submit.py", "--dataset", "CIFAR10", "--methods", "uniform", "--ratios", 0.25, 0.5, "--jobs", 2, "--data", "there")
+    assert_refused(refused, "there: CIFAR10 can't be downloaded")
+    assert done == [("CIFAR10", "there")]
+    monkeypatch.setattr(local.Here, "run", lambda _: None)
+    call("submit.py", *TINY, "--methods", "uniform")
+    assert done == [("CIFAR10", "there")]
 
 
 # --- on this machine -----------------------------------------------------------------------------------------------

@@ -264,7 +264,7 @@ def convolutions_before_gates(model: str, network) -> list:
 @pytest.mark.parametrize("model", MODELS)
 def test_the_small_network_gives_the_masked_ones_outputs(model, folder):
     """At the start of fine-tuning, in float64, to rounding."""
-    from utils.training.magnitude import largest_filters, prune, pruned_widths
+    from utils.training.magnitude import compactor_of, largest_filters, prune, pruned_widths
     torch.manual_seed(0)
     filters = uniform_filters(model, 2 * NARROWEST[model])
     network = build_model(model, filters, gated=True).double()
@@ -273,11 +273,12 @@ def test_the_small_network_gives_the_masked_ones_outputs(model, folder):
             torch.nn.init.uniform_(module.running_var, 0.5, 2)
             torch.nn.init.normal_(module.running_mean)
             torch.nn.init.normal_(module.bias)
-    kept = largest_filters(network, pruned_widths(model, NARROWEST[model], filters, **SHAPE))
+    compactor = compactor_of(model, network)
+    kept = largest_filters(compactor, pruned_widths(model, NARROWEST[model], filters, **SHAPE))
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        _, difference = prune(network, kept, 32)
+        _, difference = prune(compactor, kept)
     finally:
         torch.set_default_dtype(default)
     assert 0 <= difference < 1e-9

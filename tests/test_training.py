@@ -15,7 +15,7 @@ from utils.records.files import read_tensors, write_json, write_rows
 from utils.records.methods import Method, method_of
 from utils.settings import Networks
 from utils.training import loop
-from utils.training.magnitude import filter_norms, largest_filters, prune, pruned_widths
+from utils.training.magnitude import compactor_of, filter_norms, largest_filters, prune, pruned_widths
 
 QUICK = ["--dataset", "digits", "--limit-train", "100", "--limit-test", "70", "--batch-size", "50", "--device", "cpu"]
 
@@ -111,18 +111,34 @@ def test_magnitude_keeps_the_filters_with_the_largest_norms_and_removing_the_res
     network = build_model(model, filters, gated=True)
     widths = pruned_widths(model, 0.1875, filters, num_classes=10, image_size=32)
     assert count_params(model, widths) <= count_params(model, uniform_filters(model, 0.1875))
-    kept = largest_filters(network, widths)
-    for norms, mask, width in zip(filter_norms(network), kept, widths, strict=True):
+    compactor = compactor_of(model, network)
+    kept = largest_filters(compactor, widths)
+    for norms, mask, width in zip(filter_norms(compactor), kept, widths, strict=True):
         assert mask.sum() == width
         assert width == len(mask) or norms[mask].min() >= norms[~mask].max()
     before = sum(p.numel() for p in network.parameters())
-    small, difference = prune(network, kept, 32)
+    small, difference = prune(compactor, kept)
     assert difference < 1e-5
     assert sum(p.numel() for p in small.parameters()) < before
 
 
-def assert_norms_of(network, convolutions) -> None:
-    for norms, conv in zip(filter_norms(network), convolutions, strict=True):
+@pytest.mark.parametrize("budget", ["params", "macs"])
+def test_magnitude_prunes_a_base_whose_narrowest_layers_have_a_filter_each(budget):
+    for ratio, base in ((0.01, [1, 3, 5, 5, 10, 10, 10, 10]), (0.02, [1, 1, 6, 6, 12, 12, 12, 12])):
+        widths = pruned_widths("vgg", ratio, base, num_classes=10, image_size=32, budget=budget)
+        assert widths[0] == 1 and all(width <= before for width, before in zip(widths, base)) and widths != base
+        kept = largest_filters(compactor_of("vgg", build_model("vgg", base, gated=True)), widths)
+        assert [int(mask.sum()) for mask in kept] == widths
+
+
+def test_magnitude_refuses_a_base_that_is_within_the_budget():
+    for base in (uniform_filters("vgg", 0.125), [1] * 8):
+        with pytest.raises(UserError, match="nothing to prune"):
+            pruned_widths("vgg", 0.125, base, num_classes=10, image_size=32)
+
+
+def assert_norms_of(model, network, convolutions) -> None:
+    for norms, conv in zip(filter_norms(compactor_of(model, network)), convolutions, strict=True):
         torch.testing.assert_close(norms, conv.weight.detach().abs().flatten(1).sum(1))
 
 
@@ -130,10 +146,10 @@ def test_each_gate_of_the_residual_networks_is_fed_by_the_convolution_of_its_bra
     network = build_model("resnet18", gated=True)
     blocks = network.blocks
     expected = [network.stem] + [conv for block in blocks for conv in (block.conv1, block.conv2)]
-    assert_norms_of(network, expected)
+    assert_norms_of("resnet18", network, expected)
     network = build_model("mobilenetv2", gated=True)
     expected = [network.stem[0]] + [b.branch[6] for b in network.bottlenecks] + [network.head[0]]
-    assert_norms_of(network, expected)
+    assert_norms_of("mobilenetv2", network, expected)
     assert len(expected) == len(gates_of(network))
 
 

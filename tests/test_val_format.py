@@ -53,6 +53,18 @@ def split_of(archive: Path) -> dict[str, str]:
     return places
 
 
+def test_what_a_system_leaves_beside_the_images_is_none_of_them(archive):
+    expected = expected_tree(archive)
+    left = ("._val_0.JPEG", ".DS_Store", "Thumbs.db", ".ipynb_checkpoints/val_0-checkpoint.JPEG")
+    for name in left:
+        (archive / "val" / "images" / name).parent.mkdir(exist_ok=True)
+        (archive / "val" / "images" / name).write_bytes(b"no image")
+    for _ in range(2):
+        assert run("val_format.py", "--data", archive).status == 0
+    found = tree(archive)
+    assert all(found.pop(f"val/images/{name}")[2] == b"no image" for name in left) and found == expected
+
+
 def expected_tree(archive: Path) -> dict[str, tuple[int, int, bytes]]:
     """The tree that the script must make of ``archive``: the same files, moved."""
     places = split_of(archive)

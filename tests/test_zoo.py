@@ -15,7 +15,6 @@ from zoo import CLASSES, NAMES, image_size, make, make_shapes
 from model.cost import Cost
 from model.gate import gates_of
 from model.graph.blueprint import Blueprint
-from model.graph.compaction import Compactor
 from model.registry import build_model, count_macs, count_params, template
 from utils.pruning import TaylorPruner
 from utils.search.iteration import Pruning
@@ -168,7 +167,7 @@ def test_a_closed_gate_is_what_zeroing_all_that_reads_its_filter_is(name):
 
 def test_what_closed_gates_kill_is_compacted_and_hears_nothing(read):
     network = copy.deepcopy(read.network)
-    before, compactor = size(Pruning(network, None, network, None, None)), Compactor(network, read.pixels, multiple=1)
+    before, compactor = size(Pruning(network, None, network, None, None)), read.blueprint.cutter(network, multiple=1)
     with torch.no_grad():
         assert not torch.allclose(network(read.images), torch.zeros(2, CLASSES, dtype=torch.float64))
     alive = closed(network, [max(1, width // 2) for width in read.widths])
@@ -191,7 +190,7 @@ def searched(request) -> Read:
 
 def begin(read: Read, compact: bool) -> Pruning:
     network = copy.deepcopy(read.network)
-    compactor = Compactor(network, read.pixels, multiple=2) if compact else None
+    compactor = read.blueprint.cutter(network, multiple=2) if compact else None
     traced = compactor.network if compactor else network
     pruner = TaylorPruner(gates_of(network), 1, max(1, sum(read.widths) // 16), 0.9)
     return Pruning(traced.train(), sgd(network, 1e-4, 0.5, 5e-4), traced, pruner, compactor)

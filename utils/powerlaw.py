@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 
 FEWEST_ROWS = 6  # below it a line through the points says nothing
 FITTED = "power law"
+FIRST_ROW = "first row, scaled uniformly"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ def fit_power_law(filters: ArrayLike, params: ArrayLike) -> PowerLaw:
     ``filters`` (n, L): the residual filters recorded while pruning; ``params`` (n,): the parameters of the network, or its
     multiply-accumulates, at each row. With fewer than 6 rows, when the parameters never change, or when a layer collapses
     in a network that hardly shrinks, so that its law would not be ``sane``, alpha is the first row and beta 0: the shape
-    itself, to be scaled uniformly; ``fit`` says why. Raises ValueError where the shapes disagree or a number is below 1.
+    itself, to be scaled uniformly; ``fit`` says why. A layer of one width in all rows has that as alpha, and beta 0, exactly.
+    Raises ValueError where the shapes disagree or a number is below 1.
     """
     filters, params = np.asarray(filters, float), np.asarray(params, float)
     if filters.ndim != 2 or params.shape != filters.shape[:1] or not filters.size:
@@ -48,10 +50,12 @@ def fit_power_law(filters: ArrayLike, params: ArrayLike) -> PowerLaw:
     with np.errstate(all="ignore"):  # an alpha beyond all floats is not sane
         beta = spread @ (y - y.mean(axis=0)) / (spread @ spread)
         alpha = np.exp(y.mean(axis=0) - beta * x.mean())
+    flat = np.ptp(filters, axis=0) == 0  # whose logarithm would come back some last digits off, and a filter less
+    alpha, beta = np.where(flat, filters[0], alpha), np.where(flat, 0.0, beta)
     law = PowerLaw(alpha.tolist(), beta.tolist())
     steepest = int(np.abs(beta).argmax())
     return law if law.sane else _first_row(filters, f"layer {steepest} would have alpha {alpha[steepest]:.3g}, beta {beta[steepest]:.3g}")
 
 
 def _first_row(filters: np.ndarray, why: str) -> PowerLaw:
-    return PowerLaw(filters[0].tolist(), [0.0] * filters.shape[1], f"first row, scaled uniformly: {why}")
+    return PowerLaw(filters[0].tolist(), [0.0] * filters.shape[1], f"{FIRST_ROW}: {why}")

@@ -1,6 +1,6 @@
 """Iterative pruning by the Taylor first-order criterion, and the record of what survives (paper, section 3.1)."""
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -36,6 +36,27 @@ def survivors(criterion: Tensor, alive: Tensor, step: int, most: int) -> Tensor:
     return alive & (criterion > criterion.kthvalue(rank).values)
 
 
+def survivors_above(criterion: Tensor, alive: Tensor, layers: list[int], floors: list[int], step: int, most: int) -> Tensor:
+    """As ``survivors``, of ``layers`` filters in each layer, where each layer keeps at least its floor.
+
+    Layers at their floor are not ranked; of the others, every filter at or below the ``step``-th smallest value falls, fewer where
+    that would be more than ``most`` with those pruned before. A layer that this would take below its floor keeps its best.
+    """
+    ranked = torch.cat([part & (part.sum() > floor) for part, floor in zip(alive.split(layers), floors)])
+    rank = min(step, most - int((~alive).sum()), int(ranked.sum()))
+    if rank < 1:
+        return alive
+    left = alive & ~(ranked & (criterion <= criterion[ranked].kthvalue(rank).values))
+
+    found = []
+    for part, before, values, floor in zip(left.split(layers), alive.split(layers), criterion.split(layers), floors):
+        if part.sum() < min(floor, int(before.sum())):
+            best = torch.where(before, values, -1).sort(descending=True, stable=True).indices[:floor]  # of equals the first
+            part = torch.zeros_like(part).index_fill(0, best, True)
+        found.append(part)
+    return torch.cat(found)
+
+
 class TaylorPruner:
     """Closes the gates that matter least, a few every few batches, until a layer is down to its last filter.
 
@@ -46,6 +67,10 @@ class TaylorPruner:
     survivor or would take its last one (that round is not recorded), or after the rounds that would prune
     ``prune_fraction`` of all filters. If it ends with an empty history, the widths at that moment are the only row.
 
+    With a ``min_width``, a layer with so many filters left, or with no more from the start, is left alone, and pruning goes on in
+    the others. Every round is recorded, and the iteration ends when ``prune_fraction`` of the filters above these floors is
+    gone, or no layer is above its own. The layers numbered in ``keep`` are never pruned; their filters don't count.
+
     ``gates``: modules with a 1-D ``weight``, one per layer. ``cost``, called with the surviving widths, gives what one filter
     of each layer costs, in any unit; the mean criterion is divided by it. With ``cost_at_end`` a round is decided twice, the
     second time by the cost at the widths that the first would leave. The criterion is summed on the gates' device; what is
@@ -53,12 +78,17 @@ class TaylorPruner:
     """
 
     def __init__(self, gates: Sequence[Any], prune_every: int = 50, prune_step: int = 10, prune_fraction: float = 0.95,
-                 cost: Callable[[list[int]], Sequence[float]] | None = None, cost_at_end: bool = False):
+                 cost: Callable[[list[int]], Sequence[float]] | None = None, cost_at_end: bool = False, min_width: int = 0,
+                 keep: Collection[int] = ()):
         self.gates = list(gates)
-        self.cost_at_end = cost_at_end
+        if min_width < 0 or not {*keep} <= {*range(len(self.gates))}:
+            raise ValueError(f"{len(self.gates)} layers can't keep {min_width} filters each, or all of {sorted(keep)}")
+        self.cost_at_end, self.min_width = cost_at_end, min_width
         self.prune_every, self.prune_step, self.cost = prune_every, prune_step, cost
         self.full_widths = [len(gate.weight) for gate in self.gates]
-        self.most_pruned = int(prune_fraction * sum(self.full_widths))
+        self.pruned_layers = [layer for layer in range(len(self.gates)) if layer not in keep]
+        self.floors = [min(min_width, width) if layer in self.pruned_layers else width for layer, width in enumerate(self.full_widths)]
+        self.most_pruned = int(prune_fraction * (sum(self.full_widths) - sum(self.floors)))
         self.most_rounds = math.ceil(self.most_pruned / prune_step)
         self.history: list[list[int]] = []
         self.batches = self.rounds = self.scored = 0
@@ -78,7 +108,7 @@ class TaylorPruner:
 
     def step(self) -> bool:
         """Counts one batch; False once the iteration has ended."""
-        if self.ended or self.rounds >= self.most_rounds:
+        if self.ended or self._pruned_down():
             self.finish()
             return False
         weights = torch.cat([gate.weight.detach() for gate in self.gates])
@@ -96,32 +126,51 @@ class TaylorPruner:
         if not self.history:
             self.history.append(self.widths)
 
+    def _pruned_down(self) -> bool:
+        """Whether as much is pruned as should be: by the number of rounds, or, above floors, by what is gone."""
+        if not self.min_width:
+            return self.rounds >= self.most_rounds
+        return int((~self.alive).sum()) >= self.most_pruned or self.widths == self.floors
+
     def _round(self) -> bool:
         """Prunes once; False where that would leave, or a round before has left, a layer at its end."""
         total = self.total.cpu()
         if not torch.isfinite(total).all():
             raise FloatingPointError("the Taylor criterion is not finite")
-        if min(self.widths) <= 1:
+        if self._fewest(self.widths) <= 1:
             return False
         alive = self._survivors(total / self.scored, self.widths)
-        if self.cost and self.cost_at_end and min(widths := self._widths(alive)) >= 1:
+        if self.cost and self.cost_at_end and self._fewest(widths := self._widths(alive)) >= 1:
             alive = self._survivors(total / self.scored, widths)
-        if min(widths := self._widths(alive)) < 1:
+        if self._fewest(widths := self._widths(alive)) < 1:
             return False
         self.alive = alive
         self._close_gates()
         self.rounds += 1
         self.scored = 0
         self.total.zero_()
-        if all(width < full for width, full in zip(widths, self.full_widths)):
+        if self.min_width or all(widths[layer] < self.full_widths[layer] for layer in self.pruned_layers):
             self.history.append(widths)
         return True
+
+    def _fewest(self, widths: list[int]) -> float:
+        """The filters of the narrowest layer that could lose its last one: none where there are floors."""
+        return math.inf if self.min_width else min((widths[layer] for layer in self.pruned_layers), default=0)
 
     def _survivors(self, criterion: Tensor, widths: list[int]) -> Tensor:
         """Which filters outlive a round, by what they cost at these ``widths``."""
         if self.cost:
             criterion = per_cost(criterion, self.cost(widths), self.full_widths)
-        return survivors(criterion, self.alive, self.prune_step, self.most_pruned)
+        if self.min_width:
+            return survivors_above(criterion, self.alive, self.full_widths, self.floors, self.prune_step, self.most_pruned)
+        alive, ranked = self.alive.clone(), self._of_pruned_layers()
+        alive[ranked] = survivors(criterion[ranked], alive[ranked], self.prune_step, self.most_pruned)
+        return alive
+
+    def _of_pruned_layers(self) -> Tensor:
+        """Which filters are of layers that are pruned at all."""
+        return torch.tensor([layer in self.pruned_layers for layer in range(len(self.gates))]).repeat_interleave(
+            torch.tensor(self.full_widths))
 
     def _close_gates(self) -> None:
         for gate, is_open in zip(self.gates, self.alive.to(self.total.device, non_blocking=True).split(self.full_widths)):

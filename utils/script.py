@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from model.errors import UnreadableNetwork
-from utils.errors import UserError
+from utils.errors import UserError, is_out_of_memory
 
 
 class Terminated(BaseException):
@@ -42,7 +42,7 @@ def run(main: Callable[[], None], *, resumes: bool = True) -> None:
         where = f"{error.filename}: " if error.filename else ""
         _last_words(f"{script}: error: {where}{error.strerror or error}", 2)
     except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or "memory" in str(error).lower()):
+        if not is_out_of_memory(error):
             raise
         _last_words(f"{script}: error: out of memory; use a smaller --batch-size or ratio ({str(error)[:150]})", 2)
 

@@ -52,7 +52,8 @@ class Value:
 class Widths(UnionFind):
     """The widths found so far: what is tied becomes one.
 
-    A width counts units: filters, or groups of filters that can only go together. One that is ``fixed`` says why.
+    A width counts units: filters, or groups of filters that can only go together. One that is ``fixed`` says why. One without
+    ``layers`` is of a weight alone, that something may still be multiplied with.
     """
 
     def __init__(self) -> None:
@@ -83,7 +84,7 @@ class Widths(UnionFind):
             self.fix([*one, *other], "summed with parts of another size")
             return
         for a, b in zip(one, other):
-            first, second = sorted((self.root(a.width), self.root(b.width)))
+            first, second = sorted((self.root(a.width), self.root(b.width)), key=lambda root: (not self.layers[root], root))
             if first != second:
                 self.join(first, second)
                 self.units[first] = math.gcd(self.units[first], self.units[second])
@@ -91,8 +92,9 @@ class Widths(UnionFind):
                 self.layers[first] += self.layers[second]
 
     def free(self) -> list[int]:
-        """The widths that can be chosen, in the order in which the network has them."""
-        return [width for width in range(len(self.parent)) if self.root(width) == width and not self.fixed[width]]
+        """The widths that can be chosen, those that layers make, in the order in which the network has them."""
+        roots = [width for width in range(len(self.parent)) if self.root(width) == width]
+        return [width for width in roots if self.layers[width] and not self.fixed[width]]
 
 
 class Input(NamedTuple):
@@ -116,8 +118,10 @@ class Step:
 
 
 class Literal(NamedTuple):
-    """A number written in a graph that stands for the channels of a result: argument ``place`` of ``node`` is those of ``of``."""
+    """A number written in a graph that stands for the channels of a result: argument ``place`` of ``node`` is those of ``of``, or
+    how many groups of ``each`` channels these are."""
 
     node: str
     place: tuple[Any, ...]
     of: str
+    each: int = 1

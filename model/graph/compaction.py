@@ -19,8 +19,8 @@ from torch import Tensor, fx, nn
 
 from model.gate import GateLayer, SharedGate, gates_of
 from model.graph.liveness import mask_to_input, zeros
-from model.graph.operations import settle
 from model.graph.reading import Reading
+from model.graph.resize import chosen, cut
 from model.graph.selection import Selection
 from model.graph.trace import write_literals
 
@@ -36,6 +36,8 @@ class Compactor:
     all that is needed to cut a fresh network to the same shape (``restore``). Raises UnreadableNetwork for a network that
     does something not known to keep channels apart, in a line that names it.
     """
+
+    exact = True  # what is removed changes no output
 
     def __init__(self, network: nn.Module, image_size: int = 32, multiple: int = MULTIPLE):
         self.multiple = multiple
@@ -84,6 +86,19 @@ class Compactor:
             for layer, part in zip(layers, filters[:-1].split([len(there[layer]) for layer in layers])):
                 there[layer] = part
         return [filters.nonzero().flatten() for filters in there]
+
+    def finished(self) -> nn.Module:
+        """The network, with its gates and selections."""
+        return self.network
+
+    def channels(self, name: str) -> int:
+        """The channels of a node's result in the full network."""
+        return self.reading.values[name].channels
+
+    def sliced(self, path: str, tensor: Tensor) -> Tensor:
+        """What is left of a tensor of the full network."""
+        dims = self.reading.dims.get(path, ())
+        return chosen(tensor, dims, {name: self.kept[name].nonzero().flatten() for name in dims if name is not None})
 
     def _closed(self, name: str, alive: list[Tensor]) -> Tensor | None:
         """Which channels of a node its gates close."""
@@ -136,7 +151,7 @@ class Compactor:
     def _cut(self, kept: dict[str, Tensor], optimizer: torch.optim.Optimizer | None) -> None:
         """Slices the weights from ``self.kept`` to ``kept``, and puts selections where neighbours then disagree."""
         left = {name: kept[name][self.kept[name]].nonzero().flatten().to(self.device, non_blocking=True) for name in kept}
-        self._slice(left, optimizer)
+        cut(self.network, self.reading, left, optimizer)
         graph, selections = copy.deepcopy(self.reading.graph), nn.ModuleDict()
         for node, new_node in zip(self.reading.graph.nodes, graph.nodes):
             if node.name not in kept:
@@ -144,7 +159,7 @@ class Compactor:
             if gate := self.reading.gate_of(node):
                 gate.cut(left[node.name])
             for source in self.reading.steps[node.name].inputs:
-                if source.whole or source.name in self.reading.attributes:  # a weight is cut as it is needed
+                if source.whole:
                     continue
                 target = mask_to_input(kept[node.name], source, len(kept[source.name]))
                 there = any(new.name == source.name for new in new_node.all_input_nodes)  # not so where it is taken twice
@@ -159,36 +174,3 @@ class Compactor:
         self.network.selections = selections
         self.kept = kept
         self.network.graph = graph
-
-    def _slice(self, left: dict[str, Tensor], optimizer: torch.optim.Optimizer | None) -> None:
-        """Keeps the channels ``left`` of each node in every weight that has them, and its momentum. Gradients go."""
-        tensors: dict[str, Tensor] = dict(self.network.named_parameters(remove_duplicate=False))
-        tensors |= dict(self.network.named_buffers(remove_duplicate=False))
-        new: dict[str, Tensor] = {}
-        renamed: dict[Tensor, Tensor] = {}
-        for path, dims in self.reading.dims.items():
-            old = tensors[path]
-
-            def sliced(tensor: Tensor, dims: tuple[str | None, ...] = dims) -> Tensor:
-                channels_last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
-                for dim, name in enumerate(dims):
-                    if name is not None and len(left[name]) < tensor.shape[dim]:
-                        tensor = tensor.index_select(dim, left[name])
-                return tensor.contiguous(memory_format=torch.channels_last) if channels_last else tensor
-
-            cut = sliced(old.detach())
-            if cut.shape == old.shape:
-                continue
-            new[path] = nn.Parameter(cut, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else cut
-            renamed[old] = new[path]
-            if optimizer is not None and old in optimizer.state:
-                optimizer.state[new[path]] = {key: sliced(value) if isinstance(value, Tensor) and value.dim() else value
-                                              for key, value in optimizer.state.pop(old).items()}
-        for alias, path in self.reading.path.items():
-            if path in new and alias in tensors:
-                owner, _, name = alias.rpartition(".")
-                setattr(self.network.get_submodule(owner), name, new[path])
-        for module in self.network.modules():
-            settle(module)
-        for group in optimizer.param_groups if optimizer else []:
-            group["params"] = [renamed.get(p, p) for p in group["params"]]

@@ -14,9 +14,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from model.errors import UnreadableNetwork
 from model.gate import Gate, GatedBatchNorm2d
 from model.graph.channels import UnionFind
-from model.graph.operations import SUMS, ZERO_FUNCTIONS, ZERO_MODULES, key, known, settle
+from model.graph.operations import SUMS, ZERO_FUNCTIONS, ZERO_MODULES, key, settle
 from model.graph.selection import Selection
 from model.graph.trace import trace
+from model.graph.whole import known
 
 FUNCTIONS = ZERO_FUNCTIONS | SUMS | {torch.flatten, "flatten"}  # all make a zero of a zero, as batch norm with zero scale and shift does
 SAME = 1e-5  # relative to the largest output; a sum with zeros in it is rounded in another order
@@ -33,7 +34,7 @@ def plain(network: nn.Module, images: Tensor) -> nn.Module:
     if not any(isinstance(module, (Gate, Selection)) for module in network.modules()):
         return network
     try:
-        graph = copy.deepcopy(network.graph) if isinstance(network, fx.GraphModule) else trace(network)[0]
+        graph = copy.deepcopy(network.graph) if isinstance(network, fx.GraphModule) else trace(network, images.shape[-1])[0]
         traced = fx.GraphModule(network, graph)  # its own graph says which operation was in which module
     except UnreadableNetwork as error:
         raise NotImplementedError(str(error)) from None

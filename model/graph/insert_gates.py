@@ -1,71 +1,112 @@
-"""Puts gates into a network that is read from its graph: behind its norms, and wherever else a closed one must reach."""
+"""Where gates have to be in a network that is read from its graph: behind its norms, and wherever else a closed one must reach."""
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 
 from model.gate import GatedBatchNorm2d, GateLayer, SharedGate
 from model.graph.liveness import zeros
-from model.graph.operations import LAYERS
 from model.graph.reading import Reading
 
 
-def put_gates(network: fx.GraphModule, reading: Reading, free: list[int], filters: list[int]) -> None:
-    """One GateLayer per width, in their order, shared by all the places of a width: behind its norms, or behind its layers
-    where it has none; and where a layer would still read of it what is not zero, behind that."""
-    gates = nn.ModuleList(GateLayer(width) for width in filters)
-    others = dict(network.named_children())
-    network._modules.clear()
-    free_name = next(name for number in itertools.count() if (name := f"gates{number or ''}") not in others)
-    for name, module in {free_name: gates, **others}.items():  # first: gates_of goes by the order of modules
-        network.add_module(name, module)
-    where = places(reading, free)
-    for node in list(network.graph.nodes):
-        if node.name in where:
-            _gate(network, node, _shared(reading, node.name, where[node.name], free, gates, filters))
-    network.recompile()
+class Places(NamedTuple):
+    """The widths (their roots) that gates have to close: ``behind`` these nodes, for all that take their results; or ``before`` the
+    layers that read all channels of these nodes' results."""
+
+    behind: dict[str, set[int]]
+    before: dict[str, set[int]]
 
 
-def places(reading: Reading, free: list[int]) -> dict[str, set[int]]:
-    """The nodes behind which there are gates, and of which widths."""
-    owner = {name: torch.cat([torch.full((piece.channels,), root if (root := reading.widths.root(piece.width)) in free else -1)
-                              for piece in value.pieces]) for name, value in reading.values.items()}  # the width of each channel
+def places(reading: Reading, free: Sequence[int], behind: Callable[[str], Sequence[str]] = lambda name: [name]) -> Places:
+    """Where gates have to be so that no layer reads of a closed filter what is not zero.
+
+    That is behind the norms of a width, or behind its layers where it has none; and where a layer would still read of it what is
+    not zero. ``behind`` says for a node which nodes get a gate where one is put so that it is closed; none where that can't be
+    done: then its readers get one.
+    """
+    owner = owners(reading, free)
     has = {name: set(widths.tolist()) - {-1} for name, widths in owner.items()}
-    layers = {node.name for node in reading.graph.nodes if isinstance(reading.layer(node), LAYERS)} & has.keys()
-    normed = set().union(*[has[name] for name in reading.norms])
-    open_ = {**{name: has[name] - normed for name in layers}, **{name: has[name] for name in reading.norms}}
-    read = {source.name for step in reading.steps.values() for source in step.inputs if source.whole}
-    where: dict[str, set[int]] = {}
-    while any(open_.values()):
+    nodes = [node for node in reading.graph.nodes if node.name in has and node.name in reading.live]
+    norms = [node.name for node in nodes if node.name in reading.norms]
+    normed = set().union(*[has[name] for name in norms])
+    first = {**{node.name: has[node.name] - normed for node in nodes if node.name in reading.makers},
+             **{name: has[name] for name in norms}}
+    readers = readers_of(reading)
+    found = Places({}, {})
+    for name in first:
+        for gated in behind(name) if first[name] else ():
+            found.behind.setdefault(gated, set()).update(first[name])
+
+    while True:
+        zero = zeros(reading, {name: torch.isin(owner[name], torch.tensor(sorted(widths))) for name, widths in found.behind.items()}.get)
+        open_ = {name: set(owner[name][~zero[name]].tolist()) - {-1} - found.before.get(name, set()) for name in readers}
+        if not any(open_.values()):
+            return found
         for name, widths in open_.items():
-            if widths:
-                where.setdefault(name, set()).update(widths)
-        zero = zeros(reading, {name: torch.isin(owner[name], torch.tensor(sorted(widths))) for name, widths in where.items()}.get)
-        open_ = {name: set(owner[name][~zero[name]].tolist()) - {-1} for name in read}
-    return where
+            for gated in (where := behind(name)) if widths else ():
+                found.behind.setdefault(gated, set()).update(widths)
+            if widths and not where:
+                found.before.setdefault(name, set()).update(widths)
 
 
-def _shared(reading: Reading, name: str, widths: set[int], free: list[int], gates: nn.ModuleList, filters: list[int]) -> SharedGate:
-    """The gates of some widths for the channels of a node; its other channels have none."""
-    value, index, layers, behind = reading.values[name], list[Tensor](), list[GateLayer](), 0
-    begins: dict[int, int] = {}
-    for piece in value.pieces:
-        root = reading.widths.root(piece.width)
-        units = filters[free.index(root)] if root in free else 0
+def owners(reading: Reading, free: Sequence[int]) -> dict[str, Tensor]:
+    """For each node, the root of the width of each channel; -1 where that is none of ``free``."""
+    return {name: torch.cat([torch.full((piece.channels,), root if (root := reading.widths.root(piece.width)) in free else -1)
+                             for piece in value.pieces]) for name, value in reading.values.items()}
+
+
+def readers_of(reading: Reading) -> dict[str, list[str]]:
+    """The nodes whose results are read with all channels, and what reads them so; but for what no logits follow from."""
+    found: dict[str, list[str]] = {}
+    for node in reading.graph.nodes:
+        if node.name in reading.steps and node.name in reading.live:
+            for source in reading.steps[node.name].inputs:
+                if source.whole:
+                    found.setdefault(source.name, []).append(node.name)
+    return found
+
+
+def gate_index(reading: Reading, name: str, widths: set[int], units: Mapping[int, int]) -> tuple[list[int], Tensor | None]:
+    """Whose gates the channels of a node have where it has those of ``widths``: the widths, in the order in which their gates are
+    behind each other, and for each channel which of these gates it has, the one behind the last for none. None is gate c for channel c.
+
+    ``units``: of each free width.
+    """
+    order, index, behind = dict[int, int](), list[Tensor](), 0
+    for piece in reading.values[name].pieces:
+        root, size = reading.widths.root(piece.width), reading.per_unit(piece)
         if root in widths:
-            if root not in begins:
-                begins[root] = behind
-                behind += units
-                layers.append(gates[free.index(root)])  # type: ignore[arg-type]  # a list of GateLayers
-            index.append(begins[root] + torch.arange(units).repeat_interleave(reading.per_unit(piece)))
+            if root not in order:
+                order[root] = behind
+                behind += units[root]
+            index.append(order[root] + torch.arange(units[root]).repeat_interleave(size))
         else:
-            index.append(torch.full((units * reading.per_unit(piece) if root in free else piece.channels,), -1))
+            index.append(torch.full((size * units[root] if root in units else piece.channels,), -1))
     found = torch.cat(index)
     found[found < 0] = behind
-    whole = len(layers) == 1 and torch.equal(found, torch.arange(behind))
-    return SharedGate(layers, None if whole else found, value.axis)
+    return list(order), None if len(order) == 1 and torch.equal(found, torch.arange(behind)) else found
+
+
+def shared_gate(reading: Reading, name: str, widths: set[int], gates: Mapping[int, GateLayer]) -> SharedGate:
+    """The gates of some widths for the channels of a node; its other channels have none. ``gates``: of each free width."""
+    order, index = gate_index(reading, name, widths, {root: len(gate.weight) for root, gate in gates.items()})
+    return SharedGate([gates[root] for root in order], index, reading.values[name].axis, name)
+
+
+def put_gates(network: fx.GraphModule, reading: Reading, free: Sequence[int], filters: Sequence[int]) -> None:
+    """One GateLayer per width, shared by all the places of a width, into a network that runs its graph."""
+    gates = nn.ModuleList(GateLayer(width, number) for number, width in enumerate(filters))
+    names = {name for name, _ in network.named_children()}
+    network.add_module(next(name for number in itertools.count() if (name := f"gates{number or ''}") not in names), gates)
+    behind, of_width, device = places(reading, free).behind, dict(zip(free, gates)), next(network.parameters()).device
+    for node in list(network.graph.nodes):
+        if node.name in behind:
+            _gate(network, node, shared_gate(reading, node.name, behind[node.name], of_width).to(device))  # type: ignore[arg-type]
+    network.recompile()
 
 
 def _gate(network: fx.GraphModule, node: fx.Node, gate: SharedGate) -> None:
@@ -73,9 +114,8 @@ def _gate(network: fx.GraphModule, node: fx.Node, gate: SharedGate) -> None:
     module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
     if isinstance(module, GatedBatchNorm2d):
         return  # it is used twice, and has its gate
-    if type(module) is nn.BatchNorm2d and module.affine and module.track_running_stats and module.momentum is not None:
-        owner, _, name = str(node.target).rpartition(".")
-        setattr(network.get_submodule(owner), name, GatedBatchNorm2d.of(module, gate))
+    if module is not None and GatedBatchNorm2d.takes(module):
+        GatedBatchNorm2d.gate_in(module, gate)
         return
     name = f"gate_{node.name}"
     network.add_module(name, gate)

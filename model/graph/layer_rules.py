@@ -1,99 +1,52 @@
-"""What follows from an operation of a network for the widths of its result: a rule for each kind in model/graph/operations.py."""
+"""What follows from a layer or a norm for the widths of its result, be it a module or a function with weights of the network."""
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from model.gate import Gate, GatedBatchNorm2d
 from model.graph import operations as ops
-from model.graph.channel_map import ChannelMap
+from model.graph.channel_map import ChannelMap, Layer
 from model.graph.channels import Input, Literal, Piece, Step, Value
-from model.graph.shape_rules import RESHAPED, SHAPES, join, reshape
-from model.graph.trace import TrainingFlagCall
 
 
-def follow(notes: ChannelMap, node: fx.Node, result: Any) -> None:
-    """ChannelMap what the result of a module, function or method has of widths. Raises UnreadableNetwork."""
-    module = notes.layer(node)
-    source = node.all_input_nodes[0] if node.all_input_nodes else None
-    if source is None:
-        return
-    if not isinstance(result, (Tensor, tuple, list)) or isinstance(result, torch.Size):
-        return number(notes, node, source)
-    if node.target not in RESHAPED or source.name not in notes.values:
-        notes.fixes_counts(node)
-    if isinstance(module, nn.Linear) and ops.known(module):
-        linear(notes, node, module, source)
-    elif isinstance(module, ops.LAYERS) and ops.known(module):
-        convolution(notes, node, module, source)
-    elif not notes.tracked(node):
-        return
-    elif isinstance(module, (*ops.NORMS, GatedBatchNorm2d)):
-        norm(notes, node, module, source)
-    elif isinstance(module, Gate):
-        notes.keeps(node, source)
-    elif isinstance(module, nn.Flatten):
-        reshape(notes, node, source, [])
-    elif isinstance(module, nn.MultiheadAttention):
-        notes.fixes(node)
-    elif module is not None and not isinstance(module, TrainingFlagCall):
-        by_channel(notes, node, module, source)
-    else:
-        function(notes, node, ops.key(module.function if isinstance(module, TrainingFlagCall) else node.target), source, result)
+def layer_of(module: Any, path: str) -> Layer:
+    """A module as a layer."""
+    bias = None if module.bias is None else f"{path}.bias"
+    return Layer(path, f"{path}.weight", bias, getattr(module, "groups", 1), isinstance(module, _ConvTransposeNd))
 
 
-def number(notes: ChannelMap, node: fx.Node, source: fx.Node) -> None:
-    """ChannelMap whether a number, or a shape, depends on the channels of a result."""
-    if source.name in notes.values:
-        rank, axis = len(notes.shapes[source.name]), notes.values[source.name].axis
-        whole = (node.target == "size" and len(node.args) == 1 and not node.kwargs) or node.args[1:] == ("shape",)
-        said: Any = node.args[1] if node.target == "size" and len(node.args) > 1 else node.kwargs.get("dim", axis)
-        along = node.target == "size" and (not isinstance(said, int) or said % rank == axis)
-        if whole or along or node.target in ("numel", "nelement"):
-            notes.counts[node.name] = source.name, whole
-        return
-    of, whole = next((notes.counts[arg.name] for arg in node.all_input_nodes if arg.name in notes.counts), ("", False))
-    if of and whole and node.target is operator.getitem:
-        rank, index = len(notes.shapes[of]), node.args[1]
-        there = range(rank)[index] if isinstance(index, (int, slice)) else range(rank)
-        if notes.values[of].axis not in (there if isinstance(there, range) else [there]):
-            return
-        notes.counts[node.name] = of, isinstance(index, slice) and index == slice(None)
-    elif of:
-        notes.counts[node.name] = of, False
-
-
-# --- layers --------------------------------------------------------------------------------------------------------
-
-def convolution(notes: ChannelMap, node: fx.Node, module: Any, source: fx.Node) -> None:
+def convolution(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node) -> None:
     """A dense one reads every channel and makes a width; a grouped one keeps its filters per group, and ties the two."""
-    value, target = notes.values.get(source.name), str(node.target)
+    value, shape = notes.values.get(source.name), notes.tensors[layer.weight].shape
+    taken_from: fx.Node | None = source
     if value and value.axis != 1:
-        raise notes.refusal(node, "works along the channels")
-    transposed = isinstance(module, _ConvTransposeNd)
-    notes.calls.append((f"{target}.weight", source.name if transposed else node.name, 1))
+        notes.fix(source.name, f"{notes.operation(node)} works along them")
+        value = taken_from = None
+
+    inputs, filters = (shape[0], shape[1] * layer.groups) if layer.transposed else (shape[1] * layer.groups, shape[0])
+    notes.calls.append((layer.weight, source.name if layer.transposed else node.name, 1))
     weight: tuple[fx.Node | None, ...] = (node,)
-    if module.groups == 1:
-        width = notes.widths.add(module.out_channels, target)
-        step = Step([Input(source.name, whole=True)] if value else [], "none")
-        notes.set(node, Value(1, (Piece(width, module.out_channels),)), step)
-        weight = (source, node) if transposed else (node, source)
+    if layer.groups == 1:
+        width = notes.widths.add(filters, layer.name)
+        notes.makers[node.name] = layer
+        notes.set(node, Value(1, (Piece(width, filters),)), Step([Input(source.name, whole=True)] if value else [], "none"))
+        weight = (taken_from, node) if layer.transposed else (node, taken_from)
     elif value:
-        taken, given = module.in_channels // module.groups, module.out_channels // module.groups
-        if transposed or not in_groups(notes, value, taken):
+        taken, given = inputs // layer.groups, filters // layer.groups
+        if layer.transposed or not in_groups(notes, value, taken):
             notes.fixes(node)
             weight = ()
         else:
             made = tuple(Piece(piece.width, piece.channels // taken * given) for piece in value.pieces)
             notes.set(node, Value(1, made), Step([Input(source.name, 0, taken, given)], "none"))
-    notes.assign(f"{target}.weight", *weight)
-    if module.bias is not None:
-        notes.assign(f"{target}.bias", node)
+            notes.makers[node.name] = layer
+    notes.assign(layer.weight, *weight)
+    if layer.bias is not None:
+        notes.assign(layer.bias, node)
 
 
 def in_groups(notes: ChannelMap, value: Value, channels: int) -> bool:
@@ -105,136 +58,145 @@ def in_groups(notes: ChannelMap, value: Value, channels: int) -> bool:
     return True
 
 
-def linear(notes: ChannelMap, node: fx.Node, module: nn.Linear, source: fx.Node) -> None:
-    """Reads every channel, along the last dimension, and makes a width."""
-    value, target = notes.values.get(source.name), str(node.target)
-    if value and value.axis != len(notes.shapes[source.name]) - 1:
-        raise notes.refusal(node, "works along another dimension than that of the channels")
-    axis = len(notes.shapes[node.name]) - 1
-    notes.calls.append((f"{target}.weight", node.name, axis))
-    piece = Piece(notes.widths.add(module.out_features, target), module.out_features)
-    notes.set(node, Value(axis, (piece,)), Step([Input(source.name, whole=True)] if value else [], "none"))
-    notes.assign(f"{target}.weight", node, source)
-    if module.bias is not None:
-        notes.assign(f"{target}.bias", node)
+def linear(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node) -> None:
+    """Reads every channel, along the last dimension, and makes a width; along other dimensions it keeps channels apart."""
+    value, axis = notes.values.get(source.name), len(notes.shapes[node.name]) - 1
+    notes.calls.append((layer.weight, node.name, axis))
+    if value and value.axis != axis:
+        notes.keeps(node, source, "none" if layer.bias else "all")
+        notes.assign(layer.weight)
+        return
 
+    filters = len(notes.tensors[layer.weight])
+    piece = Piece(notes.widths.add(filters, layer.name), filters)
+    notes.makers[node.name] = layer
+    notes.set(node, Value(axis, (piece,)), Step([Input(source.name, whole=True)] if value else [], "none"))
+    notes.assign(layer.weight, node, source)
+    if layer.bias is not None:
+        notes.assign(layer.bias, node)
+
+
+# --- norms ---------------------------------------------------------------------------------------------------------
 
 def norm(notes: ChannelMap, node: fx.Node, module: Any, source: fx.Node) -> None:
-    """Batch and instance norm work channel by channel, group norm by its groups; layer norm needs all, and keeps their places."""
-    value, target = notes.values[source.name], str(node.target)
+    """A module: batch and instance norm work channel by channel, group norm by its groups, layer norm takes all channels."""
     tensors = {name: tensor for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
                if tensor is not None and tensor.dim()}
-    if isinstance(module, nn.LayerNorm):
-        layer_norm(notes, node, value, source, len(module.normalized_shape), [f"{target}.{name}" for name in tensors])
-        return
+    paths = [f"{node.target}.{name}" for name in tensors]
+    if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+        layer_norm(notes, node, source, len(module.normalized_shape), paths)
+    else:
+        by_group(notes, node, source, module.num_groups if isinstance(module, nn.GroupNorm) else None, paths)
+
+
+def by_group(notes: ChannelMap, node: fx.Node, source: fx.Node, groups: int | None, paths: list[str]) -> None:
+    """A norm of each channel, or of each of so many groups of them; it needs tensors with as many channels where groups have several."""
+    value = notes.values[source.name]
     if value.axis != 1:
-        raise notes.refusal(node, "works along another dimension than that of the channels")
-    per_group = module.num_channels // module.num_groups if isinstance(module, nn.GroupNorm) else 1
-    if isinstance(module, nn.GroupNorm) and module.num_groups == 1:
+        raise notes.not_apart(node, "works along another dimension than that of the channels")
+    per_group = value.channels // groups if groups else 1
+    if groups == 1:
         notes.set(node, value, Step([Input(source.name, whole=True)], "none", [(0, value.channels)]))
-    elif not in_groups(notes, value, per_group) or (isinstance(module, nn.GroupNorm) and not tensors):
-        return notes.fixes(node)
+    elif (groups and not paths) or not in_groups(notes, value, per_group):
+        raise notes.not_apart(node, "has groups that go across them" if paths else "has a number of groups that no weights go by")
     else:
         notes.set(node, value, Step([Input(source.name, 0, per_group, per_group)], "none"))
     notes.norms.add(node.name)
-    for name in tensors:
-        notes.assign(f"{target}.{name}", node)
+    for path in paths:
+        notes.assign(path, node)
 
 
-def layer_norm(notes: ChannelMap, node: fx.Node, value: Value, source: fx.Node, dims: int, paths: list[str]) -> None:
-    first = len(notes.shapes[source.name]) - dims  # the first dimension that is normalised
+def layer_norm(notes: ChannelMap, node: fx.Node, source: fx.Node, dims: int, paths: list[str]) -> int | None:
+    """A norm of all channels and pixels along the last ``dims`` dimensions. Which of them has channels of widths, if one."""
+    value, first = notes.values[source.name], len(notes.shapes[source.name]) - dims
     if value.axis < first:
-        return notes.keeps(node, source, "none")
+        notes.keeps(node, source, "none")
+        return None
     if not paths:
-        return notes.fixes(node)
+        raise notes.not_apart(node, "has a number of channels that no weights go by")
     notes.set(node, value, Step([Input(source.name, whole=True)], "none", [(0, value.channels)]))
     notes.norms.add(node.name)
     for path in paths:
         notes.assign(path, *[node if first + d == value.axis else None for d in range(dims)])
+    return value.axis - first
 
 
-def layer_norm_function(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """F.layer_norm(x, normalized_shape, weight, bias), with weights of the network."""
-    shape = node.kwargs.get("normalized_shape", given[0] if given else None)
-    weights = [arg for arg in node.all_input_nodes if arg is not source]
-    paths = [notes.attributes.get(arg.name, "") for arg in weights]
-    if not isinstance(shape, (list, tuple)) or not all(path in notes.tensors for path in paths):
-        raise notes.refusal(node)
-    value = notes.values[source.name]
-    layer_norm(notes, node, value, source, len(shape), paths)
-    at = value.axis - len(notes.shapes[source.name]) + len(shape)
-    if node.name in notes.norms:
-        notes.literals.append(Literal(node.name, ("normalized_shape", at) if "normalized_shape" in node.kwargs else (1, at), node.name))
-        for weight, path in zip(weights, paths):
-            notes.set(weight, Value(at, value.pieces), Step([], "none"))
-            notes.dims[notes.path[path]] = tuple(weight.name if d == at else None for d in range(len(shape)))
-            notes.steps[node.name].inputs.append(Input(weight.name))
+# --- the same as functions -----------------------------------------------------------------------------------------
+
+STATISTICS, AFFINE = ("running_mean", "running_var"), ("weight", "bias")
+PLACES: dict[Any, tuple[str, ...]] = {  # of the arguments: what says how large it is, then its tensors
+    F.linear: ("", *AFFINE), **dict.fromkeys(ops.CONVOLUTIONS, ("groups", *AFFINE)),
+    **dict.fromkeys([F.prelu, torch.prelu], ("", "weight")),
+    **dict.fromkeys([F.batch_norm, F.instance_norm], ("", *STATISTICS, *AFFINE)),
+    **dict.fromkeys([torch.batch_norm, torch.instance_norm], ("", *AFFINE, *STATISTICS)),
+    **dict.fromkeys([F.group_norm, torch.group_norm], ("num_groups", *AFFINE)),
+    **dict.fromkeys([F.layer_norm, torch.layer_norm], ("normalized_shape", *AFFINE)),
+    **dict.fromkeys([F.rms_norm, torch.rms_norm], ("normalized_shape", "weight"))}
 
 
-def by_channel(notes: ChannelMap, node: fx.Node, module: nn.Module, source: fx.Node) -> None:
-    if not isinstance(module, (*ops.ZERO_MODULES, *ops.OTHER_MODULES)):
-        raise notes.refusal(node)
-    slopes = isinstance(module, nn.PReLU) and module.num_parameters > 1
-    along_pixels(notes, node, source, isinstance(module, ops.SPATIAL_MODULES) or slopes)
-    notes.keeps(node, source, "all" if isinstance(module, ops.ZERO_MODULES) else "none")
-    if slopes:
-        notes.assign(f"{node.target}.weight", node)
+def argument(node: fx.Node, name: str, place: int, default: Any = None) -> Any:
+    """An argument that was given by its name or its place."""
+    return node.kwargs.get(name, node.args[place] if len(node.args) > place else default)
 
 
-def along_pixels(notes: ChannelMap, node: fx.Node, source: fx.Node, spatial: bool) -> None:
-    if spatial and notes.values[source.name].axis != 1:
-        raise notes.refusal(node, "works along the channels")
+def layer_function(notes: ChannelMap, node: fx.Node, what: Any, source: fx.Node) -> None:
+    """A layer or a norm that is called as a function, with tensors of the network. With others, its result has no widths."""
+    said, *names = PLACES[what]
+    first = 2 if said and said != "groups" else 1  # the place of the first tensor
+    given = [argument(node, name, first + number) for number, name in enumerate(names)]
+    paths = [notes.attributes.get(tensor.name, "") if isinstance(tensor, fx.Node) else "" for tensor in given if tensor is not None]
+    if source is not argument(node, "input", 0) or not all(path in notes.tensors for path in paths):
+        raise notes.not_apart(node, "has weights that are computed")
 
-
-# --- functions and methods -----------------------------------------------------------------------------------------
-
-def function(notes: ChannelMap, node: fx.Node, what: Any, source: fx.Node, result: Any) -> None:
-    if what in ops.FIXING:
-        notes.fixes(node)
-    elif not isinstance(result, Tensor):
-        raise notes.refusal(node)
-    elif what in ops.BINARY:
-        binary(notes, node, what, result)
-    elif what in ops.JOINS:
-        join(notes, node)
-    elif source.name not in notes.values:
-        raise notes.refusal(node)
-    elif what in ops.ZERO_FUNCTIONS or what in ops.OTHER_FUNCTIONS:
-        along_pixels(notes, node, source, what in ops.SPATIAL_FUNCTIONS)
-        notes.keeps(node, source, "all" if what in ops.ZERO_FUNCTIONS else "none")
-    elif what is F.layer_norm:
-        layer_norm_function(notes, node, source, list(node.args[1:]))
-    elif what in SHAPES:
-        SHAPES[what](notes, node, source, list(node.args[1:]))
-    else:
-        raise notes.refusal(node)
-
-
-def binary(notes: ChannelMap, node: fx.Node, what: Any, result: Tensor) -> None:
-    """Ties the widths of operands that meet, channel by channel; one of a single channel is applied to all."""
-    operands = [arg for arg in node.args[:2] if isinstance(arg, fx.Node) and arg.name in notes.shapes]
-    if set(operands) != {arg for arg in node.all_input_nodes if arg.name in notes.shapes}:
-        raise notes.refusal(node, "has operands by name; give them by place")
-    tracked = [arg for arg in operands if arg.name in notes.values]
-    from_end = {len(notes.shapes[arg.name]) - notes.values[arg.name].axis for arg in tracked}
-    if len(from_end) != 1:
-        raise notes.refusal(node, "combines channels with what is none")
-    [axis] = from_end
-    aligned = [arg for arg in tracked if notes.values[arg.name].channels == result.shape[-axis]]
-    if not aligned:
-        return notes.fixes(node)
-    pieces = notes.values[aligned[0].name].pieces
-    step = Step([Input(arg.name, whole=arg not in aligned) for arg in tracked], "none")
-    notes.set(node, Value(result.dim() - axis, pieces), step)
-    for arg in operands:
-        if arg not in tracked:
-            if notes.meets(node, arg, axis):
-                step.inputs.append(Input(arg.name))
-        elif arg not in aligned:
-            notes.widths.fix(notes.values[arg.name].pieces, f"{notes.operation(node)} applies them to all channels")
+    if what in ops.CONVOLUTIONS or what is F.linear:
+        owner, _, called = paths[0].rpartition(".")
+        layer = Layer(owner if owner and called == "weight" else paths[0], paths[0], paths[1] if len(paths) > 1 else None)
+        if what is F.linear:
+            linear(notes, node, layer, source)
         else:
-            notes.widths.tie(pieces, notes.values[arg.name].pieces)
-    if what in ops.PRODUCTS:
-        step.zero_if = "any"
-    elif (what in ops.SUMS and aligned == list(node.args[:2])) or (what in ops.QUOTIENTS and operands == aligned == [node.args[0]]):
-        step.zero_if = "all"
+            convolution_function(notes, node, what, layer, source)
+    elif source.name in notes.values:
+        norm_function(notes, node, what, said, source, paths)
+
+
+def convolution_function(notes: ChannelMap, node: fx.Node, what: Any, layer: Layer, source: fx.Node) -> None:
+    """Its number of groups goes with the widths."""
+    groups = argument(node, "groups", 6, 1)
+    if not isinstance(groups, int):
+        raise notes.not_apart(node, "has a number of groups that is computed")
+    convolution(notes, node, layer._replace(groups=groups, transposed=what in ops.TRANSPOSED), source)
+    if groups > 1 and node.name in notes.values:
+        per_group = notes.values[node.name].channels // groups
+        notes.literals.append(Literal(node.name, ("groups",) if "groups" in node.kwargs else (6,), node.name, per_group))
+
+
+def norm_function(notes: ChannelMap, node: fx.Node, what: Any, said: str, source: fx.Node, paths: list[str]) -> None:
+    """What is said of its size, the number of groups or the channels, becomes a number that goes with the widths."""
+    place: Any = said if said in node.kwargs else 1
+    if what in (F.prelu, torch.prelu):
+        slopes(notes, node, source, paths[0])
+    elif said == "num_groups":
+        groups: Any = argument(node, said, 1)
+        by_group(notes, node, source, groups, paths)
+        if groups > 1:
+            notes.literals.append(Literal(node.name, (place,), node.name, notes.values[node.name].channels // groups))
+    elif said == "normalized_shape":
+        size: Any = argument(node, said, 1)
+        if not isinstance(size, (list, tuple)):
+            raise notes.not_apart(node, "has sizes that are computed")
+        at = layer_norm(notes, node, source, len(size), paths)
+        if at is not None:
+            notes.literals.append(Literal(node.name, (place, at), node.name))
+    else:
+        by_group(notes, node, source, None, paths)
+
+
+def slopes(notes: ChannelMap, node: fx.Node, source: fx.Node, path: str) -> None:
+    """PReLU, with a slope for all channels or for each."""
+    if notes.tensors[path].numel() > 1:
+        if notes.values[source.name].axis != 1:
+            raise notes.not_apart(node, "works along another dimension than that of the channels")
+        notes.keeps(node, source)
+        notes.assign(path, node)
+    else:
+        notes.keeps(node, source)

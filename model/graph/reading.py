@@ -11,31 +11,49 @@ import torch
 from torch import Tensor, fx, nn
 
 from model.errors import UnreadableNetwork
-from model.graph import layer_rules
+from model.graph import rules
 from model.graph.channel_map import BATCH, ChannelMap
 from model.graph.channels import Piece, Step, Value
-from model.graph.trace import on_meta, trace
-
-COLOURS = 3
+from model.graph.sizes import fix_counted
+from model.graph.trace import Traced, trace
+from model.graph.tracer import COLOURS, images, on_meta
 
 
 class Reading(ChannelMap):
-    """The notes on a whole network, for square images of ``image_size`` pixels; ``logits`` is the shape of its output.
+    """The notes on a whole network, for square images of ``image_size`` pixels; ``logits`` is the shape of its output, ``live`` are
+    the nodes from which it follows.
 
     Raises UnreadableNetwork, in a line that names the operation that can't be read, and where it is.
     """
 
     def __init__(self, network: nn.Module, image_size: int, graph: fx.Graph | None = None):
-        self.graph, self.whole = (graph, True) if graph else trace(network)
+        self.graph, self.whole, self.module_calls = Traced(graph, True, []) if graph else trace(network, image_size)
         super().__init__(network)
+        self.live = live_nodes(self.graph)
         try:
             logits = run_on_shapes(network, self.graph, BATCH, image_size, self)
         except UnreadableNetwork as error:
             raise UnreadableNetwork(str(error).splitlines()[0]) from None  # torch.fx adds lines of its own
+        fix_counted(self)
         self.logits = tuple(logits.shape) if isinstance(logits, Tensor) else None
 
+    def live_paths(self) -> set[str]:
+        """The tensors that the output is computed with."""
+        nodes = [node for node in self.graph.nodes if node.name in self.live]
+        called = {str(node.target) for node in nodes if node.op == "call_module"}
+        taken = {str(node.target) for node in nodes if node.op == "get_attr"}
+        return {path for name, path in self.path.items() if name in taken or name.rpartition(".")[0] in called}
+
+    def fix_dead_widths(self) -> None:
+        """Fixes the widths that only a branch has from which no logits follow: a head that is not used in evaluation, say."""
+        roots: dict[bool, set[int]] = {True: set(), False: set()}
+        for name, value in self.values.items():
+            roots[name in self.live] |= {self.widths.root(piece.width) for piece in value.pieces}
+        for width in roots[False] - roots[True]:
+            self.widths.fixed[width] = self.widths.fixed[width] or "no logits follow from them"
+
     def follow(self, node: fx.Node, result: Any) -> None:
-        """ChannelMap what the result of a node has of widths."""
+        """Note what the result of a node has of widths."""
         if isinstance(result, Tensor):
             self.shapes[node.name] = result.shape
         if node.op == "placeholder":
@@ -44,11 +62,20 @@ class Reading(ChannelMap):
                 self.set(node, Value(1, (images,)), Step([]))
         elif node.op == "get_attr":
             if isinstance(result, Tensor):
-                self.attributes[node.name] = self.path.get(str(node.target), "")
+                rules.fetch(self, node, result)
         elif node.op == "output":
             self.fixes(node, "the network's output")
         else:
-            layer_rules.follow(self, node, result)
+            rules.follow(self, node, result)
+
+
+def live_nodes(graph: fx.Graph) -> set[str]:
+    """The nodes from which the output of a graph follows. What operations in place have changed is taken from these already."""
+    live: set[str] = set()
+    for node in reversed(graph.nodes):
+        if node.op == "output" or any(user.name in live for user in node.users):
+            live.add(node.name)
+    return live
 
 
 class _Walk(fx.Interpreter):
@@ -78,8 +105,7 @@ class _Walk(fx.Interpreter):
 def run_on_shapes(network: nn.Module, graph: fx.Graph, batch: int, image_size: int, reading: Reading | None = None) -> Any:
     """The output of a network for images (batch, 3, S, S), shapes without numbers; without a ``reading``, how many numbers
     each node's result has."""
-    dtype = next((tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()), torch.float32)
-    images = torch.zeros(batch, COLOURS, image_size, image_size, device="meta", dtype=dtype)
     walk = _Walk(on_meta(network), graph, image_size, reading)
-    output = walk.run(images)
+    with torch.device("meta"):  # what it makes of nothing, too
+        output = walk.run(images(network, batch, image_size))
     return output if reading else walk.numbers

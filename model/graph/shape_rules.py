@@ -2,38 +2,39 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import fx
 
-from model.graph import operations as ops
 from model.graph.channel_map import ChannelMap
 from model.graph.channels import Input, Literal, Piece, Step, Value
+from model.graph.sizes import channels_counted, fixes_counts
 
 
 def dimensions(node: fx.Node, given: list[Any], name: str, rank: int) -> list[int] | None:
     """The dimensions that an argument names, given as numbers or in a list; None where it says nothing, or is computed."""
     listed = given[0] if len(given) == 1 and isinstance(given[0], (list, tuple)) else given
     said: Any = node.kwargs.get(name, node.kwargs.get("axis", listed))
-    numbers = [dim for dim in (said if isinstance(said, (list, tuple)) else [said]) if isinstance(dim, int)]
+    numbers = [dim for dim in (said if isinstance(said, (list, tuple)) else [said]) if isinstance(dim, int) and not isinstance(dim, bool)]
     return [dim % rank for dim in numbers] if numbers and said in (numbers, tuple(numbers), numbers[0]) else None
 
 
 def join(notes: ChannelMap, node: fx.Node) -> None:
-    """Channels behind each other; or, along another dimension, results of equal widths."""
+    """Channels behind each other; or, along another dimension, an old one or a new one, results of equal widths."""
     parts: Any = node.args[0] if node.args else node.kwargs["tensors"]
-    rank = len(notes.shapes[node.name])
-    dims = dimensions(node, list(node.args[1:2]), "dim", rank) or [0]
-    tracked = notes.tracked(node)
+    if not isinstance(parts, (list, tuple)):
+        raise notes.not_apart(node)
+    rank, stacked = len(notes.shapes[node.name]), node.target is torch.stack
+    [dim] = dimensions(node, list(node.args[1:2]), "dim", rank) or [0]
+    tracked = sorted(notes.tracked(node), key=lambda part: part.name in notes.of_weights)
     axes = {notes.values[part.name].axis for part in tracked}
     if len(axes) != 1:
-        raise notes.refusal(node, "joins channels with what is none")
+        raise notes.not_apart(node, "joins channels with what is none")
     [axis] = axes
-    if dims != [axis]:
+    axis += stacked and dim <= axis
+
+    if stacked or dim != axis:  # side by side: a channel of the result is that channel of each
         pieces = notes.values[tracked[0].name].pieces
         if len(tracked) < len(set(parts)):
             notes.fixes(node, f"{notes.operation(node)} joins them with what has as many channels always")
@@ -41,6 +42,7 @@ def join(notes: ChannelMap, node: fx.Node) -> None:
             notes.widths.tie(pieces, notes.values[part.name].pieces)
         zero = "all" if len(tracked) == len(set(parts)) else "none"
         return notes.set(node, Value(axis, pieces), Step([Input(part.name) for part in tracked], zero))
+
     found, step, start = list[Piece](), Step([]), 0
     for part in parts:
         size = notes.shapes[part.name][axis]
@@ -58,8 +60,8 @@ def reshape(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any])
     """Channels stay a dimension, or become one with the pixels behind them; whatever else is done, their widths are fixed."""
     value, before, after = notes.values[source.name], notes.shapes[source.name], notes.shapes[node.name]
     if node.kwargs.keys() & {"shape", "size"}:
-        notes.fixes_counts(node)
-        return notes.fixes(node, f"{notes.operation(node)} has its sizes by name")
+        fixes_counts(notes, node)
+        raise notes.not_apart(node, "has its sizes by name")
     outer, channels = math.prod(before[: value.axis]), value.channels
     for axis in range(len(after)):
         size = after[axis]
@@ -71,19 +73,42 @@ def reshape(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any])
             pieces = tuple(Piece(piece.width, piece.channels * times) for piece in value.pieces)
             notes.set(node, Value(axis, pieces), Step([Input(source.name, 0, 1, times)]))
             return literal(notes, node, given, axis)
-    notes.fixes_counts(node)
-    notes.fixes(node)
+    fixes_counts(notes, node)
+    raise notes.not_apart(node, "puts them in another order")
+
+
+def flat(notes: ChannelMap, node: fx.Node, source: fx.Node) -> None:
+    """nn.Flatten."""
+    reshape(notes, node, source, [])
 
 
 def literal(notes: ChannelMap, node: fx.Node, given: list[Any], axis: int) -> None:
-    """ChannelMap a number of channels that stands in the arguments, or is computed for them from another result."""
+    """Note a number of channels that stands in the arguments, or is computed for them from another result."""
     listed = len(given) == 1 and isinstance(given[0], (list, tuple))
     sizes = given[0] if listed else given
     if node.target in ("flatten", torch.flatten) or axis >= len(sizes):
-        return notes.fixes_counts(node)
-    notes.fixes_counts(node, allowed=sizes[axis] if sizes.count(sizes[axis]) == 1 else None)
+        return fixes_counts(notes, node)
+    allowed = sizes[axis] if sizes.count(sizes[axis]) == 1 else None
+    fixes_counts(notes, node, allowed)
+    if isinstance(allowed, fx.Node):
+        goes_with(notes, node, allowed)
     if sizes[axis] != -1:
         notes.literals.append(Literal(node.name, (1, axis) if listed else (1 + axis,), node.name))
+
+
+def goes_with(notes: ChannelMap, node: fx.Node, number: fx.Node) -> None:
+    """The channels of a result are as many as a number says that counts those of others: they are of one width."""
+    pieces = notes.values[node.name].pieces
+    roots = {notes.widths.root(piece.width) for piece in pieces}
+    for of in channels_counted(notes, number):
+        others = notes.values[of].pieces
+        if {notes.widths.root(piece.width) for piece in others} == roots:
+            continue
+        if notes.values[of].channels == notes.values[node.name].channels:
+            notes.widths.tie(pieces, others)
+        else:
+            notes.fix(of, f"{notes.operation(node)} goes by their number")
+            notes.fix(node.name, f"{notes.operation(node)} goes by the number of others")
 
 
 def expand(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
@@ -91,8 +116,8 @@ def expand(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) 
     axis = len(notes.shapes[node.name]) - len(notes.shapes[source.name]) + notes.values[source.name].axis
     whole = [arg for arg in node.all_input_nodes if arg.name in notes.shapes]
     if notes.shapes[node.name][axis] != notes.values[source.name].channels or node.kwargs or len(notes.tracked(node)) < len(whole):
-        notes.fixes_counts(node)
-        return notes.fixes(node)
+        fixes_counts(notes, node)
+        raise notes.not_apart(node, "has sizes that are there always")
     notes.keeps(node, source, axis=axis)
     others = [other for other in notes.tracked(node) if other is not source]
     for other in others:  # expand_as
@@ -106,24 +131,26 @@ def expand(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) 
 def permute(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     dims = dimensions(node, given, "dims", len(notes.shapes[source.name]))
     if dims is None:
-        raise notes.refusal(node)
+        raise notes.not_apart(node)
     notes.keeps(node, source, axis=dims.index(notes.values[source.name].axis))
 
 
 def transpose(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     rank, axis = len(notes.shapes[source.name]), notes.values[source.name].axis
-    one, other = (dim % rank for dim in (*given, *node.kwargs.values()))
+    dims = [*given, *node.kwargs.values()]
+    if len(dims) != 2 or not all(isinstance(dim, int) for dim in dims):
+        raise notes.not_apart(node)
+    one, other = (dim % rank for dim in dims)
     notes.keeps(node, source, axis={one: other, other: one}.get(axis, axis))
 
 
-def reduce(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """A mean over pixels keeps channels apart; one over channels does not."""
+def movedim(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     rank, axis = len(notes.shapes[source.name]), notes.values[source.name].axis
-    dims = dimensions(node, given[:1], "dim", rank)
-    if dims is None or axis in dims:
-        raise notes.refusal(node)
-    kept = len(notes.shapes[node.name]) == rank
-    notes.keeps(node, source, axis=axis if kept else axis - sum(dim < axis for dim in dims))
+    if len(given) != 2 or not all(isinstance(dim, int) for dim in given):
+        raise notes.not_apart(node)
+    order = list(range(rank))
+    order.insert(given[1] % rank, order.pop(given[0] % rank))
+    notes.keeps(node, source, axis=order.index(axis))
 
 
 def squeeze(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
@@ -133,14 +160,14 @@ def squeeze(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any])
         dims = [dim for dim, size in enumerate(before) if size == 1]
         node.args = (source, tuple(dims))
     if dims is None or axis in dims:
-        return notes.fixes(node)
+        raise notes.not_apart(node, "takes away the dimension that they lie along")
     notes.keeps(node, source, axis=axis - sum(dim < axis and before[dim] == 1 for dim in dims))
 
 
 def unsqueeze(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     dims = dimensions(node, given, "dim", len(notes.shapes[node.name]))
     if dims is None:
-        raise notes.refusal(node)
+        raise notes.not_apart(node)
     axis = notes.values[source.name].axis
     notes.keeps(node, source, axis=axis + (dims[0] <= axis))
 
@@ -149,7 +176,7 @@ def pick(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) ->
     """Part of a result, x[...]: of its pixels, with all channels; parts of the channels fix their widths."""
     index = list(given[0]) if isinstance(given[0], tuple) else [given[0]]
     if not all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in index):
-        raise notes.refusal(node)
+        raise notes.not_apart(node)
     rank = len(notes.shapes[source.name])
     if Ellipsis in index:
         at = index.index(Ellipsis)
@@ -159,7 +186,9 @@ def pick(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) ->
     for part in index:
         source_axis += part is not None
         if source_axis == notes.values[source.name].axis and part is not None:
-            return notes.keeps(node, source, axis=axis) if part == slice(None) else notes.fixes(node)
+            if part != slice(None):
+                raise notes.not_apart(node, "takes parts of them")
+            return notes.keeps(node, source, axis=axis)
         axis += not isinstance(part, int)
 
 
@@ -169,14 +198,6 @@ def pad(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> 
     around: Any = given[0] if given else node.kwargs["pad"]
     behind = 2 * (rank - 1 - axis)
     if not isinstance(around, (list, tuple)) or any(size != 0 for size in around[behind : behind + 2]):
-        return notes.fixes(node)
+        raise notes.not_apart(node, "adds to them, or takes of them")
     filled = [*given[2:], *([node.kwargs["value"]] if "value" in node.kwargs else [])]
     notes.keeps(node, source, "all" if not any(filled) else "none")
-
-
-SHAPES: dict[Any, Callable[[ChannelMap, fx.Node, fx.Node, list[Any]], None]] = {
-    **dict.fromkeys(ops.RESHAPES, reshape), **dict.fromkeys(ops.REDUCTIONS, reduce),
-    torch.permute: permute, "permute": permute, torch.transpose: transpose, "transpose": transpose, torch.swapaxes: transpose,
-    torch.squeeze: squeeze, "squeeze": squeeze, torch.unsqueeze: unsqueeze, "unsqueeze": unsqueeze, operator.getitem: pick,
-    "expand": expand, "expand_as": expand, F.pad: pad}
-RESHAPED = {*ops.RESHAPES, "expand"}  # they may be given a number of channels as such

@@ -2,11 +2,9 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import difflib
-import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -15,20 +13,18 @@ from torch.nn.parameter import is_lazy
 from model.errors import UnreadableNetwork
 from model.gate import Gate, GatedBatchNorm2d
 from model.graph.channels import Literal
-from model.graph.operations import ALIASES, known
+from model.graph.in_place import rewire_inplace_ops
 from model.graph.selection import Selection
+from model.graph.tracer import ModuleCall, Tracer
+from model.graph.whole import no_dimension_checks
 
 
-class Tracer(fx.Tracer):
-    """Goes into every module of other people's whose operation is not known as a whole."""
+class Traced(NamedTuple):
+    """The graph of a network in evaluation. ``whole``: it does nothing else in training. ``calls``: of its modules, in order."""
 
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        whole = isinstance(module, (Gate, GatedBatchNorm2d, Selection, TrainingFlagCall)) or known(module) is not None
-        return whole or super().is_leaf_module(module, name)
-
-    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
-        """The images; whatever else a forward pass can be given has its default."""
-        return root_fn, [self.root, self.create_proxy("placeholder", "images", (), {})]
+    graph: fx.Graph
+    whole: bool
+    calls: list[ModuleCall]
 
 
 class TrainingFlagCall(nn.Module):
@@ -47,34 +43,78 @@ class TrainingFlagCall(nn.Module):
         return self.function(*args[: self.place], self.training, *args[self.place + 1 :], **kwargs)
 
 
-def trace(network: nn.Module) -> tuple[fx.Graph, bool]:
+WHOLE = (Gate, GatedBatchNorm2d, Selection, TrainingFlagCall)  # modules of this project that a graph has as they are
+
+
+def trace(network: nn.Module, image_size: int | None = None) -> Traced:
     """The graph of a network as it is in evaluation, with what is drawn at random in training; and whether that is all that it does
-    in training, which auxiliary heads are not. Raises UnreadableNetwork.
+    in training, which auxiliary heads are not. Where code goes by the shapes of results, it is that for images of ``image_size``
+    pixels. Raises UnreadableNetwork.
 
     Modules ``mode_<n>`` are added to the network where a function is told whether it is training.
     """
     refuse_hidden_code(network)
-    training, graphs = network.training, []
-    for mode in (True, False):
-        network.train(mode)
-        try:
-            graphs.append(Tracer().trace(network))
-        except Exception as error:  # whatever a network's own code does with what is no tensor
-            reason = " ".join(str(error).split())[:150]
-            where = _where(error)
-            raise UnreadableNetwork(f"torch.fx can't trace it{where} ({type(error).__name__}: {reason}); what it does must not depend on "
-                                    "the images") from None
-        finally:
-            network.train(training)
-    train, graph = graphs
+    try:
+        (train, _), (graph, calls) = traced(network, image_size, buffers=True)
+    except UnreadableNetwork:  # it may go by what is in a buffer
+        (train, _), (graph, calls) = traced(network, image_size, buffers=False)
+
     alike = list(_alike(train, graph))
     for number, (one, node) in enumerate(alike):
         place = _mode_of(one, node)
         if place is not None:
-            network.add_module(f"mode_{number}", TrainingFlagCall(node.target, place))
-            node.op, node.target = "call_module", f"mode_{number}"
+            name = free_name(network, f"mode_{number}")
+            network.add_module(name, TrainingFlagCall(node.target, place))
+            node.op, node.target = "call_module", name
     rewire_inplace_ops(network, graph)
-    return graph, len(alike) == len(train.nodes) == len(graph.nodes)
+    return Traced(graph, len(alike) == len(train.nodes) == len(graph.nodes), calls)
+
+
+def traced(network: nn.Module, image_size: int | None, buffers: bool) -> list[tuple[fx.Graph, list[ModuleCall]]]:
+    """The graphs in training and in evaluation, with the calls of modules. Raises UnreadableNetwork."""
+    training, found = network.training, []
+    for mode in (True, False):
+        try:
+            with untouched(network), no_dimension_checks():
+                network.train(mode)
+                tracer = Tracer(network, WHOLE, image_size, buffers)
+                found.append((tracer.trace(network), tracer.calls))
+        except Exception as error:  # whatever a network's own code does with what is no tensor
+            reason = " ".join(str(error).split())[:150]
+            where = own_line(error)
+            raise UnreadableNetwork(f"torch.fx can't trace it{where} ({type(error).__name__}: {reason}); what it does must not depend on "
+                                    "the images") from None
+        finally:
+            network.train(training)
+    return found
+
+
+@contextlib.contextmanager
+def untouched(network: nn.Module) -> Iterator[None]:
+    """What a forward pass keeps in its modules is as it was before."""
+    parts = ("_parameters", "_buffers", "_modules")
+    before = [(module, dict(vars(module)), [dict(vars(module)[part]) for part in parts]) for module in network.modules()]
+    tensors = {tensor: tensor.clone() for tensor in network.buffers() if not tensor.is_meta}
+    try:
+        yield
+    finally:
+        constants = {name: value for name, value in vars(network).items() if name.startswith("_tensor_constant")}  # that tracing made
+        for module, attributes, held in before:
+            vars(module).clear()
+            vars(module).update(attributes)
+            for part, values in zip(parts, held):
+                vars(module)[part].clear()
+                vars(module)[part].update(values)
+        vars(network).update(constants)
+        with torch.no_grad():
+            for tensor, value in tensors.items():
+                if not torch.equal(tensor, value):
+                    tensor.copy_(value)
+
+
+def free_name(network: nn.Module, name: str) -> str:
+    """``name``, with a _ more for each attribute that is called so."""
+    return free_name(network, f"{name}_") if hasattr(network, name) else name
 
 
 def refuse_hidden_code(network: nn.Module) -> None:
@@ -89,55 +129,6 @@ def refuse_hidden_code(network: nn.Module) -> None:
             raise UnreadableNetwork(f"{where} has weights that are computed from others (parametrizations); make them plain ones")
 
 
-def rewire_inplace_ops(network: nn.Module, graph: fx.Graph) -> None:
-    """Lets whatever comes after an operation in place take its result: what it worked on is that now.
-
-    Raises UnreadableNetwork where other results share that memory and are used afterwards.
-    """
-    order = {node: number for number, node in enumerate(graph.nodes)}
-    numbers: set[fx.Node | None] = set()  # n += 1 makes another number
-    memory: dict[fx.Node, list[fx.Node]] = {}  # of each node, those whose memory it may share
-    for node in graph.nodes:
-        source = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
-        if node.target in ("size", "dim", "numel") or node.args[1:] == ("shape",) or (source in numbers and node.op == "call_function"):
-            numbers.add(node)
-        in_place = source is not None and node not in numbers and _in_place(network, node)
-        shares = in_place or (source is not None and _name(network, node) in ALIASES)
-        memory[node] = memory[source] if shares and source is not None else []
-        memory[node].append(node)
-        if not in_place or source is None:
-            continue
-        for user in list(source.users):
-            if order[user] > order[node]:
-                user.replace_input_with(source, node)
-        if any(order[user] > order[node] for other in memory[node] if other is not node for user in other.users):
-            raise UnreadableNetwork(f"{_name(network, node)} ({node.name}) changes in place what is used elsewhere too; "
-                                    "let it make a new tensor")
-
-
-def _name(network: nn.Module, node: fx.Node) -> str:
-    """An operation's usual name in lower case."""
-    if node.op == "call_module":
-        return type(network.get_submodule(str(node.target))).__name__.lower().removesuffix("2d").replace("identity", "view")
-    return str(getattr(node.target, "__name__", node.target))
-
-
-def _in_place(network: nn.Module, node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return getattr(network.get_submodule(str(node.target)), "inplace", False) is True
-    name = _name(network, node)
-    if name.endswith("_") and not name.endswith("__"):
-        return True
-    if node.op != "call_function" or isinstance(node.target, str):
-        return False
-    if getattr(node.target, "__module__", None) == "_operator":
-        return name in ("iadd", "isub", "imul", "itruediv", "ipow")
-    try:
-        return inspect.signature(node.target).bind(*node.args, **node.kwargs).arguments.get("inplace") is True
-    except (TypeError, ValueError):  # it does not say what it takes: none of the functions with such an argument
-        return False
-
-
 def _alike(train: fx.Graph, evaluate: fx.Graph) -> Iterator[tuple[fx.Node, fx.Node]]:
     """The nodes of a network in training that are those in evaluation, with these."""
     one, other = list(train.nodes), list(evaluate.nodes)
@@ -149,13 +140,13 @@ def _alike(train: fx.Graph, evaluate: fx.Graph) -> Iterator[tuple[fx.Node, fx.No
         yield from zip(one[a : a + size], other[b : b + size])
 
 
-def _where(error: Exception) -> str:
+def own_line(error: Exception) -> str:
     """The line of the network's own code in which tracing it failed."""
     frames, step = [], error.__traceback__
     while step:
         frames.append((step.tb_frame.f_code.co_filename, step.tb_lineno))
         step = step.tb_next
-    own = [(name, line) for name, line in frames if "/torch/" not in name and not name.endswith("model/graph/trace.py")]
+    own = [(name, line) for name, line in frames if "/torch/" not in name and "/model/graph/trace" not in name]
     return f" at {own[-1][0]}:{own[-1][1]}" if own else ""
 
 
@@ -166,15 +157,6 @@ def _mode_of(train: fx.Node, evaluate: fx.Node) -> int | str | None:
     places: list[tuple[int | str, Any, Any]] = [(i, a, b) for i, (a, b) in enumerate(zip(train.args, evaluate.args))]
     places += [(name, train.kwargs[name], evaluate.kwargs.get(name)) for name in train.kwargs]
     return next((place for place, a, b in places if a is True and b is False), None)
-
-
-def on_meta(network: nn.Module) -> nn.Module:
-    """A copy of a network that computes shapes and no numbers."""
-    plain = [value for module in network.modules() for value in vars(module).values() if isinstance(value, Tensor)]
-    tensors = [*network.parameters(), *network.buffers(), *plain]
-    memo: dict[int, Any] = {id(tensor): nn.Parameter(tensor.detach().to("meta"), requires_grad=False) if isinstance(tensor, nn.Parameter)
-                            else tensor.to("meta") for tensor in tensors}
-    return copy.deepcopy(network, memo).eval()
 
 
 @contextlib.contextmanager
@@ -192,7 +174,7 @@ def write_literals(graph: fx.Graph, literals: Iterable[Literal], channels: Mappi
     nodes = {node.name: node for node in graph.nodes}
     for literal in literals:
         node, (place, *inside) = nodes[literal.node], literal.place
-        value: Any = channels[literal.of]
+        value: Any = channels[literal.of] // literal.each
         if inside:
             sizes: Any = list(node.kwargs[place] if isinstance(place, str) else node.args[place])
             sizes[inside[0]] = value

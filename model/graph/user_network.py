@@ -4,14 +4,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.architecture import Architecture, Compaction
 from model.cost import Cost, Number
 from model.errors import UnreadableNetwork
 
@@ -24,24 +27,18 @@ CLASSES = 10  # that a network is read for where nobody says others
 SIZES = (224, 64, 32)  # pixels that are tried where nobody says any
 
 
-class UserNetwork:
-    """A network with the interface of a file in model/: TEMPLATE, SEARCH_EXTRA, build, count. Raises UnreadableNetwork.
+class UserNetwork(Architecture):
+    """A network that is imported, and read, when it is first asked for something. Raises UnreadableNetwork."""
 
-    It is imported, and read, when it is first asked for something.
-    """
+    search_extra = 0  # it is searched as it is
 
     def __init__(self, name: str):
         self.name = name
         self.read: dict[tuple[int, int], Blueprint] = {}
 
     @property
-    def TEMPLATE(self) -> list[int]:
+    def template(self) -> list[int]:  # type: ignore[override]  # known when it is asked for
         return self.first().template
-
-    @property
-    def SEARCH_EXTRA(self) -> list[int]:
-        """What the search adds to widths below 10, as with the residual networks of the paper: 10 filters, in whole groups."""
-        return [-(-10 // size) for size in self.first().group_sizes]
 
     def blueprint(self, num_classes: int, image_size: int) -> Blueprint:
         """The network as it was read for images of this size, and so many classes."""
@@ -71,7 +68,7 @@ class UserNetwork:
         except ValueError:
             pass  # it does not say what it takes
         try:
-            with warnings.catch_warnings():
+            with _same_folder(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 network = function(num_classes=num_classes)
         except Exception as error:  # whatever its code raises
@@ -89,12 +86,16 @@ class UserNetwork:
         self._refuse(convcut)
         self.blueprint(num_classes, image_size).count(cost, filters)
 
+    def compactor(self, network: nn.Module, num_classes: int, image_size: int, multiple: int, through_norms: bool) -> Compaction:
+        return self.blueprint(num_classes, image_size).cutter(network, multiple, through_norms)
+
     def layers(self) -> list[list[str]]:
-        """For each width, the layers that make it."""
         return self.first().layers()
 
+    def layer_names(self) -> list[list[str]]:
+        return self.layers()
+
     def described(self, num_classes: int, image_size: int) -> list[str]:
-        """The widths that were found, for people."""
         return self.blueprint(num_classes, image_size).described()
 
     def first(self, num_classes: int = CLASSES, sizes: Sequence[int] = SIZES) -> Blueprint:
@@ -123,7 +124,8 @@ def find(name: str) -> Callable[..., Any]:
     """What MODULE:FUNCTION or FILE.py:FUNCTION names. Raises UnreadableNetwork."""
     place, _, function = name.rpartition(":")
     try:
-        module = _file(Path(place)) if place.endswith(".py") else _module(place)
+        with _same_folder():
+            module = _file(Path(place)) if place.endswith(".py") else _module(place)
     except FileNotFoundError:
         raise UnreadableNetwork(f"{name}: there is no file {place}") from None
     except ModuleNotFoundError as error:
@@ -140,12 +142,24 @@ def find(name: str) -> Callable[..., Any]:
     return result
 
 
+@contextmanager
+def _same_folder() -> Iterator[None]:
+    """Whatever code of somebody else's does, the current folder is the same again afterwards: paths are relative to it."""
+    here = os.getcwd()
+    try:
+        yield
+    finally:
+        os.chdir(here)
+
+
 def _module(place: str) -> Any:
-    sys.path.append(str(Path.cwd()))  # the current folder, last: it hides nothing
+    here = str(Path.cwd())
+    sys.path.append(here)  # the current folder, last: it hides nothing
     try:
         return importlib.import_module(place)
     finally:
-        sys.path.remove(str(Path.cwd()))
+        with suppress(ValueError):  # its code may have changed that too
+            sys.path.remove(here)
 
 
 def _file(path: Path) -> Any:
@@ -156,11 +170,13 @@ def _file(path: Path) -> Any:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and pickle look there
-    sys.path.insert(0, str(path.resolve().parent))  # what lies beside it can be imported, as when it is run
+    beside = str(path.resolve().parent)
+    sys.path.insert(0, beside)  # what lies beside it can be imported, as when it is run
     try:
         spec.loader.exec_module(module)
     finally:
-        sys.path.remove(str(path.resolve().parent))
+        with suppress(ValueError):
+            sys.path.remove(beside)
     return module
 
 

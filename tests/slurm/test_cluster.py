@@ -166,7 +166,7 @@ def test_a_job_preempted_and_hit_by_its_time_limit_goes_on_in_others_of_that_len
     assert (watched.returncode, watched.stderr) == (0, "")
     log = log_of(submit.folder, job)
     assert log.count("submit.py: begins") == log.count("goes on at epoch") + 1 >= 3 and log.count("\n  best ") == 1
-    assert "Caught signal SIGUSR2" in "".join(path.read_text() for path in (submit.folder / "saved_models" / "submitted").glob("*log.err"))
+    assert "Caught signal SIGUSR2" in "".join(path.read_text() for path in (submit.folder / "saved_models" / "submitted").rglob("*log.err"))
     assert left(submit.folder) == left(undisturbed)
 
 

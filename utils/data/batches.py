@@ -25,7 +25,8 @@ class Augmentation:
 class Batches:
     """The batches of a split: (images (B, 3, S, S) float, labels (B,)) on its device, normalised.
 
-    With an ``augmentation`` the images are shuffled and augmented, afresh for each ``epoch(generator)``.
+    With an ``augmentation`` the images are shuffled and augmented, afresh for each ``epoch(generator)``. The last batch has the
+    rest; where that is one image alone, it goes with the batch before: one image has no mean and deviation over a batch.
     """
 
     def __init__(self, data: Data, split: Split, batch_size: int, augmentation: Augmentation | None = None,
@@ -38,7 +39,15 @@ class Batches:
         self.pixels = self._rows(split.images) if isinstance(split.images, Tensor) else None  # else they are read by batches
 
     def __len__(self) -> int:
-        return -(-len(self.split) // self.batch_size)
+        return len(self.parts)
+
+    @property
+    def parts(self) -> list[slice]:
+        """Which images of an epoch's order are in each batch."""
+        n, starts = len(self.split), list(range(0, len(self.split), self.batch_size))
+        if n % self.batch_size == 1 and len(starts) > 1:
+            del starts[-1]
+        return [slice(start, end) for start, end in zip(starts, [*starts[1:], n])]
 
     def _rows(self, images: Tensor) -> Tensor:
         """Images (B, S, S, 3), padded, as one row per pixel: a crop is a gather of rows."""
@@ -64,8 +73,7 @@ class Batches:
         stored = order
         order, top, left, flip, angle = (t.to(device, non_blocking=True) for t in (order, top.long(), left.long(), flip.bool(), angle))
         line = torch.arange(self.size, device=device)
-        for start in range(0, n, self.batch_size):
-            part = slice(start, start + self.batch_size)
+        for part in self.parts:
             index = order[part]
             pixels, place = (self.pixels, index) if self.pixels is not None else self._read(stored[part])
             rows = (place * self.side + top[part])[:, None] + line

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import UserError
-from utils.records.files import in_turn, replacing
+from utils.records.files import replacing
+from utils.records.locks import in_turn
 from utils.records.paths import all_decoded_images, decoded_images
 
 RULES = 1  # of decoding; another number than that of a file asks for the file anew

@@ -6,14 +6,16 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from tqdm import tqdm
 
+from model import Shape
 from utils.data.dataset import Images, Wanted, in_memory
 from utils.data.decoded import decoded_once
+from utils.data.listing import Listing, list_parts
 from utils.data.memory import room_for_images
 from utils.errors import UserError
 from utils.settings import FOLDER_SIZES
@@ -64,40 +66,21 @@ def read_folder(root: Path, wanted: Wanted, size: int | None, device: str, cache
     What does not fit into memory is read by batches: from a file below ``cache_dir``, into which it is decoded once, or
     else from the images themselves. Raises UserError.
     """
-    from torchvision.datasets import ImageFolder
-    splits = []
-    hint = "; run val_format.py first" if (root / "val").is_dir() else ""
-    for part in ("train", "test"):
-        if not (root / part).is_dir():
-            raise UserError(f"{root / part}: there is no such folder; a data set has train/<class>/ and test/<class>/{hint}")
-        try:
-            splits.append(ImageFolder(str(root / part)))
-        except OSError as error:
-            raise UserError(f"{root / part}: {' '.join(str(error).split())[:300]}{hint}") from None
-    train_classes, test_classes = (split.classes for split in splits)
-    if train_classes != test_classes:
-        odd = sorted(set(train_classes) ^ set(test_classes))
-        hint = "; run val_format.py first" if (root / "val" / "images").is_dir() else ""
-        raise UserError(f"{root}: train and test have different classes, {', '.join(odd[:3])} for one{hint}")
-    if size is None:  # the first image decides
-        with torn_is_an_error():
-            shorter = min(decode(splits[0].samples[0][0]).size)
-        size = min(FOLDER_SIZES, key=lambda s: abs(s - shorter))
-    room, side = room_for_images(device), size
+    train, test = list_parts(root)
+    room, side = room_for_images(device), size or own_size(train)
 
-    def read(split: Any, indices: np.ndarray, part: object) -> Part:
+    def read(listing: Listing, indices: np.ndarray, part: object) -> Part:
         nonlocal room
-        images = _within(room, ImageFiles([split.samples[i][0] for i in indices], side), Path(split.root), part, cache_dir)
+        images = _within(room, ImageFiles([listing.paths[i] for i in indices], side), listing.folder, part, cache_dir)
         room -= images.nbytes if in_memory(images) else 0
-        return images, np.array(split.targets)[indices]
+        return images, listing.labels[indices]
 
-    train, test = splits
-    chosen = wanted.chosen(np.array(train.targets), np.array(test.targets))
+    chosen = wanted.chosen(train.labels, test.labels)
     if chosen.validation is None:
-        return read(train, chosen.train, wanted.train), read(test, chosen.test, wanted.test), None, named(root, train_classes)
+        return read(train, chosen.train, wanted.train), read(test, chosen.test, wanted.test), None, named(root, train.classes)
     held = wanted.train, wanted.validate
     return (read(train, chosen.train, held), read(test, chosen.test, wanted.test), read(train, chosen.validation, ("validation", *held)),
-            named(root, train_classes))
+            named(root, train.classes))
 
 
 def named(root: Path, classes: list[str]) -> list[str]:
@@ -108,6 +91,22 @@ def named(root: Path, classes: list[str]) -> list[str]:
         return classes
     words = dict(line.split("\t", 1) for line in lines if "\t" in line)
     return [f"{name} {words[name].strip()}" if name in words else name for name in classes]
+
+
+def folder_shape(root: Path, size: int | None = None) -> Shape:
+    """The classes of a folder of images, and how many pixels a side has to which its images are brought: ``size``, or its own.
+
+    Reads the first image alone. Raises UserError.
+    """
+    train, _ = list_parts(root)
+    return {"num_classes": len(train.classes), "image_size": size or own_size(train)}
+
+
+def own_size(train: Listing) -> int:
+    """The size that a folder's images are brought to where nobody asks for one: the first one decides."""
+    with torn_is_an_error():
+        shorter = min(decode(train.paths[0]).size)
+    return min(FOLDER_SIZES, key=lambda size: abs(size - shorter))
 
 
 def _within(room: int, files: ImageFiles, folder: Path, part: object, cache_dir: str | None) -> Images:
@@ -136,12 +135,12 @@ def torn_is_an_error() -> Iterator[None]:
         yield
 
 
-def decode(path: str) -> Any:
+def decode(path: str) -> Image.Image:
     """An RGB image of Pillow's. Raises UserError for a file that is damaged, or no image."""
-    from torchvision.datasets.folder import default_loader
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise ValueError("no regular file")  # whoever opens a pipe may wait for ever
-        return default_loader(path)
+        with open(path, "rb") as stream:
+            return Image.open(stream).convert("RGB")
     except Exception as error:  # Pillow raises whatever the damage happens to cause
         raise UserError(f"{path}: not an image, or damaged ({error}); replace or remove it") from None

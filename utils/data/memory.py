@@ -1,12 +1,12 @@
 """How much memory there is for images."""
 import contextlib
 import os
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
+UNSAID = 8 * 2**30  # bytes that a machine is taken to have whose system does not say, Windows
 SHARE = 4  # images get a quarter: a training holds them twice, once padded for its crops, and its network beside them
 
 
@@ -15,16 +15,30 @@ def room_for_images(device: str) -> int:
     and its control group, and on ``device``."""
     free = [*_of_the_machine(), *_limits_of_the_process(), *_limits_of_the_group()]
     if device.startswith("cuda"):
-        free.append(torch.cuda.mem_get_info(device)[0])
+        free.append(gpu_memory(device)[0])
     return max(0, min(free)) // SHARE
+
+
+def gpu_memory(device: str) -> tuple[int, int]:
+    """How many bytes are free on the GPU ``device``, cuda or cuda:N, and how many it has."""
+    return torch.cuda.mem_get_info(torch.device(device).index)  # of cuda, None: earlier versions of torch take no name
 
 
 def _of_the_machine() -> Iterator[int]:
     available = _kilobytes("/proc/meminfo", "MemAvailable")
-    yield os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if available is None else available
+    yield (physical_memory() or UNSAID) if available is None else available
+
+
+def physical_memory() -> int | None:
+    """How many bytes this machine has; None where the system does not say."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
 
 
 def _limits_of_the_process() -> Iterator[int]:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits
+        return
     for which, used in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
         limit = resource.getrlimit(which)[0]
         if limit != resource.RLIM_INFINITY:

@@ -7,48 +7,60 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model import Shape
 from utils.data.dataset import Data, Images, Split, Wanted, in_memory, mean_and_std
-from utils.data.folder import Parts, read_folder
+from utils.data.folder import Parts, folder_shape, read_folder
 from utils.errors import UserError
-from utils.records.paths import tiny_imagenet_folder
+from utils.records.locks import in_turn
+from utils.records.paths import ARCHIVES, image_folder
 from utils.settings import DATASETS, dataset_facts, dataset_name
 
+NEITHER = f"--dataset {{}}: neither {', '.join(DATASETS)} nor a folder"
 NUM_DIGITS_TEST = 360  # the last of the 1,797 digits
 
 
 def load_data(dataset: str, data_dir: str = "data", device: str = "cpu", *, limit_train: int | None = None,
               limit_test: int | None = None, validate: int | None = None, batch_size: int = 1, image_size: int | None = None,
-              cache_dir: str | None = None, **augmentation: Any) -> Data:
-    """Reads a data set by name, or from a folder with train/<class>/** and test/<class>/**.
+              default_size: int | None = None, cache_dir: str | None = None, **augmentation: Any) -> Data:
+    """Reads a data set from a folder with train/<class>/** and test/<class>/**, or by name: from its archive in ``data_dir``, from
+    such a folder of its name there, or else it is downloaded.
 
     ``limit_train`` and ``limit_test``: so many images, equally many of each class; ``validate``: so many training images are held out.
     ``image_size`` in pixels, and of ``augmentation`` what is not None of crop, flip and rotation (degrees), are in place of
-    a folder's own. Images that do not fit into memory are decoded once into a file below ``cache_dir``, without it for each
-    batch anew. Raises UserError for data that is missing, damaged, without classes, or has fewer images than a batch.
+    a folder's own; so is ``default_size`` where ``image_size`` is None. Images that do not fit into memory are decoded once into a
+    file below ``cache_dir``, without it for each batch anew.
+
+    Raises UserError for data that is missing, damaged, without classes, or has fewer images than a batch.
     """
     name = dataset_name(dataset)
     own = {key: value for key, value in augmentation.items() if value is not None}
     settings = replace(dataset_facts(name), **own)
     wanted = Wanted(limit_train, limit_test, validate)
-    if Path(dataset).is_dir():
-        found = read_folder(Path(dataset), wanted, image_size, device, cache_dir)
-    elif dataset in DATASETS and (image_size or own):
-        option = "--image-size" if image_size else "--rotation" if "rotation" in own else f"--no-{next(iter(own))}"
-        raise UserError(f"{option} goes with a folder of images alone; {dataset}'s are the paper's (--dataset path/to/folder)")
-    elif dataset in ("CIFAR10", "CIFAR100"):
+
+    # Where the images are. What only a folder's images take is refused before anything is read.
+    given = ["--image-size"] * bool(image_size) + ["--rotation" if key == "rotation" else f"--no-{key}" for key in own]
+    is_fixed = dataset == "tinyimagenet" and not Path(dataset).is_dir()  # of this name, wherever its folder is
+    folder = None if is_fixed and given else image_folder(dataset, data_dir)
+    if given and folder is None and dataset in DATASETS:
+        raise UserError(f"{given[0]} goes with a folder of images alone; {dataset}'s are the paper's (--dataset path/to/folder)")
+
+    if folder:
+        found = read_folder(folder, wanted, settings.image_size if is_fixed else image_size or default_size, device, cache_dir)
+    elif dataset in ARCHIVES:
         found = _read_cifar(dataset, Path(data_dir), wanted)
     elif dataset == "digits":
         found = _read_digits(wanted)
-    elif dataset == "tinyimagenet":
-        found = read_folder(tiny_imagenet_folder(data_dir), wanted, 64, device, cache_dir)
     else:
-        raise UserError(f"--dataset {dataset}: neither CIFAR10, CIFAR100, tinyimagenet, digits nor a folder")
+        raise UserError(NEITHER.format(dataset))
+
+    # What of them there is, and whether that is what was asked for.
     (train_images, train_labels), (_, test_labels), held, classes = found
     if len(train_labels) < batch_size:
         raise UserError(f"--batch-size {batch_size}: there are only {len(train_labels)} training images")
     for option, limit, labels in (("--limit-train", limit_train, train_labels), ("--limit-test", limit_test, test_labels)):
         if limit and len(labels) < limit:
             print(f"{option} {limit}: there are only {len(labels)} images; all of them are taken", flush=True)
+
     mean, std = (255 * np.array([settings.mean, settings.std])) if settings.mean else mean_and_std(train_images)
 
     def on_device(array: np.ndarray, dtype: torch.dtype) -> Tensor:
@@ -59,6 +71,19 @@ def load_data(dataset: str, data_dir: str = "data", device: str = "cpu", *, limi
 
     return Data(name, split(*found[0]), split(*found[1]), len(classes), train_images.shape[1], on_device(mean, torch.float32),
                 on_device(np.maximum(std, 1.0), torch.float32), settings, split(*held) if held else None, tuple(classes))
+
+
+def shape_of(dataset: str, image_size: int | None = None) -> Shape:
+    """What the networks for a data set have in common: its own facts, or of a folder what is found there. Reads one image.
+
+    ``image_size`` as for load_data. Raises UserError for what is neither.
+    """
+    if Path(dataset).is_dir():
+        return folder_shape(Path(dataset), image_size)
+    facts = dataset_facts(dataset)
+    if facts.num_classes is None:
+        raise UserError(NEITHER.format(dataset))
+    return {"num_classes": facts.num_classes, "image_size": image_size or facts.image_size}
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -82,9 +107,17 @@ def _read_digits(wanted: Wanted) -> Parts:
 
 def _read_cifar(name: str, root: Path, wanted: Wanted) -> Parts:
     from torchvision import datasets
+
+    def read(download: bool) -> list[Any]:
+        return [getattr(datasets, name)(root=str(root), train=train, download=download) for train in (True, False)]
+
     try:
-        train, test = (getattr(datasets, name)(root=str(root), train=train, download=True) for train in (True, False))
+        try:
+            train, test = read(download=False)
+        except RuntimeError:  # it is not there, or not whole; two processes would download into one file
+            with in_turn(root / name, f"{root}: waits for another process, which downloads {name}"):
+                train, test = read(download=True)
     except Exception as error:  # torchvision raises many kinds: no network, a bad checksum, a full disk
         raise UserError(f"{root}: {name} is not there, or damaged, and can't be downloaded ({error}); put its archive "
-                        "there, or give --dataset a folder of images") from None
+                        f"there, or its images, as {root / name / 'train'}/<class>/ and {root / name / 'test'}/<class>/") from None
     return _parts(train.data, np.array(train.targets), test.data, np.array(test.targets), wanted, list(test.classes))

@@ -3,17 +3,31 @@
 Only what is asked of it is read and checked, without torch: whoever draws or goes on with it checks all of it.
 """
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from utils.errors import UserError
-from utils.experiment.jobs import TASK, Job
+from utils.experiment.jobs import LAST, TASK, Job
 from utils.records.files import is_number, read_json
 from utils.records.methods import networks_of
 from utils.records.paths import release_record
-from utils.records.searches import read_search
-from utils.settings import SearchSettings, TrainingSettings, dataset_name, fine_tuning_preset, search_preset, stored, training_preset
+from utils.records.published import read_published_scaling
+from utils.records.results import asked, refuse_other, unsaid
+from utils.records.run import same_settings
+from utils.records.searches import SearchRecord, budget_of, floors_of, read_search
+from utils.settings import (
+    PUBLISHED,
+    SearchSettings,
+    TrainingSettings,
+    dataset_name,
+    fine_tuning_preset,
+    least_width,
+    search_preset,
+    stored,
+    training_preset,
+)
 
 
 def search_finished(job: Job, settings: SearchSettings) -> bool:
@@ -23,16 +37,21 @@ def search_finished(job: Job, settings: SearchSettings) -> bool:
     """
     if not job.result.exists():
         return release_record(str(job.result.parent), job.result.stem).exists()
-    record, preset, asked = read(job.result), search_preset(settings.dataset), {**named(settings), **stored(settings, TASK)}
+
+    # What is asked for, and what the record has: where it does not say, the defaults.
+    record, preset = read(job.result), search_preset(settings.dataset)
+    wanted = {**named(settings), **stored(settings, TASK)}
     has = {**stored(preset.morphnet() if settings.morph else preset, TASK), **record["settings"], **{key: record.get(key) for key in TASK}}
     iterations = record.get("iterations")
     if not isinstance(iterations, list) or not is_number(has["iterations"], 1, 1000, whole=True):
         raise UserError(f"{job.result}: not the record of a search, or damaged; restore it or remove it")
-    done = len(iterations) >= (settings.iterations if "iterations" in job.given else has["iterations"])
-    for name in sorted({*TASK, "morph", *(job.given if done else asked)} & {*asked} - {"iterations"}):
-        if asked[name] != has.get(name):
-            raise UserError(f"{job.result}: begun with {name} = {has.get(name)}, not {asked[name]}; give that with --search-with, or "
-                            "another --search")
+
+    # More iterations than it has are searched, where so many were given; with fewer it would be another search.
+    may_grow = "iterations" in job.given
+    done = len(iterations) >= (settings.iterations if may_grow else has["iterations"])
+    names = {*TASK, "morph", *(job.given if done else wanted)} & {*wanted}
+    same_settings(job.result, {name: wanted[name] for name in names}, {name: has.get(name) for name in names},
+                  ("iterations",) if may_grow else (), advice="give that with --search-with, or another --search")
     return done
 
 
@@ -44,39 +63,100 @@ def best_of(job: Job, settings: TrainingSettings) -> float | None:
     if not job.result.exists():
         return None
     result = read(job.result)
+    origin = result["origin"] if isinstance(result.get("origin"), dict) else {"search": job.search}  # earlier versions did not say
+
+    # One comparison for sweeps and experiments; what is asked here is known before data are read.
     preset = fine_tuning_preset(settings.dataset) if job.script == "fine_tune.py" else training_preset(settings.dataset)
-    origin, asked = result.get("origin"), {**named(settings), "search": job.search, **stored(settings, TASK)}
-    has = {**stored(preset, TASK), **result["settings"], **{key: result.get(key) for key in TASK},
-           "search": origin.get("search") if isinstance(origin, dict) else job.search}  # earlier versions did not say
-    differ = [(name, has[name], value) for name, value in asked.items() if has[name] != value]
-    if not re.fullmatch(job.method, str(result.get("method"))):
-        differ.insert(0, ("method", result.get("method"), job.method))
-    for name, old, new in differ:
-        raise UserError(f"{job.result}: of a training with {name} = {old}, not {new}; give that, or other --plot-dir and --model-dir")
-    if isinstance(origin, dict) and job.needs and isinstance(job.needs.settings, SearchSettings):
-        refuse_network_of_another_search(job, job.needs.result, origin)
+    says = {**result, "base": result.get("base", job.base), "search": origin.get("search")}
+    refuse_other(job.result, says, asked_of(job, settings, result), unsaid(preset), work="of a training",
+                 advice="give that, or other --plot-dir and --model-dir")
+    refuse_network_of_another_search(job, origin)
+
     best: Any = result.get("best")
     if not is_number(best, 0, 100):
         raise UserError(f"{job.result}: not the result of a training, or damaged; restore it or remove it")
     return float(best)
 
 
-def refuse_network_of_another_search(job: Job, record: Path, origin: dict[str, Any]) -> None:
-    """Raises UserError for a training whose network is not what its search gives by now, as where that was searched again."""
-    source = origin.get("iteration"), origin.get("fingerprint")
-    if not (source[1] and record.exists()):  # results of earlier versions have none, and the original release's records are not asked
-        return
-    if source not in found_by(record, job.settings.model, record.stat().st_mtime_ns):
-        raise UserError(f"{job.result}: its network is of another search than {record} is now, which was searched again; remove this "
-                        f"result and {job.weights}, and it is trained again, or restore that record")
+def asked_of(job: Job, settings: TrainingSettings, result: dict[str, Any]) -> dict[str, Any]:
+    """What is asked of a training, by the names that its result has for it; what can't be told here is as the ``result`` says."""
+    searched, of_search = search_of(job), bool(job.needs) and job.base is None
+    method = f"neuralscale_{number}" if job.method == LAST and (number := last_iteration(job, searched)) else job.method
+    if re.fullmatch(method, str(result.get("method"))):
+        method = result["method"]
+    said = result.get("budget", "params") if of_search and not searched else "params"  # its search is not there to say it
+    min_width, keep = floors_asked(job, searched, result)
+    found = asked(settings, method, job.ratio or 0, budget=job.budget or (searched.budget if searched else said), min_width=min_width,
+                  keep=keep)
+
+    # A folder's images are of the size that was given, else of that of the search, else of the first image's.
+    size = result["settings"].get("image_size")
+    if settings.image_size is not None:
+        found["image_size"] = settings.image_size
+    elif size is not None and not (searched and size == searched.image_size):
+        found["image_size"] = None
+    return {**found, "search": job.search, "base": job.base}
+
+
+def floors_asked(job: Job, searched: "Searched | None", result: dict[str, Any]) -> tuple[int, Sequence[str]]:
+    """The --min-width and --keep of a training's network: those of its search, or of its own script."""
+    if searched:
+        return searched.floors
+    if job.script == "fine_tune.py" and "min_width" in result:  # earlier versions had none
+        return least_width(job.settings.model, None), ()
+    return (result.get("min_width", 0), result.get("keep", [])) if job.needs and job.base is None else (0, ())
+
+
+class Searched(NamedTuple):
+    """What the record of a search says of its networks."""
+
+    iterations: int  # when it is done
+    budget: str
+    image_size: int
+    floors: tuple[int, tuple[str, ...]]  # its --min-width and --keep
+
+
+def search_of(job: Job) -> Searched | None:
+    """Of the search that a training's network is of, if it has one of this project's records. Raises UserError for a damaged one."""
+    if not (job.needs and isinstance(job.needs.settings, SearchSettings) and job.needs.result.exists()):
+        return None
+    record = read_record(job.needs.result, job.settings.model, job.needs.result.stat().st_mtime_ns)
+    iterations = record["settings"].get("iterations", search_preset(job.settings.dataset).iterations)
+    return Searched(iterations, budget_of(record), record["image_size"], floors_of(record))
 
 
 @lru_cache
-def found_by(record: Path, model: str, changed: int) -> list[tuple[object, object]]:
+def read_record(path: Path, model: str, changed: int) -> SearchRecord:
+    """The record of a search; read again where it has ``changed``. Raises UserError."""
+    return read_search(str(path.parent), path.stem, model, None)
+
+
+@lru_cache
+def found_by(path: Path, model: str, changed: int) -> list[tuple[object, object]]:
     """The iterations of a search, and the fingerprints of what they found; read again where its record has ``changed``."""
-    folder, name = str(record.parent), record.stem
-    networks = networks_of(folder, name, read_search(folder, name, model, None))
+    networks = networks_of(str(path.parent), path.stem, read_record(path, model, changed))
     return [(source["iteration"], source["fingerprint"]) for *_, source in networks]
+
+
+def last_iteration(job: Job, searched: Searched | None) -> int | None:
+    """The number of the last iteration, counted from 1, of the search that a network is of; None where that can't be told."""
+    if job.search == PUBLISHED:
+        return len(read_published_scaling(job.settings.model, dataset_name(job.settings.dataset))["iterations"])
+    search = job.needs
+    if search and isinstance(search.settings, SearchSettings) and "iterations" in search.given and (
+            searched or not release_record(str(search.result.parent), search.result.stem).exists()):
+        return search.settings.iterations
+    return searched.iterations if searched else None
+
+
+def refuse_network_of_another_search(job: Job, origin: dict[str, Any]) -> None:
+    """Raises UserError for a training whose network is not what its search gives by now, as where that was searched again."""
+    source = origin.get("iteration"), origin.get("fingerprint")
+    if not (source[1] and job.needs and search_of(job)):  # results of earlier versions have none
+        return
+    if source not in found_by(job.needs.result, job.settings.model, job.needs.result.stat().st_mtime_ns):
+        raise UserError(f"{job.result}: its network is of another search than {job.needs.result} is now, which was searched again; remove "
+                        f"this result and {job.weights}, and it is trained again, or restore that record")
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
-from utils.figures.curves import default_name
+from utils.figures.labels import default_name
 from utils.records import paths
 from utils.records.methods import refuse_impossible
 from utils.records.published import read_published_morph, read_published_scaling
@@ -34,6 +34,7 @@ from utils.settings import (
 from utils.settings.option import flag
 
 TASK = ("model", "dataset")  # named in every command
+LAST = r"neuralscale_\d+"  # what results call the networks of the last iteration, whichever number that has
 CURVES = {"neuralscale": "neuralscale_15", "morph": "morphnet"}  # whose default names the trainings of a method have, if not its own
 
 
@@ -51,6 +52,8 @@ class Job:
     needs: Job | None = None
     method: str = ""  # of a training, what its result says it is, a pattern
     search: str | None = None  # where its network comes from
+    budget: str | None = None  # what its network is scaled to; None: what its search says, else parameters
+    base: str | None = None  # of a fine-tuning, the name of its base network
     ratio: float | None = None  # of a training
     weights: Path | None = None  # what a training leaves beside its result
 
@@ -103,7 +106,7 @@ def check(experiment: Experiment) -> None:
 def check_networks(experiment: Experiment) -> None:
     """The same for networks that can't be. It loads torch, which --status does without."""
     model, dataset = experiment.model, dataset_name(experiment.dataset)
-    refuse_impossible(model, experiment.dataset, *ratios_of(experiment), experiment.base_ratio)
+    refuse_impossible(model, experiment.dataset, *ratios_of(experiment), experiment.base_ratio, image_size=image_size_of(experiment))
     if experiment.search == PUBLISHED:
         iterations = len(read_published_scaling(model, dataset)["iterations"])
         if beyond := [method for method in experiment.methods if (iteration_of(method) or 0) > iterations]:
@@ -113,6 +116,16 @@ def check_networks(experiment: Experiment) -> None:
             read_published_morph(model, dataset)
         except UserError as error:
             raise UserError(f"--methods morph: {str(error).split(';')[0]}; search them with --morph-search NAME") from None
+
+
+def image_size_of(experiment: Experiment) -> int | None:
+    """The pixels to which its images are brought, as its settings say it, those of its searches before those of its trainings."""
+    for preset, texts in ((search_preset, experiment.search_with), (training_preset, experiment.train_with)):
+        given = assigned(preset(experiment.dataset), texts or ())
+        if "image_size" in given:
+            size: int = given["image_size"]
+            return size
+    return None
 
 
 def name_of(experiment: Experiment, method: str) -> str:
@@ -182,7 +195,7 @@ class Planner:
             settings: TrainingSettings = self.settled(preset, "--tune-with", {**given, "seed": seed})
             return self.job("fine_tune.py", save, paths.at_ratio(save, ratio), ratio, settings, preset,
                             ["--prune-fname", self.base_name(), "--ratio", shortest(ratio), *self.budget()],
-                            needs=needs, method="magnitude")
+                            needs=needs, method="magnitude", budget=self.experiment.budget, base=self.base_name())
         search = {"uniform": None, "morph": self.experiment.morph_search}.get(method, self.experiment.search)
         iteration = iteration_of(method)
         if iteration and needs and "iterations" in needs.given and isinstance(needs.settings, SearchSettings) and (
@@ -192,8 +205,8 @@ class Planner:
                             descent_idx=iteration - 1 if iteration else None)
         return self.job("ratio_swipe.py", save, paths.at_ratio(save, ratio), ratio, *self.from_scratch(seed),
                         [*arguments(networks, Networks()), "--ratios", shortest(ratio), *self.budget()], needs=needs,
-                        method={"neuralscale": r"neuralscale_\d+", "morph": "morphnet"}.get(method, method),
-                        search=search or (PUBLISHED if method == "morph" else None))
+                        method={"neuralscale": LAST, "morph": "morphnet"}.get(method, method),
+                        search=search or (PUBLISHED if method == "morph" else None), budget=self.experiment.budget)
 
     def job(self, script: str, save: str, name: str, ratio: float, settings: TrainingSettings, preset: TrainingSettings,
             networks: list[str], **more: Any) -> Job:

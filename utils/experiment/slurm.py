@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -15,8 +16,9 @@ from utils.errors import UserError
 from utils.experiment.jobs import Job
 from utils.experiment.state import Queue, Queued, states_of
 from utils.experiment.work import STOPPED, begin, end, threads
-from utils.records.files import exclusive, read_json, write_json
-from utils.records.paths import PROJECT, submission_record, submissions
+from utils.records.files import read_json, write_json
+from utils.records.locks import exclusive
+from utils.records.paths import PROJECT, submission_folder, submission_record, submissions
 from utils.settings import Cluster
 
 OURS = ("array", "dependency", "job-name", "output", "error", "open-mode", "requeue", "no-requeue", "kill-on-invalid-dep")
@@ -78,11 +80,15 @@ def executor_of(cluster: Cluster, folder: Path) -> Any:
     except ImportError:
         raise UserError("--cluster slurm needs submitit: pip install -r requirements-cluster.txt") from None
     executor = submitit.SlurmExecutor(folder, max_num_timeout=REQUEUES)
-    path = f"export PYTHONPATH={PROJECT}${{PYTHONPATH:+:$PYTHONPATH}}"
-    executor.update_parameters(setup=[path, "export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}"],
-                               array_parallelism=cluster.jobs or 100_000,
+    executor.update_parameters(setup=setup(), array_parallelism=cluster.jobs or 100_000,
                                additional_parameters={"requeue": True, "kill-on-invalid-dep": "yes", **options})
     return executor
+
+
+def setup() -> list[str]:
+    """The lines of a job's shell script that come before its command."""
+    return [f"export PYTHONPATH={shlex.quote(str(PROJECT))}${{PYTHONPATH:+:$PYTHONPATH}}",
+            "export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}"]
 
 
 def submit_to_slurm(jobs: list[Job], cluster: Cluster, model_dir: str) -> int:
@@ -92,7 +98,7 @@ def submit_to_slurm(jobs: list[Job], cluster: Cluster, model_dir: str) -> int:
     it has ended well. With a limit of jobs at once, an array waits for all that were submitted before it too.
     """
     folder = submissions(model_dir)
-    executor = executor_of(cluster, folder)
+    executor_of(cluster, folder)  # refuses what can't be, before anything is written
     with exclusive(folder / "queue"):
         queue = queue_of(model_dir)
         forget(model_dir, queue)
@@ -110,26 +116,27 @@ def submit_to_slurm(jobs: list[Job], cluster: Cluster, model_dir: str) -> int:
             if cluster.jobs and ids:
                 after.append("afterany:" + ":".join(sorted({id.partition("_")[0] for id in ids.values()})))
             if group:
-                ids |= submit_array(executor, group, ",".join(after), model_dir)
+                ids |= submit_array(cluster, group, ",".join(after), model_dir)
     return len(todo)
 
 
-def submit_array(executor: Any, jobs: list[Job], after: str, model_dir: str) -> dict[str, str]:
+def submit_array(cluster: Cluster, jobs: list[Job], after: str, model_dir: str) -> dict[str, str]:
     """Submits ``jobs`` as one array, to begin ``after`` others; their ids, by key. Raises UserError.
 
-    Which jobs these are is written down first: whatever happens then, the queue can be read.
+    Which jobs these are is written down first: whatever happens then, the queue can be read. What submitit keeps is in a
+    folder of this array's own, and goes with it where it is refused.
     """
     name = f"neuralscale-{uuid.uuid4().hex[:12]}"
-    note = submission_record(model_dir, name)
+    note, folder = submission_record(model_dir, name), submission_folder(model_dir, name)
     write_json(note, {"jobs": [job.key for job in jobs]})
+    executor = executor_of(cluster, folder)
     executor.update_parameters(job_name=name, dependency=after or None)
-    there = set(note.parent.iterdir()) - {note}
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # what sbatch complains of is in the error too
             begun = executor.submit_array([Work(job.command, job.log.absolute()) for job in jobs])
     except (RuntimeError, OSError) as error:  # submitit's, where sbatch refuses
-        for path in set(note.parent.iterdir()) - there:
-            path.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+        note.unlink(missing_ok=True)
         said = [line for line in str(error).splitlines() if line.strip()] or ["refused"]
         raise UserError(f"--slurm: {said[0]}") from None
     return {job.key: task.job_id for job, task in zip(jobs, begun)}
@@ -137,13 +144,12 @@ def submit_array(executor: Any, jobs: list[Job], after: str, model_dir: str) -> 
 
 def queue_of(model_dir: str) -> Queue:
     """What Slurm has of the jobs that were submitted, by their keys. Raises UserError where it can't be asked."""
-    notes = list(submissions(model_dir).glob("neuralscale-*.json"))
-    if not notes:
+    known = noted(model_dir)
+    if not known:
         return {}
-    known = {note.stem: read_json(note)["jobs"] for note in notes}
     try:
         asked = subprocess.run(["squeue", "--me", "--noheader", "--array", "--format=%i|%K|%T|%r|%j"], capture_output=True, text=True,
-                               timeout=PATIENCE)
+                               errors="replace", timeout=PATIENCE)
     except FileNotFoundError:
         raise UserError(f"{submissions(model_dir)}: jobs were submitted to Slurm, and there is no squeue here; run submit.py where you "
                         "submitted them, or remove that folder") from None
@@ -153,7 +159,7 @@ def queue_of(model_dir: str) -> Queue:
         raise UserError(f"Slurm can't be asked: {(asked.stderr.strip().splitlines() or ['squeue failed'])[0]}; try again later")
     queue = {}
     for line in asked.stdout.splitlines():
-        id, index, state, reason, name = line.split("|")
+        id, index, state, reason, name = [*line.split("|", 4), *[""] * 4][:5]  # what others call their jobs may have anything in it
         if name in known:
             queue[known[name][int(index) if index.isdigit() else 0]] = Queued(id, state not in ("PENDING", "SUSPENDED"), reason)
     return queue
@@ -161,6 +167,23 @@ def queue_of(model_dir: str) -> Queue:
 
 def forget(model_dir: str, queue: Queue) -> None:
     """Removes the notes of submissions of which nothing is in the ``queue`` any more."""
+    for name, keys in noted(model_dir).items():
+        if not any(key in queue for key in keys):
+            submission_record(model_dir, name).unlink(missing_ok=True)
+
+
+def noted(model_dir: str) -> dict[str, list[str]]:
+    """The keys of the jobs of each submission that is noted, by its name. Raises UserError for a damaged note."""
+    found = {}
     for note in submissions(model_dir).glob("neuralscale-*.json"):
-        if not any(key in queue for key in read_json(note)["jobs"]):
-            note.unlink()
+        try:
+            content = read_json(note)
+        except UserError:
+            if note.exists():
+                raise
+            continue  # its jobs have ended, and another process has removed it meanwhile
+        keys = content.get("jobs") if isinstance(content, dict) else None
+        if not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
+            raise UserError(f"{note}: damaged; when none of your jobs is in Slurm's queue any more, remove it")
+        found[note.stem] = keys
+    return found

@@ -9,7 +9,7 @@ from typing import NoReturn
 from utils.experiment.finished import best_of, search_finished
 from utils.experiment.jobs import Job
 from utils.experiment.work import STOPPED, Told, told
-from utils.records.files import worked_on
+from utils.records.locks import worked_on
 from utils.settings import SearchSettings
 
 KINDS = ("finished", "running", "queued", "waiting", "failed")
@@ -66,8 +66,15 @@ def state_of(job: Job, queued: Queued | None = None, needed: State | None = None
         return State(job, "waiting", f"stopped after {note}" if note else "", accuracy)
     if log.fresh:
         return State(job, "running", note or "starting", accuracy)
-    reason = LOST if log.status is None else f"killed by {signal.Signals(-log.status).name}" if log.status < 0 else log.reason
+    reason = LOST if log.status is None else f"killed by {signal_name(-log.status)}" if log.status < 0 else log.reason
     return State(job, "failed", reason, accuracy)
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # Python has no names for those of real-time systems
+        return f"signal {number}"
 
 
 def progress(job: Job, log: Told) -> str:

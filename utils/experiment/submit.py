@@ -3,11 +3,14 @@ import sys
 import time
 
 from utils.errors import UserError
-from utils.experiment.jobs import Job, name_of
+from utils.experiment.fetch import fetch
+from utils.experiment.jobs import Job, iteration_of, name_of
 from utils.experiment.local import Here, environments
 from utils.experiment.slurm import queue_of, submit_to_slurm
 from utils.experiment.state import State, end_unfinished, states_of, table
-from utils.settings import METHODS, Cluster, Comparison, Experiment, Places
+from utils.records.paths import search_record
+from utils.records.searches import not_fitted, read_search
+from utils.settings import METHODS, PUBLISHED, Cluster, Comparison, Experiment, Places, dataset_name
 
 USUAL = {*METHODS, "neuralscale_1"}
 RENEW = 2.0  # seconds
@@ -27,7 +30,9 @@ def submit(jobs: list[Job], places: Places, cluster: Cluster) -> list[State]:
         return states_of(jobs, queue_of(places.model_dir))
     if queued := [state for state in states if state.kind == "queued"]:
         raise UserError(f"--cluster local: {len(queued)} jobs are in Slurm's queue, as {queued[0].job.name}; wait, or scancel them")
-    Here(states, environments(cluster)).run()
+    slots = environments(cluster)
+    fetch(states, places.data)
+    Here(states, slots).run()
     return states_of(jobs, {})
 
 
@@ -47,14 +52,32 @@ def follow(jobs: list[Job], places: Places, *, renew: bool) -> list[State]:
 
 
 def report(states: list[State], experiment: Experiment, places: Places, *, ended: bool) -> None:
-    """When all is done, the table and the figure of plot_ratio.py. Exit status 1 where a job has failed, or is left when all has ended."""
+    """When all is done, the table and the figure of plot_ratio.py, and the figure of plot_training.py.
+
+    Exit status 1 where a job has failed, or is left when all has ended.
+    """
     left = [state for state in states if state.kind == "failed" or (ended and state.kind != "finished")]
     if all(state.kind == "finished" for state in states):
         from utils.figures.comparison import compare_methods
         from utils.figures.curves import subject_of
+        from utils.figures.training import draw_training
         usual = not experiment.name and {*experiment.methods} <= USUAL and experiment.base_ratio == 1  # plot_ratio.py finds them
         runs = None if usual else tuple(f"{method}={name_of(experiment, method)}" for method in experiment.methods)
         asked = Comparison(axis=experiment.budget or "params", runs=runs)
-        compare_methods(subject_of(experiment.model, experiment.dataset, places.plot_dir), asked)
+        subject = subject_of(experiment.model, experiment.dataset, places.plot_dir)
+        compare_methods(subject, asked)
+        draw_training(subject.model, subject.folder, [name_of(experiment, method) for method in experiment.methods],
+                      subject.folder / f"{subject.dataset}_training.png")
+        tell_stand_ins(experiment, places)
     elif left:
         end_unfinished(states, left[0])
+
+
+def tell_stand_ins(experiment: Experiment, places: Places) -> None:
+    """Says for which of the iterations that were trained no power law was fitted."""
+    name = experiment.search
+    if name and name != PUBLISHED and search_record(places.record_dir, name).exists():  # not the original release's
+        record = read_search(places.record_dir, name, experiment.model, dataset_name(experiment.dataset))
+        used = [iteration_of(method) or len(record["iterations"]) for method in experiment.methods if method.startswith("neuralscale")]
+        if told := not_fitted(record, [iteration - 1 for iteration in used]):
+            print(f"{name}: {told}")

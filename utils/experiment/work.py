@@ -15,8 +15,9 @@ from utils.records.paths import PROJECT
 
 BEGAN, ENDED = "submit.py: begins", "submit.py: ended with exit status"
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
-STARTING = 60  # seconds that a script may take until it locks its files and says so
+STARTING = 60  # seconds that a script may take until it locks its files and says so; clocks may differ by as much
 TAIL = 4096  # bytes of a log that are read
+EPOCH = re.compile(r"(?:iteration (?:\d+ \(--descent-idx )?(\d+)\)?, )?epoch (\d+): loss")  # each counted from 0, as earlier logs say both
 
 
 def begin(command: list[str], log: Path, environment: Mapping[str, str], *, apart: bool = False) -> "subprocess.Popen[bytes]":
@@ -25,10 +26,11 @@ def begin(command: list[str], log: Path, environment: Mapping[str, str], *, apar
     It is deaf to the signal by which a scheduler warns all processes of a job at once.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    note(log, f"{BEGAN} {shlex.join(command)}")
     with log.open("a") as out:
-        print(f"{BEGAN} {shlex.join(command)}", file=out, flush=True)
         return subprocess.Popen([sys.executable, str(PROJECT / command[0]), *command[1:]], stdin=subprocess.DEVNULL, stdout=out,
-                                stderr=subprocess.STDOUT, env={**os.environ, **environment}, start_new_session=apart, preexec_fn=deaf)
+                                stderr=subprocess.STDOUT, env={**os.environ, **environment}, start_new_session=apart,
+                                preexec_fn=deaf if hasattr(signal, "SIGUSR2") else None)  # Windows has no such signal
 
 
 def threads(cores: int) -> dict[str, str]:
@@ -43,8 +45,14 @@ def deaf() -> None:
 
 def end(log: Path, status: int) -> None:
     """Notes how a job ended; a negative status is the signal that killed it."""
-    with log.open("a") as out:
-        print(f"{ENDED} {status}", file=out)
+    note(log, f"{ENDED} {status}")
+
+
+def note(log: Path, text: str) -> None:
+    """Adds a line of our own to a log, whose last line a process may have left torn."""
+    with log.open("a+b") as out:
+        torn = out.tell() and (out.seek(-1, os.SEEK_END), out.read(1))[1] != b"\n"
+        out.write(f"{chr(10) * bool(torn)}{text}\n".encode(errors="surrogateescape"))
 
 
 @dataclass
@@ -54,7 +62,7 @@ class Told:
     status: int | None = None  # None: it did not end
     reason: str = ""  # the last line that the script printed
     epoch: int | None = None  # epochs that are done
-    iteration: int = 0
+    iteration: int = 0  # counted from 0
     accuracy: float | None = None  # of the last epoch, in %
     fresh: bool = False  # whether it began a moment ago and has not said anything yet
 
@@ -65,7 +73,7 @@ def told(log: Path) -> Told | None:
         with log.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(max(0, size - TAIL))
-            lines = stream.read().decode(errors="replace").splitlines()
+            lines = stream.read().decode(errors="replace").splitlines(keepends=True)
             age = time.time() - os.fstat(stream.fileno()).st_mtime
     except OSError:
         return None
@@ -74,14 +82,15 @@ def told(log: Path) -> Told | None:
         if line.startswith(BEGAN):
             found.status, last = None, deque([""], 1)
         elif line.startswith(ENDED):
-            found.status, found.reason = int(line.removeprefix(ENDED)), last[0]
+            if match := re.fullmatch(rf"{ENDED} (-?\d{{1,10}})\r?\n", line):  # one that is torn says nothing
+                found.status, found.reason = int(match[1]), last[0]
         elif not line.strip():
             continue
         else:
             last.append(line.strip())
-        if match := re.search(r"(?:iteration (\d+), )?epoch (\d+): loss", line):
+        if match := EPOCH.search(line):
             found.iteration, found.epoch = int(match[1] or 0), int(match[2]) + 1
-        elif match := re.fullmatch(r"  test: loss \S+, accuracy (\S+) %", line):
+        elif match := re.fullmatch(r"  test: loss \S+, accuracy (\d+\.\d+) %\s+", line):
             found.accuracy = float(match[1])
-    found.fresh = found.status is None and not last[0] and age < STARTING
+    found.fresh = found.status is None and not last[0] and abs(age) < STARTING
     return found

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from model import Shape, build_model, count_macs, count_params
+from utils.data import shape_of
 from utils.errors import UserError
 from utils.export.compare import TOLERANCE, check_example, differences
 from utils.export.contents import ARCHITECTURE, README, Plan, interface, own_class, say
@@ -17,18 +18,19 @@ from utils.export.folder import check_free, replacing_folder
 from utils.export.formats import EXAMPLE, ONNX, PACKAGES, PROGRAM, SOURCE, WEIGHTS, check_packages, written
 from utils.export.known import Images, images_of, measured, stored_with
 from utils.export.texts import example_text, readme
-from utils.records.files import exclusive
-from utils.records.methods import method_of, read_scalings, refuse_impossible
+from utils.records.methods import is_own, method_of, read_scalings, refuse_impossible
 from utils.records.networks import network_of, read_stored
 from utils.records.paths import at_ratio, named_after, percent, result_file, weights_file
 from utils.records.results import read_result
 from utils.records.run import provenance, same_settings
-from utils.settings import Folders, Networks, Task, dataset_facts, dataset_name
+from utils.settings import DATASETS, Folders, Networks, Task, dataset_name
 from utils.training.device import seed_from
 
 FILES = (ARCHITECTURE, WEIGHTS, ONNX, PROGRAM, README, SOURCE, EXAMPLE)
-OF_RESULTS = ("method", "ratio", "seed", "budget", "round_to", "origin", "best", "last", "images", "test_images", "settings", "versions",
-              "threads", "commit", "base")  # what of a training's result goes with its network
+OF_RESULTS = ("method", "ratio", "seed", "budget", "round_to", "min_width", "keep", "origin", "best", "last", "images", "test_images",
+              "settings", "versions", "threads", "commit", "base")  # what of a training's result goes with its network
+
+
 def export_trained(task: Task, save: str, ratio: float, out: str | None, folders: Folders, model_dir: str, overwrite: bool = False,
                    preprocessing: bool = False) -> Path:
     """Exports the network that a training ``save`` left: from scratch at ``ratio``, fine-tuned, or a base network.
@@ -47,6 +49,8 @@ def export_trained(task: Task, save: str, ratio: float, out: str | None, folders
                         "--dataset")
     source = result_file(folders.plot_dir, task.model, save, ratio)
     result = read_result(source)
+    if result["ratio"] != ratio:  # the same file name has int(100 * ratio)
+        raise UserError(f"{source}: of ratio {result['ratio']:g}, not {ratio:g}; give that")
     told: dict[str, Any] = dict(result)
     same_settings(path, {key: told.get(key) for key in stored["begun_with"]}, stored["begun_with"])
     if stored["filters"] != result["filters"]:
@@ -55,35 +59,49 @@ def export_trained(task: Task, save: str, ratio: float, out: str | None, folders
     known = stored_with(path, stored) or known_of(task.dataset, stored["num_classes"], told["settings"], told)
     images = replace(images_of(dataset, known, stored["num_classes"]), inside=preprocessing)
     return write(network_of(path, stored), stored["filters"], stored["convcut"], task.model, dataset,
-                 {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}, about, target, images=images)
+                 {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}, about, target, overwrite, images=images)
 
 
 def export_untrained(task: Task, networks: Networks, ratio: float, out: str | None, folders: Folders, overwrite: bool = False,
-                     preprocessing: bool = False) -> Path:
-    """Exports a network as a sweep would begin to train it with the seed 0. Raises UserError."""
+                     image_size: int | None = None, preprocessing: bool = False) -> Path:
+    """Exports a network as a sweep would begin to train it with the seed 0: for images of ``image_size``, or of its search's,
+    else its data set's. Raises UserError."""
     check_packages()
-    model, dataset, facts = task.model, dataset_name(task.dataset), dataset_facts(dataset_name(task.dataset))
-    refuse_impossible(model, task.dataset, ratio)
+    model, dataset = task.model, dataset_name(task.dataset)
     method = method_of(networks, model, dataset, folders.record_dir)
-    shape: Shape = {"num_classes": facts.num_classes or 0, "image_size": facts.image_size}
-    if facts.num_classes is None:
-        if not networks.prune_fname:
-            raise UserError(f"--dataset {task.dataset}: its classes are not known here; export a trained network of it with --save, or one "
-                            "of a search of it with --prune-fname")
-        record = read_scalings(folders.record_dir, networks.prune_fname, model, dataset)
-        shape = {"num_classes": record["num_classes"], "image_size": record["image_size"]}
-    kind = "_".join([method.name, *["macs"] * (method.budget == "macs"), *[f"by{method.round_to}"] * (method.round_to != 1)])
+    shape = untrained_shape(task, networks, folders)
+    shape["image_size"] = image_size or shape["image_size"]
+    refuse_impossible(model, task.dataset, ratio, image_size=shape["image_size"], keep=method.keep)
+    if line := method.other_size(shape["image_size"]):
+        print(line)
+
+    kind = "_".join([method.name, *["macs"] * (method.budget == "macs"), *[f"by{method.round_to}"] * (method.round_to != 1),
+                     *[f"from{method.min_width}"] * (networks.min_width is not None), *["kept"] * (networks.keep is not None)])
     name = f"{networks.prune_fname}_{kind}" if networks.prune_fname else kind
     target = Path(out or named_after("exported", model) / f"{dataset}_{name}_{percent(ratio)}_untrained")
     check_free(target, FILES, overwrite)
+
     filters = method.filters(ratio, **shape)
     torch.manual_seed(seed_from(0))
     about = {"trained": False, "method": method.name, "ratio": ratio, "seed": 0, "budget": method.budget, "round_to": method.round_to,
-             "origin": method.origin}
+             "min_width": method.min_width, "keep": list(method.keep), "origin": method.origin}
     network = build_model(model, filters, convcut=method.convcut, **shape)
     known = known_of(task.dataset, shape["num_classes"], {"image_size": shape["image_size"]}, {})
     images = replace(images_of(dataset, known, shape["num_classes"]), inside=preprocessing)
-    return write(network, filters, method.convcut, model, dataset, shape, about, target, images=images)
+    return write(network, filters, method.convcut, model, dataset, shape, about, target, overwrite, images=images)
+
+
+def untrained_shape(task: Task, networks: Networks, folders: Folders) -> Shape:
+    """The classes and the image size of a network that nobody has trained: its search's, else its data set's. Raises UserError."""
+    dataset = dataset_name(task.dataset)
+    if networks.prune_fname:
+        record = read_scalings(folders.record_dir, networks.prune_fname, task.model, dataset)
+        if is_own(record):
+            return {"num_classes": record["num_classes"], "image_size": record["image_size"]}
+    if not (dataset in DATASETS or Path(task.dataset).is_dir()):
+        raise UserError(f"--dataset {task.dataset}: its classes are not known here; give its folder's path, export a trained network of it "
+                        "with --save, or one of a search of it with --prune-fname")
+    return shape_of(task.dataset)
 
 
 def known_of(dataset: str, num_classes: int, settings: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +111,7 @@ def known_of(dataset: str, num_classes: int, settings: dict[str, Any], counts: d
 
 
 def write(network: nn.Module, filters: list[int], convcut: bool, model: str, dataset: str, shape: Shape, about: dict[str, Any],
-          target: Path, *, images: Images | None = None) -> Path:
+          target: Path, overwrite: bool = False, *, images: Images | None = None) -> Path:
     """Writes the folder ``target``, whole or not at all, and says what is in it. Each file is read again and compared.
 
     ``images``: how images become the network's input; by itself what the data set's name says.
@@ -110,7 +128,7 @@ def write(network: nn.Module, filters: list[int], convcut: bool, model: str, dat
             "convcut": convcut, "filters": filters, **counts, "stored_params": plan.params, **interface(images, shape), **about,
             "not_written": {SOURCE: plan.reason} if plan.reason else {}}
 
-    with exclusive(target, option="--out"), replacing_folder(target) as folder:
+    with replacing_folder(target, FILES, overwrite) as folder:
         for name, content in written(plan.network, plan.state, plan.source, shape["image_size"], images):
             (folder / name).write_bytes(content)
         found = differences(network, folder, shape["image_size"], images, plan.reference)

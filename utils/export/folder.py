@@ -2,11 +2,13 @@
 import contextlib
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.records.locks import exclusive
 
 
 def check_free(folder: Path, ours: Collection[str], overwrite: bool) -> None:
@@ -24,47 +26,45 @@ def check_free(folder: Path, ours: Collection[str], overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside ``folder``, put in its place when the block ends well; on an error ``folder`` stays as it is."""
+def replacing_folder(folder: Path, ours: Collection[str], overwrite: bool) -> Iterator[Path]:
+    """A temporary folder beside ``folder``, put in its place when the block ends well; on an error ``folder`` stays as it is.
+
+    ``folder`` is held meanwhile, and has to be free as ``check_free`` says. Raises UserError.
+    """
     folder = Path(os.path.realpath(folder))
-    temporary, aside = (folder.with_name(f".{folder.name}.{os.getpid()}.{what}") for what in ("tmp", "old"))
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        mend(folder)
-        temporary.mkdir()
-        yield temporary
-        for path in temporary.iterdir():
-            with path.open("rb") as stream:
-                os.fsync(stream.fileno())
-        if folder.exists():
-            folder.rename(aside)
-        temporary.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder}: can't be written ({error.strerror or error}); what was there is untouched") from None
-    finally:
-        if aside.exists() and not folder.exists():
-            aside.rename(folder)
-        for remains in (temporary, aside):
-            shutil.rmtree(remains, ignore_errors=True)
+    names = [f".{folder.name}.{secrets.token_hex(8)}.{what}" for what in ("tmp", "old")]
+    temporary, aside = map(folder.with_name, names)
+    with exclusive(folder, option="--out"):
+        try:
+            mend(folder)
+            check_free(folder, ours, overwrite)
+            temporary.mkdir()
+            yield temporary
+            for path in temporary.iterdir():
+                with path.open("r+b") as stream:
+                    os.fsync(stream.fileno())
+            if folder.exists():
+                folder.rename(aside)
+            temporary.rename(folder)
+        except OSError as error:
+            raise UserError(f"{folder}: can't be written ({error.strerror or error}); what was there is untouched") from None
+        finally:
+            if aside.exists() and not folder.exists():
+                aside.rename(folder)
+            for remains in (temporary, aside):
+                shutil.rmtree(remains, ignore_errors=True)
 
 
 def mend(folder: Path) -> None:
-    """Removes what writers of ``folder`` left that were killed, and puts back what they had put aside."""
+    """Removes what writers of ``folder`` left that were killed, and puts back what they had put aside.
+
+    For whoever holds ``folder``: no other process is writing it then, whatever numbers of processes earlier versions called theirs by.
+    """
     for remains in folder.parent.glob(".*"):
-        match = re.fullmatch(re.escape(f".{folder.name}.") + r"(\d{1,10})\.(tmp|old)", remains.name)
-        if not match or is_running(int(match[1])):
+        match = re.fullmatch(re.escape(f".{folder.name}.") + r"(?:[0-9a-f]{16}|\d{1,10})\.(tmp|old)", remains.name)
+        if not match:
             continue
-        if match[2] == "old" and not folder.exists():
+        if match[1] == "old" and not folder.exists():
             remains.rename(folder)
         else:
             shutil.rmtree(remains, ignore_errors=True)
-
-
-def is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)  # asks whether it runs
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -11,12 +12,14 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
-from utils.errors import UserError
+from utils.errors import UserError, is_out_of_memory
 from utils.export.known import Images
 
 WEIGHTS, ONNX, PROGRAM, SOURCE, EXAMPLE = "weights.pt", "network.onnx", "network.pt2", "network.py", "example.py"
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 ORIGINS = ("stack_trace", "nn_module_stack", "source_fn_stack")  # files and classes that this machine and this project have alone
+ADAPTIVE_MAX = [torch.ops.aten.adaptive_max_pool1d.default, torch.ops.aten.adaptive_max_pool2d.default,
+                torch.ops.aten.adaptive_max_pool3d.default]
 
 
 class FromPixels(nn.Module):
@@ -51,16 +54,16 @@ def written(network: nn.Module, state: dict[str, Tensor], source: str | None, im
     yield WEIGHTS, saved(lambda stream: torch.save(state, stream))
     if source is not None:
         yield SOURCE, source.encode()
-    with quiet():
+    with quiet(), in_a_line(PROGRAM):
         program = exported(network, example)
         content = saved(lambda stream: torch.export.save(program, stream))
     yield PROGRAM, content
 
-    with quiet():
+    with quiet(), in_a_line(ONNX):
         if images.inside:
             example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
             program = exported(FromPixels(network, images).eval(), example)
-        converted = torch.onnx.export(program, (example,), dynamo=True, verbose=False, dynamic_shapes=({0: "batch"},),
+        converted = torch.onnx.export(with_plain_poolings(program), (example,), dynamo=True, verbose=False, dynamic_shapes=({0: "batch"},),
                                       input_names=["images"], output_names=["logits"])
         assert converted is not None  # as it is without dynamo alone
         content = converted.model_proto.SerializeToString()
@@ -76,10 +79,44 @@ def exported(network: nn.Module, example: Tensor) -> torch.export.ExportedProgra
     return program
 
 
+def with_plain_poolings(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """The same program without adaptive max poolings whose windows differ in size: ONNX has none. Those of which more than the maxima
+    is taken stay."""
+    poolings = [node for node in program.graph.nodes if node.target in ADAPTIVE_MAX]
+    uneven = [node for node in poolings if any(length % cells for length, cells in zip(
+        node.args[0].meta["val"].shape[::-1], node.args[1][::-1]))]
+    if not uneven or any(taken.users and taken.args[1] != 0 for node in poolings for taken in node.users):  # 0: the maxima
+        return program
+    return program.run_decompositions({node.target: maxima for node in uneven})
+
+
+def maxima(images: Tensor, output_size: list[int]) -> tuple[Tensor, Tensor]:
+    """An adaptive max pooling of images (..., H, W) to ``output_size``; instead of the places of the maxima there are zeros."""
+    for dim, cells in enumerate(output_size, -len(output_size)):
+        length = images.shape[dim]
+        windows = [(cell * length // cells, -(-(cell + 1) * length // cells)) for cell in range(cells)]
+        images = torch.cat([images.narrow(dim, start, end - start).amax(dim, keepdim=True) for start, end in windows], dim)
+    return images, torch.zeros_like(images, dtype=torch.int64)
+
+
 def saved(save: Callable[[io.BytesIO], object]) -> bytes:
     stream = io.BytesIO()
     save(stream)
     return stream.getvalue()
+
+
+@contextmanager
+def in_a_line(name: str) -> Iterator[None]:
+    """What an exporter raises for a network that the file ``name`` can't hold, which is many kinds, as a UserError."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        operation = re.search(r"target=torch\.ops\.([\w.]+)", str(error))
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+        reason = f"there is no counterpart of {operation[1]}" if operation else reason
+        raise UserError(f"this network can't be exported as {name}: {reason}. Nothing was exported") from None
 
 
 @contextmanager

@@ -1,54 +1,20 @@
 """Gathers trainings, the user's and the published ones, into curves: accuracy against the size of the network."""
 import re
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from model import Shape, build_model, count_macs, count_params
+from model import Shape, count_macs, count_params
 from utils.errors import UserError
+from utils.figures.labels import Known, default_name, label_of
 from utils.records.files import read_json
 from utils.records.legacy import read_test_accuracy
 from utils.records.methods import Method, published_method
-from utils.records.paths import file_name_of, named_after
+from utils.records.paths import named_after, shown_name
 from utils.records.published import read_accuracy
 from utils.records.results import Result, read_result
-from utils.records.run import provenance
 from utils.settings import AUGMENTATION, DATASETS, dataset_facts, dataset_name
-
-LABELS = {"uniform": "uniform", "convcut": "uniform, convolution in every shortcut", "morphnet": "MorphNet (Taylor-FO)",
-          "magnitude": "magnitude pruning, fine-tuned", "base": "base network"}
-
-NAMES = {"uniform": "{}_uni_{}", "convcut": "{}_convcut_{}", "morphnet": "{}_pruned_{}", "magnitude": "{}_norm_{}",
-         "neuralscale_1": "{}_10_eff_{}_early", "neuralscale_15": "{}_10_eff_{}_late",
-         "base": "{}_standard_{}"}  # the README's, of runs on a model and data set
-
-
-def default_name(method: str, model: str, dataset: str) -> str:
-    """The README's name of the runs of a method, without the seed."""
-    if method not in NAMES:  # another iteration of a search than the first and the last
-        return f"{file_name_of(model)}_10_eff_{dataset_facts(dataset).short}_{method.removeprefix('neuralscale_')}"
-    return NAMES[method].format(file_name_of(model), dataset_facts(dataset).short)
-
-
-def label_of(method: str, warmup: int | None = None) -> str:
-    """What a method is called in tables and legends; ``warmup`` where its length is what is compared (of 15 iterations)."""
-    kind, _, convcut = method.partition("+")
-    label = LABELS.get(kind, kind)
-    if match := re.fullmatch(r"neuralscale_(\d+)|warmup_\d+", kind):
-        label = "NeuralScale" if warmup is None else f"NeuralScale, P = {warmup}"
-        label += f", iteration {match[1]}" if match[1] and not (match[1] == "15" and warmup is not None) else ""
-    return f"{label}, convolution in every shortcut" if convcut else label
-
-
-class Known(NamedTuple):
-    """A method that a script looks for: published, and among the user's runs under the README's default name."""
-
-    method: str
-    name: str
-    warmup: int | None = None  # epochs, where the length of the warm-up is what is compared
 
 
 @dataclass
@@ -77,6 +43,8 @@ class Curve:
     convcut: bool = False
     budget: str = "params"  # what its networks were scaled to
     round_to: int = 1  # what its widths are multiples of
+    warmup: int | None = None  # epochs, where their number is what is compared
+    trained: tuple[object, ...] | None = None  # epochs and images of the user's runs, where they say so
     points: dict[float, Point] = field(default_factory=dict)
 
 
@@ -95,6 +63,11 @@ class Subject:
         return {"num_classes": self.num_classes, "image_size": self.image_size}
 
     @property
+    def title(self) -> str:
+        """What pictures of it are called."""
+        return f"{shown_name(self.model)} on {self.dataset}"
+
+    @property
     def folder(self) -> Path:
         return named_after(self.plot_dir, self.model)
 
@@ -110,32 +83,32 @@ class Subject:
 
 
 def subject_of(model: str, dataset: str, plot_dir: str = "saved_plots") -> Subject:
-    """The subject ``dataset``, a name or a path; the classes and the image size of an unknown one come from a result.
-
-    Raises UserError for an unknown data set without a result.
-    """
-    name = dataset_name(dataset)
+    """The subject ``dataset``, a name or a path: a built-in one as it is known, others and folders as a result of theirs says, or
+    as the folder is. Raises UserError for an unknown data set without a result."""
+    name, is_folder = dataset_name(dataset), Path(dataset).is_dir()
     facts = dataset_facts(name)
     subject = Subject(model, name, facts.num_classes or 0, facts.image_size, plot_dir)
-    if name not in DATASETS:
-        for path in sorted(subject.folder.glob("[!.]*.json")):
-            result = read_json(path)
-            if isinstance(result, dict) and result.get("dataset") == name:
-                result = read_result(path)
-                subject.num_classes, subject.image_size = result["num_classes"], result["image_size"]
-                return subject
+    if name in DATASETS and not is_folder:
+        return subject
+    for path in sorted(subject.folder.glob("[!.]*.json")):
+        content = read_json(path)
+        if isinstance(content, dict) and content.get("dataset") == name:
+            result = read_result(path)
+            return replace(subject, num_classes=result["num_classes"], image_size=result["image_size"])
+    if not is_folder:
         raise UserError(f"--dataset {dataset}: nothing was published for it, and {subject.folder} has no result of it")
-    return subject
+    from utils.data import shape_of  # with torch, which pictures do without
+    return replace(subject, **shape_of(dataset))
 
 
 def published_curve(subject: Subject, known: Known) -> Curve | None:
-    """The published trainings of one method; None where there are none."""
-    method = known.method
+    """The published trainings of one method; None where there are none, or none on as many classes of as large images."""
+    method, facts = known.method, dataset_facts(subject.dataset)
     rows = [row for row in read_accuracy()
             if (row["model"], row["dataset"], row["method"]) == (subject.model, subject.dataset, method)]
-    if not rows:
+    if not rows or (facts.num_classes, facts.image_size) != tuple(subject.shape.values()):  # a folder that is called as a data set is
         return None
-    curve = Curve(f"{label_of(method, known.warmup)}, published", method, True, method == "convcut")
+    curve = Curve(f"{label_of(method, known.warmup)}, published", method, True, method == "convcut", warmup=known.warmup)
     networks = published_method(subject.model, subject.dataset, method)
     for row in sorted(rows, key=lambda row: row["ratio"]):
         ratio = row["ratio"]
@@ -153,14 +126,18 @@ def run_curve(subject: Subject, name: str, *, label: str | None = None, known: K
     and for a seed that is there twice.
     """
     pattern = re.compile(re.escape(name) + r"(?:_(\d+))?_(\d+)\.(json|pk)")
-    curve = Curve(label or "", "", False)
+    curve = Curve(label or "", "", False, warmup=known.warmup if known else None)
     said: dict[str, tuple[object, Path]] = {}  # what the results say, and which said it first
     seeds: dict[tuple[float, int], Path] = {}
+    search: str | None = None
+
     for path in sorted(subject.folder.glob("*")):
         if not (match := pattern.fullmatch(path.name)):
             continue
         seed, ratio = int(match[1] or 0), int(match[2]) / 100
         result = read_result(path) if match[3] == "json" else old_result(path, subject, known, ratio, seed)
+
+        # Refuse what is no seed of this curve.
         if (result["model"], result["dataset"]) != (subject.model, subject.dataset):
             raise UserError(f"{path}: of {result['model']} on {result['dataset']}, not {subject.model} on {subject.dataset}")
         for key, value in common(result).items():
@@ -173,12 +150,18 @@ def run_curve(subject: Subject, name: str, *, label: str | None = None, known: K
         if (shape := (result["num_classes"], result["image_size"])) != tuple(subject.shape.values()):
             raise UserError(f"{path}: of {shape[0]} classes of {shape[1]} pixels; {subject.dataset} has {subject.num_classes} of "
                             f"{subject.image_size}. Two data sets have one name; rename a folder, or move the result away")
+
+        # Take it in.
         point = Point(tuple(result["filters"]), result["params"], result["macs"])
         curve.points.setdefault(result["ratio"], point).accuracy.append(result["best"])
         curve.method, curve.convcut = result["method"], result["convcut"]
         curve.budget, curve.round_to = result.get("budget", "params"), result.get("round_to", 1)
+        curve.trained = result["settings"].get("epochs"), result.get("images")
+        origin = result.get("origin")
+        search = origin.get("search") if isinstance(origin, dict) else search
+
     curve.points = dict(sorted(curve.points.items()))
-    curve.label = label or label_of(curve.method, known.warmup if known else None)
+    curve.label = label or label_of(curve.method, curve.warmup, search)
     curve.label += ", scaled to MACs" if curve.budget == "macs" else ""
     curve.label += f", widths multiples of {curve.round_to}" if curve.round_to != 1 else ""
     return curve if curve.points else None
@@ -202,47 +185,3 @@ def old_result(path: Path, subject: Subject, known: Known | None, ratio: float, 
             "num_classes": subject.num_classes, "image_size": subject.image_size,
             "method": known.method if known.warmup is None else "neuralscale_15", "settings": {}, "filters": list(point.filters),
             "params": point.params, "macs": point.macs, "best": max(read_test_accuracy(path))}
-
-
-def gather(subject: Subject, known: list[Known], *, runs: list[str] | None = None, published: bool = True) -> list[Curve]:
-    """The curves to draw: what was published of the methods ``known``, and the user's runs.
-
-    ``runs`` (LABEL=NAME ...) names the user's; without it the default names are looked for. Raises UserError for a NAME
-    that has no result, and when there is nothing to draw.
-    """
-    curves = [curve for method in known if (curve := published_curve(subject, method))] if published else []
-    own: list[tuple[str, Curve]] = []
-    for run in runs or []:
-        label, equals, name = run.partition("=")
-        if not (label and equals and name):
-            raise UserError(f"--runs {run}: must be LABEL=NAME")
-        if not (curve := run_curve(subject, name, label=label)):
-            raise UserError(f"--runs {run}: no {name}_<ratio>.json or {name}_<seed>_<ratio>.json in {subject.folder}")
-        own.append((name, curve))
-    if not runs:
-        own = [(method.name, curve) for method in known if (curve := run_curve(subject, method.name, known=method))]
-    labels = Counter(curve.label for _, curve in own)
-    for name, curve in own:
-        if labels[curve.label] > 1:
-            curve.label += f" ({name})"
-    curves += [curve for _, curve in own]
-    if not curves:
-        raise UserError(f"nothing to draw for {subject.model} on {subject.dataset}: no published figures, and no runs in {subject.folder} "
-                        f"({', '.join(method.name for method in known)}, or --runs LABEL=NAME)")
-    return curves
-
-
-def measure_latency(curves: list[Curve], subject: Subject, device: str) -> str:
-    """Fills in the latency of every point, each network measured once; returns the name of the device."""
-    from utils.training.device import Runner, pick_device
-    from utils.training.latency import latency
-    runner = Runner(pick_device(device))
-    known: dict[tuple[int, ...], float] = {}
-    for curve in curves:
-        for point in curve.points.values():
-            key = (*point.filters, curve.convcut)
-            if key not in known:
-                network = build_model(subject.model, list(point.filters), convcut=curve.convcut, **subject.shape)
-                known[key] = latency(network, subject.image_size, runner)
-            point.latency = known[key]
-    return provenance(runner.device)["versions"]["device"]

@@ -2,8 +2,12 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.figures.comparison import AXES, print_table
-from utils.figures.curves import Curve, Point, Subject, gather, measure_latency
+from utils.figures.comparison import print_table
+from utils.figures.curves import Curve, Point, Subject
+from utils.figures.drawing import AXIS_LABELS, within
+from utils.figures.gaps import AXES
+from utils.figures.gather import gather, measure_latency
+from utils.figures.looks import looks_of
 from utils.records.methods import Method
 from utils.settings import Comparison
 
@@ -33,10 +37,10 @@ def best_within(curves: list[Curve], subject: Subject, unit: str) -> list[Best]:
     return found
 
 
-def front_of(curves: list[Curve]) -> list[Point]:
+def front_of(points: list[Point]) -> list[Point]:
     """The networks that no other one beats: none is at least as accurate with fewer multiply-accumulates. By rising MACs."""
     front: list[Point] = []
-    for point in sorted((point for curve in curves for point in curve.points.values()), key=lambda point: (point.macs, -point.mean)):
+    for point in sorted(points, key=lambda point: (point.macs, -point.mean)):
         if not front or point.mean > front[-1].mean:
             front.append(point)
     return front
@@ -58,29 +62,35 @@ def draw_front(curves: list[Curve], title: str, path: Path) -> None:
     """Accuracy against multiply-accumulates; the area of a marker grows with the parameters."""
     from utils.figures import style
     fig, axes = style.figure(width=7.6, height=5.8)
-    largest = max(point.params for curve in curves for point in curve.points.values())
+    shown, frame = within(curves, "macs")
+    inside = [point for curve in shown for point in curve.points.values() if frame.has(point.macs, point.mean)]
+    largest = max(point.params for point in inside)
 
     def area(params: float) -> float:
         return max(SMALLEST, LARGEST * params / largest)
 
-    front = front_of(curves)
+    # The best networks as a staircase, then all of them.
+    front = front_of(inside)
     axes.plot([point.macs for point in front], [point.mean for point in front], color="0.8", linewidth=5, drawstyle="steps-post", zorder=1,
               label="the best that costs so much or less")
-    for index, curve in enumerate(curves):
-        points, (colour, marker) = list(curve.points.values()), style.look(index)
+    for curve, look in zip(shown, looks_of(shown)):
+        points = list(curve.points.values())
         macs, means = [point.macs for point in points], [point.mean for point in points]
-        axes.plot(macs, means, color=colour, linewidth=0.9, alpha=0.6, marker=marker, markersize=0, label=curve.label, zorder=2)
-        axes.scatter(macs, means, s=[area(point.params) for point in points], color=colour, marker=marker, alpha=0.65, edgecolors="white",
-                     linewidths=0.7, zorder=3)
-    style.plain_log(axes, "x", 1e6)
-    axes.margins(x=0.07, y=0.08)
-    axes.set(title=title, xlabel="multiply-accumulates per image (millions)", ylabel="best test accuracy (%)")
-    sizes = [axes.scatter([], [], s=area(params), color="0.55", edgecolors="white", label=f"{params / 1e6:g}")
+        face = look.colour if look.filled else "none"
+        axes.plot(macs, means, color=look.colour, linewidth=0.9, linestyle=look.dash, alpha=0.6, marker=look.marker, markersize=0,
+                  markerfacecolor=face, label=curve.label, zorder=2)
+        axes.scatter(macs, means, s=[area(point.params) for point in points], facecolors=face, marker=look.marker, alpha=0.65,
+                     edgecolors="white" if look.filled else look.colour, linewidths=0.7, zorder=3)
+
+    # Scales, and what the sizes mean.
+    axes.set(title=style.wrapped(title), ylabel="best test accuracy (%)", xlim=frame[:2], ylim=frame[2:])
+    style.scale_x(axes, *frame[:2], AXIS_LABELS["macs"])
+    sizes = [axes.scatter([], [], s=area(params), color="0.55", edgecolors="white", label=style.counted(params))
              for params in style.round_numbers(largest)]
-    axes.legend(handles=sizes, title="parameters\n(millions)", loc="lower right", labelspacing=1.3, borderpad=1.0, handletextpad=1.2)
+    axes.legend(handles=sizes, title="parameters", loc="best", labelspacing=1.3, borderpad=1.0, handletextpad=1.2)
     handles, labels = axes.get_legend_handles_labels()
-    shown = [(style.key(handle), label) for handle, label in zip(handles, labels) if handle not in sizes]
-    fig.legend(*zip(*shown), loc="outside lower center", ncols=2)
+    lines = {label: style.key(handle) for handle, label in zip(handles, labels) if handle not in sizes}
+    style.legend_below(fig, [*lines.values()], [*lines])
     style.save(fig, path)
 
 
@@ -91,5 +101,4 @@ def show_front(subject: Subject, asked: Comparison, out: Path | None = None) -> 
     device = measure_latency(curves, subject, asked.device) if asked.axis == "latency" else ""
     print_table(curves, subject, asked.axis, device=device)
     print_best(curves, subject)
-    draw_front(curves, f"{subject.model} on {subject.dataset}: what accuracy costs", out or subject.folder / f"{subject.dataset}_front.png")
-
+    draw_front(curves, f"{subject.title}: what accuracy costs", out or subject.folder / f"{subject.dataset}_front.png")

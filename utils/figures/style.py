@@ -1,12 +1,17 @@
-"""The look of the figures: one style, markers that differ in greyscale too, legends beside the curves."""
+"""The look of the figures: one style, scales of axes, legends beside the curves, the numbers of a picture in its file."""
 import json
+import math
+import os
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+os.environ["MPLBACKEND"] = "Agg"  # pictures are files: no display is needed, nor a notebook's own backend, which may not be installed
 import matplotlib
 import numpy as np
 
-matplotlib.use("Agg")  # no display needed
+matplotlib.use("Agg")  # where it was imported before
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
@@ -14,12 +19,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from utils.figures.looks import Look
 from utils.records.files import replacing
 
-MARKERS = "osD^vP*X<>hd"
-DASHES = ["-", "--", "-.", ":"]
-# Okabe & Ito's colours, which stay apart for colour-blind readers; their lightness differs too.
-COLOURS = ["#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F"]
+SPREAD = 8.0  # an axis whose largest number is above so many times its smallest is logarithmic
 
 plt.rcParams.update({
     "text.parse_math": False,  # names of users' folders and runs may have a $
@@ -32,9 +35,22 @@ def figure(rows: int = 1, columns: int = 1, width: float = 7.5, height: float = 
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **more)
 
 
-def millions(axes: Axes) -> None:
-    """The x axis, linear, in millions."""
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e6:g}"))
+def unit_of(low: float, high: float) -> tuple[float, str]:
+    """What numbers from ``low`` to ``high`` are counted in: its size and its name."""
+    return (1e6, "millions") if math.sqrt(low * high) >= 1e6 else (1e3, "thousands")
+
+
+def scale_x(axes: Axes, low: float, high: float, what: str, unit: tuple[float, str] | None = None) -> None:
+    """The x axis for numbers from ``low`` to ``high``, logarithmic where they are far apart, labelled with ``what`` and its unit.
+
+    Without a ``unit``, its size and its name, the numbers are counted in thousands or millions.
+    """
+    size, name = unit or unit_of(low, high)
+    if high > SPREAD * low:
+        plain_log(axes, "x", size)
+    else:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:g}"))
+    axes.set_xlabel(f"{what} ({name})")
 
 
 def plain_log(axes: Axes, which: str, unit: float = 1) -> None:
@@ -46,23 +62,36 @@ def plain_log(axes: Axes, which: str, unit: float = 1) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit:g}"))
 
 
-def band(axes: Axes, x: list[float], values: list[tuple[float, float, float]], index: int, label: str) -> None:
+def band(axes: Axes, x: Sequence[float], values: Sequence[tuple[float, float, float]], look: Look, label: str) -> None:
     """Values (mean, lowest, highest) at each x: the means as a line with markers, the range as a band."""
-    colour, marker = look(index)
     mean, low, high = zip(*values) if values else ((), (), ())
-    dash = DASHES[(index + index // len(COLOURS)) % len(DASHES)]  # the ninth curve is black again, but dashed
-    axes.plot(x, mean, marker=marker, color=colour, linestyle=dash, label=label)
-    axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.plot(x, mean, marker=look.marker, color=look.colour, linestyle=look.dash, label=label,
+              markerfacecolor=look.colour if look.filled else "white")
+    axes.fill_between(x, low, high, color=look.colour, alpha=0.11 if look.filled else 0.06, linewidth=0)
 
 
-def look(index: int) -> tuple[str, str]:
-    """Colour and marker of a curve."""
-    return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+def legend_below(fig: Figure, handles: Sequence[Any], labels: Sequence[str], longest: int = 44) -> None:
+    """A legend below the axes, where long labels have room, in two columns or in one; the figure grows with its lines."""
+    columns = 2 if max(map(len, labels), default=0) <= longest else 1
+    fig.legend(handles, [wrapped(label, 2 * longest) for label in labels], loc="outside lower center", ncols=columns)
+    width, height = fig.get_size_inches()
+    fig.set_size_inches(width, height + 0.2 * max(0, -(-len(labels) // columns) - 4))
+
+
+def wrapped(text: str, length: int = 80) -> str:
+    """A title or label in lines of at most ``length`` letters: names of the user's may be long."""
+    return "\n".join(textwrap.wrap(text, length)) or text
 
 
 def key(line: Line2D) -> Line2D:
     """A line as a legend shows it where its markers differ in size."""
-    return Line2D([], [], color=line.get_color(), linewidth=line.get_linewidth(), marker=line.get_marker(), markersize=7)
+    return Line2D([], [], color=line.get_color(), linewidth=line.get_linewidth(), linestyle=line.get_linestyle(), marker=line.get_marker(),
+                  markerfacecolor=line.get_markerfacecolor(), markersize=7)
+
+
+def counted(number: float) -> str:
+    """A large number in words: 20 million, 50 thousand."""
+    return next((f"{number / size:g} {word}" for size, word in ((1e6, "million"), (1e3, "thousand")) if number >= size), f"{number:g}")
 
 
 def round_numbers(largest: float) -> list[float]:
@@ -78,9 +107,10 @@ def heat_map(axes: Axes, widths: np.ndarray, title: str, highest: float) -> matp
     """Widths (iterations, layers) as shades, with the numbers written in where they can be read."""
     image = axes.imshow(widths, aspect="auto", cmap="viridis", vmin=0, vmax=highest)
     axes.grid(False)
-    axes.set(title=title, xlabel="layer", ylabel="descent iteration")
+    axes.set(title=title, xlabel="layer", ylabel="iteration (--descent-idx + 1)")
     axes.set_xticks(range(widths.shape[1]), [str(layer) for layer in range(1, widths.shape[1] + 1)], fontsize=8)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda row, _: f"{row + 1:g}"))
     size = 8 if widths.shape[1] < 10 else 5.5
     for (row, column), width in np.ndenumerate(widths):
         axes.text(column, row, str(int(width)), ha="center", va="center", fontsize=size,

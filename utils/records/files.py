@@ -5,14 +5,14 @@ text; weights are read with ``weights_only=True``.
 """
 import contextlib
 import csv
-import errno
-import fcntl
 import glob
 import io
 import json
 import math
 import os
-import time
+import re
+import secrets
+import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -21,10 +21,9 @@ from typing import Any, NoReturn
 
 from model import is_imported, template
 from utils.errors import UserError
-from utils.records.paths import lock_of
+from utils.records.locks import is_free, new_file
 
 MOST = 10**15  # of anything that is counted: filters, parameters, multiply-accumulates
-ATTEMPTS = 5  # to hold a file, for whoever asks whether it is held holds it for a moment
 
 
 @contextlib.contextmanager
@@ -32,14 +31,17 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``, put in its place when the block ends well; on an error ``path`` stays."""
     if not path.name:
         raise UserError(f"{path}: is a folder, no place for a file")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_stale(path)
-        yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        with new_file(temporary) as descriptor:
+            yield temporary
+            os.fsync(descriptor)
+            if sys.platform != "win32":  # where a file that is open can't be renamed
+                os.replace(temporary, path)  # while it is held, so that nobody takes it for what a killed writer left
+        if sys.platform == "win32":
+            os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"{path}: can't be written ({error.strerror or error}); what was there is untouched") from None
     finally:
@@ -49,14 +51,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def remove_stale(path: Path) -> None:
     """Removes what writers of ``path`` left that were killed."""
+    ours = re.compile(re.escape(f".{path.name}.") + r"([0-9a-f]{16}|\d{1,10})" + re.escape(f".tmp{path.suffix}"))  # \d: earlier versions'
     for remains in path.parent.glob(f".{glob.escape(path.name)}.*.tmp{glob.escape(path.suffix)}"):
-        writer = remains.name.removeprefix(f".{path.name}.").removesuffix(f".tmp{path.suffix}")
-        try:
-            os.kill(int(writer), 0)  # asks whether it runs
-        except ProcessLookupError:
-            remains.unlink(missing_ok=True)
-        except (ValueError, OverflowError, PermissionError):
-            pass  # no file of ours, or of a process of somebody else's
+        with contextlib.suppress(OSError):  # it has gone, or is another user's
+            if ours.fullmatch(remains.name) and is_free(remains):
+                remains.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -134,103 +133,49 @@ def read_rows(path: Path, layers: int, rounds: int | None = None) -> list[list[i
         if not text.endswith("\n"):
             raise ValueError("its last line is torn")
         lines = csv.reader(text.splitlines(), strict=True)
-        rows = [[_digits(cell) for cell in row] for row in lines]
+        rows = [[_width(cell) for cell in row] for row in lines]
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path}: damaged ({error}); restore it or remove it") from None
-    if not rows or any(len(row) != layers or min(row) < 1 for row in rows):
-        raise UserError(f"{path}: damaged or of another model; expected rows of {layers} positive numbers")
+    if not rows or any(len(row) != layers for row in rows):
+        raise UserError(f"{path}: damaged or of another model; expected rows of {layers} numbers")
     if rounds not in (None, len(rows)):
         raise UserError(f"{path}: has {len(rows)} rows, its search recorded {rounds}; restore it or remove it")
     return rows
 
 
-def _digits(cell: str) -> int:
+def _width(cell: str) -> int:
     if not (cell.isascii() and cell.isdigit()):  # int() would take 1_0 and +1
-        raise ValueError(f"{cell!r} is not a whole number")
-    return int(cell)
+        raise ValueError(f"{cell[:20]!r} is not a whole number")
+    if len(cell) > len(str(MOST)) or not 1 <= (width := int(cell)) <= MOST:
+        raise ValueError(f"{cell[:20]} is no number of filters")
+    return width
+
+
+def refuse_programs(path: Path, archive: zipfile.ZipFile) -> None:
+    """Raises UserError for a TorchScript archive: torch.load of some versions runs it, whatever ``weights_only`` says."""
+    for name in archive.namelist():
+        if name.lower().split("/")[1:2] in (["constants.pkl"], ["code"]):  # behind the archive's own name
+            raise UserError(f"{path}: a TorchScript archive, which holds code, not weights alone; save the network's state_dict() instead")
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
     """What write_tensors wrote, on the CPU. Raises UserError for anything else; runs no code from the file."""
     import torch
     try:
-        with warnings.catch_warnings():  # about odd pickles, which are refused here anyway
+        with path.open("rb") as stream, warnings.catch_warnings():  # about odd pickles, which are refused here anyway
             warnings.simplefilter("ignore")
-            with zipfile.ZipFile(path) as archive:
+            with zipfile.ZipFile(stream) as archive:
+                refuse_programs(path, archive)
                 if archive.testzip() is not None:  # torch itself checks no sums
                     raise ValueError("a checksum is wrong")
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            stream.seek(0)  # the same file, whatever lies under its name by now
+            content = torch.load(stream, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
+    except UserError:
+        raise
     except Exception as error:  # torch raises whatever the damage happens to cause
         raise UserError(f"{path}: damaged, or not weights ({type(error).__name__}); restore it or remove it") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, not a checkpoint")
     return content
-
-
-# --- who is writing ------------------------------------------------------------------------------------------------
-
-class Busy(UserError):
-    """Another process works on a file."""
-
-
-@contextlib.contextmanager
-def exclusive(*paths: Path, option: str = "--save") -> Iterator[None]:
-    """Holds what will be written to ``paths`` for this process.
-
-    Raises Busy while another process works on one of them, which says to choose another ``option``, and UserError where a
-    folder of theirs can't be written to.
-    """
-    with contextlib.ExitStack() as held:
-        for path in paths:
-            lock = lock_of(path)
-            for attempt in range(ATTEMPTS):
-                try:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    stream = lock.open("w")
-                except OSError as error:
-                    raise UserError(f"{path.parent}: can't be written to ({error.strerror})") from None
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with this process, however it ends
-                    if not os.path.samestat(os.fstat(stream.fileno()), lock.stat()):  # unlinked by its last holder meanwhile
-                        raise OSError
-                    break
-                except OSError as error:
-                    stream.close()
-                    if error.errno not in (None, errno.EWOULDBLOCK, errno.ENOENT):
-                        raise UserError(f"{lock}: can't be locked ({error.strerror}); choose a folder on another disk") from None
-                    time.sleep(0.02 * (attempt + 1 < ATTEMPTS))
-            else:
-                raise Busy(f"{path}: another process is working under this name; wait for it or choose another {option}")
-            held.enter_context(stream)
-            held.callback(lock.unlink, missing_ok=True)
-        yield
-
-
-@contextlib.contextmanager
-def in_turn(path: Path, waiting: str) -> Iterator[None]:
-    """Holds ``path`` for this process, after those that hold it now; prints ``waiting`` if there are any."""
-    with contextlib.ExitStack() as held:
-        while True:
-            try:
-                held.enter_context(exclusive(path))
-                break
-            except Busy:
-                if waiting:
-                    print(waiting, flush=True)
-                waiting = ""
-                time.sleep(0.2)
-        yield
-
-
-def worked_on(path: Path) -> bool:
-    """Whether a process holds ``path`` now."""
-    try:
-        with lock_of(path).open("r+") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False

@@ -3,10 +3,11 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from model import BUDGETS, expect, prepare_filters, template, uniform_filters
+from model import BUDGETS, expect, prepare_filters, template, uniform_filters, widths_of
+from model.errors import OverBudget, UnknownLayer
 from utils.errors import UserError
 from utils.powerlaw import PowerLaw
 from utils.records.files import read_rows
@@ -14,7 +15,16 @@ from utils.records.legacy import read_release_search
 from utils.records.paths import release_record, search_record, search_rows
 from utils.records.published import read_published_morph, read_published_scaling
 from utils.records.results import Origin, Result
-from utils.records.searches import SearchRecord, budget_of, law_of, read_search, refuse_changed_network
+from utils.records.searches import (
+    SearchRecord,
+    budget_of,
+    floors_of,
+    iteration_told,
+    law_of,
+    not_fitted,
+    read_search,
+    refuse_changed_network,
+)
 from utils.settings import DATASETS, FOLDER_SIZES, PUBLISHED, Networks, dataset_facts, dataset_name
 
 
@@ -30,17 +40,19 @@ class Method:
     origin: Origin | None = None
     budget: str = "params"  # what its networks are scaled to
     round_to: int = 1  # what its widths are multiples of
+    min_width: int = 0  # the fewest filters of a layer
+    keep: tuple[str, ...] = ()  # layers that have the template's widths
     held_out: int | None = None  # how many images its search held out
+    image_size: int | None = None  # of the images of its search, in pixels; None where there was none, or none that says it
 
     def filters(self, ratio: float, *, num_classes: int, image_size: int) -> list[int]:
-        """The widths within the budget of ``ratio``. Raises UserError where no multiples of ``round_to`` are."""
+        """The widths within the budget of ``ratio``. Raises UserError where none are that are as they should be."""
         try:
             return prepare_filters(self.model, ratio, scaling=self.law, pruned_filters=self.widths, num_classes=num_classes,
-                                   image_size=image_size, budget=self.budget, round_to=self.round_to)
-        except ValueError as error:
-            if self.round_to == 1:
-                raise
-            raise UserError(f"--round-to {self.round_to}, ratio {ratio:g}: {error}; use a larger ratio or a smaller --round-to") from None
+                                   image_size=image_size, budget=self.budget, round_to=self.round_to, min_width=self.min_width,
+                                   keep=self.keep)
+        except (OverBudget, UnknownLayer) as error:
+            raise impossible(error, ratio, self.round_to, self.min_width, self.keep) from None
 
     def unrounded(self) -> "Method":
         """The same with widths of any whole number."""
@@ -51,12 +63,30 @@ class Method:
         amount: int = BUDGETS[self.budget](self.model, uniform_filters(self.model, ratio), num_classes=num_classes, image_size=image_size)
         return amount
 
+    def other_size(self, image_size: int) -> str:
+        """A line for people where images of ``image_size`` pixels are not of the size of its search's; else nothing."""
+        if self.image_size in (None, image_size) or not self.origin:
+            return ""
+        return (f"images of {image_size} pixels, while those of the search {self.origin['search']} were of {self.image_size}: its networks "
+                f"are scaled to the budget at {image_size}")
+
     def told(self, network: Result) -> str:
         """What one of its networks costs, and how much of the budget that is, for people."""
         amount = self.amount(network["ratio"], num_classes=network["num_classes"], image_size=network["image_size"])
         used, budget = (network["macs"], f"{amount / 1e6:.1f} MMACs") if self.budget == "macs" else (network["params"], f"{amount:,}")
         return (f"{network['params']:,} parameters, {network['macs'] / 1e6:.1f} MMACs; {used / amount:.2%} of the budget "
                 f"{budget}{' parameters' * (self.budget == 'params')}")
+
+
+def impossible(error: ValueError, ratio: float, round_to: int, min_width: int, keep: Sequence[str]) -> UserError:
+    """What a user can do about widths that can't be."""
+    if isinstance(error, UnknownLayer):
+        return UserError(f"--keep: {error}")
+    given = [f"--round-to {round_to}"] * (round_to != 1) + [f"--min-width {min_width}"] * (min_width > 0)
+    given += [f"--keep {' '.join(keep)}"] * bool(keep)
+    others = ["a larger ratio", *["a smaller --round-to"] * (round_to != 1), *["a smaller --min-width"] * (min_width > 0),
+              *["less to --keep"] * bool(keep)]
+    return UserError(f"{', '.join(given)}, ratio {ratio:g}: {error}; use {', '.join(others[:-1])} or {others[-1]}")
 
 
 def read_scalings(record_dir: str, name: str, model: str, dataset: str) -> SearchRecord:
@@ -79,20 +109,29 @@ def read_scalings(record_dir: str, name: str, model: str, dataset: str) -> Searc
 
 
 def methods_of(record_dir: str, name: str, record: SearchRecord, model: str, convcut: bool = False,
-               budget: str | None = None, round_to: int = 1) -> list[Method]:
+               budget: str | None = None, round_to: int = 1, min_width: int | None = None,
+               keep: tuple[str, ...] | None = None) -> list[Method]:
     """What each iteration of a search gives: its power law; of a --morph search, its last row. Raises UserError.
 
-    Without a ``budget`` its networks are scaled to what the search scaled them to. ``round_to``: what widths are multiples of.
+    Without a ``budget`` its networks are scaled to what the search scaled them to; without ``min_width`` and ``keep`` they have
+    those of the search. ``round_to``: what widths are multiples of.
     """
     suffix, found, budget = "+convcut" if convcut else "", [], budget or budget_of(record)
-    held_out = record.get("settings", {}).get("validate")
+    held_out, (searched_width, searched_keep) = record.get("settings", {}).get("validate"), floors_of(record)
+    min_width, keep = searched_width if min_width is None else min_width, searched_keep if keep is None else keep
+    image_size = record["image_size"] if is_own(record) else None
     if not record["iterations"]:
         raise UserError(f"{search_record(record_dir, name)}: has no finished iteration; go on with the search, or restore it")
     refuse_changed_network(search_record(record_dir, name), record, model)
     for law, widths, source in networks_of(record_dir, name, record):
         found.append(Method(("morphnet" if law is None else f"neuralscale_{source['iteration'] + 1}") + suffix, model, law, widths, convcut,
-                            source, budget, round_to, held_out))
+                            source, budget, round_to, min_width, keep, held_out, image_size))
     return found
+
+
+def is_own(record: SearchRecord) -> bool:
+    """Whether a record says of itself what it was searched on; what was published, and the original release's, do not."""
+    return "model" in record
 
 
 def networks_of(record_dir: str, name: str, record: SearchRecord) -> Iterator[tuple[PowerLaw | None, list[int] | None, Origin]]:
@@ -121,12 +160,16 @@ def published_method(model: str, dataset: str, name: str) -> Method:
     return Method(name, model, widths=read_published_morph(model, dataset) if name == "morphnet" else None, convcut=name == "convcut")
 
 
-def refuse_impossible(model: str, dataset: str, *ratios: float, image_size: int | None = None) -> None:
+def refuse_impossible(model: str, dataset: str, *ratios: float, image_size: int | None = None, keep: Sequence[str] = ()) -> None:
     """What can be known before any data is read. Raises UserError for a ratio that leaves a layer of the template without a
-    filter, and UnreadableNetwork for a network that can't be read from its graph."""
+    filter, for a name to ``keep`` that no layer has, and UnreadableNetwork for a network that can't be read from its graph."""
     facts = dataset_facts(dataset_name(dataset))
     sizes = (facts.image_size,) if facts.num_classes else FOLDER_SIZES
     expect(model, facts.num_classes, (image_size,) if image_size else sizes)
+    try:
+        widths_of(model, keep)
+    except UnknownLayer as error:
+        raise UserError(f"--keep: {error}") from None
     narrowest = min(template(model))
     for ratio in ratios:
         if int(narrowest * ratio) < 1:
@@ -136,13 +179,13 @@ def refuse_impossible(model: str, dataset: str, *ratios: float, image_size: int 
 def method_of(networks: Networks, model: str, dataset: str, record_dir: str) -> Method:
     """The method that a sweep's options ask for. Raises UserError."""
     name, suffix, budget = networks.prune_fname, "+convcut" if networks.convcut else "", networks.budget or "params"
+    own = Method("convcut" if networks.convcut else "uniform", model, convcut=networks.convcut, budget=budget, round_to=networks.round_to,
+                 min_width=networks.min_width or 0, keep=networks.keep or ())
     if networks.uniform:
-        return Method("convcut" if networks.convcut else "uniform", model, convcut=networks.convcut, budget=budget,
-                      round_to=networks.round_to)
+        return own
     if networks.morph and name is None:
         widths = read_published_morph(model, dataset)
-        return Method("morphnet" + suffix, model, None, widths, networks.convcut, origin(PUBLISHED, 0, widths), budget,
-                      networks.round_to)
+        return replace(own, name="morphnet" + suffix, widths=widths, origin=origin(PUBLISHED, 0, widths))
     if not name:
         raise UserError("say which networks to train: --prune-fname NAME (of a search, or 'published'), --uniform or --morph")
     read = read_search if networks.morph else read_scalings  # only a search's own record has rows
@@ -154,6 +197,10 @@ def method_of(networks: Networks, model: str, dataset: str, record_dir: str) -> 
         raise UserError(f"{name} is a --morph search; give --morph too")
     index = -1 if networks.descent_idx is None else networks.descent_idx
     law_of(record, index)  # refuses an iteration that isn't there
-    methods = methods_of(record_dir, name, record, model, networks.convcut, networks.budget, networks.round_to)
-    print(f"{name}: descent iteration {range(len(methods))[index]}, of 0 to {len(methods) - 1}; drawn as {methods[index].name}")
+    methods = methods_of(record_dir, name, record, model, networks.convcut, networks.budget, networks.round_to, networks.min_width,
+                         networks.keep)
+    iteration = range(len(methods))[index]
+    print(f"{name}: {iteration_told(iteration, morph)}{'' if morph else f' of {len(methods)}'}; drawn as {methods[index].name}")
+    if told := not_fitted(record, [iteration]):
+        print(f"{name}: {told}")
     return methods[index]

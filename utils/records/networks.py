@@ -4,7 +4,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from model import MODELS, Shape, build_model, count_params, is_imported, template
+from model import MODELS, Shape, build_model, count_params, expect, is_imported, template
+from model.graph.user_network import UserNetwork
 from utils.errors import UserError
 from utils.records.files import are_widths, is_number, read_tensors
 from utils.records.run import taken_up
@@ -51,9 +52,11 @@ def read_stored(path: Path, model: str | None = None) -> Stored:
             raise UserError(f"{path}: weights of {name}, which a file alone is not trusted to have imported; say load_network(…, {name!r})")
         if name not in MODELS and not (isinstance(name, str) and is_imported(name)):
             raise ValueError(f"model {name!r}")
-        if not (are_widths(stored["filters"], len(template(stored["model"]))) and isinstance(stored["convcut"], bool)
-                and all(is_number(stored[key], 1, 10**6, whole=True) for key in ("num_classes", "image_size"))):
-            raise ValueError("filters, num_classes, image_size")
+        if not all(is_number(stored[key], 1, 10**6, whole=True) for key in ("num_classes", "image_size")):
+            raise ValueError("num_classes, image_size")
+        expect(name, stored["num_classes"], (stored["image_size"],))  # which may be the one size that it takes
+        if not (are_widths(stored["filters"], len(template(name))) and isinstance(stored["convcut"], bool)):
+            raise ValueError("filters, convcut")
         stored["begun_with"] = dict(stored.get("begun_with", {}))  # earlier versions did not say
         found: Stored = stored
         return found
@@ -69,10 +72,9 @@ def network_of(path: Path, stored: Stored) -> nn.Module:
         there = sum(tensor.numel() for tensor in stored["network"].values())
         if count_params(stored["model"], stored["filters"], convcut=stored["convcut"], **shape) > there:  # before it takes memory
             raise RuntimeError("it has fewer weights than its filters need")
-        if "kept" in stored["begun_with"]:
-            network = pruned(path, stored, shape)
-        else:
-            network = build_model(stored["model"], stored["filters"], convcut=stored["convcut"], **shape)
+        network = build_model(stored["model"], stored["filters"], convcut=stored["convcut"], **shape)
+        if "kept" in stored["begun_with"] and (not is_imported(stored["model"]) or network.state_dict().keys() != stored["network"].keys()):
+            network = pruned(path, stored, shape)  # with gates, as this project's networks and those of earlier versions have
         network.load_state_dict(stored["network"])
         return network.eval()
 
@@ -88,7 +90,7 @@ def pruned(path: Path, stored: Stored, shape: Shape) -> nn.Module:
     base = stored.get("base_filters") or base_filters(path, stored)
     if not are_widths(base, len(stored["filters"])):
         raise ValueError("base_filters")
-    network = build_model(stored["model"], base, gated=True, **shape)  # type: ignore[arg-type]  # a list of widths, as was just seen
+    network = with_gates(stored["model"], base, shape)  # type: ignore[arg-type]  # a list of widths, as was just seen
     gates = gates_of(network)
     kept = stored["begun_with"]["kept"]
     if len(kept) != len(gates) or [len(set(indices)) for indices in kept] != stored["filters"]:
@@ -98,6 +100,15 @@ def pruned(path: Path, stored: Stored, shape: Shape) -> nn.Module:
     compactor = Compactor(network, shape["image_size"], multiple=1)
     compactor.compact(masks, worthwhile=0)
     return compactor.network
+
+
+def with_gates(model: str, filters: list[int], shape: Shape) -> nn.Module:
+    """A network with gates; one that is read from its graph as earlier versions trained it, which ran its graph."""
+    from model.registry import network
+    if isinstance(found := network(model), UserNetwork):
+        blueprint = found.blueprint(**shape)
+        return blueprint.run_graph(blueprint.resized(found.make(shape["num_classes"]), filters), filters, gated=True)
+    return build_model(model, filters, gated=True, **shape)
 
 
 def base_filters(path: Path, stored: Stored) -> list[int]:

@@ -7,6 +7,36 @@ from utils.errors import UserError
 
 PROJECT = Path(__file__).resolve().parents[2]  # its scripts, wherever they are run
 PUBLISHED_DIR = PROJECT / "saved_plots" / "published"
+ARCHIVES = {"CIFAR10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),  # as unpacked, and as downloaded
+            "CIFAR100": ("cifar-100-python", "cifar-100-python.tar.gz")}
+NO_DATA = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__", "thumbs.db", "desktop.ini"}
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or a folder of this name is no part of anybody's data: .git, ._x.jpg, or what a system leaves, as __MACOSX."""
+    return name.startswith(".") or name.lower() in NO_DATA
+
+
+def image_folder(dataset: str, data_dir: str) -> Path | None:
+    """The folder of images that ``--dataset`` and ``--data`` mean: a path as it is; of a built-in data set the folder
+    ``data_dir``/<its name>, with train/ and test/, where its archive is not there. None where there is none.
+
+    Raises UserError for TinyImageNet's, which is nowhere else.
+    """
+    if Path(dataset).is_dir():
+        return Path(dataset)
+    folder = Path(data_dir) / dataset
+    is_there = any((folder / part).is_dir() for part in ("train", "test"))
+
+    if dataset == "tinyimagenet":
+        try:
+            return tiny_imagenet_folder(data_dir)
+        except UserError:
+            if not is_there:
+                raise
+    elif dataset not in ARCHIVES or any((Path(data_dir) / archive).exists() for archive in ARCHIVES[dataset]):
+        return None
+    return folder if is_there else None
 
 
 def tiny_imagenet_folder(data_dir: str, parts: Sequence[str] = ("train", "val")) -> Path:
@@ -41,6 +71,12 @@ def file_name_of(model: str) -> str:
     """What a network is called in names of files: MODULE:FUNCTION with a point, FILE.py:FUNCTION by the file's own name."""
     place, _, function = model.rpartition(":")
     return f"{Path(place).stem if place.endswith('.py') else place}.{function}" if place else model
+
+
+def shown_name(model: str) -> str:
+    """What a network is called in pictures: FILE.py:FUNCTION without the file's folder."""
+    place, _, function = model.rpartition(":")
+    return f"{Path(place).name}:{function}" if place.endswith(".py") else model
 
 
 def named_after(folder: str, model: str) -> Path:
@@ -98,6 +134,11 @@ def submissions(model_dir: str) -> Path:
 def submission_record(model_dir: str, name: str) -> Path:
     """Which jobs are in the array ``name`` of a scheduler."""
     return submissions(model_dir) / f"{name}.json"
+
+
+def submission_folder(model_dir: str, name: str) -> Path:
+    """What submitit keeps of the array ``name``."""
+    return submissions(model_dir) / name
 
 
 def decoded_images(record_dir: str, source: str, fingerprint: str) -> Path:

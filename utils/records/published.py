@@ -4,7 +4,7 @@ from typing import Any
 
 from model import MODELS, template
 from utils.errors import UserError
-from utils.records.files import read_json, read_text
+from utils.records.files import MOST, are_widths, is_number, read_json, read_text
 from utils.records.paths import PUBLISHED_DIR
 from utils.records.searches import check_scaling
 
@@ -48,8 +48,8 @@ def read_published_morph(model: str, dataset: str) -> list[int]:
     table = read_json(path, "it comes with the project; restore it")
     try:
         if dataset in (table[model] if model in MODELS else {}):
-            widths = [width for width in table[model][dataset] if isinstance(width, int) and width >= 1]
-            if len(widths) != len(template(model)):
+            widths: list[int] = table[model][dataset]
+            if not are_widths(widths, len(template(model))):
                 raise ValueError(f"{model} on {dataset}")
             return widths
         pairs = [f"{m} on {d}" for m in table for d in table[m]]
@@ -71,7 +71,10 @@ def read_accuracy() -> list[dict[str, Any]]:
             if None in row or not (0 < numbers["ratio"] <= 64 and 0 <= numbers["best_test_acc"] <= 100
                                    and 0 <= numbers["last_test_acc"] <= 100):
                 raise ValueError("a ratio or an accuracy is out of range")
-            rows.append({**row, **numbers, "seed": int(row["seed"]), "epochs": int(row["epochs"])})
+            counts = {key: int(row[key]) for key in ("seed", "epochs")}
+            if not all(is_number(count, 0, MOST, whole=True) for count in counts.values()):
+                raise ValueError("a seed or a number of epochs is out of range")
+            rows.append({**row, **numbers, **counts})
         if len(rows) != TRAININGS:
             raise ValueError(f"{len(rows)} of {TRAININGS} trainings")
     except (KeyError, TypeError, ValueError, csv.Error) as error:

@@ -1,10 +1,17 @@
 """The results of trainings: what they hold, and reading them without trusting them."""
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
 from model import BUDGETS
 from utils.errors import UserError
 from utils.records.files import MOST, are_widths, is_number, layers_in, read_json
+from utils.records.run import OTHERWISE, Begun, same_settings
+from utils.settings import TrainingSettings, dataset_name, stored
+
+# Of work that was stored before these could be chosen.
+UNSAID = {"convcut": False, "budget": "params", "round_to": 1, "min_width": 0, "keep": []}
+SUBJECT = ("model", "dataset")  # fields that a result has at its top, the data set by its name
 
 
 class Origin(TypedDict):
@@ -29,6 +36,8 @@ class Result(TypedDict, total=False):
     convcut: bool
     budget: str  # what the network was scaled to; results of earlier versions, to parameters, do not say
     round_to: int  # what its widths are multiples of; results of earlier versions, any whole number, do not say
+    min_width: int  # the fewest filters of a layer; results of earlier versions, none, do not say
+    keep: list[str]  # layers that have the template's widths; results of earlier versions, none, do not say
     filters: list[int]
     params: int
     macs: int
@@ -61,6 +70,7 @@ def read_result(path: Path) -> Result:
                 and is_number(result["ratio"], 1e-9, 64) and is_number(result["seed"], 0, MOST, whole=True)
                 and all(is_number(result[key], 1, MOST, whole=True) for key in ("params", "macs", "num_classes", "image_size"))
                 and result.get("budget", "params") in list(BUDGETS) and is_number(result.get("round_to", 1), 1, MOST, whole=True)
+                and is_number(result.get("min_width", 0), 0, MOST, whole=True) and isinstance(result.get("keep", []), list)
                 and isinstance(result["convcut"], bool) and isinstance(result["settings"], dict)
                 and ("val_acc" in result) == (result["settings"].get("validate") is not None)
                 and all(isinstance(result[key], str) for key in ("model", "dataset", "method"))
@@ -69,3 +79,25 @@ def read_result(path: Path) -> Result:
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(f"{path}: not the result of a training, or damaged ({error}); restore it or remove it") from None
     return result
+
+
+# --- whether a result is the one that is asked for -----------------------------------------------------------------
+
+def asked(settings: TrainingSettings, method: str, ratio: float, *, convcut: bool = False, budget: str = "params",
+          round_to: int = 1, min_width: int = 0, keep: Sequence[str] = ()) -> Begun:
+    """What a training depends on, by the names that its result has for it, but for what follows from its data."""
+    return {"model": settings.model, "dataset": dataset_name(settings.dataset), "method": method, "ratio": ratio, "convcut": convcut,
+            "budget": budget, "round_to": round_to, "min_width": min_width, "keep": list(keep),
+            **stored(settings, (*SUBJECT, "image_size"))}
+
+
+def unsaid(defaults: TrainingSettings) -> Begun:
+    """What a training is taken to have been begun with where its result does not say."""
+    return {**UNSAID, **stored(defaults, SUBJECT)}
+
+
+def refuse_other(path: Path, result: Mapping[str, Any], asked: Begun, unsaid: Begun, *, work: str = "begun",
+                 advice: str = OTHERWISE) -> None:
+    """Raises UserError where the ``result`` that lies at ``path`` is of another training than is ``asked`` for."""
+    has = {**unsaid, **result["settings"], **result}
+    same_settings(path, asked, {name: has.get(name) for name in asked}, work=work, advice=advice)

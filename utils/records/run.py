@@ -9,11 +9,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
-from utils.errors import UserError
-from utils.records.files import exclusive, read_tensors, write_tensors
+from utils.errors import UserError, is_out_of_memory
+from utils.records.files import read_tensors, write_tensors
+from utils.records.locks import exclusive
 from utils.records.paths import PUBLISHED_DIR
 
 Begun = dict[str, Any]  # what a piece of work depends on, as its checkpoint, its weights and its result hold it
+OTHERWISE = "give that, another --save, or --overwrite"  # where work of other settings has a name
 
 
 class Run:
@@ -27,8 +29,7 @@ class Run:
         self.result, self.checkpoint, self.weights, self.resume = result, checkpoint, weights, resume
         self.begun_with: Begun = {}  # what this run depends on, known when its data are
         self.defaults = defaults  # what stored work is taken to have been begun with where it does not say
-        # Where the result is, from the checkpoint: the same after both have been moved together, and by whichever link.
-        self.address = os.path.relpath(Path(os.path.realpath(result.parent)) / result.name, os.path.realpath(checkpoint.parent))
+        self.address = address(result, checkpoint)
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Holds the run's files for this process. Raises UserError while another one works on one of them."""
@@ -74,6 +75,15 @@ class Run:
                 self.checkpoint.unlink(missing_ok=True)
 
 
+def address(result: Path, checkpoint: Path) -> str:
+    """Where a result is, from its checkpoint: the same after both have been moved together, and by whichever link."""
+    place = Path(os.path.realpath(result.parent)) / result.name
+    try:
+        return os.path.relpath(place, os.path.realpath(checkpoint.parent))
+    except ValueError:  # on another drive, on Windows
+        return str(place)
+
+
 def restore(path: Path, begun_with: Begun, load: Callable[[dict[str, Any]], None], defaults: Begun,
             is_over: Callable[[Begun], bool]) -> bool:
     """Hands what ``path`` holds to ``load``, if it was begun with what is asked for; False where its work ``is_over``.
@@ -96,19 +106,22 @@ def taken_up(path: Path, load: Callable[[], T], hint: str) -> T:
     """What ``load`` makes of the content of ``path``. Raises UserError, and tells damage and another network apart."""
     try:
         return load()
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise UserError(f"{path}: damaged ({type(error).__name__}: {error}); {hint}") from None
     except RuntimeError as error:  # how torch says that shapes or names of weights don't fit
+        if is_out_of_memory(error):
+            raise
         raise UserError(f"{path}: of another network ({' '.join(str(error).split())[:200]}); {hint}") from None
 
 
-def same_settings(path: Path, settings: Begun, stored: Begun, may_grow: tuple[str, ...] = ()) -> None:
-    """Raises UserError where work found under a name was begun with other settings."""
+def same_settings(path: Path, settings: Begun, stored: Begun, may_grow: tuple[str, ...] = (), *, work: str = "begun",
+                  advice: str = OTHERWISE) -> None:
+    """Raises UserError where work found under a name was begun with other settings; it says which, and the ``advice``."""
     for name in sorted({*settings, *stored}, key=lambda name: (name in ("filters", "macs", "params"), name)):  # causes first
         new, old = settings.get(name), stored.get(name)
         grown = name in may_grow and isinstance(new, (int, float)) and isinstance(old, (int, float)) and new >= old
         if new != old and not grown:
-            raise UserError(f"{path}: begun with {name} = {old}, not {new}; give that, another --save, or --overwrite")
+            raise UserError(f"{path}: {work} with {name} = {old}, not {new}; {advice}")
 
 
 # --- on what it was run --------------------------------------------------------------------------------------------
@@ -124,7 +137,7 @@ class Provenance(TypedDict):
 def provenance(device: str) -> Provenance:
     """Of what is running now."""
     import torch
-    name = torch.cuda.get_device_name() if device.startswith("cuda") else processor()
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else processor()
     return {"versions": {"python": platform.python_version(), "torch": torch.__version__, "device": f"{device} ({name})"},
             "threads": torch.get_num_threads(), "commit": commit()}
 

@@ -1,11 +1,12 @@
 """The records of searches: what they hold, and reading them without trusting them."""
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypedDict
 
-from model import BUDGETS, is_imported, layers_of, template
+from model import BUDGETS, expect, is_imported, layers_of, template
 from utils.errors import UserError
-from utils.powerlaw import PowerLaw
-from utils.records.files import are_widths, is_number, layers_in, read_json
+from utils.powerlaw import FIRST_ROW, FITTED, PowerLaw
+from utils.records.files import MOST, are_widths, is_number, layers_in, read_json
 from utils.records.paths import release_record, search_record
 
 RULES = 2  # of the searches that this version runs; those without a number began to prune an epoch later
@@ -61,6 +62,9 @@ def check_search(path: Path, record: Any) -> SearchRecord:
             raise ValueError("settings")
         if budget_of(record) not in list(BUDGETS):
             raise ValueError(f"budget {budget_of(record)!r}")
+        min_width, keep = record["settings"].get("min_width", 0), record["settings"].get("keep", [])
+        if not (is_number(min_width, 0, MOST, whole=True) and isinstance(keep, list) and all(isinstance(layer, str) for layer in keep)):
+            raise ValueError("min_width, keep")
         if not all(is_number(record[key], 1, 10**6, whole=True) for key in ("num_classes", "image_size")):
             raise ValueError("num_classes, image_size")
         if not isinstance(record["iterations"], list):
@@ -85,7 +89,10 @@ def network_of(model: str) -> SearchRecord:
 
 def refuse_changed_network(path: Path, record: SearchRecord, model: str) -> None:
     """Raises UserError where a network has other widths by now than the search of it had."""
-    if "layers" in record and {key: record.get(key) for key in ("template", "layers")} != network_of(model):
+    if "layers" not in record:
+        return
+    expect(model, record["num_classes"], (record["image_size"],))  # which may be the one size that it takes
+    if {key: record.get(key) for key in ("template", "layers")} != network_of(model):
         raise UserError(f"{path}: a search of {model} when it had other widths; they have changed. Search it again, with another --save")
 
 
@@ -93,6 +100,8 @@ def check_scaling(entry: Any, layers: int) -> PowerLaw:
     """alpha and beta of one iteration. Raises ValueError where they are not ``layers`` positive, finite numbers."""
     if not all(isinstance(entry[key], list) and all(is_number(n, -1e308, 1e308) for n in entry[key]) for key in ("alpha", "beta")):
         raise ValueError("alpha and beta must be lists of numbers")
+    if not isinstance(entry.get("fit", FITTED), str):
+        raise ValueError("fit")
     law = PowerLaw([float(a) for a in entry["alpha"]], [float(b) for b in entry["beta"]])
     if not len(law.alpha) == len(law.beta) == layers:
         raise ValueError(f"alpha and beta must have {layers} numbers")
@@ -101,16 +110,45 @@ def check_scaling(entry: Any, layers: int) -> PowerLaw:
     return law
 
 
+def iteration_told(iteration: int, morph: bool = False) -> str:
+    """How people are told of an iteration, with the option that asks for it, which counts from 0; a --morph search has one alone."""
+    return "iteration 1 of 1" if morph else f"iteration {iteration + 1} (--descent-idx {iteration})"
+
+
 def budget_of(record: SearchRecord) -> str:
     """What the search scaled its networks to, and so what tau is in its laws."""
     budget: str = record.get("settings", {}).get("budget", "params")
     return budget
 
 
+def floors_of(record: SearchRecord) -> tuple[int, tuple[str, ...]]:
+    """The --min-width and --keep that the search had: none in records of earlier versions, which don't say."""
+    settings = record.get("settings", {})
+    return settings.get("min_width", 0), tuple(settings.get("keep", ()))
+
+
 def law_of(record: SearchRecord, iteration: int = -1) -> PowerLaw:
     """alpha and beta after iteration ``iteration`` (from 0; -1 is the last). Raises UserError if it isn't there."""
     iterations = record["iterations"]
     if not -len(iterations) <= iteration < len(iterations):
-        have = f"0 to {len(iterations) - 1}" if iterations else "none"
-        raise UserError(f"--descent-idx {iteration}: this search has the iterations {have}")
-    return PowerLaw(iterations[iteration]["alpha"], iterations[iteration]["beta"])
+        have = f"{len(iterations)} iterations, --descent-idx 0 to {len(iterations) - 1}" if iterations else "no iteration"
+        raise UserError(f"--descent-idx {iteration}: this search has {have}")
+    entry = iterations[iteration]
+    flat = not any(entry["beta"])  # earlier versions do not say
+    return PowerLaw(entry["alpha"], entry["beta"], entry.get("fit", FIRST_ROW if flat else FITTED))
+
+
+def not_fitted(record: SearchRecord, only: Collection[int] | None = None) -> str:
+    """The sentence that no power law was fitted in iterations of a search, of all or ``only`` some, and what to change.
+
+    Empty where one was in each, and for a --morph search, of which no law is used.
+    """
+    count = len(record["iterations"])
+    found = [number for number in range(count) if only is None or number in only if law_of(record, number).fit != FITTED]
+    if not found or record.get("settings", {}).get("morph"):
+        return ""
+    which = iteration_told(found[0]) if len(found) == 1 else "any iteration" if len(found) == count else (
+        f"the iterations {', '.join(str(number + 1) for number in found)}")
+    remedy = "" if floors_of(record)[0] else "with --min-width 2, which leaves narrow layers alone, or "
+    return (f"no power law was fitted in {which}; what is used in its place is the {law_of(record, found[0]).fit}. Search again "
+            f"{remedy}with a longer --warmup, a larger --ratio or a smaller --prune-step")

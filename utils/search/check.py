@@ -6,11 +6,12 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from model import build_model, count_macs, count_params, template, uniform_filters
+from model import Shape, build_model, count_macs, count_params, is_imported, template, uniform_filters
 from model.gate import gates_of
 from model.graph.compaction import Compactor
 from utils.errors import UserError
 from utils.pruning import TaylorPruner
+from utils.training.compare import compare_training
 from utils.training.device import Runner
 from utils.training.loop import sgd, training_step
 
@@ -19,17 +20,22 @@ EXACT = 1e-6  # relative difference of float64 outputs that rounding explains
 
 
 def check(name: str, *, num_classes: int, image_size: int) -> None:
-    """Builds a network at random widths, counts it, closes gates, compacts it, and takes a training step.
+    """Builds a network at random widths, counts it, closes gates, compacts it, and takes a training step; one of somebody else's is
+    compared with its owner's code.
 
     Raises UserError where something is not as it was read.
     """
-    shape = {"num_classes": num_classes, "image_size": image_size}
+    shape: Shape = {"num_classes": num_classes, "image_size": image_size}
     draw = torch.Generator().manual_seed(0)
     widths = [max(1, int(width * ratio)) for width, ratio in zip(template(name), (0.1 + 0.4 * torch.rand(10**4, generator=draw)).tolist())]
     images = torch.randn(BATCH, 3, image_size, image_size, generator=draw)
     _check_counts(name, widths, images, num_classes, image_size)
-    network = build_model(name, widths, gated=True, num_classes=num_classes, image_size=image_size)
-    _check_compaction(network.double(), images.double(), image_size)
+    if is_imported(name):
+        for gated in (False, True):
+            print(*compare_training(name, shape, gated=gated)[1:], sep="\n")  # whose code is run, was said
+    else:
+        network = build_model(name, widths, gated=True, num_classes=num_classes, image_size=image_size)
+        _check_compaction(network.double(), images.double(), image_size)
     network = build_model(name, uniform_filters(name, 0.25), gated=True, num_classes=num_classes, image_size=image_size)
     pruner = TaylorPruner(gates_of(network))
     loss, _ = training_step(network, sgd(network, 0.01, 0.5, 5e-4), images, torch.arange(BATCH) % shape["num_classes"], Runner())

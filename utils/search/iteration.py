@@ -6,14 +6,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from model import build_model, macs_per_filter
+from model import Shape, build_model, compactor, macs_per_filter, widths_of
+from model.architecture import Compaction
 from model.errors import UnreadableNetwork
 from model.gate import gates_of
-from model.graph.compaction import Compactor
 from utils.data import Data, training_batches
+from utils.errors import UserError
 from utils.pruning import TaylorPruner
+from utils.records.searches import iteration_told
 from utils.search.run import SearchRun
-from utils.settings import SearchSettings
+from utils.settings import SearchSettings, least_width
 from utils.training.device import Runner, give_back_freed_memory, seed_from
 from utils.training.loop import State, fit, sgd
 from utils.training.schedule import search_lr
@@ -24,7 +26,7 @@ class Pruning(State):
     """A network in training that is pruned from epoch ``warmup`` (counted from 0) on."""
 
     pruner: TaylorPruner
-    compactor: Compactor | None
+    compactor: Compaction | None
     warmup: int = 0
 
     @property
@@ -55,15 +57,18 @@ class Pruning(State):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self.compactor:
-            self.compactor.restore(state["kept"], self.optimizer)
+            try:
+                self.compactor.restore(state["kept"], self.optimizer)
+            except UnreadableNetwork as error:
+                raise UserError(f"this search was {error}; --overwrite begins anew") from None
         super().load_state_dict(state)
         self.pruner.load_state_dict(state["pruner"])
 
 
-def compactor_of(network: nn.Module, image_size: int, *, aloud: bool) -> Compactor | None:
+def compactor_of(model: str, network: nn.Module, shape: Shape, *, aloud: bool) -> Compaction | None:
     """None for a network that has to be masked; says why, where that is to be said ``aloud``."""
     try:
-        return Compactor(network, image_size)
+        return compactor(model, network, **shape)
     except UnreadableNetwork as error:
         if aloud:
             print(f"pruned filters stay in the network, masked: {error}", flush=True)
@@ -81,16 +86,18 @@ def residual_filters(settings: SearchSettings, iteration: int, filters: list[int
     """One iteration on a fresh network of these ``filters``: the recorded rows of widths, and the seconds it took."""
     torch.manual_seed(seed_from(settings.seed, iteration))
     network = runner.place(build_model(settings.model, filters, **data.shape, gated=True))
-    compactor = compactor_of(network, data.image_size, aloud=iteration == 0) if settings.compact else None
-    traced = compactor.network if compactor else network
+    cutter = compactor_of(settings.model, network, data.shape, aloud=iteration == 0) if settings.compact else None
+    traced = cutter.network if cutter else network
     optimizer = sgd(network, settings.lr, settings.momentum, settings.weight_decay)
     pruner = TaylorPruner(gates_of(network), settings.prune_every, settings.prune_step, settings.prune_fraction,
-                          cost_of(settings, filters, data) if settings.budget == "macs" else None, settings.cost_at == "end")
-    state = Pruning(traced, optimizer, forward=traced, pruner=pruner, compactor=compactor, warmup=settings.warmup)
+                          cost_of(settings, filters, data) if settings.budget == "macs" else None, settings.cost_at == "end",
+                          least_width(settings.model, settings.min_width), widths_of(settings.model, settings.keep))
+    state = Pruning(traced, optimizer, forward=traced, pruner=pruner, compactor=cutter, warmup=settings.warmup)
+    told = iteration_told(iteration, settings.morph)
     if run and run.take_up(iteration, filters, data, state.load_state_dict):
-        print(f"goes on in iteration {iteration} at epoch {state.epoch}", flush=True)
+        print(f"goes on in {told} at epoch {state.epoch}", flush=True)
     fit(state, training_batches(data, settings.batch_size, search=True), runner, epochs=settings.epochs,
         seeds=(settings.seed, iteration), lr_at=lambda epoch: search_lr(epoch, settings.warmup, settings.lr),
-        title=f"iteration {iteration}, ", checkpoint=lambda: run.save(state.state_dict()) if run else None)
+        title=f"{told}, ", checkpoint=lambda: run.save(state.state_dict()) if run else None)
     pruner.finish()
     return pruner.history, state.seconds

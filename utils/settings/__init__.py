@@ -25,10 +25,11 @@ from utils.settings.work import (
     SearchSettings,
     Task,
     TrainingSettings,
+    least_width,
 )
 
 __all__ = [
     "AUGMENTATION", "DATASETS", "FOLDER_SIZES", "METHODS", "PUBLISHED", "BaseNetwork", "Cluster", "Comparison", "Dataset", "Experiment",
     "Folders", "Machine", "NetworkShape", "Networks", "Optimization", "Places", "PrunedNetwork", "SearchSettings", "Settings", "Storage",
     "Task", "TrainingSettings", "arguments", "assigned", "check_name", "dataset_facts", "dataset_name", "fine_tuning_preset",
-    "networks_preset", "option", "search_preset", "shortest", "stored", "training_preset"]
+    "least_width", "networks_preset", "option", "search_preset", "shortest", "stored", "training_preset"]

@@ -22,8 +22,8 @@ def option(default: Any, help: str, low: float = 0, high: float = WHOLE, *, abov
     """A field of a settings class. A number lies between ``low`` (beyond it, where ``above``) and ``high``.
 
     ``more``: ``choices`` and ``check`` (text -> text, raises UserError) for a text; ``metavar`` on the command line;
-    ``shown`` for the default as --help says it. A ``hidden`` field is no option of the command line; one that
-    is not ``kept`` is in no record.
+    ``shown`` for the default as --help says it; ``settled`` (settings -> value) for what a record keeps of it where it depends on
+    others. A ``hidden`` field is no option of the command line; one that is not ``kept`` is in no record.
     """
     return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high, "above": above, "hidden": hidden, **more})
 
@@ -124,7 +124,8 @@ def flag(name: str) -> str:
 
 
 def assigned(defaults: Settings, texts: Iterable[str], without: Iterable[str] = ()) -> dict[str, Any]:
-    """What KEY=VALUE ... say of the fields of ``defaults``, by their names. KEY is an option without its dashes; a switch has no VALUE.
+    """What KEY=VALUE ... say of the fields of ``defaults``, by their names. KEY is an option without its dashes; a switch has no VALUE,
+    an option of several values has them with commas between.
 
     Raises UserError for one that is no option, or is ``without``, and for a value out of bounds.
     """
@@ -136,7 +137,10 @@ def assigned(defaults: Settings, texts: Iterable[str], without: Iterable[str] = 
         if rule is None or (rule.kind is bool) == bool(equals):
             raise UserError(f"{text}: must be KEY=VALUE, or a switch alone, of {', '.join(sorted(options))}")
         try:
-            given[rule.name] = not getattr(defaults, rule.name) if rule.kind is bool else rule.checked_text(value)
+            if rule.kind is bool:
+                given[rule.name] = not getattr(defaults, rule.name)
+            else:
+                given[rule.name] = tuple(map(rule.checked_text, value.split(","))) if rule.many else rule.checked_text(value)
         except UserError as error:
             raise UserError(f"{text}: {error}") from None
     return given
@@ -165,6 +169,6 @@ def shortest(value: Any) -> str:
 
 def stored(settings: Settings, without: tuple[str, ...] = ()) -> dict[str, Any]:
     """What a record keeps of ``settings``: plain values, tuples as lists."""
-    kept = [rule.name for rule in rules(type(settings)) if rule.name not in without and rule.meta.get("kept", True)]
-    values = {name: getattr(settings, name) for name in kept}
+    kept = [rule for rule in rules(type(settings)) if rule.name not in without and rule.meta.get("kept", True)]
+    values = {rule.name: rule.meta["settled"](settings) if "settled" in rule.meta else getattr(settings, rule.name) for rule in kept}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

@@ -18,7 +18,14 @@ from utils.settings.storage import check_name
 AUGMENTATION = ("crop", "flip", "rotation")  # fields; None is as the data set has it
 COST_AT = ("beginning", "end")
 RATIO: Any = {"low": 0, "high": 64, "above": True}  # a network of 64 times the width has 4,096 times the parameters
+IMPORTED_MIN_WIDTH = 2
+LAYERS_HELP = "names of layers, as check_model.py lists them; * stands for any text"
 DATASET_HELP = "CIFAR10, CIFAR100, tinyimagenet, digits, or a path to a folder with train/ and test/"
+
+
+def least_width(model: str, min_width: int | None) -> int:
+    """The --min-width of a search or a pruning of ``model``: as given, else the paper's 0 for the networks of this project."""
+    return min_width if min_width is not None else IMPORTED_MIN_WIDTH if is_imported(model) else 0
 
 
 def check_model(name: str) -> str:
@@ -70,6 +77,11 @@ class SearchSettings(Optimization):
     prune_every: int = option(50, "batches between pruning rounds", 1, metavar="K", shown="50, on TinyImageNet 100")
     prune_step: int = option(10, "filters to prune per round", 1, metavar="N")
     prune_fraction: float = option(0.95, "fraction of all filters to prune", 0, 1, above=True, shown="0.95; 0.5 with --morph")
+    min_width: int | None = option(None, "leave a layer alone that has N filters left, and prune on in the others; 0 is the paper's rule: "
+                                   "a layer with one left ends the iteration", metavar="N",
+                                   shown=f"{IMPORTED_MIN_WIDTH} for networks given by name, 0 for {', '.join(MODELS)}",
+                                   settled=lambda settings: least_width(settings.model, settings.min_width))
+    keep: tuple[str, ...] = option((), f"layers whose widths stay as they are (default: none): {LAYERS_HELP}", metavar="LAYER")
     ratio: float = option(1.0, "scale the template's widths before the search", **RATIO)
     batch_size: int = option(256, "images per step", 1, shown="256, on TinyImageNet 100")
     lr: float = option(0.1, "learning rate of the warm-up; from its last epoch on a tenth of it", 0, 100, above=True)
@@ -123,7 +135,7 @@ class Networks(Settings):
 
     prune_fname: str | None = option(None, "NeuralScale: the --save name of a search, or 'published'; with --morph, of a --morph "
                                      "search", metavar="NAME")
-    descent_idx: int | None = option(None, "descent iteration, counted from 0", 0, WHOLE, metavar="I",
+    descent_idx: int | None = option(None, "descent iteration, counted from 0: I is iteration I + 1 of the search", 0, WHOLE, metavar="I",
                                      shown="the last one, 14 of a full search")
     uniform: bool = option(False, "uniform scaling of the template")
     morph: bool = option(False, "MorphNet (Taylor-FO): the published widths, or those of --prune-fname")
@@ -132,6 +144,10 @@ class Networks(Settings):
                                         shown="0.25 to 2 in steps of 0.25, on TinyImageNet to 1")
     budget: str | None = option(None, "what networks are scaled to: the parameters of the ratio's uniform network, or its "
                                 "multiply-accumulates", choices=BUDGETS, shown="that of the search, else params")
+    min_width: int | None = option(None, "no layer gets fewer than N filters, but for those that the template has fewer of",
+                                   metavar="N", shown="that of the search, else 0")
+    keep: tuple[str, ...] | None = option(None, f"layers that have the template's widths at every ratio: {LAYERS_HELP}", metavar="LAYER",
+                                          shown="those of the search, else none")
     round_to: int = option(1, "widths are multiples of N, 8 is what hardware likes, within the same budget", 1, 1024, metavar="N")
 
     def __post_init__(self) -> None:
@@ -159,6 +175,9 @@ class PrunedNetwork(Settings):
                               metavar="NAME")
     ratio: float = option(0.75, "prune to the budget of this uniform scaling", **RATIO)
     budget: str = option("params", "what that is: its parameters, or its multiply-accumulates", choices=BUDGETS)
+    min_width: int | None = option(None, "leave every layer N filters, or as many as it has if these are fewer", metavar="N",
+                                   shown=f"{IMPORTED_MIN_WIDTH} for networks given by name, 0 for {', '.join(MODELS)}")
+    keep: tuple[str, ...] = option((), f"layers that are not pruned (default: none): {LAYERS_HELP}", metavar="LAYER")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +193,7 @@ class Comparison(Settings):
     """Which curves are compared, and against what."""
 
     runs: tuple[str, ...] | None = option(None, "your runs: NAME, NAME_0, NAME_1, ... are the seeds of LABEL", metavar="LABEL=NAME",
-                                          shown="the README's names")
+                                          shown="all of this model and data set")
     published: bool = option(True, "leave the published curves out")
     axis: str = option("params", "against what", choices=["params", "macs", "latency"])
     device: str = option("auto", "where to measure latency")

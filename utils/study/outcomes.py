@@ -2,20 +2,23 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import groupby
 from statistics import fmean
 
 from utils.errors import UserError
 from utils.experiment.jobs import Job
 from utils.experiment.state import states_of
-from utils.figures.comparison import interpolated
+from utils.figures.gaps import interpolated
 from utils.records.results import read_result
 from utils.settings import Places, SearchSettings
 from utils.study.plan import UNIFORM, Entry, Part
-from utils.study.statistics import Difference, Estimate, difference, estimate
+from utils.study.statistics import Difference, Estimate, Spread, difference, estimate, pooled
 
+Reference = Callable[["Outcome"], "dict[Outcome, float] | None"]  # what a training is compared with: others, and their parts
 IMAGES = ("images", "validation_images", "test_images")
 
 
@@ -34,6 +37,9 @@ class Outcome:
     test: float
     held_out: float
     search: str | None = None  # that its network comes from
+    method: str = ""  # as its result says it
+    budget: str = "params"  # what its network was scaled to
+    epochs: int = 0  # of its training and of the base network's, where it has one
 
     def pairs_with(self, other: Outcome) -> bool:
         """Whether the two have their ratio and their seeds in common: of the training and, where the other has one, of the search."""
@@ -71,35 +77,47 @@ class Row:
         most = max(map(len, found.values()))
         return {seed: found[seed] for seed in sorted(found) if len(found[seed]) == most}
 
-    def means(self, value: Callable[[Outcome], float | None]) -> list[float] | None:
-        """A value for each seed of the training, the mean over the searches; None where one has no value."""
-        values = [[value(outcome) for outcome in outcomes] for outcomes in self.by_seed().values()]
-        known = [[number for number in seed if number is not None] for seed in values]
-        return [fmean(numbers) for numbers in known] if known == values else None
-
     def mean(self, what: str) -> float:
         """Parameters, MACs or an accuracy: the mean of all."""
         return fmean(getattr(outcome, what) for outcomes in self.by_seed().values() for outcome in outcomes)
 
     def accuracy(self) -> Estimate:
         """The test accuracy, over the seeds of the training."""
-        return estimate(self.means(lambda outcome: outcome.test) or [])
+        return estimate([fmean(outcome.test for outcome in outcomes) for outcomes in self.by_seed().values()])
 
-    def against(self, uniform: Uniform, axis: str, what: str = "test") -> Difference | None:
-        """How much more accurate than uniform networks of equal ``axis``, paired by the seed; None where one is outside of their range."""
-        def gap(outcome: Outcome) -> float | None:
-            level = uniform.level(outcome, axis, what)
-            return None if level is None else getattr(outcome, what) - level
+    def difference_to(self, reference: Reference, what: str = "test", spread: Spread | None = None) -> Difference | None:
+        """How much more accurate than what each training is compared with, in pairs by the seed.
 
-        gaps = self.means(gap)
-        return difference(gaps) if gaps else None
+        None where one has no ``reference``, and where some were trained for more epochs than others, for that is no
+        comparison of networks. ``spread`` is that of single trainings (see ``statistics.difference``).
+        """
+        seeds = list(self.by_seed().values())
+        share = 1 / sum(map(len, seeds))
+        weights: dict[Outcome, float] = defaultdict(float)  # of each training in the mean difference
+        gaps = []
+        for outcomes in seeds:
+            of_seed = []
+            for own in outcomes:
+                if (others := reference(own)) is None:
+                    return None
+                of_seed.append(getattr(own, what) - sum(part * getattr(other, what) for other, part in others.items()))
+                weights[own] += share
+                for other, part in others.items():
+                    weights[other] -= share * part
+            gaps.append(fmean(of_seed))
 
-    def above(self, other: Row, what: str = "test") -> Difference | None:
+        alike = len({outcome.epochs for outcome in weights}) == 1
+        return difference(gaps, spread, sum(weight**2 for weight in weights.values())) if alike else None
+
+    def against(self, uniform: Uniform, axis: str, what: str = "test", spread: Spread | None = None) -> Difference | None:
+        """How much more accurate than uniform networks of equal ``axis``; None outside of their range, or where epochs differ."""
+        return self.difference_to(lambda own: uniform.near(own, axis), what, spread)
+
+    def above(self, other: Row, what: str = "test", spread: Spread | None = None) -> Difference | None:
         """How much more accurate than another row, paired by ratio and seeds of training and search; None where there are no pairs."""
         twins = {own: twin for own in self.outcomes for twin in other.outcomes if own.pairs_with(twin)}
         pairs = Row(self.group, self.iteration, self.ratio, list(twins))
-        gaps = pairs.means(lambda own: getattr(own, what) - getattr(twins[own], what)) if twins else None
-        return difference(gaps) if gaps else None
+        return pairs.difference_to(lambda own: {twins[own]: 1.0}, what, spread) if twins else None
 
 
 class Uniform:
@@ -107,11 +125,24 @@ class Uniform:
 
     def __init__(self, outcomes: Iterable[Outcome]):
         self.outcomes = [outcome for outcome in outcomes if outcome.group == UNIFORM]
+        self.near = cache(self.next_to)  # many tables ask for the same
 
-    def level(self, outcome: Outcome, axis: str, what: str) -> float | None:
-        """What a uniform network of the same seed and equal ``axis`` reaches, interpolated as in plot_ratio.py."""
-        known = [(getattr(own, axis), getattr(own, what)) for own in self.outcomes if own.seed == outcome.seed]
-        return interpolated(known, getattr(outcome, axis)) if len(known) > 1 else None
+    def next_to(self, outcome: Outcome, axis: str) -> dict[Outcome, float] | None:
+        """The uniform networks of the same seed that are next to equal ``axis``, and their parts in the accuracy there.
+
+        It is interpolated as in plot_ratio.py; None outside of their range.
+        """
+        own = [other for other in self.outcomes if other.seed == outcome.seed]
+        if len(own) < 2:
+            return None
+        found = {}
+        for one in own:  # its part is what is interpolated where it has 1 and all others have 0
+            part = interpolated([(getattr(other, axis), float(other is one)) for other in own], getattr(outcome, axis))
+            if part is None:
+                return None
+            if part:
+                found[one] = part
+        return found
 
 
 class Findings:
@@ -124,6 +155,23 @@ class Findings:
         self.images: dict[str, object] = {}  # how many, as the first result says it
         self.entries = [(entry, self.outcomes_of(entry, places)) for entry in part.entries]
         self.uniform = Uniform(outcome for _, outcomes in self.entries for outcome in outcomes)
+        self.spread = cache(self.spread_of)
+
+    def spread_of(self, what: str) -> Spread | None:
+        """The standard deviation of single trainings over seeds, pooled over all kinds of networks of the part at all ratios."""
+        cells: dict[object, dict[int, float]] = defaultdict(dict)
+        for _, outcomes in self.entries:
+            for own in outcomes:
+                cells[own.group, own.iteration, own.search_seed, own.ratio][own.seed] = getattr(own, what)
+        return pooled(list(cell.values()) for cell in cells.values())
+
+    def against(self, row: Row, axis: str) -> Difference | None:
+        """How much more accurate a row is than uniform networks of equal ``axis``."""
+        return row.against(self.uniform, axis, "test", self.spread("test"))
+
+    def above(self, row: Row, other: Row, what: str = "test") -> Difference | None:
+        """How much more accurate a row is than another one, in ``what``."""
+        return row.above(other, what, self.spread(what))
 
     def outcomes_of(self, entry: Entry, places: Places) -> list[Outcome]:
         """The finished trainings of an experiment."""
@@ -143,8 +191,11 @@ class Findings:
             if (number := result.get(key)) != (first := self.images.setdefault(key, number)):
                 raise UserError(f"{job.result}: of {number} {key}, the results before it of {first}; one study is of one set of images")
         match = re.fullmatch(r"neuralscale_(\d+)", result["method"])
+        bases = [base for base in (job.needs,) if base and not isinstance(base.settings, SearchSettings)]
+        epochs = sum(training.settings.epochs for training in (job, *bases))
         return Outcome(entry.label, int(match[1]) if match else None, entry.search_seed, result["seed"], result["ratio"], result["params"],
-                       result["macs"], tuple(result["filters"]), result["last"], result["val_acc"][-1], job.search)
+                       result["macs"], tuple(result["filters"]), result["last"], result["val_acc"][-1], job.search, result["method"],
+                       result.get("budget", "params"), epochs)
 
     @property
     def begun(self) -> bool:

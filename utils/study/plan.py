@@ -3,10 +3,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from utils.experiment.jobs import Job, jobs_of
+from utils.records.paths import image_folder
 from utils.settings import Experiment, Machine, Places
 
 FIRST_AND_LAST = ("neuralscale_1", "neuralscale_5")
@@ -67,10 +67,10 @@ class Part:
         return self.entries[0].experiment.model
 
     def on(self, data: str) -> Part:
-        """The same with the images of the folder ``data``/<data set>, where there is one."""
+        """The same with the images that lie below ``data`` as a folder, where they do."""
         def found(experiment: Experiment) -> Experiment:
-            folder = Path(data) / experiment.dataset
-            return replace(experiment, dataset=str(folder)) if folder.is_dir() else experiment
+            folder = image_folder(experiment.dataset, data)
+            return replace(experiment, dataset=str(folder)) if folder else experiment
 
         return replace(self, entries=tuple(replace(entry, experiment=found(entry.experiment)) for entry in self.entries))
 
@@ -204,7 +204,7 @@ def mobilenetv2_on_cifar100() -> Part:
         *later(6, task.magnitude(0.375, main))]
     return Part("mobilenetv2_CIFAR100", "mobilenetv2 on CIFAR100", "A subset of the images: 80 of each class to train on, 20 held out, "
                 "20 to test on; 15 epochs in batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 epochs of warm-up, "
-                "then 10 filters every 10 batches of 64", middle, tables, tuple(entries))
+                "then 10 filters every 10 batches of 64", middle, tables, tuple(entries), drawn=False)
 
 
 def mobilenetv2_for_longer() -> Part:

@@ -2,12 +2,13 @@
 import statistics
 
 from utils.errors import UserError
+from utils.experiment.fetch import fetch
 from utils.experiment.jobs import Job
 from utils.experiment.local import Here, cores
 from utils.experiment.state import State, end_unfinished, states_of, summary
 from utils.experiment.work import threads
 from utils.records.files import read_json
-from utils.settings import DATASETS, Cluster, Places, SearchSettings
+from utils.settings import Cluster, Places, SearchSettings
 from utils.study.plan import Part
 
 
@@ -28,7 +29,7 @@ def run_missing(parts: list[Part], places: Places, at_once: int | None) -> None:
     refuse_without_weights(states)
     checked = Cluster(jobs=cores() if at_once is None else at_once)
     slots = [{**threads(1), "OMP_NUM_THREADS": "1"}] * (checked.jobs or 1)  # other numbers of threads, other last digits
-    fetch(states, places)
+    fetch_images(states, places)
     print(summary(states), flush=True)
     Here(states, slots, lambda undone: time_left(jobs, undone, len(slots))).run()
     states = states_of(jobs, {})
@@ -45,15 +46,13 @@ def refuse_without_weights(states: list[State]) -> None:
                             "result, and it is trained again, to the same weights")
 
 
-def fetch(states: list[State], places: Places) -> None:
-    """Downloads what is needed and not there, before several jobs do so at once. Raises UserError."""
-    for dataset in sorted({state.job.settings.dataset for state in states if state.kind != "finished"} & {*DATASETS}):
-        from utils.data import load_data
-        try:
-            load_data(dataset, places.data)
-        except UserError as error:
-            raise UserError(f"{str(error).split(';')[0]}; put it into a folder, as its archive or as {dataset}/train/<class>/ and "
-                            f"{dataset}/test/<class>/, and say which with --data (make study-run DATA=folder)") from None
+def fetch_images(states: list[State], places: Places) -> None:
+    """Downloads what is needed and not there. Raises UserError, which says how else the images can be had."""
+    try:
+        fetch(states, places.data)
+    except UserError as error:
+        raise UserError(f"{str(error).split(';')[0]}; put it into a folder, as its archive or as <data set>/train/<class>/ and "
+                        "<data set>/test/<class>/, and say which with --data (make study-run DATA=folder)") from None
 
 
 def time_left(jobs: list[Job], undone: list[Job], at_once: int) -> float | None:

@@ -1,6 +1,6 @@
 """The tables of a study, in Markdown: what is printed is what README and docs/study.md show."""
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from statistics import fmean
 
 from utils.settings import SearchSettings
@@ -8,15 +8,19 @@ from utils.study.cost import search_macs
 from utils.study.outcomes import Findings, Row, with_all_ratios
 from utils.study.plan import FIRST, UNIFORM, Table
 from utils.study.run import seconds_of
-from utils.study.statistics import Difference
+from utils.study.statistics import LEVEL, Difference, holm
 
 HEAD = ("network", "ratio", "parameters", "MMACs", "accuracy", "n", "by search", "equal parameters", "equal MACs")
-RULE = ("Accuracy: % of the test images after the last epoch; mean and standard error over n seeds of the training, of each the mean "
-        "over the searches. By search: the mean of each. Equal parameters, equal MACs: percentage points above uniform networks of the "
-        "same seed, interpolated as in plot_ratio.py, and of all ratios their mean; above another row: paired with it, by ratio and the "
-        "seeds of search and training. With the 95 % interval of the mean of these pairs, for these searches; bold where it leaves out "
-        "zero, which chance alone does in one of twenty. Held out: the same on the images held out. Search: the multiply-accumulates of "
-        "its forward passes up to that iteration. -: outside the range of the uniform networks, or not there yet.")
+RULE = ("Accuracy: % of the test images after the last epoch, its mean and standard error over n seeds of the training. By search: the "
+        "mean of each search. Equal parameters, equal MACs: percentage points above uniform networks of that size, whose accuracy is "
+        "interpolated as in plot_ratio.py; of all ratios, their mean. ±: a 95 % interval, the wider of two: one is by the spread of the "
+        "differences of these seeds, the other by the spread of trainings pooled over the part. Bold: clear of zero after Holm's "
+        "correction for the number of differences in the part's table of all methods, or, where that does not have it, of the others in "
+        "its own table. Held out: accuracy on the training images held out. Search, TMACs: what the forward passes of the search up to "
+        "that iteration took, in 10^12 multiply-accumulates. -: no result yet, no uniform network as small or as large, or none that was "
+        "trained for as many epochs.")
+AXES = ("params", "macs")
+Cell = str | Difference | None  # of a table
 
 
 def markdown(lines: list[tuple[str, ...]]) -> str:
@@ -28,20 +32,44 @@ def markdown(lines: list[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [aligned[0], rule, *aligned[1:]])
 
 
-def signed(difference: Difference | None) -> str:
-    """A difference and its interval, +1.23 ± 0.45; bold where that leaves out zero."""
+def signed(difference: Difference | None, clear: bool = False) -> str:
+    """A difference and its interval, +1.23 ± 0.45; bold where it is ``clear`` of zero."""
     if difference is None:
         return "-"
     if math.isnan(difference.half):
         return f"{difference.mean:+.2f}"
     text = f"{difference.mean:+.2f} ± {difference.half:.2f}"
-    return f"**{text}**" if difference.clear else text
+    return f"**{text}**" if clear else text
 
 
-def cells(findings: Findings, row: Row) -> tuple[str, ...]:
+def family(differences: Iterable[Difference]) -> dict[Difference, float]:
+    """The p-value of each difference that has one, corrected for their number; the same one is counted once."""
+    found = list(dict.fromkeys(one for one in differences if not math.isnan(one.p)))
+    return dict(zip(found, holm([one.p for one in found])))
+
+
+def main_family(findings: Findings) -> dict[Difference, float]:
+    """The differences of the table of all methods."""
+    rows = [row for row in with_all_ratios(findings.rows("main")) if row.group != UNIFORM]
+    return family(gap for row in rows for axis in AXES if (gap := findings.against(row, axis)))
+
+
+def written(findings: Findings, lines: list[tuple[Cell, ...]]) -> list[tuple[str, ...]]:
+    """The lines of a table as text: differences that are clear of zero after Holm's correction are bold.
+
+    It is that for the table of all methods, so that a difference is bold in every table or in none; where that does not
+    have it, for the others of its own table.
+    """
+    main = main_family(findings)
+    corrected = main | family(cell for line in lines for cell in line if isinstance(cell, Difference) and cell not in main)
+    return [tuple(cell if isinstance(cell, str) else signed(cell, cell is not None and corrected.get(cell, 1.0) < 1 - LEVEL)
+                  for cell in line) for line in lines]
+
+
+def cells(findings: Findings, row: Row) -> tuple[Cell, ...]:
     """What every table says of a row."""
     accuracy = row.accuracy()
-    gaps = ("-" if row.group == UNIFORM else signed(row.against(findings.uniform, axis)) for axis in ("params", "macs"))
+    gaps = ("-" if row.group == UNIFORM else findings.against(row, axis) for axis in AXES)
     if row.ratio is None:
         return (row.label, "all", *["-"] * 3, str(accuracy.n), "-", *gaps)
     error = "" if math.isnan(accuracy.error) else f" ± {accuracy.error:.2f}"
@@ -50,7 +78,7 @@ def cells(findings: Findings, row: Row) -> tuple[str, ...]:
             f"{accuracy.mean:.2f}{error}", str(accuracy.n), searches, *gaps)
 
 
-def choosing(table: Table, row: Row, rows: list[Row]) -> tuple[str, ...]:
+def choosing(findings: Findings, table: Table, row: Row, rows: list[Row]) -> tuple[Cell, ...]:
     """Of a table with a baseline: the difference to it, in test and on the images held out."""
     if table.baseline is None:
         return ()
@@ -58,7 +86,7 @@ def choosing(table: Table, row: Row, rows: list[Row]) -> tuple[str, ...]:
     base = next((other for other in rows if other.group == group and other.ratio == row.ratio and other.iteration in iterations), None)
     if base is None or base is row or row.group == UNIFORM:
         return "-", "-"
-    return signed(row.above(base)), signed(row.above(base, "held_out"))
+    return findings.above(row, base), findings.above(row, base, "held_out")
 
 
 def searching(findings: Findings, table: Table, row: Row) -> tuple[str, ...]:
@@ -77,8 +105,8 @@ def table_of(findings: Findings, table: Table) -> str:
         return ""
     more: tuple[str, ...] = (f"above {table.baseline}", "the same, held out") if table.baseline else ()
     more += ("search, TMACs",) if table.costs else ()
-    return markdown([(*HEAD, *more), *((*cells(findings, row), *choosing(table, row, rows), *searching(findings, table, row))
-                                       for row in rows)])
+    lines = [(*cells(findings, row), *choosing(findings, table, row, rows), *searching(findings, table, row)) for row in rows]
+    return markdown([(*HEAD, *more), *written(findings, lines)])
 
 
 def filters_of(findings: Findings) -> str:
@@ -99,10 +127,18 @@ def cost_of(findings: Findings) -> str:
             f"{hours:.1f} hours of one CPU core.")
 
 
+def spread_of(findings: Findings) -> str:
+    """How far apart trainings of one network are, and how many differences the correction is for."""
+    spread = findings.spread("test")
+    return "" if spread is None else (
+        f" Trainings that differ in their seed alone spread by {spread.deviation:.2f} points (standard deviation, pooled, {spread.freedom} "
+        f"degrees of freedom). The table of all methods has {len(main_family(findings))} differences.")
+
+
 def told(findings: Findings) -> Iterator[str]:
     """All of a part, paragraph by paragraph."""
     yield f"## {findings.part.title}"
-    yield f"{findings.part.settings}. {cost_of(findings)}"
+    yield f"{findings.part.settings}. {cost_of(findings)}{spread_of(findings)}"
     tables = [(table.title, table_of(findings, table)) for table in findings.part.tables]
     for title, text in [*tables, (f"Filters of each layer at ratio {findings.part.middle:g}", filters_of(findings))]:
         if text:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from utils.errors import UserError
+from utils.errors import UserError, is_out_of_memory
 
 
 @dataclass
@@ -41,7 +41,9 @@ def pick_device(name: str) -> str:
         if torch.device(name).type not in ("cpu", "cuda"):
             raise NotImplementedError
         torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(f"--device {name}: not available on this machine; --device cpu is") from None
     if name.startswith("cuda"):
         torch.backends.cudnn.benchmark = True

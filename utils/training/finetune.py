@@ -9,13 +9,14 @@ from model import build_model, uniform_filters
 from model.gate import GateLayer, gates_of
 from utils.data import Data
 from utils.errors import UserError
-from utils.records.files import read_tensors
+from utils.records.files import is_number, read_tensors
 from utils.records.methods import Method, refuse_impossible
 from utils.records.paths import at_ratio, weights_file
 from utils.records.results import Result
 from utils.records.run import taken_up
-from utils.settings import BaseNetwork, Machine, PrunedNetwork, Storage, TrainingSettings, fine_tuning_preset, training_preset
-from utils.training.magnitude import largest_filters, prune, pruned_widths
+from utils.settings import BaseNetwork, Machine, PrunedNetwork, Storage, TrainingSettings, fine_tuning_preset, least_width, training_preset
+from utils.training.compare import check_training
+from utils.training.magnitude import compactor_of, largest_filters, prune, pruned_widths
 from utils.training.prepare import check_memory, prepare
 from utils.training.scratch import TrainingRun
 
@@ -32,6 +33,8 @@ def train_base(settings: TrainingSettings, network: BaseNetwork, storage: Storag
         filters = uniform_filters(settings.model, ratio)
         described = run.describe(Method("base", settings.model), filters, data)
         check_memory(described["params"], runner)
+        if storage.overwrite or not run.result.exists():
+            check_training(settings.model, data.shape, gated=False)
         if storage.overwrite:
             run.discard()
         print(f"base network: {described['params']:,} parameters, {described['macs'] / 1e6:.1f} MMACs")
@@ -41,26 +44,35 @@ def train_base(settings: TrainingSettings, network: BaseNetwork, storage: Storag
 def fine_tune(settings: TrainingSettings, pruned: PrunedNetwork, storage: Storage, machine: Machine | None = None) -> Result:
     """Prunes a base network to the budget of a uniform scaling, and trains it on. Raises UserError."""
     base, ratio = pruned.prune_fname, pruned.ratio
-    refuse_impossible(settings.model, settings.dataset, ratio, image_size=settings.image_size)
     path = weights_file(storage.model_dir, settings.model, base)
     stored = read_tensors(path)
+    size = stored.get("image_size") if is_number(stored.get("image_size"), 1, 10**6, whole=True) else None
+    refuse_impossible(settings.model, settings.dataset, ratio, image_size=settings.image_size or size, keep=pruned.keep)
     run = TrainingRun(settings, fine_tuning_preset(settings.dataset), storage, ratio, at_ratio(storage.save, ratio))
     with run.exclusive():
-        data, runner = prepare(settings, storage, machine, batch_size=settings.batch_size, limit_test=settings.limit_test)
+        data, runner = prepare(settings, storage, machine, batch_size=settings.batch_size, limit_test=settings.limit_test,
+                               default_size=size)
         network = taken_up(path, lambda: gated(path, stored, settings.model, data, settings.validate), "train it again with train_norm.py")
         network = runner.place(network)
         filters = stored["filters"]
-        widths = pruned_widths(settings.model, ratio, filters, budget=pruned.budget, **data.shape)
-        kept = largest_filters(network, widths, data.image_size)
-        method = Method("magnitude", settings.model, budget=pruned.budget)
+        method = Method("magnitude", settings.model, budget=pruned.budget, min_width=least_width(settings.model, pruned.min_width),
+                        keep=pruned.keep)
+        widths = pruned_widths(settings.model, ratio, filters, budget=method.budget, min_width=method.min_width, keep=method.keep,
+                               **data.shape)
+        if storage.overwrite or not run.result.exists():
+            check_training(settings.model, data.shape, gated=True)
+        compactor = compactor_of(settings.model, network, **data.shape)
+        kept = largest_filters(compactor, widths)
         described = run.describe(method, widths, data, base=base, kept=[mask.nonzero().flatten().tolist() for mask in kept])
-        small, difference = prune(network, kept, data.image_size)
-        if not difference < SAME_OUTPUTS:
+        small, difference = prune(compactor, kept, data.image_size)
+        if difference is not None and not difference < SAME_OUTPUTS:
             raise UserError(f"{path}: removing the pruned filters changed the outputs by {difference:.1e}, relative to the largest; "
                             "are its weights finite?")
         physical = sum(p.numel() for p in small.parameters()) - sum(gate.weight.numel() for gate in gates_of(small))
+        outputs = "its outputs are others: norms now take their means over fewer filters" if difference is None else (
+            f"its outputs differ by {difference:.1e}")
         print(f"pruned {sum(filters) - sum(widths)} of {sum(filters)} filters by L1 norm: {' '.join(map(str, widths))}\n"
-              f"  {method.told(described)}; rebuilt small ({physical:,} parameters), its outputs differ by {difference:.1e}", flush=True)
+              f"  {method.told(described)}; rebuilt small ({physical:,} parameters), {outputs}", flush=True)
         run.base_filters = filters
         if storage.overwrite:
             run.discard()
@@ -73,7 +85,8 @@ def gated(path: Path, stored: dict[str, Any], model: str, data: Data, validate: 
     if (stored["model"], stored["dataset"]) != (model, data.name):
         raise UserError(f"{path}: a {stored['model']} of {stored['dataset']}, not a {model} of {data.name}")
     if stored["image_size"] != data.image_size:
-        raise UserError(f"{path}: trained on images of {stored['image_size']} pixels, not of {data.image_size}; say so with --image-size")
+        raise UserError(f"{path}: trained on images of {stored['image_size']} pixels, not of {data.image_size}; leave --image-size "
+                        "out, or train another base network")
     if (held := stored.get("begun_with", {}).get("validate")) != validate and validate:
         raise UserError(f"{path}: trained with --validate {held}, not {validate}: it may have seen the images held out; give that, or "
                         "train it again")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from model.gate import GateLayer
 from utils.data import Batches
-from utils.errors import Diverged
+from utils.errors import Diverged, UserError
 from utils.training.device import Runner, generator, seed_from
 from utils.training.progress import Progress
 
@@ -114,12 +114,23 @@ class Totals:
         return f"loss {loss:.4f}, accuracy {accuracy:.2f} %"
 
 
+def logits_of(network: nn.Module, images: Tensor) -> Tensor:
+    """What a network says of a batch. Raises UserError where one of its norms has a single number to take mean and deviation of."""
+    try:
+        return network(images)
+    except ValueError as error:
+        if not str(error).startswith("Expected more than 1 "):  # how PyTorch says it
+            raise
+        raise UserError(f"a norm of this network does not work on batches of {len(images)}, of images of {images.shape[-1]} pixels "
+                        f"({str(error)[:100]}); use a larger --batch-size or larger images") from None
+
+
 def training_step(network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor,
                   runner: Runner) -> tuple[Tensor, Tensor]:
     """One step on one batch: its mean loss and its logits (B, num_classes). The gradients are left in place."""
     network.zero_grad()
     with runner.autocast():
-        logits = network(images)
+        logits = logits_of(network, images)
         loss = F.cross_entropy(logits, labels)
     loss.backward()
     optimizer.step()
@@ -159,7 +170,7 @@ def evaluate(network: nn.Module, batches: Batches, runner: Runner) -> tuple[floa
     totals = Totals(runner.device)
     for images, labels in batches.epoch():
         with runner.autocast():
-            logits = network(images)
+            logits = logits_of(network, images)
             loss = F.cross_entropy(logits, labels)
         totals.add(loss, logits, labels)
     return totals.result

@@ -1,25 +1,26 @@
 """What every run does before it trains: its data, its device, its settings on the screen, and what can't work refused."""
-import os
 import sys
 from pathlib import Path
 
-import torch
-
 from utils.data import Data, augmentation, load_data
+from utils.data.memory import gpu_memory, physical_memory
 from utils.errors import UserError
 from utils.settings import Machine, Optimization, SearchSettings, Settings, Storage, stored
 from utils.training.device import Runner, check_compiler, pick_device
 
 
 def prepare(settings: Optimization, storage: Storage, machine: Machine | None, *more: Settings, batch_size: int,
-            limit_test: int | None) -> tuple[Data, Runner]:
-    """The data and the device of a run; prints every setting, given or default. Raises UserError."""
+            limit_test: int | None, default_size: int | None = None) -> tuple[Data, Runner]:
+    """The data and the device of a run; prints every setting, given or default. Raises UserError.
+
+    ``default_size``: to what a folder's images are brought where the settings don't say it, in pixels.
+    """
     machine = machine or Machine()
     runner = Runner(pick_device(machine.device), settings.amp, machine.compile)
     if machine.compile:
         check_compiler(runner.device)
     data = load_data(settings.dataset, storage.data, runner.device, limit_train=settings.limit_train, limit_test=limit_test,
-                     validate=settings.validate, batch_size=batch_size, image_size=settings.image_size,
+                     validate=settings.validate, batch_size=batch_size, image_size=settings.image_size, default_size=default_size,
                      cache_dir=storage.record_dir if storage.cache else None,
                      crop=settings.crop, flip=settings.flip, rotation=settings.rotation)
     shown = {name: value for part in (settings, storage, *more) for name, value in stored(part).items()}
@@ -32,7 +33,7 @@ def prepare(settings: Optimization, storage: Storage, machine: Machine | None, *
 def check_memory(params: int, runner: Runner) -> None:
     """Raises UserError where weights, gradients and momentum alone would not fit into the device's memory."""
     cuda = runner.device.startswith("cuda")
-    memory = torch.cuda.mem_get_info()[1] if cuda else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if (needed := 3 * 4 * params) > memory:
+    memory = gpu_memory(runner.device)[1] if cuda else physical_memory()
+    if memory is not None and (needed := 3 * 4 * params) > memory:
         raise UserError(f"a network of {params:,} parameters needs {needed / 2**30:,.0f} GiB to train; this device has "
                         f"{memory / 2**30:,.0f}. Use a smaller ratio")

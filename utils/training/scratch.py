@@ -15,8 +15,8 @@ from utils.errors import Diverged
 from utils.records import paths
 from utils.records.files import write_json, write_tensors
 from utils.records.methods import Method
-from utils.records.results import Origin, Result, read_result
-from utils.records.run import Run, provenance, same_settings
+from utils.records.results import SUBJECT, Origin, Result, asked, read_result, refuse_other, unsaid
+from utils.records.run import Run, provenance
 from utils.settings import Storage, TrainingSettings, stored
 from utils.training.device import Runner, seed_from
 from utils.training.loop import KEPT, State, evaluate, fit, sgd
@@ -87,26 +87,27 @@ class TrainingRun(Run):
         folder = storage.model_dir, settings.model, name
         self.weights_path = paths.weights_file(*folder)
         super().__init__(paths.result_file(storage.plot_dir, settings.model, storage.save, ratio), paths.unfinished_training(*folder),
-                         self.weights_path, resume=storage.resume, defaults={**UNSAID, **stored(defaults, SUBJECT)})
+                         self.weights_path, resume=storage.resume, defaults=unsaid(defaults))
 
     def describe(self, method: Method, filters: list[int], data: Data, **more: Any) -> Result:
         """Says what is to be trained: that is what work found under this name is compared with."""
         network: Result = {
             "model": self.settings.model, "dataset": data.name, "num_classes": data.num_classes, "image_size": data.image_size,
             "method": method.name, "ratio": self.ratio, "convcut": method.convcut, "budget": method.budget,
-            "round_to": method.round_to,
+            "round_to": method.round_to, "min_width": method.min_width, "keep": list(method.keep),
             "filters": filters, "params": count_params(self.settings.model, filters, convcut=method.convcut, **data.shape),
             "macs": count_macs(self.settings.model, filters, convcut=method.convcut, **data.shape)}
         self.origin = method.origin
-        self.begun_with = {**network, **more, **stored(self.settings, (*SUBJECT, "image_size")), **data.counts}
+        self.begun_with = {**network, **more, **asked(self.settings, method.name, self.ratio, convcut=method.convcut, budget=method.budget,
+                                                      round_to=method.round_to, min_width=method.min_width, keep=method.keep),
+                           **data.counts}
         return network
 
     def finished(self) -> Result | None:
         """The result, if this training is finished. Raises UserError where other work stands in its place."""
         if self.result.exists():
             found = read_result(self.result)
-            has = {**self.defaults, **found["settings"], **found}
-            same_settings(self.result, self.begun_with, {key: has.get(key) for key in self.begun_with})
+            refuse_other(self.result, found, self.begun_with, self.defaults)
             self.forget_own_checkpoint()
             print(f"{self.result}: finished before, with these settings; skipped")
             return found
@@ -130,7 +131,3 @@ class TrainingRun(Run):
         self.checkpoint.unlink(missing_ok=True)
         print(f"  best {result['best']:.2f} %, last {result['last']:.2f} %: {self.result}", flush=True)
         return read_result(self.result)
-
-
-UNSAID = {"budget": "params", "round_to": 1}  # of work that was stored before these could be chosen
-SUBJECT = ("model", "dataset")  # fields that a result has at its top, the data set by its name

@@ -8,6 +8,7 @@ from utils.records.methods import method_of, refuse_impossible
 from utils.records.paths import at_ratio, percent
 from utils.records.results import Result
 from utils.settings import PUBLISHED, Machine, Networks, Storage, TrainingSettings, dataset_name, training_preset
+from utils.training.compare import check_training
 from utils.training.latency import rounding_told
 from utils.training.prepare import check_memory, prepare
 from utils.training.scratch import TrainingRun
@@ -16,8 +17,8 @@ from utils.training.scratch import TrainingRun
 def sweep(settings: TrainingSettings, networks: Networks, storage: Storage, machine: Machine | None = None) -> list[Result]:
     """One training per ratio; what is finished is skipped. Raises UserError."""
     model, ratios = settings.model, networks.ratios
-    refuse_impossible(model, settings.dataset, *ratios, image_size=settings.image_size)
     method = method_of(networks, model, dataset_name(settings.dataset), storage.record_dir)
+    refuse_impossible(model, settings.dataset, *ratios, image_size=settings.image_size or method.image_size, keep=method.keep)
     if settings.validate and method.origin and method.origin["search"] != PUBLISHED and method.held_out != settings.validate:
         raise UserError(f"--validate {settings.validate}: the search {method.origin['search']} held {method.held_out or 'none'} out, and "
                         "may have seen these images; give what it had, or search with --validate too")
@@ -27,13 +28,18 @@ def sweep(settings: TrainingSettings, networks: Networks, storage: Storage, mach
     with ExitStack() as held:
         for run in runs:
             held.enter_context(run.exclusive())
-        data, runner = prepare(settings, storage, machine, networks, batch_size=settings.batch_size, limit_test=settings.limit_test)
-        check_memory(count_params(model, method.filters(max(ratios), **data.shape), **data.shape), runner)
+        data, runner = prepare(settings, storage, machine, networks, batch_size=settings.batch_size, limit_test=settings.limit_test,
+                               default_size=method.image_size)
+        if line := method.other_size(data.image_size):
+            print(line, flush=True)
+        widths = [method.filters(ratio, **data.shape) for ratio in ratios]
+        check_memory(max(count_params(model, filters, **data.shape) for filters in widths), runner)
+        if storage.overwrite or not all(run.result.exists() for run in runs):
+            check_training(model, data.shape, gated=False)
         for run in runs if storage.overwrite else []:  # all at once: a stopped sweep goes on with --resume alone
             run.discard()
         results = []
-        for ratio, run in zip(ratios, runs):
-            filters = method.filters(ratio, **data.shape)
+        for ratio, run, filters in zip(ratios, runs, widths):
             described = run.describe(method, filters, data)
             print(f"ratio {ratio:g}, {method.name}: filters {' '.join(map(str, filters))}\n  {method.told(described)}", flush=True)
             if networks.round_to != 1 and not run.result.exists():

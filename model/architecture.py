@@ -1,0 +1,113 @@
+"""What can be asked of a network, whether it is one of this project's or somebody else's."""
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Protocol
+
+from model.cost import Cost, Number
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from model.graph.reading import Reading
+
+
+class Compaction(Protocol):
+    """Removes closed filters from a gated ``network``; ``kept`` is what a fresh one needs to be cut to the same shape.
+
+    ``reading`` are the notes on the network's graph; ``gate_nodes`` its nodes with gates: of which widths, by number, and which gate
+    each channel has (None: gate c for channel c). ``exact``: whether the outputs stay what they are.
+    """
+
+    kept: dict[str, Tensor]
+    reading: Reading
+    exact: bool
+
+    @property
+    def network(self) -> nn.Module: ...
+
+    @property
+    def gate_nodes(self) -> dict[str, tuple[list[int], Tensor | None]]: ...
+
+    def channels(self, name: str) -> int: ...
+
+    def compact(self, alive: list[Tensor], optimizer: torch.optim.Optimizer | None = None, worthwhile: float = 0.05) -> bool: ...
+
+    def restore(self, kept: dict[str, Tensor], optimizer: torch.optim.Optimizer | None = None) -> None: ...
+
+    def kept_filters(self) -> list[Tensor]: ...
+
+    def sliced(self, path: str, tensor: Tensor) -> Tensor: ...
+
+    def finished(self) -> nn.Module: ...
+
+
+class Architecture(ABC):
+    """A network at any widths: ``template`` are its own, ``search_extra`` what the search adds to widths below 10."""
+
+    name: str
+    template: list[int]
+    search_extra: int
+
+    @abstractmethod
+    def build(self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool) -> nn.Module:
+        """A freshly initialised network."""
+
+    @abstractmethod
+    def count(self, cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool) -> None:
+        """Adds what a network costs to ``cost``; widths (L,) or, of n networks, (L, n)."""
+
+    @abstractmethod
+    def compactor(self, network: nn.Module, num_classes: int, image_size: int, multiple: int, through_norms: bool) -> Compaction:
+        """What removes closed filters from a gated network, in multiples of so many channels where there are as many.
+
+        ``through_norms``: those, too, over which a norm takes a mean, whose outputs change by that.
+        """
+
+    def params(self, filters: Number, num_classes: int, image_size: int, convcut: bool = False) -> Number:
+        """Parameters of the network without gates."""
+        self.count(cost := Cost(), filters, num_classes, image_size, convcut)
+        return cost.params
+
+    def macs(self, filters: Number, num_classes: int, image_size: int, convcut: bool = False) -> Number:
+        """Multiply-accumulates of one image's forward pass."""
+        self.count(cost := Cost(), filters, num_classes, image_size, convcut)
+        return cost.macs
+
+    def layers(self) -> list[list[str]] | None:
+        """For each width, the layers that make it; None where that is not told."""
+        return None
+
+    @abstractmethod
+    def layer_names(self) -> list[list[str]]:
+        """Return for each width the layers that have it, by the names of their modules."""
+
+    def described(self, num_classes: int, image_size: int) -> list[str]:
+        """The widths, a line each, for people."""
+        widths = zip(self.template, self.layer_names())
+        return [f"{'width':>5} {'filters':>8}  layers", *[f"{number:5} {width:8}  {', '.join(layers)}" for number, (width, layers)
+                                                          in enumerate(widths)]]
+
+
+class OwnArchitecture(Architecture):
+    """A network of this project: a module with TEMPLATE, LAYERS, SEARCH_EXTRA, build and count."""
+
+    def __init__(self, name: str, module: Any):
+        self.name, self.template, self.search_extra = name, list(module.TEMPLATE), module.SEARCH_EXTRA
+        self.module = module
+
+    def build(self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool) -> nn.Module:
+        built: nn.Module = self.module.build(filters, num_classes, image_size, gated, convcut)
+        return built
+
+    def count(self, cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool) -> None:
+        self.module.count(cost, filters, num_classes, image_size, convcut)
+
+    def layer_names(self) -> list[list[str]]:
+        names: list[list[str]] = self.module.LAYERS
+        return names
+
+    def compactor(self, network: nn.Module, num_classes: int, image_size: int, multiple: int, through_norms: bool) -> Compaction:
+        from model.graph.compaction import Compactor
+        return Compactor(network, image_size, multiple)

@@ -1,0 +1,64 @@
+"""Which modules are taken as a whole: those whose forward pass is known, in place of the operations in it."""
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+from weakref import WeakKeyDictionary
+
+from torch import fx, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from model.graph.operations import KNOWN_MODULES, LAYERS, NORMS
+
+SPELLED_OUT: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+
+def known(module: nn.Module) -> type[nn.Module] | None:
+    """The class by which a module is known: its own, or one whose forward pass it inherits or spells out."""
+    forward: Any = type(module).forward
+    theirs = any(forward is getattr(base, "forward", None) for base in type(module).__mro__ if base.__module__.startswith("torch.nn."))
+    norm_and_activation = isinstance(module, _NormBase) and type(module).__module__.startswith("timm.layers")
+    for kind in KNOWN_MODULES:
+        if isinstance(module, kind) and (theirs or norm_and_activation or (kind in (*NORMS, *LAYERS) and spells_out(module))):
+            return kind
+    return None
+
+
+def spells_out(module: nn.Module) -> bool:
+    """Whether the forward pass of a layer is, call by call, that of the class of torch.nn that it inherits from."""
+    if module not in SPELLED_OUT:
+        base = next(base for base in type(module).__mro__ if base.__module__.startswith("torch.nn."))
+        theirs, own = _calls(module, base), _calls(module, type(module))
+        SPELLED_OUT[module] = theirs is not None and theirs == own
+    return SPELLED_OUT[module]
+
+
+def _calls(module: nn.Module, kind: type[nn.Module]) -> list[str] | None:
+    """What the forward pass of ``kind`` does with what a module holds, call by call; None where it can't be traced."""
+    twin = kind.__new__(kind)
+    twin.__dict__.update(module.__dict__, training=False)
+    try:
+        with no_dimension_checks():
+            graph = fx.Tracer().trace(twin)
+    except Exception:  # whatever its code does with what is no tensor
+        return None
+    names = {node: f"%{number}" for number, node in enumerate(graph.nodes)}
+    return [f"{node.op} {'' if node.op == 'placeholder' else node.target} {fx.node.map_arg((node.args, node.kwargs), names.__getitem__)}"
+            for node in graph.nodes]
+
+
+@contextlib.contextmanager
+def no_dimension_checks() -> Iterator[None]:
+    """Norms don't ask what they are given how many dimensions it has, which nothing that is traced can answer."""
+    kinds = [kind for kind in _all_subclasses(_NormBase) if "_check_input_dim" in vars(kind)]
+    with contextlib.ExitStack() as stack:
+        for kind in kinds:
+            stack.enter_context(patch.object(kind, "_check_input_dim", lambda self, images: None))
+        yield
+
+
+def _all_subclasses(kind: type) -> list[type]:
+    below: list[type] = kind.__subclasses__()
+    return [kind, *(found for one in below for found in _all_subclasses(one))]
