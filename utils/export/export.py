@@ -56,10 +56,12 @@ def export_trained(task: Task, save: str, ratio: float, out: str | None, folders
     if stored["filters"] != result["filters"]:
         raise UserError(f"{path}: has other filters than its result {source}; train it again")
     about = {"trained": True, "name": save, "accuracy": told["last"], **{key: told[key] for key in OF_RESULTS if key in told}}
-    known = stored_with(path, stored) or known_of(task.dataset, stored["num_classes"], told["settings"], told)
+    settings = {**told["settings"], "image_size": stored["image_size"]}  # of a folder's images, wherever that size comes from
+    known = stored_with(path, stored) or known_of(task.dataset, stored["num_classes"], settings, told)
     images = replace(images_of(dataset, known, stored["num_classes"]), inside=preprocessing)
     return write(network_of(path, stored), stored["filters"], stored["convcut"], task.model, dataset,
-                 {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}, about, target, overwrite, images=images)
+                 {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}, about, target, overwrite,
+                 images=images)
 
 
 def export_untrained(task: Task, networks: Networks, ratio: float, out: str | None, folders: Folders, overwrite: bool = False,
@@ -107,7 +109,10 @@ def untrained_shape(task: Task, networks: Networks, folders: Folders) -> Shape:
 def known_of(dataset: str, num_classes: int, settings: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
     """What weights don't say of their images, from these themselves, where the data set's name doesn't say it all."""
     by_name = images_of(dataset_name(dataset), {}, num_classes)
-    return {} if by_name.mean and by_name.classes else measured(dataset, settings, counts)
+    if by_name.mean and by_name.classes and not Path(dataset).is_dir():
+        return {}
+    found = measured(dataset, settings, counts)
+    return found if len(found.get("classes", ())) == num_classes else {}  # else they are other images by now
 
 
 def write(network: nn.Module, filters: list[int], convcut: bool, model: str, dataset: str, shape: Shape, about: dict[str, Any],
