@@ -144,6 +144,8 @@ def test_timms_norms_with_an_activation_and_its_dropped_paths():
             self.drop, self.act = nn.Identity(), act
 
         def forward(self, x):
+            if self.training:
+                self.num_batches_tracked.add_(1)
             x = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps)
             return self.act(self.drop(x))
 
