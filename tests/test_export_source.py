@@ -1,4 +1,5 @@
 """Networks as plain PyTorch source: the same outputs, the same step of training, the same names of weights."""
+import copy
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,50 @@ CANT = {
 def test_what_cant_be_written_is_named(naming):
     with pytest.raises(NotWritableError, match=naming):
         write_source(CANT[naming].eval(), "", "")
+
+
+def test_timms_norms_with_an_activation_and_its_dropped_paths():
+    """Written as timm's are; the activation is a layer below the norm, as there."""
+    class BatchNormAct2d(nn.BatchNorm2d):
+        def __init__(self, channels, act):
+            super().__init__(channels, eps=1e-3)
+            self.drop, self.act = nn.Identity(), act
+
+        def forward(self, x):
+            if self.training:
+                self.num_batches_tracked.add_(1)
+            x = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps)
+            return self.act(self.drop(x))
+
+    class DropPath(nn.Module):
+        def __init__(self, drop_prob):
+            super().__init__()
+            self.drop_prob, self.scale_by_keep = drop_prob, True
+
+        def forward(self, x):
+            if self.drop_prob == 0.0 or not self.training:
+                return x
+            kept = x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(1 - self.drop_prob)
+            return x * kept.div_(1 - self.drop_prob)
+
+    class Branch(nn.Module):
+        def __init__(self, act):
+            super().__init__()
+            self.conv, self.norm, self.drop_path = nn.Conv2d(8, 8, 1), BatchNormAct2d(8, act), DropPath(0.5)
+
+        def forward(self, x):
+            return x + self.drop_path(self.norm(self.conv(x)))
+
+    BatchNormAct2d.__module__ = DropPath.__module__ = "timm.layers.made_up"
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), BatchNormAct2d(8, nn.SiLU()), Branch(nn.PReLU()), Branch(nn.PReLU()), nn.Flatten(),
+                            nn.Linear(8 * 36, 3))
+    names, original, images = network.state_dict().keys(), copy.deepcopy(network), torch.randn(8, 3, 6, 6)
+    written = write_source(network.eval(), "", "")
+    assert written.state.keys() == names and "Branch()" in written.text and "Network(nn.Sequential)" in written.text
+    found, task = made(written), {"images": [images], "labels": torch.arange(8) % 3}
+    with torch.no_grad():
+        assert torch.allclose(found.eval()(images), original.eval()(images), atol=1e-6)
+    assert training_difference(alone.training_step(found, images, task["labels"]), original, task) == ""
 
 
 # --- forward passes ------------------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ def training_difference(ran: dict[str, Any], reference: nn.Module, task: dict[st
         return "in training it gives other outputs than the network does"
     largest = max((float(gradient.abs().max()) for gradient in own["gradients"].values()), default=0.0)
     for name, gradient in ran["gradients"].items():
-        if not _close(gradient, own["gradients"].get(name, torch.zeros(())), largest):
+        if not _close(gradient, own["gradients"].get(name, torch.zeros_like(gradient)), largest):
             return f"in training {name} gets another gradient than in the network"
     for name, statistic in own["buffers"].items():
         if name in ran["buffers"] and not _close(ran["buffers"][name].float(), statistic.float(), float(statistic.float().abs().max())):
@@ -137,7 +137,7 @@ def training_difference(ran: dict[str, Any], reference: nn.Module, task: dict[st
 
 
 def _close(one: Tensor, other: Tensor, scale: float) -> bool:
-    return bool((one - other).abs().max() <= OF_TRAINING * scale) if one.numel() else True
+    return one.shape == other.shape and (torch.equal(one, other) or bool((one - other).abs().max() <= OF_TRAINING * scale))
 
 
 def check_example(folder: Path, network: nn.Module, image_size: int, images: Images) -> None:

@@ -54,7 +54,7 @@ class Plan:
         title = f"{model} for {dataset}: {shape['num_classes']} classes, images of {size} x {size} pixels."
         shapes = f"Images (N, 3, {size}, {size}), normalised -> logits (N, {shape['num_classes']})."
         try:
-            found = write_source(bare, title, shapes, sorted(frozen), held)
+            found = write_source(bare, title, shapes, sorted(frozen), held, size)
         except NotWritableError as error:
             state = {name: tensor.clone() for name, tensor in bare.state_dict().items()}
             return Plan(bare, state, None, str(error), None, number_of(bare))

@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from model.graph.whole import spells_out
 from utils.export.source.literals import NotWritableError
 
 UNSET = object()  # the default of an argument that has to be given
@@ -26,18 +28,26 @@ class Argument:
 
 
 def torch_class(module: nn.Module) -> type[nn.Module]:
-    """The class of torch.nn whose forward pass a layer has: its own, or one that it inherits all of it from.
+    """The class of torch.nn whose forward pass a layer has: its own, or one that it inherits all of it from, or does again.
 
-    Raises NotWritableError.
+    Of a norm with an activation in it the norm's. Raises NotWritableError.
     """
     kind = type(module)
     for base in kind.__mro__:
         if getattr(nn, base.__name__, None) is base and base is not nn.Module:
             own = {name for between in kind.__mro__[: kind.__mro__.index(base)] for name in vars(between)}
-            if not {name for name in own if callable(getattr(base, name, None))} - {"__init__", "reset_parameters", "extra_repr"}:
+            other = {name for name in own if callable(getattr(base, name, None))} - {"__init__", "reset_parameters", "extra_repr"}
+            if not other or activated(module) or (other == {"forward"} and spells_out(module)):
                 return base
             break
     raise NotWritableError(f"{kind.__qualname__} is no layer of torch.nn")
+
+
+def activated(module: nn.Module) -> list[str]:
+    """What of a norm of timm's comes after the norm itself: its layers that do something, by their names."""
+    if not isinstance(module, _NormBase) or not type(module).__module__.startswith("timm.layers"):
+        return []
+    return [name for name, child in module.named_children() if not isinstance(child, nn.Identity)]
 
 
 def arguments(module: nn.Module) -> list[Argument]:

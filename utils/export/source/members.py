@@ -126,12 +126,14 @@ Member = Made | tuple[Tensor, bool]  # a layer or a block; or a tensor, and whet
 def constructor(members: dict[str, Member]) -> tuple[list[Line], Callable[[str], str]]:
     """The lines that make ``members``, by their paths below a block; and what gets the member of a path."""
     tree: dict[str, Any] = {}
+    later = [path for path in members if any(isinstance(members[place], Made) and path.startswith(f"{place}.") for place in members)]
     for path, member in members.items():
         *above, name = path.split(".")
         place = tree
-        for part in above:
+        for part in above if path not in later else ():
             place = place.setdefault(part, {})
-        place[name] = member
+        if path not in later:
+            place[name] = member
     lines, lists = list[Line](), set[str]()
 
     def numbered(children: dict[str, Any]) -> bool:
@@ -179,6 +181,9 @@ def constructor(members: dict[str, Member]) -> tuple[list[Line], Callable[[str],
         rest("self", "", tree)
     else:
         fill("self", "", tree)
+    for path in later:  # layers in layers: the activation that a norm has
+        owner, _, name = path.rpartition(".")
+        fill(get(owner), f"{owner}.", {name: members[path]})
     return lines, get
 
 

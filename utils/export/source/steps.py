@@ -1,12 +1,14 @@
 """What a network does, operation by operation, and in which of its modules each is done."""
 import copy
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, fx, nn
 
 from model.errors import UnreadableNetwork
 from model.graph.operations import key
 from model.graph.trace import TrainingFlagCall, trace
+from utils.export.source.layers import activated
 from utils.export.source.literals import NotWritableError
 
 ASSERTIONS = ("_assert", "_assert_is_none")
@@ -50,13 +52,17 @@ class Steps:
         return f"{what} ({where})" if where else what
 
 
-def steps_of(network: nn.Module) -> Steps:
-    """Reads a network, its GraphModule or one that torch.fx can trace. Raises NotWritableError.
+def steps_of(network: nn.Module, image_size: int | None = None) -> Steps:
+    """Reads a network, its GraphModule or one that torch.fx can trace, for images of this size. Raises NotWritableError.
 
     Modules ``mode_<n>`` are added to it where a function is told whether it is training, and buffers where it has constants.
     """
     try:
-        graph = copy.deepcopy(network.graph) if isinstance(network, fx.GraphModule) else trace(network)[0]
+        if isinstance(network, fx.GraphModule):
+            graph = copy.deepcopy(network.graph)
+        else:
+            _replace_drop_paths(network)
+            graph = trace(network, image_size)[0]
     except UnreadableNetwork as error:
         raise NotWritableError(str(error)) from None
     nodes = list(graph.nodes)
@@ -71,11 +77,35 @@ def steps_of(network: nn.Module) -> Steps:
             node.replace_all_uses_with(node.all_input_nodes[0])
         if is_identity or _is_assertion(node) or (not node.users and node.op not in ("placeholder", "output")):
             graph.erase_node(node)
+    _split_activated_norms(network, graph)
 
     found = Steps(network, inputs[0], [node for node in graph.nodes if node.op not in ("placeholder", "output")], outputs[0], graph)
     _find_scopes(found)
     _keep_constants(found, graph)
     return found
+
+
+def _replace_drop_paths(network: nn.Module) -> None:
+    """Timm's layers that leave out a branch in training, which evaluation does not show, as torchvision's, which it does."""
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if type(child).__name__ == "DropPath" and type(child).__module__.startswith("timm.") and child.scale_by_keep:
+                from torchvision.ops import StochasticDepth
+                left_out: Any = child.drop_prob
+                setattr(module, name, StochasticDepth(float(left_out or 0.0), "row").train(child.training))
+
+
+def _split_activated_norms(network: nn.Module, graph: fx.Graph) -> None:
+    """A norm that has an activation in it as two layers: itself, and that."""
+    for node in list(graph.nodes):
+        after = activated(network.get_submodule(str(node.target))) if node.op == "call_module" else []
+        last = node
+        for name in after:
+            with graph.inserting_after(last):
+                new = graph.call_module(f"{node.target}.{name}", (last,))
+            last.replace_all_uses_with(new, delete_user_cb=lambda user, new=new: user is not new)
+            stack = list(node.meta.get("nn_module_stack", {}).items())[:-1]
+            new.meta, last = {"nn_module_stack": dict(stack)}, new
 
 
 def _is_assertion(node: fx.Node) -> bool:

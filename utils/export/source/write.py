@@ -22,13 +22,14 @@ class Written:
     network: nn.Module
 
 
-def write_source(network: nn.Module, title: str, shapes: str, frozen: list[str] = [], held: list[str] = []) -> Written:  # noqa: B006  # never changed
+def write_source(network: nn.Module, title: str, shapes: str, frozen: list[str] = [], held: list[str] = [],  # noqa: B006  # never changed
+                 image_size: int | None = None) -> Written:
     """``network`` for evaluation, which torch.fx can trace or has traced, as a file; ``title`` says what it is, ``shapes`` what from
     what its network makes, in a line each.
 
     ``frozen``: weights that are not trained; ``held``: layers that are as in evaluation in training too. Raises NotWritableError.
     """
-    steps = steps_of(network)
+    steps = steps_of(network, image_size)
     block = blocks_of(steps)
     members = members_of(steps, steps.nodes)
     classes = Classes(steps)
