@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.cost import Cost, Number
+from model.errors import UnreadableNetwork
 from model.graph.compaction import MULTIPLE
 from model.graph.cut import Cutter
 from model.graph.hooks import hook_gates
@@ -42,7 +43,10 @@ class Blueprint(Resizable):
         The same object, or where it has to be a GraphModule with its layers.
         """
         self.resized(network, filters)
-        if self.why_graph_with_gates if gated else self.why_graph:
+        if why := self.why_graph_with_gates if gated else self.why_graph:
+            if self.claimed:
+                raise UnreadableNetwork(f"has a part named {next(iter(self.claimed))}, which a network that runs its graph can't have; "
+                                        f"give it another name ({why})")
             return self.run_graph(network, filters, gated)
         if gated:
             hook_gates(network, self.reading, self.hooks, self.free, filters)
@@ -78,7 +82,9 @@ class Blueprint(Resizable):
         Its own code has and computes more than its graph where there are layers from which no logits follow.
         """
         run, path_of = self.run_graph(self.network, self.template), self.reading.path
-        every, used = ({path_of[name]: None for name, _ in module.named_parameters()} for module in (self.network, run))
+        own_names = {other: part for part, other in self.claimed.items()}
+        every = {path_of[name]: None for name, _ in self.network.named_parameters()}
+        used = {path_of[".".join(own_names.get(part, part) for part in name.split("."))]: None for name, _ in run.named_parameters()}
         own = (len(every) == len(used) and len(self.reading.live) == len(self.reading.graph.nodes)) or not self.why_graph
         module = self.graph_module(self.network) if own else run
         with FlopCounterMode(display=False) as flops:

@@ -61,7 +61,7 @@ ELEMENTWISE = SUMS | PRODUCTS | QUOTIENTS | COMPARISONS | {
     operator.pow, operator.floordiv, operator.mod, torch.pow, torch.maximum, torch.minimum, torch.clamp, torch.where, torch.lerp,
     torch.addcmul, torch.addcdiv, torch.masked_fill, torch.atan2, torch.remainder, torch.hypot,
     "pow", "maximum", "minimum", "clamp", "clamp_", "where", "lerp", "addcmul", "addcdiv", "masked_fill"}
-RESHAPES = {torch.reshape, torch.flatten, "view", "reshape", "flatten"}
+RESHAPES = {torch.reshape, torch.flatten, "view", "reshape", "flatten", "view_as", "reshape_as"}
 # Along dimensions: what zeros make is zero, or something else. Of a norm the dimensions come second.
 NORMS_ALONG = {torch.norm, torch.linalg.norm, torch.linalg.vector_norm, "norm"}
 ZERO_REDUCTIONS = {torch.mean, torch.sum, torch.amax, torch.amin, torch.max, torch.min, torch.std, torch.var, torch.prod, *NORMS_ALONG,

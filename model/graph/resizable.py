@@ -1,7 +1,6 @@
 """A network whose graph was read, at any widths: its tensors in place, or its graph run instead of its code."""
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -10,6 +9,7 @@ from torch import fx, nn
 from model.cost import Number
 from model.errors import UnreadableNetwork
 from model.graph.channel_map import BATCH
+from model.graph.graph_module import graph_module, other_names
 from model.graph.hooks import HookPlan, Planner
 from model.graph.insert_gates import put_gates
 from model.graph.own_numbers import fix_own_numbers, without_gradient
@@ -69,11 +69,16 @@ class Resizable:
             setattr(network, name, tensor)
         for name, call in flag_calls(self.reading).items():
             network.add_module(name, TrainingFlagCall(call.function, call.place))
-        built = fx.GraphModule(network, copy.deepcopy(self.reading.graph))
+        built = graph_module(network, self.reading.graph)
         for name in self.constants:
             delattr(network, name)
         without_flag_calls(network, self.reading)
         return built
+
+    @cached_property
+    def claimed(self) -> dict[str, str]:
+        """The names of its parts that no module which runs its graph can have, and what they are called there."""
+        return other_names(str(node.target) for node in self.reading.graph.nodes if node.op in ("call_module", "get_attr"))
 
     @cached_property
     def hooks(self) -> HookPlan:

@@ -56,7 +56,11 @@ def follow(notes: ChannelMap, node: fx.Node, result: Any) -> None:
         notes.fixes(node, str(reason))
     for weight in node.all_input_nodes:  # of several dimensions, which nothing has met: it is taken as it is
         if notes.attributes.get(weight.name) in notes.tensors and weight.name not in notes.values and not layer_takes(notes, node):
-            notes.assign(notes.attributes[weight.name])
+            path = notes.attributes[weight.name]
+            for name in notes.dims.get(notes.path[path], ()):
+                if name is not None:
+                    notes.fix(name, f"{path} is used again by {notes.operation(node)}")
+            notes.assign(path)
 
 
 def same_weight(notes: ChannelMap, node: fx.Node, source: fx.Node) -> bool:

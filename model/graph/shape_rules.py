@@ -11,6 +11,8 @@ from model.graph.channel_map import ChannelMap
 from model.graph.channels import Input, Literal, Piece, Step, Value
 from model.graph.sizes import channels_counted, fixes_counts
 
+LIKE = {"view_as", "reshape_as"}
+
 
 def dimensions(node: fx.Node, given: list[Any], name: str, rank: int) -> list[int] | None:
     """The dimensions that an argument names, given as numbers or in a list; None where it says nothing, or is computed."""
@@ -59,7 +61,7 @@ def join(notes: ChannelMap, node: fx.Node) -> None:
 def reshape(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     """Channels stay a dimension, or become one with the pixels behind them; whatever else is done, their widths are fixed."""
     value, before, after = notes.values[source.name], notes.shapes[source.name], notes.shapes[node.name]
-    if node.kwargs.keys() & {"shape", "size"}:
+    if node.kwargs.keys() & {"shape", "size", "other"} or len(notes.tracked(node)) > 1 + (node.target in LIKE):
         fixes_counts(notes, node)
         raise notes.not_apart(node, "has its sizes by name")
     outer, channels = math.prod(before[: value.axis]), value.channels
@@ -86,6 +88,8 @@ def literal(notes: ChannelMap, node: fx.Node, given: list[Any], axis: int) -> No
     """Note a number of channels that stands in the arguments, or is computed for them from another result."""
     listed = len(given) == 1 and isinstance(given[0], (list, tuple))
     sizes = given[0] if listed else given
+    if node.target in LIKE or (len(given) == 1 and given[0] in [arg for arg in node.all_input_nodes if arg.name in notes.sizes]):
+        return shaped_like(notes, node, given[0], axis)
     if node.target in ("flatten", torch.flatten) or axis >= len(sizes):
         return fixes_counts(notes, node)
     allowed = sizes[axis] if sizes.count(sizes[axis]) == 1 else None
@@ -94,6 +98,24 @@ def literal(notes: ChannelMap, node: fx.Node, given: list[Any], axis: int) -> No
         goes_with(notes, node, allowed)
     if sizes[axis] != -1:
         notes.literals.append(Literal(node.name, (1, axis) if listed else (1 + axis,), node.name))
+
+
+def shaped_like(notes: ChannelMap, node: fx.Node, other: fx.Node, axis: int) -> None:
+    """The shape is that of another result, or a part of one."""
+    of, dims = other.name, list(range(len(notes.shapes[node.name])))
+    if other.name in notes.sizes:
+        [of], dims = notes.counts[other.name], notes.sizes[other.name]
+    value = notes.values.get(of)
+    if value is None:
+        notes.fix(node.name, f"{notes.operation(node)} has sizes that are there always")
+    elif dims[axis] == value.axis and value.channels == notes.values[node.name].channels:
+        notes.widths.tie(notes.values[node.name].pieces, value.pieces)
+    else:
+        for name in (of, node.name):
+            notes.fix(name, f"{notes.operation(node)} goes by their number")
+    if node.target in LIKE and value is not None:
+        notes.steps[node.name].inputs.append(Input(of))
+        notes.steps[node.name].zero_if = "none"
 
 
 def goes_with(notes: ChannelMap, node: fx.Node, number: fx.Node) -> None:

@@ -44,9 +44,11 @@ def _calls(module: nn.Module, kind: type[nn.Module]) -> list[str] | None:
             graph = fx.Tracer().trace(twin)
     except Exception:  # whatever its code does with what is no tensor
         return None
-    names = {node: f"%{number}" for number, node in enumerate(graph.nodes)}
-    return [f"{node.op} {'' if node.op == 'placeholder' else node.target} {fx.node.map_arg((node.args, node.kwargs), names.__getitem__)}"
-            for node in graph.nodes]
+    said: dict[fx.Node, str] = {}
+    for node in graph.nodes:
+        given = fx.node.map_arg((node.args, node.kwargs), said.__getitem__)
+        said[node] = "images" if node.op == "placeholder" else str(node.target) if node.op == "get_attr" else f"{node.target} of {given}"
+    return [said[node] for node in graph.nodes if node.op not in ("placeholder", "get_attr")]
 
 
 @contextlib.contextmanager

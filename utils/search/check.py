@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from model import Shape, build_model, count_macs, count_params, is_imported, template, uniform_filters
 from model.gate import gates_of
 from model.graph.compaction import Compactor
+from model.graph.tracer import on_meta
 from utils.errors import UserError
 from utils.pruning import TaylorPruner
 from utils.training.compare import compare_training
@@ -45,14 +46,27 @@ def check(name: str, *, num_classes: int, image_size: int) -> None:
 
 def _check_counts(name: str, widths: list[int], images: Tensor, num_classes: int, image_size: int) -> None:
     network = build_model(name, widths, num_classes=num_classes, image_size=image_size).eval()
-    with FlopCounterMode(display=False) as flops, sdpa_kernel(SDPBackend.MATH):
-        network(images[:1])
-    built = sum(parameter.numel() for parameter in network.parameters()), flops.get_total_flops() // 2
+    built = sum(parameter.numel() for parameter in network.parameters()), _multiply_accumulates(network, images[:1])
     counted = (count_params(name, widths, num_classes=num_classes, image_size=image_size),
                count_macs(name, widths, num_classes=num_classes, image_size=image_size))
     if built != counted:
         raise UserError(f"{name}: built at random widths it has {built[0]:,} parameters and {built[1]:,} multiply-accumulates, not the "
                         f"{counted[0]:,} and {counted[1]:,} that were read from its graph")
+
+
+def _multiply_accumulates(network: nn.Module, image: Tensor) -> int:
+    """What torch.utils.flop_counter counts for an image; on shapes, where a network's code can be run on these: there it sees what
+    recurrent layers do, too."""
+    try:
+        return _counted(on_meta(network), image.to("meta"))
+    except Exception:  # whatever its code does with what has no numbers
+        return _counted(network, image)
+
+
+def _counted(network: nn.Module, image: Tensor) -> int:
+    with FlopCounterMode(display=False) as flops, sdpa_kernel(SDPBackend.MATH):
+        network(image)
+    return flops.get_total_flops() // 2
 
 
 @torch.no_grad()

@@ -1,0 +1,42 @@
+"""A module that runs a graph, also where parts of the network have names that Python or torch.fx has claimed: code, graph, class."""
+from __future__ import annotations
+
+import copy
+import keyword
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import Any
+
+from torch import fx, nn
+
+
+def graph_module(network: nn.Module, graph: fx.Graph) -> fx.GraphModule:
+    """``graph``, run with the parts of ``network``; those whose names are claimed have others in it."""
+    graph = copy.deepcopy(graph)
+    nodes = [node for node in graph.nodes if node.op in ("call_module", "get_attr")]
+    others = other_names(str(node.target) for node in nodes)
+    if not others:
+        return fx.GraphModule(network, graph)
+    parts: dict[str, Any] = {}
+    for node in nodes:
+        path = str(node.target)
+        node.target = ".".join(others.get(part, part) for part in path.split("."))
+        parts[node.target] = attrgetter(path)(network)
+    return fx.GraphModule(parts, graph)
+
+
+def other_names(paths: Iterable[str]) -> dict[str, str]:
+    """The parts of these paths whose names are claimed, and what they are called instead."""
+    split = [path.split(".") for path in paths]
+    there, found = {part for parts in split for part in parts}, dict[str, str]()
+    for parts in split:
+        for place, part in enumerate(parts):
+            if keyword.iskeyword(part) or (place == 0 and part in CLAIMED):
+                other = f"{part}_"
+                while other in there:
+                    other += "_"
+                found[part] = other
+    return found
+
+
+CLAIMED = set(dir(fx.GraphModule(nn.Module(), fx.Graph())))
