@@ -1,4 +1,4 @@
-"""Writes a network to take away, trained or not: ONNX, torch.export and plain weights, each read again and compared."""
+"""Writes a network to take away, trained or not: plain PyTorch source, weights, ONNX, torch.export; each read again and compared."""
 from utils.errors import UserError
 from utils.script import run
 from utils.settings import BaseNetwork, Folders, Networks, NetworkShape, Storage, Task, check_name
@@ -16,6 +16,7 @@ def main() -> None:
     p.add_fields(BaseNetwork(), ratio="the network's ratio")
     p.add_fields(NetworkShape(), only=["image_size"], image_size="of an untrained one: pixels of a side of its images (default: as its "
                  "search had them, else those of --dataset)")
+    p.add("--preprocessing", "network.onnx takes pixels, (N, S, S, 3), uint8, RGB, and normalises them itself", action="store_true")
     p.add("--out", "the folder to write (default: exported/<model>/<name>_<100 * ratio>)", metavar="DIR")
     p.add("--overwrite", "replace an export that is there", action="store_true")
     p.add_fields(Storage(save="NAME"), only=["model_dir"], model_dir="where weights are kept")
@@ -31,9 +32,11 @@ def main() -> None:
     from utils.export.export import export_trained, export_untrained
     if save:
         model_dir = given.get("model_dir", Storage.model_dir)
-        export_trained(task, check_name(save), base.ratio, given["out"], folders, model_dir, given["overwrite"])
+        export_trained(task, check_name(save), base.ratio, given["out"], folders, model_dir, given["overwrite"],
+                       given["preprocessing"])
     else:
-        export_untrained(task, networks, base.ratio, given["out"], folders, given["overwrite"], given.get("image_size"))
+        export_untrained(task, networks, base.ratio, given["out"], folders, given["overwrite"], given.get("image_size"),
+                         given["preprocessing"])
 
 
 if __name__ == "__main__":

@@ -24,5 +24,5 @@ def full_batches(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of epoch after epoch, without end and without the smaller last one of an epoch."""
     for epoch in range(10**6):
         for batch in batches.epoch(torch.Generator().manual_seed(epoch)):
-            if len(batch[1]) == batches.batch_size:
+            if len(batch[1]) >= batches.batch_size:  # the last one may have one image more
                 yield batch

@@ -18,7 +18,7 @@ from utils.search.iteration import Pruning
 from utils.training.loop import sgd
 
 OPERATIONS = ["conv", "norm", "relu", "residual", "join", "images", "depthwise", "grouped", "scale", "pool", "group norm", "layer norm",
-              "gate", "twice", "half", "shift", "dense"]
+              "gate", "twice", "half", "shift", "dense", "squeeze", "split", "again"]
 
 
 class Composed(nn.Module):
@@ -44,6 +44,15 @@ class Composed(nn.Module):
                 layer = nn.Conv2d(now, now, 3, padding=1, groups=now, bias=number % 2 == 0)
             elif operation == "twice":
                 layer = nn.Conv2d(now, now, 3, padding=1)
+            elif operation == "squeeze":
+                narrow = 1 + number % 3
+                one, two = nn.Conv2d(now, narrow, 1), nn.Conv2d(narrow, now, 1)
+                layer = nn.Sequential(nn.AdaptiveAvgPool2d(1), one, nn.SiLU(), two, nn.Sigmoid())
+            elif operation == "again":  # one layer for two sizes of the same map
+                layer, now = nn.Conv2d(now, 4, 1), 8
+            elif operation == "split":
+                layer = nn.Conv2d(now, 2 * max(1, now // 2), 1)
+                now = layer.out_channels
             elif operation == "dense":
                 layer, now = nn.Linear(now, 6), 6
             elif operation == "norm":
@@ -59,7 +68,7 @@ class Composed(nn.Module):
             elif operation == "images":
                 now += 3
             elif operation == "half":
-                now //= 2
+                layer, now = (nn.Identity(), now // 2) if now > 1 else (nn.ReLU(), now)  # of one there is no half
             self.layers.append(layer)
             channels.append(now)
         self.head = nn.Linear(channels[-1], 10)
@@ -86,7 +95,15 @@ class Composed(nn.Module):
             elif operation == "twice":
                 x = layer(torch.relu(layer(x)))
             elif operation == "half":
-                x = x[:, : x.shape[1] // 2]
+                x = x[:, : x.shape[1] // 2] if isinstance(layer, nn.Identity) else layer(x)
+            elif operation == "squeeze":
+                x = x * layer(x)
+            elif operation == "again":
+                small = nn.functional.interpolate(torch.relu(layer(nn.functional.avg_pool2d(x, 2))), size=x.shape[2:])
+                x = torch.cat([torch.relu(layer(x)), small], 1)
+            elif operation == "split":
+                one, two = layer(x).chunk(2, 1)
+                x = torch.cat([two, torch.relu(one)], 1)
             elif operation == "shift":
                 x = 1 - x / 2
             elif operation in ("layer norm", "dense"):

@@ -28,7 +28,7 @@ from utils.records.networks import load_network
 from utils.settings import Folders, Networks, Task
 from utils.training.magnitude import compactor_of, largest_filters, prune, pruned_widths
 
-FILES = {"README.md", "architecture.json", "network.onnx", "network.pt2", "weights.pt"}
+FILES = {"README.md", "architecture.json", "example.py", "network.onnx", "network.pt2", "network.py", "weights.pt"}
 ONCE = [*DIGITS, "--epochs", 1]
 BASE, TUNED = 0.125, 0.09
 QUICK = ["export.py", "--dataset", "digits", "--uniform", "--ratio", 0.0625]
@@ -91,7 +91,7 @@ def test_base_networks_and_fine_tuned_ones_give_the_same_outputs_wherever_they_a
         held = sum(tensor.numel() for name, tensor in tensors.items() if not name.endswith(("running_mean", "running_var", "_tracked")))
         assert told["stored_params"] == held >= told["params"] and (held == told["params"] or name == "tuned_0")
         assert max(told["differences"].values()) <= 1e-5 and {"onnx", "onnxruntime", "torch"} <= set(told["exported_with"])
-        assert len((out / "README.md").read_text().splitlines()) == 3
+        assert len((out / "README.md").read_text().splitlines()) == 10
 
 
 @pytest.mark.parametrize("model, options", [
@@ -500,7 +500,7 @@ def test_two_exports_to_one_folder_are_refused(folder):
 
 def test_an_export_says_nothing_but_what_it_did(folder):
     outcome = run(*QUICK, "--out", "out", cwd=folder)
-    assert (outcome.status, outcome.err) == (0, "") and len(outcome.out.splitlines()) == 5
+    assert (outcome.status, outcome.err) == (0, "") and len(outcome.out.splitlines()) == 6
 
 
 def test_exporting_from_python(folder):

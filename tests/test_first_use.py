@@ -1,6 +1,7 @@
 """What people run into first: a notebook's settings, odd numbers of images, networks that do odd things, how iterations are counted."""
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from torch import nn
 from utils.data import Augmentation, Batches, Data, Split
 from utils.errors import UserError
 from utils.experiment.work import told
-from utils.export.formats import differences, written
+from utils.export.compare import differences
+from utils.export.formats import written
+from utils.export.known import images_of
 from utils.records.paths import file_name_of
 from utils.settings import Dataset
 
@@ -104,19 +107,22 @@ class WithPlaces(nn.Module):
 
 
 @pytest.mark.parametrize("pooling", [nn.AdaptiveMaxPool2d(5), nn.AdaptiveMaxPool2d((40, None))], ids=str)
-def test_adaptive_max_pooling_is_exported(pooling, tmp_path):
+@pytest.mark.parametrize("inside", [False, True], ids=["normalised outside", "normalised inside"])
+def test_adaptive_max_pooling_is_exported(pooling, inside, tmp_path):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), pooling, nn.Flatten(), nn.LazyLinear(3)).eval()
     network(torch.zeros(1, 3, 32, 32))
-    for name, content in written(network, 32):
+    images = replace(images_of("CIFAR10", {}, 3), inside=inside)
+    for name, content in written(network, network.state_dict(), None, 32, images):
         (tmp_path / name).write_bytes(content)
-    assert max(differences(network, tmp_path, 32).values()) <= 1e-5
+    assert max(differences(network, tmp_path, 32, images, None).values()) <= 1e-5
 
 
 @pytest.mark.parametrize("layer, named", [(nn.RReLU(), "aten.rrelu"), (WithPlaces(), "aten.adaptive_max_pool2d")], ids=["RReLU", "places"])
 def test_what_onnx_has_no_counterpart_of_is_named_in_a_line(layer, named):
     with pytest.raises(UserError, match=rf"can't be exported as network.onnx: there is no counterpart of {named}.*Nothing was") as error:
-        list(written(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), layer, nn.Flatten()).eval(), 32))
+        network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), layer, nn.Flatten()).eval()
+        list(written(network, network.state_dict(), None, 32, images_of("CIFAR10", {}, 3)))
     assert "\n" not in str(error.value)
 
 

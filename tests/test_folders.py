@@ -249,7 +249,7 @@ def test_a_network_that_takes_one_size_alone_is_never_read_for_another(folder):
 def test_an_exported_network_is_of_the_size_of_its_search(folder, monkeypatch):
     written = []
     monkeypatch.setattr("utils.export.export.check_packages", lambda: None)
-    monkeypatch.setattr("utils.export.export.write", lambda *args: written.append(args[5]))
+    monkeypatch.setattr("utils.export.export.write", lambda *args, **_: written.append(args[5]))
     export = ["export.py", "--dataset", "pets", "--ratio", 0.25]
     succeed(*export, *OF_IT)
     assert "images of 64 pixels, while those of the search found were of 32" in succeed(*export, *OF_IT, "--image-size", 64)

@@ -19,7 +19,10 @@ PIXELS = 16
 
 
 def prove(make, pixels: int = PIXELS) -> Blueprint:
-    """Counts, outputs at its own widths, gates, compaction and a training step of the network that ``make`` gives."""
+    """Counts, outputs at its own widths, gates, compaction and a training step of the network that ``make`` gives.
+
+    All in double precision where numbers are compared: outputs, and the gradients of all that is left.
+    """
     torch.manual_seed(0)
     network = make()
     blueprint, images = Blueprint(make(), 10, pixels), torch.randn(3, 3, pixels, pixels)
@@ -52,11 +55,25 @@ def prove_gates(blueprint: Blueprint, make, widths: list[int], images: torch.Ten
     alive = closed(network, [-(-width // 2) for width in widths])
     expected = network(images)
     expected.square().sum().backward()
+    masked = {name: parameter.grad for name, parameter in network.named_parameters()}
     for gate, living in zip(gates_of(network), alive):
         assert not (gate.weight * gate.weight.grad)[~living].any()
+
+    # Removed, what is left gives the same outputs, and has the same gradients.
+    gates = {id(gate.weight): living for gate, living in zip(gates_of(network), alive)}
     network.zero_grad()
     compactor.compact(alive, worthwhile=0)
-    torch.testing.assert_close(compactor.network(images), expected, rtol=0, atol=1e-11)
+    given = compactor.network(images)
+    torch.testing.assert_close(given, expected, rtol=0, atol=1e-11)
+    given.square().sum().backward()
+    scale = max(float(gradient.abs().max()) for gradient in masked.values() if gradient is not None)
+    for name, parameter in compactor.network.named_parameters():
+        if masked[name] is None:
+            assert parameter.grad is None
+            continue
+        living = gates.get(id(parameter), ...)
+        torch.testing.assert_close(parameter.grad[living], compactor.sliced(name, masked[name])[living], rtol=0, atol=1e-10 * (1 + scale))
+
     optimizer = torch.optim.SGD(compactor.network.parameters(), 1e-3)
     F.cross_entropy(compactor.network.train()(images), torch.tensor([1, 2, 3])).backward()
     optimizer.step()

@@ -287,7 +287,9 @@ def test_finished_work_of_an_earlier_version_is_finished(name, earlier):
 def test_a_search_of_an_earlier_version_is_listed_and_plotted(earlier):
     record = json.loads(Path("prune_record/found.json").read_text())
     assert "rules" not in record and len(record["iterations"]) == 2
-    listed = json.loads(succeed("list_architecture.py", *ONLY_DIGITS, "--prune-fname", "found", "--ratios", 0.0625, 1, "--json"))
+    outcome = call("list_architecture.py", *ONLY_DIGITS, "--prune-fname", "found", "--ratios", 0.0625, 1, "--json")
+    assert outcome.status == 0 and outcome.err.startswith("found: no power law was fitted in iteration 2 (--descent-idx 1)")
+    listed = json.loads(outcome.out)
     rows = [(row["ratio"], row["iteration"]) for row in listed["architectures"]]
     assert rows == [(0.0625, 0), (0.0625, 1), (1, 0), (1, 1)]
     trained = json.loads(Path("saved_plots/vgg/swept_0_6.json").read_text())

@@ -41,7 +41,7 @@ REFUSED = {"val_format.py", "submit.py", "study.py"}  # no archive here, nor so 
 
 
 class Recorder:
-    """ChannelMap which options a script takes, and which settings the program then reads one by one.
+    """Notes which options a script takes, and which settings the program then reads one by one.
 
     To check, print, compare or store all of them at once, as utils/settings does, is no use of any; to hand them on to
     another script as its ``arguments`` is.

@@ -34,7 +34,8 @@ def plain(network: nn.Module, images: Tensor) -> nn.Module:
     if not any(isinstance(module, (Gate, Selection)) for module in network.modules()):
         return network
     try:
-        traced = fx.GraphModule(network, trace(network, images.shape[-1])[0])
+        graph = copy.deepcopy(network.graph) if isinstance(network, fx.GraphModule) else trace(network, images.shape[-1])[0]
+        traced = fx.GraphModule(network, graph)  # its own graph says which operation was in which module
     except UnreadableNetwork as error:
         raise NotImplementedError(str(error)) from None
     ShapeProp(traced).propagate(images[:1])
@@ -43,10 +44,10 @@ def plain(network: nn.Module, images: Tensor) -> nn.Module:
     try:
         widened, before = _widened(traced, images), selecting(images)
         if (widened(images) - before).abs().max() <= SAME * before.abs().max():
-            return widened
+            return _with_products(widened)
     except NotImplementedError:
         pass  # something is not known to work channel by channel
-    return selecting
+    return _with_products(selecting)
 
 
 def _without_gates(network: fx.GraphModule) -> None:
@@ -58,16 +59,44 @@ def _without_gates(network: fx.GraphModule) -> None:
             norm.load_state_dict(state | {name: state[name] * module.gate.multipliers() for name in ("weight", "bias")})
             _put(network, str(node.target), norm)
         elif isinstance(module, Gate):
-            factors = module.multipliers()
-            if bool((factors != 1).any()):  # a batch norm that does nothing but scale
-                kind = nn.BatchNorm2d if len(node.meta["tensor_meta"].shape) == 4 else nn.BatchNorm1d
-                scale = kind(len(factors), eps=0.0).eval().requires_grad_(False)
-                scale.weight.copy_(factors)
-                _put(network, str(node.target), scale)
+            factors, dims = module.multipliers(), len(node.meta["tensor_meta"].shape)
+            if bool((factors != 1).any()) and module.axis == 1:
+                _put(network, str(node.target), _Scale(factors).eval())
+            elif bool((factors != 1).any()):
+                _multiply(network, node, factors.view(-1, *[1] * (dims - 1 - module.axis)))
             else:
                 node.replace_all_uses_with(node.all_input_nodes[0])
                 network.graph.erase_node(node)
     _cleaned(network)
+
+
+class _Scale(_BatchNorm):
+    """A gate as a batch norm that does nothing but scale, so that it can be given more channels; for evaluation alone."""
+
+    def __init__(self, factors: Tensor):
+        super().__init__(len(factors), eps=0.0)
+        self.requires_grad_(False)
+        self.weight.copy_(factors)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any number of dimensions."""
+
+
+def _with_products(network: fx.GraphModule) -> fx.GraphModule:
+    """The gates that batch norms stood for as products: in training a norm would do more than that."""
+    for node in list(network.graph.nodes):
+        if isinstance(module := _module(network, node), _Scale):
+            _multiply(network, node, module.weight.view(-1, *[1] * (len(node.meta["tensor_meta"].shape) - 2)))
+    return _cleaned(network)
+
+
+def _multiply(network: fx.GraphModule, node: fx.Node, factors: Tensor) -> None:
+    """Puts a product with ``factors``, which are not trained, in the place of a node."""
+    path = _beside(network, node, "factors", factors.detach().clone())
+    with network.graph.inserting_before(node):
+        product = network.graph.call_function(torch.mul, (node.args[0], network.graph.get_attr(path)))
+    product.meta = dict(node.meta)
+    _replace(network, node, product)
 
 
 def _with_index_selects(network: fx.GraphModule) -> fx.GraphModule:
@@ -75,17 +104,28 @@ def _with_index_selects(network: fx.GraphModule) -> fx.GraphModule:
     for node in list(network.graph.nodes):
         if isinstance(module := _module(network, node), Selection):
             channels = module.get_buffer("index")
-            network.register_buffer(index := f"{node.name}_index", channels.clamp(min=0))
+            index = _beside(network, node, "index", channels.clamp(min=0))
             with network.graph.inserting_before(node):
                 found = network.graph.call_function(torch.index_select, (node.args[0], module.axis, network.graph.get_attr(index)))
                 if bool((channels < 0).any()):
-                    network.register_buffer(mask := f"{node.name}_mask", (channels >= 0).float())
+                    mask = _beside(network, node, "mask", (channels >= 0).float())
                     last = network.graph.call_method("movedim", (found, module.axis, -1))
                     masked = network.graph.call_function(torch.mul, (last, network.graph.get_attr(mask)))
                     found = network.graph.call_method("movedim", (masked, -1, module.axis))
-            node.replace_all_uses_with(found)
-            network.graph.erase_node(node)
+            _replace(network, node, found)
     return _cleaned(network)
+
+
+def _beside(network: fx.GraphModule, node: fx.Node, what: str, tensor: Tensor) -> str:
+    """A buffer with ``tensor``, beside the layer that a node calls, and its path."""
+    parent, _, name = str(node.target).rpartition(".")
+    network.get_submodule(parent).register_buffer(f"{name}_{what}", tensor)
+    return f"{parent}.{name}_{what}".lstrip(".")
+
+
+def _replace(network: fx.GraphModule, node: fx.Node, new: fx.Node) -> None:
+    node.replace_all_uses_with(new)
+    network.graph.erase_node(node)
 
 
 def _widened(network: fx.GraphModule, images: Tensor) -> fx.GraphModule:
@@ -101,7 +141,10 @@ def _widened(network: fx.GraphModule, images: Tensor) -> fx.GraphModule:
     nodes = [node for node in network.graph.nodes if node.op != "output"]
     for node in nodes:
         module, inputs, region[node] = _module(network, node), node.all_input_nodes, regions.new()
-        count = node.meta["tensor_meta"].shape[1] if "tensor_meta" in node.meta else 0
+        shape: tuple[int, ...] = getattr(node.meta.get("tensor_meta"), "shape", ())
+        if len(shape) < 2 or any(inp not in own for inp in inputs):  # a number, a tuple, a loose parameter
+            raise NotImplementedError(str(node))
+        count = shape[1]
         if isinstance(module, Selection) and module.axis == 1:
             own[node] = [own[inputs[0]][at] if at >= 0 else channels.new() for at in module.get_buffer("index").tolist()]
         elif node.op == "placeholder" or (isinstance(module, nn.Conv2d) and module.groups == 1) or (

@@ -71,21 +71,18 @@ class Planner:
             found.behind.setdefault(path, (name, set()))[1].update(widths)
         for name, widths in where.before.items():
             for reader in readers[name]:
-                if path := self.module_before(reader, name):
-                    found.before.setdefault(path, (name, set()))[1].update(widths)
+                if call := self.module_before(reader, name):
+                    found.before.setdefault(call.path, (str(call.given), set()))[1].update(widths)
                 else:
                     found.missing = found.missing or self.reading.operation(self.nodes[reader])
         return found
 
     def gated_with(self, name: str) -> list[str]:
         """The nodes that are closed where a gate closes ``name``: itself, or the last before it of whose zeros it makes zeros."""
-        while True:
-            if path := self.module_behind(name):
+        for source in self.sources(name):
+            if path := self.module_behind(source):
                 return [call.returned for call in self.calls[path] if call.returned]
-            step = self.reading.steps[name]
-            if len(step.inputs) != 1 or step.inputs[0].whole or step.zero_if == "none":
-                return []
-            name = step.inputs[0].name
+        return []
 
     def module_behind(self, name: str) -> str | None:
         """The module whose result a node is, whenever it is called, or another with the same channels; None if there is none."""
@@ -101,13 +98,26 @@ class Planner:
             return False
         return all(self.number[user.name] >= call.end for user in self.nodes[call.returned].users)
 
-    def module_before(self, reader: str, name: str) -> str | None:
-        """The module that reads a node, where nothing else is given to it but what has the same channels; None if there is none."""
-        node = self.nodes[reader]
-        if node.op != "call_module" or not node.args or node.args[0] is not self.nodes[name]:
-            return None
-        path = str(node.target)
-        return path if all(self.alike(call.given, name) for call in self.calls[path]) else None
+    def module_before(self, reader: str, name: str) -> ModuleCall | None:
+        """The call of the module that reads a node, itself or by functions, where it is given first what has these channels; None if
+        there is none, or if it is given others, too."""
+        inside = self.number[reader]
+        for call in self.reading.module_calls:  # the inner before the outer
+            if call.first <= inside < call.end and call.given and not isinstance(self.reading.layers[call.path], CONTAINERS):
+                on_the_way = self.sources(name)
+                known = call.given in on_the_way and all(
+                    self.number[node] >= call.first for node in on_the_way[: on_the_way.index(call.given)])
+                if known and all(self.alike(other.given, call.given) for other in self.calls[call.path]):
+                    return call
+        return None
+
+    def sources(self, name: str) -> list[str]:
+        """A node and those before it of whose zeros it makes zeros, one by one."""
+        found = [name]
+        while len(inputs := self.reading.steps[found[-1]].inputs) == 1 and not inputs[0].whole and (
+                self.reading.steps[found[-1]].zero_if != "none"):
+            found.append(inputs[0].name)
+        return found
 
     def alike(self, one: str | None, other: str) -> bool:
         """Whether a gate for the channels of one node is one for those of the other."""

@@ -56,12 +56,21 @@ class Data:
     std: Tensor
     settings: Dataset
     validation: Split | None = None  # images held out of ``train``
+    classes: tuple[str, ...] = ()  # their names, by their numbers
 
     @property
     def counts(self) -> dict[str, int]:
         """How many images there are, as results and the settings on the screen call them."""
         held_out = {"validation_images": len(self.validation)} if self.validation else {}
         return {"images": len(self.train), "test_images": len(self.test), **held_out}
+
+    @property
+    def told(self) -> dict[str, list[float] | list[str]]:
+        """What has to be known to use a network of these images elsewhere: ``mean`` and ``std`` of pixels between 0 and 1, ``classes``."""
+        facts = self.settings
+        mean, std = (list(facts.mean), list(facts.std)) if facts.mean and facts.std else (
+            (tensor.double() / 255).tolist() for tensor in (self.mean, self.std))
+        return {"mean": mean, "std": std, "classes": list(self.classes)}
 
     @property
     def shape(self) -> Shape:

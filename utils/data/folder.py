@@ -23,7 +23,7 @@ from utils.settings import FOLDER_SIZES
 AT_ONCE, PER_TURN = 128, 16  # images that are handed to the threads together, and to one of them
 
 Part = tuple[Images, np.ndarray]  # images (N, S, S, 3), uint8, and labels (N,)
-Parts = tuple[Part, Part, Part | None, int]  # to train on, to test on, to validate on, and the number of classes
+Parts = tuple[Part, Part, Part | None, list[str]]  # to train on, to test on, to validate on, and the classes
 
 
 class ImageFiles:
@@ -77,10 +77,20 @@ def read_folder(root: Path, wanted: Wanted, size: int | None, device: str, cache
 
     chosen = wanted.chosen(train.labels, test.labels)
     if chosen.validation is None:
-        return read(train, chosen.train, wanted.train), read(test, chosen.test, wanted.test), None, len(train.classes)
+        return read(train, chosen.train, wanted.train), read(test, chosen.test, wanted.test), None, named(root, train.classes)
     held = wanted.train, wanted.validate
     return (read(train, chosen.train, held), read(test, chosen.test, wanted.test), read(train, chosen.validation, ("validation", *held)),
-            len(train.classes))
+            named(root, train.classes))
+
+
+def named(root: Path, classes: list[str]) -> list[str]:
+    """The classes of a folder, by their numbers: its names; where these are WordNet's and words.txt says what they mean, with that."""
+    try:
+        lines = (root / "words.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return classes
+    words = dict(line.split("\t", 1) for line in lines if "\t" in line)
+    return [f"{name} {words[name].strip()}" if name in words else name for name in classes]
 
 
 def folder_shape(root: Path, size: int | None = None) -> Shape:

@@ -56,7 +56,7 @@ def load_data(dataset: str, data_dir: str = "data", device: str = "cpu", *, limi
         raise UserError(NEITHER.format(dataset))
 
     # What of them there is, and whether that is what was asked for.
-    (train_images, train_labels), (_, test_labels), held, num_classes = found
+    (train_images, train_labels), (_, test_labels), held, classes = found
     if len(train_labels) < batch_size:
         raise UserError(f"--batch-size {batch_size}: there are only {len(train_labels)} training images")
     for option, limit, labels in (("--limit-train", limit_train, train_labels), ("--limit-test", limit_test, test_labels)):
@@ -71,8 +71,8 @@ def load_data(dataset: str, data_dir: str = "data", device: str = "cpu", *, limi
     def split(images: Images, labels: np.ndarray) -> Split:
         return Split(on_device(images, torch.uint8) if in_memory(images) else images, on_device(labels, torch.int64))
 
-    return Data(name, split(*found[0]), split(*found[1]), num_classes, train_images.shape[1], on_device(mean, torch.float32),
-                on_device(np.maximum(std, 1.0), torch.float32), settings, split(*held) if held else None)
+    return Data(name, split(*found[0]), split(*found[1]), len(classes), train_images.shape[1], on_device(mean, torch.float32),
+                on_device(np.maximum(std, 1.0), torch.float32), settings, split(*held) if held else None, tuple(classes))
 
 
 def shape_of(dataset: str, image_size: int | None = None) -> Shape:
@@ -90,7 +90,8 @@ def shape_of(dataset: str, image_size: int | None = None) -> Shape:
 
 # --- reading -------------------------------------------------------------------------------------------------------
 
-def _parts(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, wanted: Wanted, classes: int) -> Parts:
+def _parts(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, wanted: Wanted,
+           classes: list[str]) -> Parts:
     chosen = wanted.chosen(train_labels, test_labels)
     held = None if chosen.validation is None else (train[chosen.validation], train_labels[chosen.validation])
     return (train[chosen.train], train_labels[chosen.train]), (test[chosen.test], test_labels[chosen.test]), held, classes
@@ -101,7 +102,7 @@ def _read_digits(wanted: Wanted) -> Parts:
     images = np.round(digits * (255 / 16)).astype(np.uint8)
     images = images.repeat(4, axis=1).repeat(4, axis=2)[..., None].repeat(3, axis=3)
     train, test = slice(None, -NUM_DIGITS_TEST), slice(-NUM_DIGITS_TEST, None)
-    return _parts(images[train], labels[train], images[test], labels[test], wanted, 10)
+    return _parts(images[train], labels[train], images[test], labels[test], wanted, list(DATASETS["digits"].classes))
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray]:
@@ -132,4 +133,4 @@ def _read_cifar(name: str, root: Path, wanted: Wanted) -> Parts:
     except Exception as error:  # torchvision raises many kinds: no network, a bad checksum, a full disk
         raise UserError(f"{root}: {name} is not there, or damaged, and can't be downloaded ({error}); put its archive "
                         f"there, or its images, as {root / name / 'train'}/<class>/ and {root / name / 'test'}/<class>/") from None
-    return _parts(train.data, np.array(train.targets), test.data, np.array(test.targets), wanted, len(test.classes))
+    return _parts(train.data, np.array(train.targets), test.data, np.array(test.targets), wanted, list(test.classes))

@@ -1,5 +1,8 @@
 """Exports a network, trained or not: the folder that needs nothing of this project."""
+from __future__ import annotations
+
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,31 +10,29 @@ import torch
 from torch import nn
 
 from model import Shape, build_model, count_macs, count_params
-from model.graph.flatten import plain
 from utils.data import shape_of
 from utils.errors import UserError
+from utils.export.compare import TOLERANCE, check_example, differences
+from utils.export.contents import ARCHITECTURE, README, Plan, interface, own_class, say
 from utils.export.folder import check_free, replacing_folder
-from utils.export.formats import BATCHES, ONNX, PACKAGES, PROGRAM, TOLERANCE, WEIGHTS, check_packages, differences, written
+from utils.export.formats import EXAMPLE, ONNX, PACKAGES, PROGRAM, SOURCE, WEIGHTS, check_packages, written
+from utils.export.known import Images, images_of, measured, stored_with
+from utils.export.texts import example_text, readme
 from utils.records.methods import is_own, method_of, read_scalings, refuse_impossible
 from utils.records.networks import network_of, read_stored
 from utils.records.paths import at_ratio, named_after, percent, result_file, weights_file
 from utils.records.results import read_result
 from utils.records.run import provenance, same_settings
-from utils.settings import DATASETS, Folders, Networks, Task, dataset_facts, dataset_name
+from utils.settings import DATASETS, Folders, Networks, Task, dataset_name
 from utils.training.device import seed_from
 
-ARCHITECTURE, README = "architecture.json", "README.md"
-FILES = (ARCHITECTURE, WEIGHTS, ONNX, PROGRAM, README)
+FILES = (ARCHITECTURE, WEIGHTS, ONNX, PROGRAM, README, SOURCE, EXAMPLE)
 OF_RESULTS = ("method", "ratio", "seed", "budget", "round_to", "min_width", "keep", "origin", "best", "last", "images", "test_images",
               "settings", "versions", "threads", "commit", "base")  # what of a training's result goes with its network
-ABOUT = """\
-`onnxruntime.InferenceSession("network.onnx").run(None, {{"images": images}})[0]` gives logits; images: (N, 3, {size}, {size}), float32, normalised as architecture.json says.
-`torch.export.load("network.pt2").module()(images)` gives them too, in evaluation mode, with nothing but PyTorch.
-`torch.load("weights.pt", weights_only=True)` is a dict of tensors, those of network.pt2 by the same names: `module.load_state_dict(...)` takes it.
-"""  # noqa: E501
 
 
-def export_trained(task: Task, save: str, ratio: float, out: str | None, folders: Folders, model_dir: str, overwrite: bool = False) -> Path:
+def export_trained(task: Task, save: str, ratio: float, out: str | None, folders: Folders, model_dir: str, overwrite: bool = False,
+                   preprocessing: bool = False) -> Path:
     """Exports the network that a training ``save`` left: from scratch at ``ratio``, fine-tuned, or a base network.
 
     Raises UserError where it isn't there or isn't whole, where ``out`` is taken, and where what was written gives other outputs.
@@ -54,13 +55,17 @@ def export_trained(task: Task, save: str, ratio: float, out: str | None, folders
     same_settings(path, {key: told.get(key) for key in stored["begun_with"]}, stored["begun_with"])
     if stored["filters"] != result["filters"]:
         raise UserError(f"{path}: has other filters than its result {source}; train it again")
-    about = {"trained": True, "name": save, **{key: told[key] for key in OF_RESULTS if key in told}}
+    about = {"trained": True, "name": save, "accuracy": told["last"], **{key: told[key] for key in OF_RESULTS if key in told}}
+    settings = {**told["settings"], "image_size": stored["image_size"]}  # of a folder's images, wherever that size comes from
+    known = stored_with(path, stored) or known_of(task.dataset, stored["num_classes"], settings, told)
+    images = replace(images_of(dataset, known, stored["num_classes"]), inside=preprocessing)
     return write(network_of(path, stored), stored["filters"], stored["convcut"], task.model, dataset,
-                 {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}, about, target, overwrite)
+                 {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}, about, target, overwrite,
+                 images=images)
 
 
 def export_untrained(task: Task, networks: Networks, ratio: float, out: str | None, folders: Folders, overwrite: bool = False,
-                     image_size: int | None = None) -> Path:
+                     image_size: int | None = None, preprocessing: bool = False) -> Path:
     """Exports a network as a sweep would begin to train it with the seed 0: for images of ``image_size``, or of its search's,
     else its data set's. Raises UserError."""
     check_packages()
@@ -83,7 +88,9 @@ def export_untrained(task: Task, networks: Networks, ratio: float, out: str | No
     about = {"trained": False, "method": method.name, "ratio": ratio, "seed": 0, "budget": method.budget, "round_to": method.round_to,
              "min_width": method.min_width, "keep": list(method.keep), "origin": method.origin}
     network = build_model(model, filters, convcut=method.convcut, **shape)
-    return write(network, filters, method.convcut, model, dataset, shape, about, target, overwrite)
+    known = known_of(task.dataset, shape["num_classes"], {"image_size": shape["image_size"]}, {})
+    images = replace(images_of(dataset, known, shape["num_classes"]), inside=preprocessing)
+    return write(network, filters, method.convcut, model, dataset, shape, about, target, overwrite, images=images)
 
 
 def untrained_shape(task: Task, networks: Networks, folders: Folders) -> Shape:
@@ -99,36 +106,48 @@ def untrained_shape(task: Task, networks: Networks, folders: Folders) -> Shape:
     return shape_of(task.dataset)
 
 
+def known_of(dataset: str, num_classes: int, settings: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
+    """What weights don't say of their images, from these themselves, where the data set's name doesn't say it all."""
+    by_name = images_of(dataset_name(dataset), {}, num_classes)
+    if by_name.mean and by_name.classes and not Path(dataset).is_dir():
+        return {}
+    found = measured(dataset, settings, counts)
+    return found if len(found.get("classes", ())) == num_classes else {}  # else they are other images by now
+
+
 def write(network: nn.Module, filters: list[int], convcut: bool, model: str, dataset: str, shape: Shape, about: dict[str, Any],
-          target: Path, overwrite: bool) -> Path:
-    """Writes the folder ``target``, whole or not at all, and says what is in it. Each file is read again and compared."""
-    size, facts = shape["image_size"], dataset_facts(dataset)
+          target: Path, overwrite: bool = False, *, images: Images | None = None) -> Path:
+    """Writes the folder ``target``, whole or not at all, and says what is in it. Each file is read again and compared.
+
+    ``images``: how images become the network's input; by itself what the data set's name says.
+    """
+    images = images or images_of(dataset, {}, shape["num_classes"])
+    if images.inside and images.mean is None:
+        raise UserError("--preprocessing: the mean and deviation of the training images are not known; give --dataset the path to the "
+                        "folder with these images")
     network = network.cpu().eval()
-    try:
-        exported = plain(network, torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0)))
-    except NotImplementedError as error:
-        raise UserError(f"this network can't be exported: {error}") from None
+    plan = Plan.of(network, model, dataset, shape)
     counts = {"params": count_params(model, filters, convcut=convcut, **shape),
               "macs": count_macs(model, filters, convcut=convcut, **shape)}
-    stored = sum(parameter.numel() for parameter in exported.parameters())
+    told = {"model": model, "dataset": dataset, **shape, "classes": images.classes, "mean": images.mean, "std": images.std,
+            "convcut": convcut, "filters": filters, **counts, "stored_params": plan.params, **interface(images, shape), **about,
+            "not_written": {SOURCE: plan.reason} if plan.reason else {}}
+
     with replacing_folder(target, FILES, overwrite) as folder:
-        for name, content in written(exported, size):
+        for name, content in written(plan.network, plan.state, plan.source, shape["image_size"], images):
             (folder / name).write_bytes(content)
-        found = differences(network, folder, size)
-        architecture = {
-            "model": model, "dataset": dataset, **shape, "convcut": convcut, "filters": filters, **counts, "stored_params": stored,
-            "input": {"name": "images", "shape": ["N", 3, size, size], "type": "float32", "range": [0, 1],
-                      "mean": facts.mean, "std": facts.std}, "output": {"name": "logits", "shape": ["N", shape["num_classes"]]},
-            **about, "exported_with": {**provenance("cpu")["versions"], **versions()}, "differences": found}
-        (folder / ARCHITECTURE).write_text(json.dumps(architecture, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        (folder / README).write_text(ABOUT.format(size=size), encoding="utf-8")
+        found = differences(network, folder, shape["image_size"], images, plan.reference)
+        told |= {"training_differs": found.pop("training", ""), "exported_with": {**provenance("cpu")["versions"], **versions()},
+                 "differences": found}
+        texts = {ARCHITECTURE: json.dumps(told, indent=1, ensure_ascii=False) + "\n",
+                 EXAMPLE: example_text(images.resize, images.inside),
+                 README: readme(told, TOLERANCE, own_class(told, plan.state))}
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        if images.mean:
+            check_example(folder, network, shape["image_size"], images)
         sizes = {name: (folder / name).stat().st_size for name in found}
-    print(f"{model} on {dataset}, {about['method']} at ratio {about['ratio']:g}: {counts['params']:,} parameters, "
-          f"{counts['macs'] / 1e6:.1f} MMACs" + (f"; {stored:,} parameters as exported, for channels that only some layers of a region "
-                                                 "kept are there in all, as zeros" if stored != counts["params"] else ""))
-    for name in found:
-        print(f"  {name}: {sizes[name] / 1e6:.2f} MB, outputs at batch {' and '.join(map(str, BATCHES))} within {found[name]:.1e} of the "
-              f"network's (allowed {TOLERANCE:.0e})")
+    say(told, sizes)
     print(f"exported to {target}")
     return target
 

@@ -1,4 +1,6 @@
-"""The files of an exported network: how each is made, and how each is read again, by what others have too."""
+"""The files of an exported network that others can load: how each is made."""
+from __future__ import annotations
+
 import io
 import logging
 import re
@@ -6,24 +8,33 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
-from pathlib import Path
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from utils.errors import UserError, is_out_of_memory
+from utils.export.known import Images
 
-WEIGHTS, ONNX, PROGRAM = "weights.pt", "network.onnx", "network.pt2"
+WEIGHTS, ONNX, PROGRAM, SOURCE, EXAMPLE = "weights.pt", "network.onnx", "network.pt2", "network.py", "example.py"
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-BATCHES = (1, 100)  # sizes at which what was written is compared with the network
 ORIGINS = ("stack_trace", "nn_module_stack", "source_fn_stack")  # files and classes that this machine and this project have alone
-TOLERANCE = 1e-5  # relative to the largest output
-
 ADAPTIVE_MAX = [torch.ops.aten.adaptive_max_pool1d.default, torch.ops.aten.adaptive_max_pool2d.default,
                 torch.ops.aten.adaptive_max_pool3d.default]
 
-Forward: TypeAlias = Callable[[Tensor], Tensor]
+
+class FromPixels(nn.Module):
+    """A network with what is done to images before it: (N, S, S, 3), uint8, RGB -> logits."""
+
+    def __init__(self, network: nn.Module, images: Images):
+        super().__init__()
+        self.network = network
+        self.scale: Tensor
+        self.shift: Tensor
+        for name, factor in zip(("scale", "shift"), images.factors()):
+            self.register_buffer(name, factor[:, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images.permute(0, 3, 1, 2).float() * self.scale - self.shift)
 
 
 def check_packages() -> None:
@@ -33,25 +44,39 @@ def check_packages() -> None:
 
 
 @torch.no_grad()
-def written(network: nn.Module, image_size: int) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each file of a network without gates, (N, 3, S, S) -> (N, classes): batches of any size."""
-    images = torch.zeros(2, 3, image_size, image_size)
-    yield WEIGHTS, saved(lambda stream: torch.save(network.state_dict(), stream))
+def written(network: nn.Module, state: dict[str, Tensor], source: str | None, image_size: int,
+            images: Images) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each file of a network without gates, (N, 3, S, S) -> (N, classes): batches of any size.
 
+    ``state``: its weights; ``source``: its source, where it could be written.
+    """
+    example = torch.zeros(2, 3, image_size, image_size)
+    yield WEIGHTS, saved(lambda stream: torch.save(state, stream))
+    if source is not None:
+        yield SOURCE, source.encode()
     with quiet(), in_a_line(PROGRAM):
-        program = torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False)
-        for node in program.graph.nodes:
-            for key in ORIGINS:
-                node.meta.pop(key, None)
+        program = exported(network, example)
         content = saved(lambda stream: torch.export.save(program, stream))
     yield PROGRAM, content
 
     with quiet(), in_a_line(ONNX):
-        exported = torch.onnx.export(with_plain_poolings(program), (images,), dynamo=True, verbose=False, dynamic_shapes=({0: "batch"},),
-                                     input_names=["images"], output_names=["logits"])
-        assert exported is not None  # as it is without dynamo alone
-        content = exported.model_proto.SerializeToString()
+        if images.inside:
+            example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
+            program = exported(FromPixels(network, images).eval(), example)
+        converted = torch.onnx.export(with_plain_poolings(program), (example,), dynamo=True, verbose=False, dynamic_shapes=({0: "batch"},),
+                                      input_names=["images"], output_names=["logits"])
+        assert converted is not None  # as it is without dynamo alone
+        content = converted.model_proto.SerializeToString()
     yield ONNX, content
+
+
+def exported(network: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+    """What a network does, for batches of any size; without a word of where it was found."""
+    program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False)
+    for node in program.graph.nodes:
+        for key in ORIGINS:
+            node.meta.pop(key, None)
+    return program
 
 
 def with_plain_poolings(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
@@ -72,38 +97,6 @@ def maxima(images: Tensor, output_size: list[int]) -> tuple[Tensor, Tensor]:
         windows = [(cell * length // cells, -(-(cell + 1) * length // cells)) for cell in range(cells)]
         images = torch.cat([images.narrow(dim, start, end - start).amax(dim, keepdim=True) for start, end in windows], dim)
     return images, torch.zeros_like(images, dtype=torch.int64)
-
-
-def read_again(folder: Path) -> dict[str, Forward]:
-    """The network as each file gives it."""
-    import onnxruntime
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(str(folder / ONNX), options, providers=["CPUExecutionProvider"])
-    program, weighted = (torch.export.load(folder / PROGRAM).module() for _ in range(2))
-    weighted.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
-    return {ONNX: lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0]), PROGRAM: program, WEIGHTS: weighted}
-
-
-@torch.no_grad()
-def differences(network: nn.Module, folder: Path, image_size: int) -> dict[str, float]:
-    """How far each file's outputs are from the network's on random images, at most, relative to the largest.
-
-    Raises UserError where that is more than rounding.
-    """
-    found: dict[str, float] = {}
-    with quiet():
-        files = read_again(folder)
-        for size in BATCHES:
-            images = torch.randn(size, 3, image_size, image_size, generator=torch.Generator().manual_seed(size))
-            expected = network(images)
-            for name, forward in files.items():
-                difference = float((forward(images) - expected).abs().max() / expected.abs().max())
-                if not difference <= TOLERANCE:  # so that NaN is one too
-                    raise UserError(f"{name} gives other outputs than the network: they differ by {difference:.1e} of the largest, at most "
-                                    f"{TOLERANCE:.0e} is rounding; are the weights finite? Nothing was exported")
-                found[name] = max(difference, found.get(name, 0.0))
-    return found
 
 
 def saved(save: Callable[[io.BytesIO], object]) -> bytes:

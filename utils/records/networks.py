@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from model import MODELS, Shape, build_model, count_params, expect, is_imported, template
-from model.graph.user_network import UserNetwork
 from model.names import canonical
 from utils.errors import UserError
 from utils.records.files import are_widths, is_number, read_tensors
@@ -70,12 +69,16 @@ def network_of(path: Path, stored: Stored) -> nn.Module:
 
     def build() -> nn.Module:
         shape: Shape = {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}
+        name, filters = stored["model"], stored["filters"]
         there = sum(tensor.numel() for tensor in stored["network"].values())
-        if count_params(stored["model"], stored["filters"], convcut=stored["convcut"], **shape) > there:  # before it takes memory
+        unused = count_params(name, template(name), **shape) if is_imported(name) else 0  # that earlier versions left out, at most
+        if count_params(name, filters, convcut=stored["convcut"], **shape) > there + unused:  # before it takes memory
             raise RuntimeError("it has fewer weights than its filters need")
-        network = build_model(stored["model"], stored["filters"], convcut=stored["convcut"], **shape)
-        if "kept" in stored["begun_with"] and (not is_imported(stored["model"]) or network.state_dict().keys() != stored["network"].keys()):
-            network = pruned(path, stored, shape)  # with gates, as this project's networks and those of earlier versions have
+        network, kept = build_model(name, filters, convcut=stored["convcut"], **shape), "kept" in stored["begun_with"]
+        if kept and not is_imported(name):
+            network = pruned(path, stored, shape)
+        elif is_imported(name) and network.state_dict().keys() != stored["network"].keys():  # an earlier version's, which ran the graph
+            network = pruned(path, stored, shape) if kept else graph_of(name, filters, shape, gated=False)
         network.load_state_dict(stored["network"])
         return network.eval()
 
@@ -88,10 +91,11 @@ def pruned(path: Path, stored: Stored, shape: Shape) -> nn.Module:
 
     from model.gate import gates_of
     from model.graph.compaction import Compactor
-    base = stored.get("base_filters") or base_filters(path, stored)
+    base: Any = stored.get("base_filters") or base_filters(path, stored)
     if not are_widths(base, len(stored["filters"])):
         raise ValueError("base_filters")
-    network = with_gates(stored["model"], base, shape)  # type: ignore[arg-type]  # a list of widths, as was just seen
+    model, widths = stored["model"], list(base)
+    network = graph_of(model, widths, shape, gated=True) if is_imported(model) else build_model(model, widths, gated=True, **shape)
     gates = gates_of(network)
     kept = stored["begun_with"]["kept"]
     if len(kept) != len(gates) or [len(set(indices)) for indices in kept] != stored["filters"]:
@@ -103,13 +107,11 @@ def pruned(path: Path, stored: Stored, shape: Shape) -> nn.Module:
     return compactor.network
 
 
-def with_gates(model: str, filters: list[int], shape: Shape) -> nn.Module:
-    """A network with gates; one that is read from its graph as earlier versions trained it, which ran its graph."""
-    from model.registry import network
-    if isinstance(found := network(model), UserNetwork):
-        blueprint = found.blueprint(**shape)
-        return blueprint.run_graph(blueprint.resized(found.make(shape["num_classes"]), filters), filters, gated=True)
-    return build_model(model, filters, gated=True, **shape)
+def graph_of(model: str, filters: list[int], shape: Shape, *, gated: bool) -> nn.Module:
+    """A network that is read from its graph, as one that runs its graph: as earlier versions trained it."""
+    from model.graph.user_network import imported
+    blueprint = imported(model).blueprint(**shape)
+    return blueprint.run_graph(blueprint.resized(imported(model).make(shape["num_classes"]), filters), filters, gated)
 
 
 def base_filters(path: Path, stored: Stored) -> list[int]:

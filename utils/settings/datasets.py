@@ -19,14 +19,25 @@ class Dataset:
     flip: bool = True
     rotation: float = 0.0  # degrees
     search_crop: bool = True  # whether the search crops at random too
+    classes: tuple[str, ...] = ()  # their names, by their numbers; (): from the data
 
 
+CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
+CIFAR100_CLASSES = """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle caterpillar
+    cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster
+    house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree
+    orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose
+    sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone
+    television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"""
 DATASETS = {
-    "CIFAR10": Dataset("c10", 10, mean=(125.3 / 255, 123.0 / 255, 113.9 / 255), std=(63.0 / 255, 62.1 / 255, 66.7 / 255)),
-    "CIFAR100": Dataset("c100", 100, mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010)),
+    "CIFAR10": Dataset("c10", 10, mean=(125.3 / 255, 123.0 / 255, 113.9 / 255), std=(63.0 / 255, 62.1 / 255, 66.7 / 255),
+                       classes=tuple(CIFAR10_CLASSES.split())),
+    "CIFAR100": Dataset("c100", 100, mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010),
+                        classes=tuple(CIFAR100_CLASSES.split())),
     "tinyimagenet": Dataset("tinyimagenet", 200, 64, mean=(0.4802, 0.4481, 0.3975), std=(0.2302, 0.2265, 0.2262), rotation=20.0,
                             search_crop=False),
-    "digits": Dataset("digits", 10, flip=False),
+    "digits": Dataset("digits", 10, flip=False, classes=tuple("0123456789")),
 }
 
 

@@ -3,10 +3,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from model import build_model, uniform_filters
+from model import build_model, is_imported, uniform_filters
 from model.gate import GateLayer, gates_of
+from model.graph.user_network import imported
 from utils.data import Data
 from utils.errors import UserError
 from utils.records.files import is_number, read_tensors
@@ -93,6 +94,16 @@ def gated(path: Path, stored: dict[str, Any], model: str, data: Data, validate: 
     network = build_model(model, stored["filters"], gated=True, **data.shape)
     missing = network.load_state_dict(stored["network"], strict=False)
     gates = {f"{name}.weight" for name, module in network.named_modules(remove_duplicate=False) if isinstance(module, GateLayer)}
-    if missing.unexpected_keys or not gates >= set(missing.missing_keys):
+    idle, constants = unlike_the_graph(network, model, data) if is_imported(model) else (set(), set())
+    if not constants >= set(missing.unexpected_keys) or not gates | idle >= set(missing.missing_keys):
         raise KeyError("weights")
     return network
+
+
+def unlike_the_graph(network: nn.Module, model: str, data: Data) -> tuple[set[str], set[str]]:
+    """What a network has beside what its outputs follow from, and the plain tensors among its attributes: earlier versions, which ran
+    its graph, did not store the former, and the latter as buffers."""
+    live = imported(model).blueprint(**data.shape).reading.live_paths()
+    plain = {f"{name}.{key}".lstrip(".") for name, module in network.named_modules() for key, value in vars(module).items()
+             if isinstance(value, Tensor)}
+    return network.state_dict().keys() - live, plain

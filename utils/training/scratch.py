@@ -122,7 +122,7 @@ class TrainingRun(Run):
         write_tensors(self.weights_path, {
             **{key: self.begun_with[key] for key in ("model", "dataset", "num_classes", "image_size", "convcut", "filters")},
             **({"base_filters": self.base_filters} if self.base_filters else {}),
-            "begun_with": self.begun_with, "network": state.network.state_dict()})
+            **data.told, "begun_with": self.begun_with, "network": state.network.state_dict()})
         result = {
             **self.begun_with, "origin": self.origin, **state.curve, "best": max(state.curve["test_acc"]),
             "last": state.curve["test_acc"][-1], "seconds": round(state.seconds, 1), "settings": stored(self.settings, SUBJECT),
