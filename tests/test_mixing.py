@@ -228,6 +228,21 @@ class Affine(nn.Module):
         return torch.addcmul(self.beta, self.alpha, x)
 
 
+class Joined(nn.Module):
+    """What is learned for each channel of two results side by side; they are asked for their shapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.more = nn.Conv2d(8, 12, 3, padding=1)
+        self.gamma, self.beta = nn.Parameter(torch.linspace(0.5, 1, 20)), nn.Parameter(torch.linspace(0, 1, 20).view(20, 1, 1))
+
+    def forward(self, x):
+        y = torch.cat([x, self.more(x)], 1)
+        z = torch.sigmoid(self.gamma).view(-1, 1, 1) * y + self.beta
+        assert z.shape == y.shape and z.size(1) == y.size(1)
+        return z
+
+
 class Blur(nn.Module):
     """A kernel in a buffer, for each channel."""
 
@@ -294,6 +309,7 @@ WRITTEN = {  # what it is, and the widths that can be chosen: of stem, of what i
     "layer norm with its size": (lambda: Sandwich(Normalized(8)), [8, 12]),
     "standardized": (lambda: Sandwich(Standardized(8, 8, 3, padding=1)), [12]), "norm and activation": (
         lambda: Sandwich(NormAndActivation(8)), [8, 12]),
+    "affine behind a concatenation": (lambda: Sandwich(Joined(), 20), [8, 12, 12]),
     "affine": (lambda: Sandwich(Affine(8)), [8, 12]), "blur": (lambda: Sandwich(Blur(8, False)), [8, 12]),
     "blur, expanded": (lambda: Sandwich(Blur(8, True)), [12]), "layer scale": (lambda: Sandwich(LayerScale(8)), [8, 12]),
     "sizes": (lambda: Sandwich(Grid(), 10), [8, 12]), "kept": (lambda: Sandwich(Kept()), [8, 12]),

@@ -28,7 +28,7 @@ def as_before(folder: str | None = None, random: bool = True) -> Iterator[None]:
         sys.path.insert(0, folder)
     sys.argv[1:] = []
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):  # what is printed there may be read by a program
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -1,6 +1,7 @@
 """What is noted while a network is read: which results have channels of which widths, and how each is made."""
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import torch
@@ -94,9 +95,9 @@ class ChannelMap:
         sources = [self.parts[source.name][0] if source.name in self.parts else source for source in node.all_input_nodes]
         return [source for source in dict.fromkeys(sources) if source.name in self.values]
 
-    def loose(self, node: fx.Node) -> bool:
+    def loose(self, name: str) -> bool:
         """Whether the channels of a node are those of a weight alone, which nothing has met yet."""
-        roots = {self.widths.root(piece.width) for piece in self.values[node.name].pieces}
+        roots = {self.widths.root(piece.width) for piece in self.values[name].pieces}
         return not any(self.widths.layers[root] or self.widths.fixed[root] for root in roots)
 
     # --- noting ----------------------------------------------------------------------------------------------------
@@ -145,6 +146,28 @@ class ChannelMap:
             if one != other:
                 self.pinned |= {name for name in (one, other) if name}
                 self._tie(one, other, path)
+
+    def tie(self, one: str, other: str) -> None:
+        """The results of two nodes have the same channels: channel c of the one is of the width of channel c of the other.
+
+        A weight's own that meets several widths side by side has these.
+        """
+        for name, firm in ((one, other), (other, one)):
+            pieces, others = self.values[name].pieces, self.values[firm].pieces
+            if len(pieces) == 1 < len(others) and self.loose(name) and self.values[name].channels == self.values[firm].channels:
+                self._spread(pieces[0], others)
+        self.widths.tie(self.values[one].pieces, self.values[other].pieces)
+
+    def _spread(self, loose: Piece, pieces: tuple[Piece, ...]) -> None:
+        """Puts these pieces in the place of one of a weight alone, in all that is made of it."""
+        root, size = self.widths.root(loose.width), self.per_unit(loose)
+        if any(piece.channels % size for piece in pieces):
+            return
+        for name, value in self.values.items():
+            if any(self.widths.root(piece.width) == root for piece in value.pieces):
+                found = [[Piece(part.width, part.channels // size * self.per_unit(piece)) for part in pieces]
+                         if self.widths.root(piece.width) == root else [piece] for piece in value.pieces]
+                self.values[name] = Value(value.axis, tuple(itertools.chain(*found)))
 
     def _tie(self, one: str | None, other: str | None, path: str) -> None:
         if one and other:

@@ -20,7 +20,7 @@ from model.graph.channels import Input, Piece, Step, Value
 from model.graph.layer_rules import convolution, layer_function, layer_of, linear, norm, slopes
 from model.graph.reduce_rules import normalize, parts, reduce, softmax
 from model.graph.shape_rules import expand, flat, join, movedim, pad, permute, pick, reshape, squeeze, transpose, unsqueeze
-from model.graph.sizes import fixes_counts, number
+from model.graph.sizes import compares, fixes_counts, number
 from model.graph.trace import TrainingFlagCall
 from model.graph.tracer import DECIDES
 from model.graph.whole import known
@@ -40,8 +40,8 @@ def follow(notes: ChannelMap, node: fx.Node, result: Any) -> None:
         return
     if isinstance(result, torch.Size) or not any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
         number(notes, node)
-        if result is None or node.meta.get(DECIDES):  # what is checked, or which way the code goes
-            fixes_counts(notes, node, numbers=[node])
+        decided = node.all_input_nodes if result is None else [node] if node.meta.get(DECIDES) else []
+        fixes_counts(notes, node, numbers=[number for number in decided if not compares(notes, number)])  # the code goes by it
         return
 
     source = node.all_input_nodes[0]
@@ -138,7 +138,7 @@ def function(notes: ChannelMap, node: fx.Node, what: Any, source: fx.Node, resul
         return
     if what in SHAPES and source.name in notes.values:
         SHAPES[what](notes, node, source, list(node.args[1:]))
-    elif what is operator.getitem and source.name in notes.parts and isinstance(node.args[1], int):
+    elif source.name in notes.parts and ((what is operator.getitem and isinstance(node.args[1], int)) or what is getattr):
         of, zero, axis = notes.parts[source.name]
         notes.keeps(node, of, zero, axis)
     elif not isinstance(result, Tensor):
@@ -175,7 +175,7 @@ def elementwise(notes: ChannelMap, node: fx.Node, what: Any, result: Tensor) -> 
         elif arg not in aligned:
             notes.widths.fix(notes.values[arg.name].pieces, f"{notes.operation(node)} applies them to all channels")
         else:
-            notes.widths.tie(pieces, notes.values[arg.name].pieces)
+            notes.tie(aligned[0].name, arg.name)
 
     both = [arg for arg in node.args[:2] if arg in aligned]
     if what in ops.PRODUCTS:
@@ -189,7 +189,7 @@ def meeting(notes: ChannelMap, node: fx.Node, operands: list[fx.Node]) -> tuple[
     dimension meets none of them: it is as it is."""
     tracked = [arg for arg in operands if arg.name in notes.values]
     from_end = {arg: len(notes.shapes[arg.name]) - notes.values[arg.name].axis for arg in tracked}
-    firm = {from_end[arg] for arg in tracked if not notes.loose(arg)}
+    firm = {from_end[arg] for arg in tracked if not notes.loose(arg.name)}
     if len(firm) == 1 and len(set(from_end.values())) > 1:
         for arg in [arg for arg in tracked if from_end[arg] not in firm]:
             notes.fix(arg.name, f"{notes.operation(node)} has them along another dimension")

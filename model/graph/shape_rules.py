@@ -37,12 +37,12 @@ def join(notes: ChannelMap, node: fx.Node) -> None:
     axis += stacked and dim <= axis
 
     if stacked or dim != axis:  # side by side: a channel of the result is that channel of each
-        pieces = notes.values[tracked[0].name].pieces
         if len(tracked) < len(set(parts)):
             notes.fixes(node, f"{notes.operation(node)} joins them with what has as many channels always")
         for part in tracked:
-            notes.widths.tie(pieces, notes.values[part.name].pieces)
+            notes.tie(tracked[0].name, part.name)
         zero = "all" if len(tracked) == len(set(parts)) else "none"
+        pieces = notes.values[tracked[0].name].pieces
         return notes.set(node, Value(axis, pieces), Step([Input(part.name) for part in tracked], zero))
 
     found, step, start = list[Piece](), Step([]), 0
@@ -109,7 +109,7 @@ def shaped_like(notes: ChannelMap, node: fx.Node, other: fx.Node, axis: int) -> 
     if value is None:
         notes.fix(node.name, f"{notes.operation(node)} has sizes that are there always")
     elif dims[axis] == value.axis and value.channels == notes.values[node.name].channels:
-        notes.widths.tie(notes.values[node.name].pieces, value.pieces)
+        notes.tie(node.name, of)
     else:
         for name in (of, node.name):
             notes.fix(name, f"{notes.operation(node)} goes by their number")
@@ -127,7 +127,7 @@ def goes_with(notes: ChannelMap, node: fx.Node, number: fx.Node) -> None:
         if {notes.widths.root(piece.width) for piece in others} == roots:
             continue
         if notes.values[of].channels == notes.values[node.name].channels:
-            notes.widths.tie(pieces, others)
+            notes.tie(node.name, of)
         else:
             notes.fix(of, f"{notes.operation(node)} goes by their number")
             notes.fix(node.name, f"{notes.operation(node)} goes by the number of others")
@@ -145,7 +145,7 @@ def expand(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) 
     for other in others:  # expand_as
         notes.steps[node.name].inputs.append(Input(other.name))
         notes.steps[node.name].zero_if = "none"
-        notes.widths.tie(notes.values[source.name].pieces, notes.values[other.name].pieces)
+        notes.tie(source.name, other.name)
     if not others:
         literal(notes, node, given, axis)
 

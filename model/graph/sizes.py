@@ -8,6 +8,7 @@ from torch import fx
 
 from model.graph.channel_map import ChannelMap
 
+ASKED = {operator.getitem, "size"}  # what gives a size as it is
 NO_SIZE = {"dim", "ndimension", "is_floating_point", "is_complex", "is_contiguous", "element_size", "get_device", "type"}
 
 
@@ -41,6 +42,23 @@ def _asked(node: fx.Node, rank: int) -> list[int]:
     if node.args[1:] == ("shape",) or node.target in ("size", "numel", "nelement", "__len__"):
         return list(range(rank))
     return [] if node.target is getattr or node.target in NO_SIZE else list(range(rank))
+
+
+def compares(notes: ChannelMap, node: fx.Node) -> bool:
+    """Whether a node asks if results have the same shape, or as many channels. What has is tied, and stays so."""
+    numbers = [arg for arg in node.args if isinstance(arg, fx.Node) and arg.name in notes.counts]
+    if node.target not in (operator.eq, operator.ne) or len(numbers) != 2 or len(node.args) != 2:
+        return False
+    counted = [channels_counted(notes, number) for number in numbers]
+    dims = [[dims for of, dims in notes.counts[number.name].items() if of in notes.values] for number in numbers]
+    as_they_are = all(number.name in notes.sizes or number.target in ASKED for number in numbers)
+    if not (as_they_are and all(len(of) == 1 for of in counted) and dims[0] == dims[1]):
+        return False
+    [one], [other] = counted
+    if notes.values[one].channels != notes.values[other].channels:
+        return False
+    notes.tie(one, other)
+    return True
 
 
 def channels_counted(notes: ChannelMap, number: fx.Node) -> list[str]:

@@ -55,9 +55,13 @@ def trace(network: nn.Module, image_size: int | None = None) -> Traced:
     """
     refuse_hidden_code(network)
     try:
-        (train, _), (graph, calls) = traced(network, image_size, buffers=True)
+        buffers, (graph, calls) = True, traced(network, image_size, training=False, buffers=True)
     except UnreadableNetwork:  # it may go by what is in a buffer
-        (train, _), (graph, calls) = traced(network, image_size, buffers=False)
+        buffers, (graph, calls) = False, traced(network, image_size, training=False, buffers=False)
+    try:
+        train, _ = traced(network, image_size, training=True, buffers=buffers)
+    except UnreadableNetwork:  # its own code is what is trained
+        train = fx.Graph()
 
     alike = list(_alike(train, graph))
     for number, (one, node) in enumerate(alike):
@@ -70,23 +74,17 @@ def trace(network: nn.Module, image_size: int | None = None) -> Traced:
     return Traced(graph, len(alike) == len(train.nodes) == len(graph.nodes), calls)
 
 
-def traced(network: nn.Module, image_size: int | None, buffers: bool) -> list[tuple[fx.Graph, list[ModuleCall]]]:
-    """The graphs in training and in evaluation, with the calls of modules. Raises UnreadableNetwork."""
-    training, found = network.training, []
-    for mode in (True, False):
-        try:
-            with untouched(network), no_dimension_checks():
-                network.train(mode)
-                tracer = Tracer(network, WHOLE, image_size, buffers)
-                found.append((tracer.trace(network), tracer.calls))
-        except Exception as error:  # whatever a network's own code does with what is no tensor
-            reason = " ".join(str(error).split())[:150]
-            where = own_line(error)
-            raise UnreadableNetwork(f"torch.fx can't trace it{where} ({type(error).__name__}: {reason}); what it does must not depend on "
-                                    "the images") from None
-        finally:
+def traced(network: nn.Module, image_size: int | None, training: bool, buffers: bool) -> tuple[fx.Graph, list[ModuleCall]]:
+    """The graph in training or in evaluation, with the calls of modules. Raises UnreadableNetwork."""
+    try:
+        with untouched(network), no_dimension_checks():
             network.train(training)
-    return found
+            tracer = Tracer(network, WHOLE, image_size, buffers)
+            return tracer.trace(network), tracer.calls
+    except Exception as error:  # whatever a network's own code does with what is no tensor
+        reason = " ".join(str(error).split())[:150]
+        raise UnreadableNetwork(f"torch.fx can't trace it{own_line(error)} ({type(error).__name__}: {reason}); what it does must not "
+                                "depend on the images") from None
 
 
 @contextlib.contextmanager
