@@ -43,13 +43,18 @@ def parsed(name: str) -> Name:
     place, function, inside = match.groups()
     try:
         call: Any = ast.parse(f"f({inside or ''})", mode="eval").body
-        if call.args or any(keyword.arg is None for keyword in call.keywords):
-            raise ValueError
         found = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+        if not isinstance(call.func, ast.Name) or call.args or None in found or len(found) < len(call.keywords):
+            raise ValueError
     except (ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError):
         raise ValueError(f"{name!r}: what is in brackets must be KEY=VALUE, KEY=VALUE, … of numbers, texts in quotes, True, False, None "
                          "and tuples of these") from None
     return Name(place, function, {key: checked(key, value) for key, value in found.items()})
+
+
+def canonical(name: str) -> str:
+    """The one name of a network, whoever's it is. Raises ValueError for arguments that are none."""
+    return str(parsed(name)) if is_imported(name) else name
 
 
 def with_arguments(name: str, texts: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from model import MODELS, Shape, build_model, count_params, expect, is_imported, template
+from model.names import canonical
 from utils.errors import UserError
 from utils.records.files import are_widths, is_number, read_tensors
 from utils.records.run import taken_up
@@ -47,7 +48,7 @@ def read_stored(path: Path, model: str | None = None) -> Stored:
 
     def check() -> Stored:
         name = stored["model"]
-        if isinstance(name, str) and is_imported(name) and name != model:
+        if isinstance(name, str) and is_imported(name) and (model is None or name != canonical(model)):
             raise UserError(f"{path}: weights of {name}, which a file alone is not trusted to have imported; say load_network(…, {name!r})")
         if name not in MODELS and not (isinstance(name, str) and is_imported(name)):
             raise ValueError(f"model {name!r}")

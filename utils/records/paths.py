@@ -82,7 +82,7 @@ def file_name_of(model: str) -> str:
     words = {key: value if isinstance(value, str) and re.fullmatch(r"(?!True$|False$|None$)[a-zA-Z][\w.]*", value) else spelled(value)
              for key, value in sorted(name.arguments.items())}
     said = "".join(f"+{key}-{word}" for key, word in words.items())
-    safe = re.sub(r"[^\w.+-]+", "_", said)
+    safe = re.sub(r"[^\w.+-]+", "_", said, flags=re.ASCII).replace("-_", "-").rstrip("_")
     told_apart = safe == said and len(said) <= LONGEST_ARGUMENTS
     return called + (safe if told_apart else f"{safe[:LONGEST_ARGUMENTS]}_{zlib.crc32(said.encode()):08x}")
 
