@@ -67,7 +67,7 @@ def usual_warnings():
 def succeed(script: str, *args) -> str:
     """What a script prints, that must end well."""
     outcome = call(script, *args)
-    assert (outcome.status, outcome.err) == (0, "")
+    assert (outcome.status, outcome.err) == (0, ""), f"{script}: {outcome.err}"
     return outcome.out
 
 

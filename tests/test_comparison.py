@@ -346,7 +346,9 @@ def test_a_search_of_ones_own_is_listed_and_drawn():
     succeed("architecture_descent.py", "--save", "found", *DIGITS, "--ratio", 0.0625, "--epochs", 4, "--warmup", 0, "--prune-every", 1,
             "--iterations", 2)
     shown = ["--dataset", "digits", "--prune-fname", "found"]
-    listed = json.loads(succeed("list_architecture.py", *shown, "--ratios", 0.125, "--json"))["architectures"]
+    status, out, err = call("list_architecture.py", *shown, "--ratios", 0.125, "--json")
+    listed = json.loads(out)["architectures"]
+    assert status == 0 and (not err or err.startswith("found: "))  # beside the JSON, not in it
     assert [row["iteration"] for row in listed] == [0, 1] and all(len(row["filters"]) == len(template("vgg")) for row in listed)
     assert "0.125" in succeed("list_architecture.py", *shown, "--ratios", 0.125, "--plot")
     succeed("plot_filters.py", *shown)

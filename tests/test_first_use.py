@@ -147,8 +147,8 @@ def test_an_iteration_is_called_by_its_number_and_by_the_option_that_asks_for_it
 
     listed = succeed("list_architecture.py", *of, "--ratios", 0.25).splitlines()
     assert listed[1].split()[:3] == ["ratio", "iteration", "--descent-idx"]
-    assert [line.split()[:3] for line in listed[2:]] == [["0.25", "1", "0"], ["0.25", "2", "1"]]
-    content = json.loads(succeed("list_architecture.py", *of, "--ratios", 0.25, "--json"))
+    assert [line.split()[:3] for line in listed[2:4]] == [["0.25", "1", "0"], ["0.25", "2", "1"]]
+    content = json.loads(call("list_architecture.py", *of, "--ratios", 0.25, "--json").out)
     assert [row["iteration"] for row in content["architectures"]] == [0, 1]  # for programs, as files are
 
 
@@ -174,7 +174,7 @@ def test_pictures_call_an_iteration_by_both(monkeypatch):
     succeed(*SEARCH, "--save", "found", "--iterations", 2)
     of = ["--dataset", "digits", "--prune-fname", "found"]
     succeed("plot_filters.py", *of)
-    assert [title for title, *_ in titles] == ["iteration 1 (--descent-idx 0)", "iteration 2 (--descent-idx 1)"]
+    assert [title.split(",")[0] for title, *_ in titles] == ["iteration 1 (--descent-idx 0)", "iteration 2 (--descent-idx 1)"]
     titles.clear()
     succeed("list_architecture.py", *of, "--ratios", 0.25, "--plot")
     _, label, ticks = titles[0]

@@ -208,13 +208,13 @@ def test_a_search_at_another_size_than_that_of_an_archive_is_said_so(folder):
 
 def test_widths_are_listed_for_the_size_of_the_search_or_for_another_that_is_said(folder):
     listing = ["list_architecture.py", *OF_IT, "--dataset", "pets", "--ratios", 0.25]
-    assert json.loads(succeed(*listing, "--json"))["image_size"] == 32
+    assert json.loads(call(*listing, "--json").out)["image_size"] == 32
     assert "while those" not in succeed(*listing)
     assert "images of 64 pixels, while those of the search found were of 32" in succeed(*listing, "--image-size", 64)
     outcome = call(*listing, "--image-size", 64, "--json")
     listed = json.loads(outcome.out)
     assert outcome.status == 0 and listed["image_size"] == 64 and "were of 32" in outcome.err
-    assert listed["architectures"][0]["macs"] > 3 * json.loads(succeed(*listing, "--json"))["architectures"][0]["macs"]
+    assert listed["architectures"][0]["macs"] > 3 * json.loads(call(*listing, "--json").out)["architectures"][0]["macs"]
 
 
 def test_a_base_network_is_pruned_at_its_own_size(folder):

@@ -554,6 +554,7 @@ CASES = [  # the file, what happens to it, the script that reads it
     ("prune_record/found.json", half, ["list_architecture.py", "--dataset", DATASET, "--prune-fname", "found"]),
     ("prune_record/found_0.csv", half, ["plot_filters.py", "--dataset", DATASET, "--prune-fname", "found"]),
     ("saved_plots/vgg/done_0_6.json", half, ["plot_ratio.py", "--dataset", DATASET, "--runs", "mine=done"]),
+    ("saved_plots/vgg/done_0_6.json", half, ["plot_training.py", "--dataset", DATASET, "done"]),
     ("saved_plots/vgg/vgg_uni_c10_0_25.pk", half, ["plot_ratio.py", "--dataset", "CIFAR10"]),
     ("saved_plots/vgg/vgg_uni_c10_0_25.pk", code, ["plot_ratio_warmup.py", "--dataset", "CIFAR10"]),
     ("saved_plots/vgg/vgg_norm_c10_0_75.pk", code, ["plot_ratio_finetune.py", "--dataset", "CIFAR10"]),

@@ -133,8 +133,8 @@ def test_a_search_and_a_sweep_at_an_odd_size_say_so_and_are_of_no_other(photos):
     assert "finished before" in succeed(*SWEEP, "--dataset", photos, "--image-size", 50, "--no-crop", "--rotation", 3)
     assert_refused(call(*SWEEP, "--dataset", photos, "--no-crop", "--rotation", 3), "image_size = 50, not 32")
     assert_refused(call(*SWEEP, "--dataset", photos, "--image-size", 50, "--rotation", 3), "crop = False, not None")
-    listed = json.loads(succeed("list_architecture.py", "--dataset", photos, "--prune-fname", "found", "--model", "mobilenetv2",
-                                "--ratios", 0.0625, "--json"))
+    listed = json.loads(call("list_architecture.py", "--dataset", photos, "--prune-fname", "found", "--model", "mobilenetv2",
+                                "--ratios", 0.0625, "--json").out)
     assert listed["image_size"] == 50
 
 

@@ -105,7 +105,7 @@ def test_scripts_take_the_record_of_a_search(tmp_path, monkeypatch):
     trained = call("ratio_swipe.py", *DIGITS, "--prune_fname", "old", "--descent_idx", 3, "--ratios", 0.0625,
                    "--epochs", 1, "--save", "new_0")
     law = PowerLaw(published[3]["alpha"], published[3]["beta"])
-    assert trained.status == 0 and "of 0 to 14" in trained.out
+    assert trained.status == 0 and "(--descent-idx 3) of 15" in trained.out
     result = read_result(Path("saved_plots/vgg/new_0_6.json"))
     assert (result["method"], result["filters"]) == ("neuralscale_4", prepare_filters("vgg", 0.0625, scaling=law))
 

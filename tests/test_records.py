@@ -247,7 +247,7 @@ def test_iterations_are_counted_from_0_and_the_last_is_minus_1():
     record = {"iterations": [{"alpha": [i], "beta": [0.5]} for i in (1, 2, 3)]}
     assert [searches.law_of(record, i).alpha for i in (0, 2, -1)] == [[1], [3], [3]]
     assert "0 to 2" in refused(searches.law_of, record, 3)
-    assert "none" in refused(searches.law_of, {"iterations": []}, 0)
+    assert "no iteration" in refused(searches.law_of, {"iterations": []}, 0)
 
 
 # --- names ---------------------------------------------------------------------------------------------------------

@@ -148,7 +148,7 @@ def test_remains_of_a_killed_write_disturb_no_reader(folder):
     remains = [path for path in (folder / "saved_plots" / "vgg").iterdir() if "torn" in path.name]
     assert len(remains) == 1
     remains[0].write_text('{"model": "vgg", "data')
-    assert_refused(call("plot_ratio.py", "--dataset", folder / name), "has no result of it")
+    assert_refused(call("plot_ratio.py", "--dataset", folder / name), "no images in a, b")
 
 
 # --- stopped -------------------------------------------------------------------------------------------------------

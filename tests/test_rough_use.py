@@ -119,7 +119,7 @@ def test_a_search_that_goes_on_keeps_its_checkpoint_when_asked_for_no_more_than_
     assert "saved_models/vgg/found@search.pt" in before
     assert "finished before" in succeed(*SEARCH, "--save", "found", "--iterations", 1)
     assert snapshot(folder) == before
-    assert "goes on in iteration 1" in succeed(*SEARCH, "--save", "found", "--iterations", 2, "--resume")
+    assert "goes on in iteration 2 (--descent-idx 1)" in succeed(*SEARCH, "--save", "found", "--iterations", 2, "--resume")
 
 
 @pytest.mark.parametrize("command", [SEARCH, SWEEP], ids=["search", "sweep"])
