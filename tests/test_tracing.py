@@ -21,7 +21,7 @@ class Does(nn.Module):
 
     def __init__(self, function):
         super().__init__()
-        self.function, self.other = function, conv(8, 8)
+        self.function, self.other, self.table, self.all = function, conv(8, 8), {}, []
         self.register_buffer("ramp", torch.arange(8.0))
         self.register_buffer("step", torch.tensor(2))
         self.register_buffer("seen", torch.zeros(()))
@@ -121,6 +121,8 @@ def test_code_that_goes_by_the_images_or_by_how_many_they_are_is_refused(functio
 
 def keeps(m, x):
     m.last, m.number = x, x.size(1)
+    m.table["x"] = x
+    m.all.append(x)
     m.seen += 1
     return x
 
@@ -132,6 +134,7 @@ def test_a_network_is_as_it_was_after_it_was_read():
     trace(network, 6)
     assert vars(network.middle).keys() == vars(before.middle).keys() and network.training and not network.norm.training
     assert all(torch.equal(one, two) for one, two in zip(network.state_dict().values(), before.state_dict().values(), strict=True))
+    assert network.middle.table == {} and network.middle.all == []
     pickle.dumps(network.state_dict()), copy.deepcopy(network)
 
 

@@ -87,11 +87,15 @@ def traced(network: nn.Module, image_size: int | None, training: bool, buffers: 
                                 "depend on the images") from None
 
 
+KEEPS = (dict, list, set)  # what a module may keep results in
+
+
 @contextlib.contextmanager
 def untouched(network: nn.Module) -> Iterator[None]:
     """What a forward pass keeps in its modules is as it was before."""
     parts = ("_parameters", "_buffers", "_modules")
     before = [(module, dict(vars(module)), [dict(vars(module)[part]) for part in parts]) for module in network.modules()]
+    held_in = [(value, type(value)(value)) for module in network.modules() for value in vars(module).values() if type(value) in KEEPS]
     tensors = {tensor: tensor.clone() for tensor in network.buffers() if not tensor.is_meta}
     try:
         yield
@@ -104,6 +108,9 @@ def untouched(network: nn.Module) -> Iterator[None]:
                 vars(module)[part].clear()
                 vars(module)[part].update(values)
         vars(network).update(constants)
+        for value, contents in held_in:
+            value.clear()
+            (value.extend if isinstance(value, list) else value.update)(contents)
         with torch.no_grad():
             for tensor, value in tensors.items():
                 if not torch.equal(tensor, value):

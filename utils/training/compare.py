@@ -195,7 +195,7 @@ def compare_cut(name: str, blueprint: Blueprint, dtype: torch.dtype) -> tuple[fl
 
     def gradients(network: nn.Module) -> tuple[Tensor, dict[str, Tensor | None]]:
         network.zero_grad()
-        outputs = network(images)
+        outputs = network.train().eval()(images)  # what is kept in evaluation (a table of positions, say) is of tensors that were
         F.cross_entropy(outputs, torch.arange(IMAGES) % blueprint.num_classes).backward()
         gates = {id(gate.weight): living for gate, living in zip(gates_of(network), alive)}
         return outputs.detach(), {path: p.grad[gates[id(p)]] if p.grad is not None and id(p) in gates else p.grad
