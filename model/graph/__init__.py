@@ -1,5 +1,9 @@
 """Networks of other people's: everything that reads, resizes, cuts or flattens a network from its graph.
 
+A network stays its owner's object, and runs its owner's code: the graph is read for widths and costs, and run only where that
+code can't be run at other widths.
+
+    Reading
     trace         the graph of a network (torch.fx)
     operations    what each operation of PyTorch does to channels: the one table
     channels      widths, and which channels are of which
@@ -7,12 +11,25 @@
     reading       reads a graph, node by node, by
     layer_rules     a rule for each layer and function, and
     shape_rules     a rule for each change of shape
-    liveness      where closed gates make channels zero, and which channels are needed
-    blueprint     a network at any widths: what it costs, how it is built
+    own_numbers   what is frozen, a buffer or the same in every channel: fixes a width, or is repeated
+
+    Changing, in place
+    resize        other tensors for a network's own layers
     reinit        the initialisation of layers at other widths
+    resizable     a network at any widths, as its own object or as its graph
+    trial         whether its own code can be run at other widths, and with gates
+    blueprint     what it costs, which of both is built, what is told of it
+
+    Gates
+    liveness      where closed gates make channels zero
     insert_gates  where gates have to be
-    compaction    removes what closed gates have made dead
+    hooks         gates in the owner's modules
+    cut           removes closed filters from the owner's layers: what is tied goes together
+
+    Of this project's own networks, whose gates are not tied
+    compaction    removes what closed gates have made dead, by its graph
     selection     picks channels between layers that keep different ones
     flatten       a network without gates and selections, for export
+
     user_network  MODULE:FUNCTION or FILE.py:FUNCTION, imported and made
 """
