@@ -62,9 +62,8 @@ def search(args: argparse.Namespace) -> dict:
     import torch
     from steps import full_batches
 
-    from model import build_model, prepare_filters
+    from model import build_model, compactor, prepare_filters
     from model.gate import gates_of
-    from model.graph.compaction import Compactor
     from utils import pruning
     from utils.data import load_data, training_batches
     from utils.search.iteration import Pruning
@@ -78,10 +77,10 @@ def search(args: argparse.Namespace) -> dict:
     filters = prepare_filters(args.model, args.ratio, search=True, **data.shape)
     torch.manual_seed(0)
     network = runner.place(build_model(args.model, filters, gated=True, **data.shape).to(dtype))
-    compactor = None if args.kind == "masks" else Compactor(network, data.image_size)
-    network = compactor.network if compactor else network
+    cutter = None if args.kind == "masks" else compactor(args.model, network, **data.shape)
+    network = cutter.network if cutter else network
     pruner = pruning.TaylorPruner(gates_of(network), args.prune_every, args.prune_step)
-    state = Pruning(network, sgd(network, 0.01, 0.5, 5e-4), network, pruner, compactor)
+    state = Pruning(network, sgd(network, 0.01, 0.5, 5e-4), network, pruner, cutter)
     source = full_batches(training_batches(data, args.batch_size, search=True, dtype=dtype))
 
     if args.like:
@@ -98,7 +97,7 @@ def search(args: argparse.Namespace) -> dict:
         pruning.survivors = most_important
 
     def bare():
-        network = build_model(args.model, [len(kept) for kept in compactor.kept_filters()], **data.shape)
+        network = build_model(args.model, [len(kept) for kept in cutter.kept_filters()], **data.shape)
         network = runner.place(network.to(dtype))
         return network, sgd(network, 0.01, 0.5, 5e-4)
 

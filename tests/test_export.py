@@ -24,7 +24,7 @@ from utils.errors import UserError
 from utils.export import export, formats
 from utils.export import folder as folders
 from utils.records.locks import exclusive
-from utils.records.networks import load_network
+from utils.records.networks import graph_of, load_network
 from utils.settings import Folders, Networks, Task
 from utils.training.magnitude import compactor_of, largest_filters, prune, pruned_widths
 
@@ -207,7 +207,7 @@ def test_selections_along_another_dimension_go_too():
     """ConvNeXt has its channels last inside of its blocks."""
     torch.manual_seed(0)
     name, images = "torchvision.models:convnext_tiny", torch.randn(2, 3, 64, 64)
-    network = build_model(name, uniform_filters(name, 0.125), gated=True, image_size=64).eval()
+    network = graph_of(name, uniform_filters(name, 0.125), {"num_classes": 10, "image_size": 64}, gated=True).eval()
     compactor = Compactor(network, 64, multiple=1)
     compactor.compact([torch.arange(len(gate.weight)) % 3 != 1 for gate in gates_of(network)], worthwhile=0)
     network = compactor.network.eval()

@@ -265,7 +265,7 @@ def test_what_cant_be_written_is_named_and_the_rest_is_exported(folder):
 
 def test_a_network_that_trains_otherwise_than_its_source_is_told(folder, monkeypatch):
     """Its graph doesn't say that nothing is to be learnt before a certain layer."""
-    network = find("net.py:Stopped")(num_classes=10)
+    network = find("net.py", "Stopped")(num_classes=10)
     monkeypatch.setattr(export, "build_model", lambda *_, **__: network)
     out = succeed("export.py", "--model", "net.py:Stopped", "--dataset", "digits", "--uniform", "--ratio", 1, "--out", "out")
     told = said(Path("out"))["training_differs"]

@@ -109,6 +109,6 @@ def test_seeds_of_other_numbers_of_epochs_are_refused():
 
 def test_an_experiment_ends_with_it(forking):
     out = succeed("submit.py", "--dataset", "digits", "--methods", "uniform", "--name", "small", "--ratios", 0.0625, 0.125, "--seeds", 0, 1,
-                  "--train-with", "epochs=2", "limit-train=100", "limit-test=50", "batch-size=50", "--device", "cpu")
+                  "--train-with", "epochs=2", "limit-train=100", "limit-test=50", "batch-size=50", "--device", "cpu", "--jobs", 2)
     assert out.rstrip().endswith("drew saved_plots/vgg/digits_training.png")
     assert len(drawn("saved_plots/vgg/digits_training.png")[0]["lines"]) == 2 * 2 + 1  # two ratios, and where the rate falls

@@ -1,6 +1,7 @@
 """Whether a network's own code can be run at other widths, as is found out by running it."""
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterator
 
@@ -32,12 +33,13 @@ def why_not_own_code(blueprint: Resizable, network: nn.Module) -> str:
         for number, widths in enumerate(trial_widths(blueprint.template)):
             own = copy.deepcopy(network)
             blueprint.resized(own, widths)
-            try:
+            expected = None
+            with contextlib.suppress(Exception):  # whatever an operation says of one channel: that is not the code's fault
                 expected = outputs(blueprint.run_graph(own, widths), blueprint)
-            except Exception:  # whatever an operation says of these widths: it is not the code's fault
+            if expected is None and number:
                 continue
             try:
-                if not alike(outputs(own, blueprint), expected):
+                if expected is not None and not alike(outputs(own, blueprint), expected):
                     return "its own code gives other outputs at other widths than its graph: it goes by a number of channels"
                 problem = "" if number else shapes_differ(own, blueprint)
             except Exception as error:  # whatever its code raises

@@ -91,10 +91,13 @@ def pruned(path: Path, stored: Stored, shape: Shape) -> nn.Module:
 
     from model.gate import gates_of
     from model.graph.compaction import Compactor
+    from utils.data.memory import physical_memory
     base: Any = stored.get("base_filters") or base_filters(path, stored)
     if not are_widths(base, len(stored["filters"])):
         raise ValueError("base_filters")
     model, widths = stored["model"], list(base)
+    if 4 * count_params(model, widths, convcut=stored["convcut"], **shape) > (physical_memory() or float("inf")):
+        raise ValueError("base_filters: its base network does not fit into this machine's memory")
     network = graph_of(model, widths, shape, gated=True) if is_imported(model) else build_model(model, widths, gated=True, **shape)
     gates = gates_of(network)
     kept = stored["begun_with"]["kept"]

@@ -56,6 +56,10 @@ class State:
                 "epoch": self.epoch, "seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        names = {name: None for name, _ in self.network.named_parameters()}
+        order = [name for name in state["network"] if name in names]
+        if len(order) == len(names) and order != list(names):  # the optimizer's numbers go by it
+            raise RuntimeError("its parameters come in another order: it was begun by a version that ran the network's graph")
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
