@@ -119,8 +119,8 @@ def test_the_largest_filters_of_a_layer_that_is_used_twice_are_kept():
 
 
 @pytest.mark.parametrize("command", [
-    ["check_model.py"], ["architecture_descent.py", "--save", "x", "--iterations", 1], ["ratio_swipe.py", "--save", "x", "--uniform"],
-    ["train_norm.py", "--save", "x"]], ids=lambda command: command[0])
+    ["check_model.py"], ["architecture_descent.py", "--save", "x", "--iterations", 1, "--warmup", 0],
+    ["ratio_swipe.py", "--save", "x", "--uniform"], ["train_norm.py", "--save", "x"]], ids=lambda command: command[0])
 def test_a_network_that_would_be_trained_otherwise_is_refused_and_nothing_is_written(command, tmp_path):
     before = {path: content for path, content in snapshot(tmp_path).items() if "__pycache__" not in path}
     options = ["--dataset", "digits"] if command == ["check_model.py"] else ONCE
@@ -172,12 +172,11 @@ def test_a_base_network_of_an_earlier_version_is_pruned():
 
 def test_the_unfinished_search_of_an_earlier_version_is_refused_in_a_line(monkeypatch):
     from utils.training import progress
-    from utils.training.device import Runner  # noqa: F401  # the scripts' own imports, made before time is short
     search = ["architecture_descent.py", "--model", "nets.py:Idle", "--save", "s", *DIGITS, "--epochs", 3, "--warmup", 1, "--iterations", 1]
-    monkeypatch.setattr(progress.Progress, "close", stop_after(2, progress.Progress.close))
-    call(*search)
-    monkeypatch.undo()
-    [path] = Path("saved_models/nets.Idle").glob("*unfinished*")
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.Progress, "close", stop_after(2, progress.Progress.close))
+        call(*search)
+    [path] = Path("saved_models/nets.Idle").glob("*@search.pt")
     state = read_tensors(path)
     write_tensors(path, {**state, "kept": {"stem": torch.ones(8, dtype=torch.bool), "relu": torch.ones(8, dtype=torch.bool)}})
     forget()

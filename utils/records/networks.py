@@ -1,6 +1,7 @@
 """Stored networks: the weights that a training, a base network or a fine-tuning left, as networks again."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -70,10 +71,7 @@ def network_of(path: Path, stored: Stored) -> nn.Module:
     def build() -> nn.Module:
         shape: Shape = {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}
         name, filters = stored["model"], stored["filters"]
-        there = sum(tensor.numel() for tensor in stored["network"].values())
-        unused = count_params(name, template(name), **shape) if is_imported(name) else 0  # that earlier versions left out, at most
-        if count_params(name, filters, convcut=stored["convcut"], **shape) > there + unused:  # before it takes memory
-            raise RuntimeError("it has fewer weights than its filters need")
+        expect_enough(stored, shape)
         network, kept = build_model(name, filters, convcut=stored["convcut"], **shape), "kept" in stored["begun_with"]
         if kept and not is_imported(name):
             network = pruned(path, stored, shape)
@@ -83,6 +81,14 @@ def network_of(path: Path, stored: Stored) -> nn.Module:
         return network.eval()
 
     return taken_up(path, build, HINT)
+
+
+def expect_enough(stored: Mapping[str, Any], shape: Shape) -> None:
+    """Raises RuntimeError for weights of fewer numbers than their filters need, before a network of these takes memory."""
+    name, there = stored["model"], sum(tensor.numel() for tensor in stored["network"].values())
+    unused = count_params(name, template(name), **shape) if is_imported(name) else 0  # that earlier versions left out, at most
+    if count_params(name, stored["filters"], convcut=stored.get("convcut", False), **shape) > there + unused:
+        raise RuntimeError("it has fewer weights than its filters need")
 
 
 def pruned(path: Path, stored: Stored, shape: Shape) -> nn.Module:

@@ -5,13 +5,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from model import build_model, count_params, is_imported, uniform_filters
+from model import build_model, is_imported, uniform_filters
 from model.gate import GateLayer, gates_of
 from model.graph.user_network import imported
 from utils.data import Data
 from utils.errors import UserError
 from utils.records.files import is_number, read_tensors
 from utils.records.methods import Method, refuse_impossible
+from utils.records.networks import expect_enough
 from utils.records.paths import at_ratio, weights_file
 from utils.records.results import Result
 from utils.records.run import taken_up
@@ -91,9 +92,7 @@ def gated(path: Path, stored: dict[str, Any], model: str, data: Data, validate: 
     if (held := stored.get("begun_with", {}).get("validate")) != validate and validate:
         raise UserError(f"{path}: trained with --validate {held}, not {validate}: it may have seen the images held out; give that, or "
                         "train it again")
-    there = sum(tensor.numel() for tensor in stored["network"].values())
-    if count_params(model, stored["filters"], **data.shape) > there:  # before it takes memory
-        raise RuntimeError("it has fewer weights than its filters need")
+    expect_enough(stored, data.shape)
     network = build_model(model, stored["filters"], gated=True, **data.shape)
     missing = network.load_state_dict(stored["network"], strict=False)
     gates = {f"{name}.weight" for name, module in network.named_modules(remove_duplicate=False) if isinstance(module, GateLayer)}
