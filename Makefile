@@ -49,6 +49,7 @@ test-cluster: .venv/installed-dev .venv/installed-cluster
 	$(RUN) -m pytest tests/slurm $(PYTEST)
 
 lint: .venv/installed-dev
+	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 

@@ -1,4 +1,6 @@
-"""Architecture descent on CIFAR10, CIFAR100, digits or a folder of images: how many filters should each layer have?"""
+"""Architecture descent on CIFAR10, CIFAR100, digits or a folder of images: how many filters should
+each layer have?"""
+
 from utils.script import run
 from utils.settings import search_preset
 from utils.settings.parser import run_arguments
@@ -7,6 +9,7 @@ from utils.settings.parser import run_arguments
 def main() -> None:
     arguments = run_arguments(__doc__, search_preset, machine=["device"])
     from utils.search.search import search
+
     search(*arguments)
 
 

@@ -1,42 +1,97 @@
-"""Writes a network to take away, trained or not: plain PyTorch source, weights, ONNX, torch.export; each read again and compared."""
+"""Writes a network to take away, trained or not: plain PyTorch source, weights, ONNX, torch.export;
+each read again and compared."""
+
 from utils.errors import UserError
 from utils.script import run
 from utils.settings import BaseNetwork, Folders, Networks, NetworkShape, Storage, Task, check_name
 from utils.settings.parser import Parser
 
-CHOOSING = ["prune_fname", "descent_idx", "uniform", "morph", "convcut", "budget", "round_to", "min_width", "keep"]
+CHOOSING = [
+    "prune_fname",
+    "descent_idx",
+    "uniform",
+    "morph",
+    "convcut",
+    "budget",
+    "round_to",
+    "min_width",
+    "keep",
+]
 
 
 def main() -> None:
     p = Parser(__doc__)
-    p.add("--save", "a trained network: the --save name of its training, with its ratio (or train_norm.py's base network)",
-          metavar="NAME")
-    p.add_fields(Networks(), only=CHOOSING, prune_fname="an untrained one: the --save name of a search, or 'published'; with --morph, of a "
-                 "--morph search")
+    p.add(
+        "--save",
+        "a trained network: the --save name of its training, with its ratio (or "
+        "train_norm.py's base network)",
+        metavar="NAME",
+    )
+    p.add_fields(
+        Networks(),
+        only=CHOOSING,
+        prune_fname="an untrained one: the --save name of a search, or 'published'; with --morph, "
+        "of a --morph search",
+    )
     p.add_fields(BaseNetwork(), ratio="the network's ratio")
-    p.add_fields(NetworkShape(), only=["image_size"], image_size="of an untrained one: pixels of a side of its images (default: as its "
-                 "search had them, else those of --dataset)")
-    p.add("--preprocessing", "network.onnx takes pixels, (N, S, S, 3), uint8, RGB, and normalises them itself", action="store_true")
-    p.add("--out", "the folder to write (default: exported/<model>/<name>_<100 * ratio>)", metavar="DIR")
+    p.add_fields(
+        NetworkShape(),
+        only=["image_size"],
+        image_size="of an untrained one: pixels of a side of its images (default: as its "
+        "search had them, else those of --dataset)",
+    )
+    p.add(
+        "--preprocessing",
+        "network.onnx takes pixels, (N, S, S, 3), uint8, RGB, and normalises them itself",
+        action="store_true",
+    )
+    p.add(
+        "--out",
+        "the folder to write (default: exported/<model>/<name>_<100 * ratio>)",
+        metavar="DIR",
+    )
     p.add("--overwrite", "replace an export that is there", action="store_true")
     p.add_fields(Storage(save="NAME"), only=["model_dir"], model_dir="where weights are kept")
     given, task, folders, base = p.settled(Task(), Folders(), BaseNetwork())
     save, chosen = given["save"], [name for name in CHOOSING if name in given]
     if bool(save) == bool(chosen):
-        raise UserError("give either --save NAME, a trained network, or what an untrained one is made from: --prune-fname NAME, --uniform "
-                        "or --morph, with their options")
+        raise UserError(
+            "give either --save NAME, a trained network, or what an untrained one is made "
+            "from: --prune-fname NAME, --uniform "
+            "or --morph, with their options"
+        )
     if save and "image_size" in given:
-        raise UserError("--image-size goes with an untrained network alone: a trained one has the size of the images it was trained on")
+        raise UserError(
+            "--image-size goes with an untrained network alone: a trained one has the size of "
+            "the images it was trained on"
+        )
     networks = Networks().settled(given)
 
     from utils.export.export import export_trained, export_untrained
+
     if save:
         model_dir = given.get("model_dir", Storage.model_dir)
-        export_trained(task, check_name(save), base.ratio, given["out"], folders, model_dir, given["overwrite"],
-                       given["preprocessing"])
+        export_trained(
+            task,
+            check_name(save),
+            base.ratio,
+            given["out"],
+            folders,
+            model_dir,
+            given["overwrite"],
+            given["preprocessing"],
+        )
     else:
-        export_untrained(task, networks, base.ratio, given["out"], folders, given["overwrite"], given.get("image_size"),
-                         given["preprocessing"])
+        export_untrained(
+            task,
+            networks,
+            base.ratio,
+            given["out"],
+            folders,
+            given["overwrite"],
+            given.get("image_size"),
+            given["preprocessing"],
+        )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,20 @@
 """Architecture descent on TinyImageNet: how many filters should each layer have?"""
+
 from utils.script import run
 from utils.settings import search_preset
 from utils.settings.parser import run_arguments
 
 
 def main() -> None:
-    arguments = run_arguments(__doc__, search_preset, machine=["device"], dataset="tinyimagenet", models=["resnet18", "mobilenetv2"])
+    arguments = run_arguments(
+        __doc__,
+        search_preset,
+        machine=["device"],
+        dataset="tinyimagenet",
+        models=["resnet18", "mobilenetv2"],
+    )
     from utils.search.search import search
+
     search(*arguments)
 
 

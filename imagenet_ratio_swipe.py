@@ -1,12 +1,21 @@
-"""Trains networks from scratch on TinyImageNet at several scaling ratios: NeuralScale's, uniform ones or MorphNet's."""
+"""Trains networks from scratch on TinyImageNet at several scaling ratios: NeuralScale's, uniform
+ones or MorphNet's."""
+
 from utils.script import run
 from utils.settings import networks_preset, training_preset
 from utils.settings.parser import run_arguments
 
 
 def main() -> None:
-    arguments = run_arguments(__doc__, training_preset, networks_preset, dataset="tinyimagenet", models=["resnet18", "mobilenetv2"])
+    arguments = run_arguments(
+        __doc__,
+        training_preset,
+        networks_preset,
+        dataset="tinyimagenet",
+        models=["resnet18", "mobilenetv2"],
+    )
     from utils.training.sweep import sweep
+
     sweep(*arguments)
 
 

@@ -1,4 +1,6 @@
-"""Draws the residual filters of each layer against the network's size, with the power laws fitted to them."""
+"""Draws the residual filters of each layer against the network's size, with the power laws fitted
+to them."""
+
 from utils.script import run
 from utils.settings import Folders, Task
 from utils.settings.parser import Parser
@@ -10,6 +12,7 @@ def main() -> None:
     given, task, folders = p.settled(Task(dataset="CIFAR10"), Folders())
 
     from utils.figures.residual import draw_residual_filters
+
     draw_residual_filters(task, given["prune_fname"], folders)
 
 

@@ -1,4 +1,6 @@
-"""Trains networks from scratch at several scaling ratios: NeuralScale's, uniform ones or MorphNet's."""
+"""Trains networks from scratch at several scaling ratios: NeuralScale's, uniform ones or
+MorphNet's."""
+
 from utils.script import run
 from utils.settings import networks_preset, training_preset
 from utils.settings.parser import run_arguments
@@ -7,6 +9,7 @@ from utils.settings.parser import run_arguments
 def main() -> None:
     arguments = run_arguments(__doc__, training_preset, networks_preset)
     from utils.training.sweep import sweep
+
     sweep(*arguments)
 
 

@@ -1,4 +1,6 @@
-"""Our own evidence: the tables and figures of a study, from its stored results; with --run, what is missing of it is run first."""
+"""Our own evidence: the tables and figures of a study, from its stored results; with --run, what is
+missing of it is run first."""
+
 from pathlib import Path
 
 from utils.errors import UserError
@@ -6,16 +8,38 @@ from utils.script import run
 from utils.settings import Places
 from utils.settings.parser import Parser
 
-KEPT = {name: Places(record_dir=f"prune_record/{folder}", plot_dir=f"saved_plots/{folder}", model_dir=f"saved_models/{folder}")
-        for name, folder in (("full", "study"), ("digits", "study_digits"))}
+KEPT = {
+    name: Places(
+        record_dir=f"prune_record/{folder}",
+        plot_dir=f"saved_plots/{folder}",
+        model_dir=f"saved_models/{folder}",
+    )
+    for name, folder in (("full", "study"), ("digits", "study_digits"))
+}
 
 
 def main() -> None:
     p = Parser(__doc__)
-    p.add("--study", "full: that of docs/study.md; digits: the same in small, kept in .../study_digits", choices=[*KEPT], default="full")
-    p.add("--run", "run what is missing; the same command again goes on with it", action="store_true")
-    p.add("--jobs", "trainings and searches at once, each on one thread (default: as many as there are cores)", type=int, metavar="N")
-    p.add("--out", "the folder that figures are drawn into (default: images, of digits that of its results)", metavar="DIR")
+    p.add(
+        "--study",
+        "full: that of docs/study.md; digits: the same in small, kept in .../study_digits",
+        choices=[*KEPT],
+        default="full",
+    )
+    p.add(
+        "--run", "run what is missing; the same command again goes on with it", action="store_true"
+    )
+    p.add(
+        "--jobs",
+        "trainings and searches at once, each on one thread (default: as many as there are cores)",
+        type=int,
+        metavar="N",
+    )
+    p.add(
+        "--out",
+        "the folder that figures are drawn into (default: images, of digits that of its results)",
+        metavar="DIR",
+    )
     p.add_fields(KEPT["full"])
     given = p.given()
     places = KEPT[given["study"]].settled(given)
@@ -24,11 +48,14 @@ def main() -> None:
         raise UserError(f"--jobs {given['jobs']} goes with --run")
 
     from utils.study.plan import study
+
     parts = study(given["study"], places.data)
     if given["run"]:
         from utils.study.run import run_missing
+
         run_missing(parts, places, given["jobs"])
     from utils.study.report import report
+
     report(parts, places, pictures)
 
 

@@ -1,4 +1,6 @@
-"""Runs a whole experiment, a search and all its trainings, on this machine or on Slurm; the same command again goes on with it."""
+"""Runs a whole experiment, a search and all its trainings, on this machine or on Slurm; the same
+command again goes on with it."""
+
 import shlex
 
 from utils.script import run
@@ -8,12 +10,23 @@ from utils.settings.parser import Parser
 
 def main() -> None:
     p = Parser(__doc__)
-    p.add("--dry-run", "print the jobs as the command lines that one would type, and do nothing", action="store_true")
+    p.add(
+        "--dry-run",
+        "print the jobs as the command lines that one would type, and do nothing",
+        action="store_true",
+    )
     p.add("--status", "show how far the jobs are, and do nothing", action="store_true")
-    p.add("--watch", "show how far the jobs are, and again, until none runs or is about to", action="store_true")
-    given, experiment, cluster, machine, places = p.settled(Experiment(), Cluster(), Machine(), Places())
+    p.add(
+        "--watch",
+        "show how far the jobs are, and again, until none runs or is about to",
+        action="store_true",
+    )
+    given, experiment, cluster, machine, places = p.settled(
+        Experiment(), Cluster(), Machine(), Places()
+    )
 
     from utils.experiment.jobs import check_networks, jobs_of
+
     jobs, looking = jobs_of(experiment, places, machine), given["status"] or given["watch"]
     if not looking:
         check_networks(experiment)
@@ -22,6 +35,7 @@ def main() -> None:
             print(f"python3 {shlex.join(job.command)}")
         return
     from utils.experiment.submit import follow, report, submit
+
     if looking:
         states = follow(jobs, places, renew=given["watch"])
     else:

@@ -1,4 +1,5 @@
 """Trains the base network of the magnitude baseline: the template, from scratch."""
+
 from utils.script import run
 from utils.settings import BaseNetwork, training_preset
 from utils.settings.parser import run_arguments
@@ -7,6 +8,7 @@ from utils.settings.parser import run_arguments
 def main() -> None:
     arguments = run_arguments(__doc__, training_preset, lambda _: BaseNetwork())
     from utils.training.finetune import train_base
+
     train_base(*arguments)
 
 

@@ -1,4 +1,6 @@
-"""Splits TinyImageNet's 10,000 validation images into val/<wnid>/images and test/<wnid>/images, 25 each per class."""
+"""Splits TinyImageNet's 10,000 validation images into val/<wnid>/images and test/<wnid>/images, 25
+each per class."""
+
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -13,7 +15,8 @@ ANNOTATIONS = "val/val_annotations.txt"
 
 
 def plan(root: Path) -> list[tuple[Path, Path]]:
-    """Every (source, target) of the split: a class's images in numeric order, the first half val, the rest test.
+    """Every (source, target) of the split: a class's images in numeric order, the first half val,
+    the rest test.
 
     Raises UserError where an image is in neither place; nothing has been moved then.
     """
@@ -21,7 +24,10 @@ def plan(root: Path) -> list[tuple[Path, Path]]:
     for line in read_text(root / ANNOTATIONS).splitlines():
         name, wnid = (line.split("\t") + [""])[:2]
         if not (re.fullmatch(r"\w+\.JPEG", name) and re.fullmatch(r"\w+", wnid)):
-            raise UserError(f"{root / ANNOTATIONS}: {line!r} is not 'image<TAB>class<TAB>box'; unzip the archive again")
+            raise UserError(
+                f"{root / ANNOTATIONS}: {line!r} is not 'image<TAB>class<TAB>box'; unzip the "
+                "archive again"
+            )
         by_class[wnid].append(name)
     moves = []
     for wnid, names in sorted(by_class.items()):
@@ -29,22 +35,38 @@ def plan(root: Path) -> list[tuple[Path, Path]]:
         for i, name in enumerate(names):
             part = "val" if i < len(names) // 2 else "test"
             moves.append((images / name, root / part / wnid / "images" / name))
-    stray = sorted({path.name for path in images.glob("*") if not is_hidden(path.name)} - {source.name for source, _ in moves})
+    stray = sorted(
+        {path.name for path in images.glob("*") if not is_hidden(path.name)}
+        - {source.name for source, _ in moves}
+    )
     if stray:
-        raise UserError(f"{images / stray[0]}: not in val_annotations.txt, with {len(stray) - 1} more; unzip the archive again. "
-                        "Nothing was moved")
+        raise UserError(
+            f"{images / stray[0]}: not in val_annotations.txt, with {len(stray) - 1} more; "
+            "unzip the archive again. "
+            "Nothing was moved"
+        )
     both = [source for source, target in moves if source.exists() and target.exists()]
     if both:
-        raise UserError(f"{both[0]} is also where it would be moved to; remove one of them. Nothing was moved")
+        raise UserError(
+            f"{both[0]} is also where it would be moved to; remove one of them. Nothing was moved"
+        )
     missing = [source for source, target in moves if not (source.exists() or target.exists())]
     if missing:
-        raise UserError(f"{missing[0]}: missing, with {len(missing) - 1} more; unzip the archive again. Nothing was moved")
+        raise UserError(
+            f"{missing[0]}: missing, with {len(missing) - 1} more; unzip the archive again. "
+            "Nothing was moved"
+        )
     return moves
 
 
 def main() -> None:
     p = Parser(__doc__)
-    p.add("--data", "the unzipped archive, or the folder that tiny-imagenet-200 is in", default="data", metavar="DIR")
+    p.add(
+        "--data",
+        "the unzipped archive, or the folder that tiny-imagenet-200 is in",
+        default="data",
+        metavar="DIR",
+    )
     root = tiny_imagenet_folder(p.given()["data"], [ANNOTATIONS])
     moves = plan(root)
     unlabelled, aside = root / "test" / "images", root / "test_unlabelled" / "images"
@@ -62,7 +84,10 @@ def main() -> None:
     if left.is_dir() and not any(left.iterdir()):
         left.rmdir()
     classes = len({target.parent for _, target in moves}) // 2
-    print(f"{root}: {classes} classes, {len(moves)} validation images in val/ and test/; {len(todo)} moved now")
+    print(
+        f"{root}: {classes} classes, {len(moves)} validation images in val/ and test/; "
+        f"{len(todo)} moved now"
+    )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""The pruning phase of a short search, with masks and compacted, in turn; and how far the compacted one is from its
-floor: bare training steps of an ungated network with the surviving widths (rounded up to multiples of 8).
+"""The pruning phase of a short search, with masks and compacted, in turn; and how far the compacted
+one is from its floor: bare training steps of an ungated network with the surviving widths (rounded
+up to multiples of 8).
 
-A search this short prunes as an untrained network does. ``--like`` takes the residual filters that a real search
-recorded, cuts the way from the full network to the last row in equal parts, and trains at the middle of each.
+A search this short prunes as an untrained network does. ``--like`` takes the residual filters that
+a real search recorded, cuts the way from the full network to the last row in equal parts, and
+trains at the middle of each.
 
-Each run is a process of its own, for its peak memory. Prints the time of the rounds that both had, the ratio of the
-times, up to which round the widths agree, and the ratio to the floor.
+Each run is a process of its own, for its peak memory. Prints the time of the rounds that both had,
+the ratio of the times, up to which round the widths agree, and the ratio to the floor.
 """
+
 import argparse
 import json
 import resource
@@ -35,15 +38,19 @@ def arguments() -> argparse.Namespace:
     p.add_argument("--rounds", type=int, default=20, help="parts of --like")
     p.add_argument("--repeats", type=int, default=2)
     p.add_argument("--device", default="auto")
-    p.add_argument("--double", action="store_true", help="float64, where the widths agree to the end")
+    p.add_argument(
+        "--double", action="store_true", help="float64, where the widths agree to the end"
+    )
     p.add_argument("--kind", choices=["masks", "compact", "floor"], help=argparse.SUPPRESS)
     return p.parse_args()
 
 
 def rounds_like(path: Path, full: list[int], rounds: int) -> list[list[int]]:
-    """The widths in the middle of each of ``rounds`` equal parts of a recorded search, and at its end.
+    """The widths in the middle of each of ``rounds`` equal parts of a recorded search, and at its
+    end.
 
-    What it pruned before its first row is not recorded; it is taken to have gone in proportion, at the pace of the rows.
+    What it pruned before its first row is not recorded; it is taken to have gone in proportion, at
+    the pace of the rows.
     """
     from utils.errors import UserError
     from utils.records.files import read_rows
@@ -53,12 +60,15 @@ def rounds_like(path: Path, full: list[int], rounds: int) -> list[list[int]]:
         raise UserError(f"--like {path}: one row is no way to go; take the rows of a longer search")
     pace = (sum(rows[0]) - sum(rows[-1])) / (len(rows) - 1)
     before = round((sum(full) - sum(rows[0])) / pace)
-    way = [[round(f + (r - f) * k / before) for f, r in zip(full, rows[0])] for k in range(before)] + rows
+    way = [
+        [round(f + (r - f) * k / before) for f, r in zip(full, rows[0])] for k in range(before)
+    ] + rows
     return [way[round((k + 0.5) * (len(way) - 1) / rounds)] for k in range(rounds)] + [way[-1]]
 
 
 def search(args: argparse.Namespace) -> dict:
-    """One pruning phase: the widths after each round, the seconds until then, and the peak memory in bytes."""
+    """One pruning phase: the widths after each round, the seconds until then, and the peak memory
+    in bytes."""
     import torch
     from steps import full_batches
 
@@ -73,7 +83,13 @@ def search(args: argparse.Namespace) -> dict:
 
     runner = Runner(pick_device(args.device))
     dtype = torch.float64 if args.double else torch.float32
-    data = load_data(args.dataset, args.data, runner.device, limit_train=20 * args.batch_size, batch_size=args.batch_size)
+    data = load_data(
+        args.dataset,
+        args.data,
+        runner.device,
+        limit_train=20 * args.batch_size,
+        batch_size=args.batch_size,
+    )
     filters = prepare_filters(args.model, args.ratio, search=True, **data.shape)
     torch.manual_seed(0)
     network = runner.place(build_model(args.model, filters, gated=True, **data.shape).to(dtype))
@@ -89,7 +105,9 @@ def search(args: argparse.Namespace) -> dict:
 
         def most_important(criterion, alive, step, most):
             kept = []
-            for values, living, width in zip(criterion.split(filters), alive.split(filters), next(targets)):
+            for values, living, width in zip(
+                criterion.split(filters), alive.split(filters), next(targets)
+            ):
                 best = torch.where(living, values, -1).topk(min(width, int(living.sum()))).indices
                 kept.append(torch.zeros_like(living).index_fill(0, best, True))
             return torch.cat(kept)
@@ -97,7 +115,9 @@ def search(args: argparse.Namespace) -> dict:
         pruning.survivors = most_important
 
     def bare():
-        network = build_model(args.model, [len(kept) for kept in cutter.kept_filters()], **data.shape)
+        network = build_model(
+            args.model, [len(kept) for kept in cutter.kept_filters()], **data.shape
+        )
         network = runner.place(network.to(dtype))
         return network, sgd(network, 0.01, 0.5, 5e-4)
 
@@ -126,7 +146,9 @@ def search(args: argparse.Namespace) -> dict:
             if floor:
                 floor = bare()
                 training_step(*floor, images, labels, runner)
-    memory = torch.cuda.max_memory_allocated(runner.device) if runner.device.startswith("cuda") else 0
+    memory = (
+        torch.cuda.max_memory_allocated(runner.device) if runner.device.startswith("cuda") else 0
+    )
     peak = memory or 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"seconds": seconds, "widths": widths, "peak": peak}
 
@@ -144,23 +166,39 @@ def main() -> None:
             raise SystemExit(ended.returncode)
         found = json.loads(ended.stdout.splitlines()[-1])
         if kind != "floor":
-            print(f"{kind:8}{len(found['widths']):4} rounds in {found['seconds'][-1]:6.1f} s, {sum(found['widths'][-1]):5} filters left, "
-                  f"peak {found['peak'] / 2**20:6.0f} MiB", flush=True)
+            print(
+                f"{kind:8}{len(found['widths']):4} rounds in {found['seconds'][-1]:6.1f} s, "
+                f"{sum(found['widths'][-1]):5} filters left, "
+                f"peak {found['peak'] / 2**20:6.0f} MiB",
+                flush=True,
+            )
         return found
 
     def ratio(slow: list[dict], fast: list[dict]) -> float:
         """Of the times of the rounds that both runs of a pair had; the median over the pairs."""
         rounds = [min(len(a["seconds"]), len(b["seconds"])) - 1 for a, b in zip(slow, fast)]
-        return statistics.median(a["seconds"][n] / b["seconds"][n] for a, b, n in zip(slow, fast, rounds))
+        return statistics.median(
+            a["seconds"][n] / b["seconds"][n] for a, b, n in zip(slow, fast, rounds)
+        )
 
-    runs = [{kind: run(kind) for kind in ("masks", "compact", "floor")} for _ in range(args.repeats)]
-    masks, compact, floor = ([pair[kind] for pair in runs] for kind in ("masks", "compact", "floor"))
+    runs = [
+        {kind: run(kind) for kind in ("masks", "compact", "floor")} for _ in range(args.repeats)
+    ]
+    masks, compact, floor = (
+        [pair[kind] for pair in runs] for kind in ("masks", "compact", "floor")
+    )
     rounds = list(zip(masks[0]["widths"], compact[0]["widths"]))
     agree = next((n for n, (a, b) in enumerate(rounds) if a != b), len(rounds))
-    print(f"{args.model} on {args.dataset}, ratio {args.ratio:g}, {len(rounds)} rounds of {args.prune_every} batches: compacted is "
-          f"{ratio(masks, compact):.2f} times faster than masks and takes {ratio(compact, floor):.2f} times its floor, which is "
-          f"{ratio(masks, floor):.2f} times faster than masks; peak {max(r['peak'] for r in compact) / 2**20:.0f} MiB against "
-          f"{max(r['peak'] for r in masks) / 2**20:.0f}; the widths agree in the first {agree} rounds")
+    print(
+        f"{args.model} on {args.dataset}, ratio {args.ratio:g}, {len(rounds)} rounds of "
+        f"{args.prune_every} batches: compacted is "
+        f"{ratio(masks, compact):.2f} times faster than masks and takes "
+        f"{ratio(compact, floor):.2f} times its floor, which is "
+        f"{ratio(masks, floor):.2f} times faster than masks; peak "
+        f"{max(r['peak'] for r in compact) / 2**20:.0f} MiB against "
+        f"{max(r['peak'] for r in masks) / 2**20:.0f}; the widths agree in the first "
+        f"{agree} rounds"
+    )
     if agree < len(rounds):
         a, b = rounds[agree]
         print(f"then {sum(abs(x - y) for x, y in zip(a, b))} of {sum(a)} filters are others")

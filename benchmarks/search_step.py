@@ -1,9 +1,12 @@
-"""What a search adds to plain training: a whole search step over a bare one, for the three networks in one run.
+"""What a search adds to plain training: a whole search step over a bare one, for the three networks
+in one run.
 
-Search step: batch from the data set (crop, flip, normalise), forward, backward, optimizer, Taylor criterion, and its
-share of a pruning round, all filters still in place. Bare step: forward, backward and optimizer of the ungated network
-on a batch that is there already. The two run in turn; medians and their ratio are printed.
+Search step: batch from the data set (crop, flip, normalise), forward, backward, optimizer, Taylor
+criterion, and its share of a pruning round, all filters still in place. Bare step: forward,
+backward and optimizer of the ungated network on a batch that is there already. The two run in turn;
+medians and their ratio are printed.
 """
+
 import statistics
 import sys
 from pathlib import Path
@@ -28,13 +31,26 @@ def main() -> None:
     p.add_argument("--prune-every", type=int, default=50)
     args = p.parse_args()
     runner = Runner(pick_device(args.device))
-    data = load_data(args.dataset, args.data, runner.device, limit_train=20 * args.batch_size, batch_size=args.batch_size)
-    print(f"{args.dataset}, ratio {args.ratio:g}, batches of {args.batch_size}, {runner.device}, {torch.get_num_threads()} threads")
+    data = load_data(
+        args.dataset,
+        args.data,
+        runner.device,
+        limit_train=20 * args.batch_size,
+        batch_size=args.batch_size,
+    )
+    print(
+        f"{args.dataset}, ratio {args.ratio:g}, batches of {args.batch_size}, {runner.device}, "
+        f"{torch.get_num_threads()} threads"
+    )
     for name in MODELS:
         bare, search, prune = medians(name, data, runner, args)
         search += prune / args.prune_every
-        print(f"{name:12} bare {1000 * bare:8.1f} ms, search {1000 * search:8.1f} ms (a round {1000 * prune:.1f} ms), "
-              f"ratio {search / bare:.3f}", flush=True)
+        print(
+            f"{name:12} bare {1000 * bare:8.1f} ms, search {1000 * search:8.1f} ms (a round "
+            f"{1000 * prune:.1f} ms), "
+            f"ratio {search / bare:.3f}",
+            flush=True,
+        )
 
 
 def medians(name: str, data: Data, runner: Runner, args) -> list[float]:

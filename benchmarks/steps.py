@@ -1,4 +1,5 @@
 """What the benchmarks share."""
+
 import argparse
 from collections.abc import Iterator
 

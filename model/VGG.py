@@ -1,4 +1,5 @@
 """VGG11 with batch norm (Simonyan & Zisserman, ICLR 2015), for images of 32x32 pixels and more."""
+
 from torch import Tensor, nn
 
 from model.cost import Cost, Number
@@ -6,22 +7,32 @@ from model.gate import norm_and_gate
 
 TEMPLATE = [64, 128, 256, 256, 512, 512, 512, 512]
 POOLED = {0, 1, 3, 5, 7}  # the layers that a 2x2 max pooling follows
-LAYERS = [[f"features.{3 * i + sum(pooled < i for pooled in POOLED)}"] for i in range(len(TEMPLATE))]  # that have each width
+# that have each width
+LAYERS = [
+    [f"features.{3 * i + sum(pooled < i for pooled in POOLED)}"] for i in range(len(TEMPLATE))
+]
 SEARCH_EXTRA = 0  # filters that the search adds to widths below 10
 
 
 class VGG(nn.Module):
-    """Eight 3x3 convolutions, each with batch norm, gate and ReLU; average pooling; one linear layer.
+    """Eight 3x3 convolutions, each with batch norm, gate and ReLU; average pooling; one linear
+    layer.
 
     Shapes: images (N, 3, S, S) with S >= 32 -> logits (N, num_classes).
     """
 
-    def __init__(self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool):
+    def __init__(
+        self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool
+    ):
         super().__init__()
         layers: list[nn.Module] = []
         inp = 3
         for i, out in enumerate(filters):
-            layers += [nn.Conv2d(inp, out, 3, padding=1), norm_and_gate(out, gated), nn.ReLU(inplace=True)]
+            layers += [
+                nn.Conv2d(inp, out, 3, padding=1),
+                norm_and_gate(out, gated),
+                nn.ReLU(inplace=True),
+            ]
             if i in POOLED:
                 layers.append(nn.MaxPool2d(2))
             inp = out

@@ -1,4 +1,6 @@
-"""The networks by name, and what can be asked of them. Importing this package does not import torch."""
+"""The networks by name, and what can be asked of them. Importing this package does not import
+torch."""
+
 from model.filters import prepare_filters, uniform_filters
 from model.layers import widths_of
 from model.names import is_imported
@@ -19,5 +21,23 @@ from model.registry import (
     template,
 )
 
-__all__ = ["BUDGETS", "MODELS", "Shape", "build_model", "compactor", "count_macs", "count_params", "described", "expect", "is_imported",
-           "layer_names", "layers_of", "macs_per_filter", "macs_when_pruned", "prepare_filters", "template", "uniform_filters", "widths_of"]
+__all__ = [
+    "BUDGETS",
+    "MODELS",
+    "Shape",
+    "build_model",
+    "compactor",
+    "count_macs",
+    "count_params",
+    "described",
+    "expect",
+    "is_imported",
+    "layer_names",
+    "layers_of",
+    "macs_per_filter",
+    "macs_when_pruned",
+    "prepare_filters",
+    "template",
+    "uniform_filters",
+    "widths_of",
+]

@@ -1,4 +1,5 @@
 """What can be asked of a network, whether it is one of this project's or somebody else's."""
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
 
 
 class Compaction(Protocol):
-    """Removes closed filters from a gated ``network``; ``kept`` is what a fresh one needs to be cut to the same shape.
+    """Removes closed filters from a gated ``network``; ``kept`` is what a fresh one needs to be cut
+    to the same shape.
 
-    ``reading`` are the notes on the network's graph; ``gate_nodes`` its nodes with gates: of which widths, by number, and which gate
-    each channel has (None: gate c for channel c). ``exact``: whether the outputs stay what they are.
+    ``reading`` are the notes on the network's graph; ``gate_nodes`` its nodes with gates: of which
+    widths, by number, and which gate each channel has (None: gate c for channel c). ``exact``:
+    whether the outputs stay what they are.
     """
 
     kept: dict[str, Tensor]
@@ -32,9 +35,16 @@ class Compaction(Protocol):
 
     def channels(self, name: str) -> int: ...
 
-    def compact(self, alive: list[Tensor], optimizer: torch.optim.Optimizer | None = None, worthwhile: float = 0.05) -> bool: ...
+    def compact(
+        self,
+        alive: list[Tensor],
+        optimizer: torch.optim.Optimizer | None = None,
+        worthwhile: float = 0.05,
+    ) -> bool: ...
 
-    def restore(self, kept: dict[str, Tensor], optimizer: torch.optim.Optimizer | None = None) -> None: ...
+    def restore(
+        self, kept: dict[str, Tensor], optimizer: torch.optim.Optimizer | None = None
+    ) -> None: ...
 
     def kept_filters(self) -> list[Tensor]: ...
 
@@ -44,33 +54,50 @@ class Compaction(Protocol):
 
 
 class Architecture(ABC):
-    """A network at any widths: ``template`` are its own, ``search_extra`` what the search adds to widths below 10."""
+    """A network at any widths: ``template`` are its own, ``search_extra`` what the search adds to
+    widths below 10."""
 
     name: str
     template: list[int]
     search_extra: int
 
     @abstractmethod
-    def build(self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool) -> nn.Module:
+    def build(
+        self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool
+    ) -> nn.Module:
         """A freshly initialised network."""
 
     @abstractmethod
-    def count(self, cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool) -> None:
+    def count(
+        self, cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool
+    ) -> None:
         """Adds what a network costs to ``cost``; widths (L,) or, of n networks, (L, n)."""
 
     @abstractmethod
-    def compactor(self, network: nn.Module, num_classes: int, image_size: int, multiple: int, through_norms: bool) -> Compaction:
-        """What removes closed filters from a gated network, in multiples of so many channels where there are as many.
+    def compactor(
+        self,
+        network: nn.Module,
+        num_classes: int,
+        image_size: int,
+        multiple: int,
+        through_norms: bool,
+    ) -> Compaction:
+        """What removes closed filters from a gated network, in multiples of so many channels where
+        there are as many.
 
         ``through_norms``: those, too, over which a norm takes a mean, whose outputs change by that.
         """
 
-    def params(self, filters: Number, num_classes: int, image_size: int, convcut: bool = False) -> Number:
+    def params(
+        self, filters: Number, num_classes: int, image_size: int, convcut: bool = False
+    ) -> Number:
         """Parameters of the network without gates."""
         self.count(cost := Cost(), filters, num_classes, image_size, convcut)
         return cost.params
 
-    def macs(self, filters: Number, num_classes: int, image_size: int, convcut: bool = False) -> Number:
+    def macs(
+        self, filters: Number, num_classes: int, image_size: int, convcut: bool = False
+    ) -> Number:
         """Multiply-accumulates of one image's forward pass."""
         self.count(cost := Cost(), filters, num_classes, image_size, convcut)
         return cost.macs
@@ -86,28 +113,49 @@ class Architecture(ABC):
     def described(self, num_classes: int, image_size: int) -> list[str]:
         """The widths, a line each, for people."""
         widths = zip(self.template, self.layer_names())
-        return [f"{'width':>5} {'filters':>8}  layers", *[f"{number:5} {width:8}  {', '.join(layers)}" for number, (width, layers)
-                                                          in enumerate(widths)]]
+        return [
+            f"{'width':>5} {'filters':>8}  layers",
+            *[
+                f"{number:5} {width:8}  {', '.join(layers)}"
+                for number, (width, layers) in enumerate(widths)
+            ],
+        ]
 
 
 class OwnArchitecture(Architecture):
     """A network of this project: a module with TEMPLATE, LAYERS, SEARCH_EXTRA, build and count."""
 
     def __init__(self, name: str, module: Any):
-        self.name, self.template, self.search_extra = name, list(module.TEMPLATE), module.SEARCH_EXTRA
+        self.name, self.template, self.search_extra = (
+            name,
+            list(module.TEMPLATE),
+            module.SEARCH_EXTRA,
+        )
         self.module = module
 
-    def build(self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool) -> nn.Module:
+    def build(
+        self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool
+    ) -> nn.Module:
         built: nn.Module = self.module.build(filters, num_classes, image_size, gated, convcut)
         return built
 
-    def count(self, cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool) -> None:
+    def count(
+        self, cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool
+    ) -> None:
         self.module.count(cost, filters, num_classes, image_size, convcut)
 
     def layer_names(self) -> list[list[str]]:
         names: list[list[str]] = self.module.LAYERS
         return names
 
-    def compactor(self, network: nn.Module, num_classes: int, image_size: int, multiple: int, through_norms: bool) -> Compaction:
+    def compactor(
+        self,
+        network: nn.Module,
+        num_classes: int,
+        image_size: int,
+        multiple: int,
+        through_norms: bool,
+    ) -> Compaction:
         from model.graph.compaction import Compactor
+
         return Compactor(network, image_size, multiple)

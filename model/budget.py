@@ -1,4 +1,6 @@
-"""The largest network of a family that a budget allows. The family: widths that grow with tau by a power law."""
+"""The largest network of a family that a budget allows. The family: widths that grow with tau by a
+power law."""
+
 from __future__ import annotations
 
 import math
@@ -27,7 +29,8 @@ LARGEST = math.exp(60)  # width that is told from larger ones
 
 @dataclass(frozen=True)
 class Budget:
-    """What a network may cost, in parameters or in multiply-accumulates: at least 1 for each filter.
+    """What a network may cost, in parameters or in multiply-accumulates: at least 1 for each
+    filter.
 
     ``cost`` counts networks, (L, n) widths -> (n,); it is not monotone in the widths.
     """
@@ -36,14 +39,16 @@ class Budget:
     cost: Callable[[Array, Shortcuts], Array]
 
     def exceeded(self, law: Law, log_tau: float, shortcuts: Shortcuts) -> bool:
-        """Whether a bound of the cost that never falls as tau grows is above the budget: shrinking layers count as their least."""
+        """Whether a bound of the cost that never falls as tau grows is above the budget: shrinking
+        layers count as their least."""
         monotone = np.where(law.beta[:, None] < 0, law.least[:, None], law.widths(log_tau))
         return bool(self.cost(monotone, shortcuts)[0] > self.amount)
 
 
 @dataclass(frozen=True)
 class Law:
-    """Widths floor(alpha * tau ** beta), at least ``least``; a layer that is ``fixed`` has its ``least`` at any tau."""
+    """Widths floor(alpha * tau ** beta), at least ``least``; a layer that is ``fixed`` has its
+    ``least`` at any tau."""
 
     alpha: Array  # (L,); 0 where fixed, and so is beta
     beta: Array  # (L,)
@@ -51,13 +56,23 @@ class Law:
     fixed: Layers
 
     @classmethod
-    def of(cls, alpha: Array, beta: Array, least: Array | None = None, fixed: Layers | None = None) -> Law:
-        """The law of (L,) alpha and beta. One beta for all layers scales them by a common factor, exactly where alpha is whole."""
+    def of(
+        cls, alpha: Array, beta: Array, least: Array | None = None, fixed: Layers | None = None
+    ) -> Law:
+        """The law of (L,) alpha and beta. One beta for all layers scales them by a common factor,
+        exactly where alpha is whole."""
         least = np.ones(len(alpha)) if least is None else least
         fixed = np.zeros(len(alpha), bool) if fixed is None else fixed
-        alpha, beta = np.where(fixed, 0.0, alpha), np.where(fixed | (np.abs(beta) < FLAT), 0.0, beta)
+        alpha, beta = (
+            np.where(fixed, 0.0, alpha),
+            np.where(fixed | (np.abs(beta) < FLAT), 0.0, beta),
+        )
         free, powers = alpha[~fixed], beta[~fixed]
-        if len(free) and np.ptp(powers) == 0 and ((free >= 1) & (free <= MOST_EXACT) & (free == np.floor(free))).all():
+        if (
+            len(free)
+            and np.ptp(powers) == 0
+            and ((free >= 1) & (free <= MOST_EXACT) & (free == np.floor(free))).all()
+        ):
             return Shape(alpha, np.where(fixed, 0.0, 1.0), least, fixed)
         return cls(alpha, beta, least, fixed)
 
@@ -68,10 +83,13 @@ class Law:
             return np.log(self.alpha)
 
     def widths(self, log_tau: float | Array) -> Array:
-        """(L, n) widths at n values of ln tau. Those beyond exp(60) decide nothing, and stay finite."""
+        """(L, n) widths at n values of ln tau. Those beyond exp(60) decide nothing, and stay
+        finite."""
         exponent = self.log_alpha[:, None] + self.beta[:, None] * np.atleast_1d(log_tau)
         constant = np.floor(np.minimum(self.alpha, LARGEST))[:, None]
-        scaled = np.where(self.beta[:, None] == 0, constant, np.floor(np.exp(np.clip(exponent, -60, 60))))
+        scaled = np.where(
+            self.beta[:, None] == 0, constant, np.floor(np.exp(np.clip(exponent, -60, 60)))
+        )
         return np.maximum(self.least[:, None], scaled)
 
     @property
@@ -86,13 +104,16 @@ class Law:
     def scaled_from(self, log_tau: float) -> Law:
         """The shape that this law has at one tau, scaled by one common factor."""
         shape = np.exp(np.clip(self.log_alpha + self.beta * log_tau, -60, 60))
-        return Law(np.where(self.fixed, 0.0, shape), np.where(self.fixed, 0.0, 1.0), self.least, self.fixed)
+        return Law(
+            np.where(self.fixed, 0.0, shape), np.where(self.fixed, 0.0, 1.0), self.least, self.fixed
+        )
 
     def networks(self, start: float, end: float) -> Array | None:
-        """The networks, (L, n) widths, from ln tau = start to end, by growing tau; None where there are too many.
+        """The networks, (L, n) widths, from ln tau = start to end, by growing tau; None where there
+        are too many.
 
-        They change where some width does. Such points that rounding can't tell apart are taken for one: no network is between
-        them.
+        They change where some width does. Such points that rounding can't tell apart are taken for
+        one: no network is between them.
         """
         ends = self.widths(np.array([start, end]))
         first, last = ends.min(axis=1), ends.max(axis=1)
@@ -104,19 +125,25 @@ class Law:
         for layer in np.flatnonzero(last > first):
             logs = np.log(np.arange(first[layer], last[layer]) + 1)
             points.append((logs - self.log_alpha[layer]) / self.beta[layer])
-            errors.append(ROUNDING * (1 + logs + abs(self.log_alpha[layer])) / abs(self.beta[layer]))
+            errors.append(
+                ROUNDING * (1 + logs + abs(self.log_alpha[layer])) / abs(self.beta[layer])
+            )
         found, error = np.concatenate(points), np.concatenate(errors)
         order = np.argsort(found)
         found, error = np.clip(found[order], start, end), error[order]
 
         # The intervals between them that are left beside these errors.
-        low, high = np.maximum.accumulate(found + error)[:-1], np.minimum.accumulate((found - error)[::-1])[::-1][1:]
+        low, high = (
+            np.maximum.accumulate(found + error)[:-1],
+            np.minimum.accumulate((found - error)[::-1])[::-1][1:],
+        )
         return self.widths(((low + high) / 2)[low < high])
 
 
 @dataclass(frozen=True)
 class Shape(Law):
-    """A law of whole alpha, the widths of a shape, and one common factor, tau, in exact arithmetic."""
+    """A law of whole alpha, the widths of a shape, and one common factor, tau, in exact
+    arithmetic."""
 
     @property
     def shape(self) -> list[int]:
@@ -124,18 +151,27 @@ class Shape(Law):
 
     def widths(self, log_tau: float | Array) -> Array:
         factors = [Fraction(math.exp(number)) for number in np.atleast_1d(log_tau)]
-        return np.maximum(self.least[:, None], [[float(math.floor(factor * width)) for factor in factors] for width in self.shape])
+        return np.maximum(
+            self.least[:, None],
+            [[float(math.floor(factor * width)) for factor in factors] for width in self.shape],
+        )
 
     def networks(self, start: float, end: float) -> Array | None:
-        """As for any law. Widths change at factors n / width, and stay as they are there up to the next such factor."""
+        """As for any law. Widths change at factors n / width, and stay as they are there up to the
+        next such factor."""
         lowest, highest = math.exp(start), math.exp(end)
-        first, last = np.floor(self.alpha * lowest), np.floor(self.alpha * highest) + 1  # one more: the product is rounded
+        # one more: the product is rounded
+        first, last = np.floor(self.alpha * lowest), np.floor(self.alpha * highest) + 1
         if (last - first).sum() > MOST_BREAKPOINTS:
             return None
 
-        # At each such factor from the lowest on, all widths: in whole numbers, of Python where those of numpy are too small.
+        # At each such factor from the lowest on, all widths: in whole numbers, of Python where
+        # those of numpy are too small.
         whole = np.int64 if last.max() * self.alpha.max() < MOST_EXACT else object
-        layers, found = np.array(self.shape, whole)[:, None], [np.empty((len(self.alpha), 0), whole)]
+        layers, found = (
+            np.array(self.shape, whole)[:, None],
+            [np.empty((len(self.alpha), 0), whole)],
+        )
         for width, low, high in {*zip(self.shape, first, last)}:
             if width:  # it is not fixed
                 numerators = np.arange(max(1, int(low)), int(high) + 1).astype(whole)
@@ -150,19 +186,28 @@ class Shape(Law):
 def largest_within(budget: Budget, law: Law) -> list[int]:
     """The widths at the largest tau whose cost does not exceed the budget.
 
-    The cost is not monotone: two widths that become equal may turn a shortcut convolution into an identity. So the
-    largest tau can't be found by bisection alone. Bisection finds a tau above which nothing fits, by the certain part
-    of the cost; from there a walk goes down. A law that fits at no tau, or has no layer that grows, gives its shape at
-    tau = budget, scaled by one common factor. Raises OverBudget where that fits with no factor.
+    The cost is not monotone: two widths that become equal may turn a shortcut convolution into an
+    identity. So the largest tau can't be found by bisection alone. Bisection finds a tau above
+    which nothing fits, by the certain part of the cost; from there a walk goes down. A law that
+    fits at no tau, or has no layer that grows, gives its shape at tau = budget, scaled by one
+    common factor. Raises OverBudget where that fits with no factor.
     """
     found: Array | None = law.least
     if not law.fixed.all():
         if not law.growing.any():
             return largest_within(budget, law.scaled_from(np.log(budget.amount)))
-        # At `bottom` every growing layer has its least; at `top` one of them alone costs more than the budget.
+        # At `bottom` every growing layer has its least; at `top` one of them alone costs more than
+        # the budget.
         log_alpha, beta = law.log_alpha[law.growing], law.beta[law.growing]
-        bottom, top = float(np.min(-log_alpha / beta)) - 1, float(np.min((np.log(budget.amount + 1) + 1 - log_alpha) / beta))
-        high = bottom if budget.exceeded(law, bottom, Shortcuts.FEWEST) else bisect(budget, law, bottom, top, Shortcuts.FEWEST)[1]
+        bottom, top = (
+            float(np.min(-log_alpha / beta)) - 1,
+            float(np.min((np.log(budget.amount + 1) + 1 - log_alpha) / beta)),
+        )
+        high = (
+            bottom
+            if budget.exceeded(law, bottom, Shortcuts.FEWEST)
+            else bisect(budget, law, bottom, top, Shortcuts.FEWEST)[1]
+        )
         found = walk_down(budget, law, high, bottom)
         if found is None and not law.common:
             return largest_within(budget, law.scaled_from(np.log(budget.amount)))
@@ -170,19 +215,25 @@ def largest_within(budget: Budget, law: Law) -> list[int]:
             found = law.widths(bisect(budget, law, bottom, top, Shortcuts.MOST)[0])[:, 0]
     assert found is not None
     if (cost := int(budget.cost(found[:, None], Shortcuts.AS_BUILT)[0])) > budget.amount:
-        raise OverBudget(f"the fewest filters that it may have cost {cost:,}, the budget is {budget.amount:,}")
+        raise OverBudget(
+            f"the fewest filters that it may have cost {cost:,}, the budget is {budget.amount:,}"
+        )
     return [int(width) for width in found]
 
 
-def bisect(budget: Budget, law: Law, low: float, high: float, shortcuts: Shortcuts) -> tuple[float, float]:
-    """Two close values of ln tau, the bound of the cost within the budget at the first and above it at the second."""
+def bisect(
+    budget: Budget, law: Law, low: float, high: float, shortcuts: Shortcuts
+) -> tuple[float, float]:
+    """Two close values of ln tau, the bound of the cost within the budget at the first and above it
+    at the second."""
     while high - low > WINDOW / 100 and low < (middle := (low + high) / 2) < high:
         low, high = (low, middle) if budget.exceeded(law, middle, shortcuts) else (middle, high)
     return low, high
 
 
 def walk_down(budget: Budget, law: Law, high: float, bottom: float) -> Array | None:
-    """The widths of the first network within the budget below ``high``: exact counts of all there are on the way."""
+    """The widths of the first network within the budget below ``high``: exact counts of all there
+    are on the way."""
     step, seen = WINDOW, 0
     while high >= bottom and seen <= MOST_BREAKPOINTS:
         networks = law.networks(high - step, high)

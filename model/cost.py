@@ -1,4 +1,5 @@
 """Adds up parameters and multiply-accumulates of layers, without building them."""
+
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -8,7 +9,8 @@ Number: TypeAlias = Any  # a number, or an array over many networks at once
 class Shortcuts(Enum):
     """Which shortcuts of residual blocks count as convolutions.
 
-    The costs by FEWEST and by MOST never fall when a width grows, which gives the budget search bounds that it can bisect.
+    The costs by FEWEST and by MOST never fall when a width grows, which gives the budget search
+    bounds that it can bisect.
     """
 
     AS_BUILT = "those whose widths or stride ask for it"
@@ -17,22 +19,37 @@ class Shortcuts(Enum):
 
 
 class Cost:
-    """Running totals ``params`` and ``macs``. ``when`` (a bool or an array of bools): in which networks a layer exists."""
+    """Running totals ``params`` and ``macs``. ``when`` (a bool or an array of bools): in which
+    networks a layer exists."""
 
     def __init__(self, shortcuts: Shortcuts | list[Number] = Shortcuts.AS_BUILT):
-        self.shortcuts = shortcuts  # or of each in turn whether it is a convolution, as ``convolved`` of a network counted before
+        # or of each in turn whether it is a convolution, as ``convolved`` of a network counted
+        # before
+        self.shortcuts = shortcuts
         self.convolved: list[Number] = []
         self.params: Number = 0
         self.macs: Number = 0
 
-    def conv(self, inp: Number, out: Number, kernel: int, size: int, *, bias: bool, depthwise: bool = False, when: Number = True) -> None:
-        """A convolution with ``inp`` x ``out`` channels, square kernel, and an output of size x size pixels."""
+    def conv(
+        self,
+        inp: Number,
+        out: Number,
+        kernel: int,
+        size: int,
+        *,
+        bias: bool,
+        depthwise: bool = False,
+        when: Number = True,
+    ) -> None:
+        """A convolution with ``inp`` x ``out`` channels, square kernel, and an output of size x
+        size pixels."""
         weights = (out if depthwise else inp * out) * kernel**2
         self.params = self.params + when * (weights + bias * out)
         self.macs = self.macs + when * (weights * size**2)
 
     def norm(self, width: Number, *, when: Number = True) -> None:
-        """Batch norm: a scale and a shift per channel (its multiplications fold into the convolution before it)."""
+        """Batch norm: a scale and a shift per channel (its multiplications fold into the
+        convolution before it)."""
         self.params = self.params + when * (2 * width)
 
     def linear(self, inp: Number, out: Number) -> None:
@@ -47,11 +64,14 @@ class Cost:
         elif self.shortcuts is Shortcuts.AS_BUILT:
             convolved = is_convolution(inp, out, stride, convcut)
         else:
-            convolved = is_convolution(inp, inp, stride, convcut or self.shortcuts is Shortcuts.MOST)
+            convolved = is_convolution(
+                inp, inp, stride, convcut or self.shortcuts is Shortcuts.MOST
+            )
         self.convolved.append(convolved)
         return convolved
 
 
 def is_convolution(inp: Number, out: Number, stride: int, convcut: bool) -> Number:
-    """Whether the shortcut from ``inp`` to ``out`` channels must be a convolution: the identity needs equal shapes."""
+    """Whether the shortcut from ``inp`` to ``out`` channels must be a convolution: the identity
+    needs equal shapes."""
     return convcut | (stride != 1) | (inp != out)

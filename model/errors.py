@@ -2,7 +2,8 @@
 
 
 class UnreadableNetwork(ValueError):
-    """A network that can't be had, or not be read from its graph: one line that says what stands in the way, and where."""
+    """A network that can't be had, or not be read from its graph: one line that says what stands in
+    the way, and where."""
 
 
 class UnknownLayer(ValueError):

@@ -1,4 +1,6 @@
-"""From a budget to the width of every layer (paper, section 3.3), one search for all networks and methods."""
+"""From a budget to the width of every layer (paper, section 3.3), one search for all networks and
+methods."""
+
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -30,32 +32,49 @@ def uniform_filters(name: str, ratio: float) -> list[int]:
     return [max(1, int(width * ratio)) for width in template(name)]
 
 
-def prepare_filters(name: str, ratio: float, *, num_classes: int = 10, image_size: int = 32,
-                    scaling: Scaling | None = None, pruned_filters: list[int] | None = None, search: bool = False,
-                    budget: str = "params", round_to: int = 1, min_width: int = 0, keep: Sequence[str] = (),
-                    own: list[int] | None = None) -> list[int]:
+def prepare_filters(
+    name: str,
+    ratio: float,
+    *,
+    num_classes: int = 10,
+    image_size: int = 32,
+    scaling: Scaling | None = None,
+    pruned_filters: list[int] | None = None,
+    search: bool = False,
+    budget: str = "params",
+    round_to: int = 1,
+    min_width: int = 0,
+    keep: Sequence[str] = (),
+    own: list[int] | None = None,
+) -> list[int]:
     """The widths of network ``name`` at ``ratio``, within the budget of its uniform scaling.
 
-    - neither ``scaling`` nor ``pruned_filters``: uniform scaling of the template; its parameters are the budget, or with
-      ``budget="macs"`` its multiply-accumulates;
-    - ``scaling`` (anything with alpha and beta, a value per layer): floor(alpha * tau ** beta), at least 1, at the
-      largest tau whose network does not exceed the budget. Where no beta is positive there is no such tau: the
-      shape alpha * budget ** beta is scaled by one common factor instead (a fit over too few rows is beta = 0);
-    - ``pruned_filters`` (MorphNet): that shape, scaled by the largest common factor within the budget.
+    - neither ``scaling`` nor ``pruned_filters``: uniform scaling of the template; its parameters
+      are the budget, or with ``budget="macs"`` its multiply-accumulates;
+    - ``scaling`` (anything with alpha and beta, a value per layer): floor(alpha * tau ** beta), at
+      least 1, at the largest tau whose network does not exceed the budget. Where no beta is
+      positive there is no such tau: the shape alpha * budget ** beta is scaled by one common factor
+      instead (a fit over too few rows is beta = 0);
+    - ``pruned_filters`` (MorphNet): that shape, scaled by the largest common factor within the
+      budget.
 
-    The layers of ``keep``, by their names, in which * stands for any text, have their ``own`` widths, by default the template's, and
-    the others at least ``min_width`` filters, or their own where these are fewer; the budget is the same, so the rest get less of
-    it. (A uniform network that has less in some layer is the template scaled by one common factor, as ``pruned_filters`` is.)
+    The layers of ``keep``, by their names, in which * stands for any text, have their ``own``
+    widths, by default the template's, and the others at least ``min_width`` filters, or their own
+    where these are fewer; the budget is the same, so the rest get less of it. (A uniform network
+    that has less in some layer is the template scaled by one common factor, as ``pruned_filters``
+    is.)
 
-    ``round_to`` makes all widths that are not kept multiples of it, within the same budget and as close to it as moving single
-    layers gets.
+    ``round_to`` makes all widths that are not kept multiples of it, within the same budget and as
+    close to it as moving single layers gets.
 
-    ``search`` adds search_extra filters to widths below 10 that are not kept, on top of the budget: in the search, a layer that
-    starts with a handful of filters would end the iteration before there is anything to fit.
+    ``search`` adds search_extra filters to widths below 10 that are not kept, on top of the budget:
+    in the search, a layer that starts with a handful of filters would end the iteration before
+    there is anything to fit.
 
-    Raises ValueError for an unknown budget, for a ratio, alpha or beta that is not a finite number, a ratio or width that is not positive,
-    a negative alpha, or a wrong number of layers; UnknownLayer for a name in ``keep`` that no layer has; OverBudget where the fewest
-    filters that all this allows cost more than the budget.
+    Raises ValueError for an unknown budget, for a ratio, alpha or beta that is not a finite number,
+    a ratio or width that is not positive, a negative alpha, or a wrong number of layers;
+    UnknownLayer for a name in ``keep`` that no layer has; OverBudget where the fewest filters that
+    all this allows cost more than the budget.
     """
     filters = uniform_filters(name, ratio)
     if budget not in BUDGETS:
@@ -65,31 +84,45 @@ def prepare_filters(name: str, ratio: float, *, num_classes: int = 10, image_siz
     amount = BUDGETS[budget](name, filters, num_classes=num_classes, image_size=image_size)
 
     def cost(widths: Array, shortcuts: Shortcuts = Shortcuts.AS_BUILT) -> Array:
-        found: Array = getattr(counted(name, widths, num_classes, image_size, shortcuts=shortcuts), budget)
+        found: Array = getattr(
+            counted(name, widths, num_classes, image_size, shortcuts=shortcuts), budget
+        )
         return found
 
     # The fewest filters of each layer, and the layers that have these at any budget.
     own = template(name) if own is None else own
     fixed = np.isin(np.arange(len(own)), widths_of(name, keep))
     least = np.where(fixed, own, np.clip(min_width, 1, own)).astype(float)
-    if scaling is None and pruned_filters is None and ((filters < least) | (fixed & (filters != least))).any():
+    if (
+        scaling is None
+        and pruned_filters is None
+        and ((filters < least) | (fixed & (filters != least))).any()
+    ):
         pruned_filters = own
 
     if scaling is not None or pruned_filters is not None:
         alpha, beta = shape_and_growth(scaling, pruned_filters)
         if not len(alpha) == len(beta) == len(filters):
-            raise ValueError(f"{name} has {len(filters)} layers; alpha has {len(alpha)}, beta {len(beta)}")
+            raise ValueError(
+                f"{name} has {len(filters)} layers; alpha has {len(alpha)}, beta {len(beta)}"
+            )
         filters = largest_within(Budget(amount, cost), Law.of(alpha, beta, least, fixed))
     if round_to != 1:
         filters = round_widths(filters, round_to, amount, cost, least, fixed)
     if search:
         extra = network(name).search_extra
-        filters = [width + extra if width < SMALL_WIDTH and not kept else width for width, kept in zip(filters, fixed)]
+        filters = [
+            width + extra if width < SMALL_WIDTH and not kept else width
+            for width, kept in zip(filters, fixed)
+        ]
     return filters
 
 
-def shape_and_growth(scaling: Scaling | None, pruned_filters: list[int] | None) -> tuple[Array, Array]:
-    """alpha and beta, each (L,), of a law, or of widths that grow together. Raises ValueError for numbers of no law."""
+def shape_and_growth(
+    scaling: Scaling | None, pruned_filters: list[int] | None
+) -> tuple[Array, Array]:
+    """alpha and beta, each (L,), of a law, or of widths that grow together. Raises ValueError for
+    numbers of no law."""
     if pruned_filters is not None:
         alpha, beta = np.array(pruned_filters, float), np.ones(len(pruned_filters))
         if not (alpha >= 1).all():

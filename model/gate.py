@@ -1,4 +1,6 @@
-"""The gate: one multiplier per filter, through which pruning listens and cuts (paper, section 3.1)."""
+"""The gate: one multiplier per filter, through which pruning listens and cuts (paper, section
+3.1)."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,8 +13,9 @@ from torch import Tensor, nn
 class Gate(nn.Module):
     """Multiplies the channels of its input, along dimension ``axis``, by those of its gates.
 
-    ``index`` says which gate each channel has; None is channel c of gate c. A network that is cut to what is alive keeps its
-    gates, and has the index cut. Shapes: input (N, C, ...) -> output of the same shape.
+    ``index`` says which gate each channel has; None is channel c of gate c. A network that is cut
+    to what is alive keeps its gates, and has the index cut. Shapes: input (N, C, ...) -> output of
+    the same shape.
     """
 
     axis = 1
@@ -39,10 +42,12 @@ class Gate(nn.Module):
 
 
 class GateLayer(Gate):
-    """The gates of one width, the one with this ``number`` in the network's filter list: ``weight`` (C,), ones.
+    """The gates of one width, the one with this ``number`` in the network's filter list: ``weight``
+    (C,), ones.
 
-    They are never trained and belong to no optimizer: the gradient they receive is the Taylor first-order criterion's
-    dL/dg, and setting one to zero removes its filter from everything downstream.
+    They are never trained and belong to no optimizer: the gradient they receive is the Taylor
+    first-order criterion's dL/dg, and setting one to zero removes its filter from everything
+    downstream.
     """
 
     def __init__(self, width: int, number: int = 0):
@@ -58,28 +63,32 @@ class GateLayer(Gate):
 
 
 class SharedGate(Gate):
-    """Gates of other GateLayers, so that one closes a filter wherever it is; channels without a gate have the index behind
-    the last one, and stay as they are. ``place``: the node of the network's graph whose channels these are."""
+    """Gates of other GateLayers, so that one closes a filter wherever it is; channels without a
+    gate have the index behind the last one, and stay as they are. ``place``: the node of the
+    network's graph whose channels these are."""
 
     one: Tensor
 
-    def __init__(self, layers: Sequence[GateLayer], index: Tensor | None, axis: int = 1, place: str = ""):
+    def __init__(
+        self, layers: Sequence[GateLayer], index: Tensor | None, axis: int = 1, place: str = ""
+    ):
         super().__init__()
         self.layers, self.index, self.axis, self.place = nn.ModuleList(layers), index, axis, place
         self.register_buffer("one", torch.ones(1), persistent=False)
 
     def weights(self) -> Tensor:
         if self.index is None:
-            return self.layers[0].weight  # type: ignore[return-value]  # torch types every attribute of a module alike
+            # torch types every attribute of a module alike
+            return self.layers[0].weight  # type: ignore[return-value]
         return torch.cat([*[layer.weight for layer in self.layers], self.one])  # type: ignore[list-item]
 
 
 class GatedBatchNorm2d(nn.BatchNorm2d):
     """Batch norm and the gate behind it in one pass over the activations.
 
-    g * (w * x + b) = (g * w) * x + (g * b) for the normalised x: the gate acts on the C scales and shifts instead of
-    the N * C * H * W activations, and receives the same gradient. As a layer of its own it would cost a fifth of a
-    training step.
+    g * (w * x + b) = (g * w) * x + (g * b) for the normalised x: the gate acts on the C scales and
+    shifts instead of the N * C * H * W activations, and receives the same gradient. As a layer of
+    its own it would cost a fifth of a training step.
     """
 
     gate: Gate
@@ -91,7 +100,12 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
     @staticmethod
     def takes(module: nn.Module) -> bool:
         """Whether a module is a batch norm into which a gate can be put."""
-        return type(module) is nn.BatchNorm2d and module.affine and module.track_running_stats and module.momentum is not None
+        return (
+            type(module) is nn.BatchNorm2d
+            and module.affine
+            and module.track_running_stats
+            and module.momentum is not None
+        )
 
     @classmethod
     def gate_in(cls, norm: nn.Module, gate: Gate) -> None:
@@ -107,8 +121,16 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
         gate = self.gate.multipliers()
         if self.training:
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]  # as a batch norm does
-        return F.batch_norm(x, self.running_mean, self.running_var, gate * self.weight, gate * self.bias, self.training,
-                            self.momentum or 0.0, self.eps)
+        return F.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            gate * self.weight,
+            gate * self.bias,
+            self.training,
+            self.momentum or 0.0,
+            self.eps,
+        )
 
 
 def norm_and_gate(width: int, gated: bool) -> nn.BatchNorm2d:
@@ -117,10 +139,14 @@ def norm_and_gate(width: int, gated: bool) -> nn.BatchNorm2d:
 
 
 def gate(width: int, gated: bool) -> nn.Module:
-    """A gate that does not follow a batch norm directly; in an ungated network an identity without parameters."""
+    """A gate that does not follow a batch norm directly; in an ungated network an identity without
+    parameters."""
     return GateLayer(width) if gated else nn.Identity()
 
 
 def gates_of(network: nn.Module) -> list[GateLayer]:
     """The gates of a network in the order of its filter list."""
-    return sorted((module for module in network.modules() if isinstance(module, GateLayer)), key=lambda gate: gate.number)
+    return sorted(
+        (module for module in network.modules() if isinstance(module, GateLayer)),
+        key=lambda gate: gate.number,
+    )

@@ -1,4 +1,5 @@
 """The names of a network's layers, and which widths they stand for."""
+
 from collections.abc import Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -10,7 +11,8 @@ NEAR = 3  # names that are shown where one matches nothing
 
 
 def widths_of(name: str, layers: Sequence[str]) -> list[int]:
-    """The numbers of the widths that these layers of network ``name`` have, counted from 0. In a name, * stands for any text.
+    """The numbers of the widths that these layers of network ``name`` have, counted from 0. In a
+    name, * stands for any text.
 
     Raises UnknownLayer for a name that no layer has.
     """
@@ -19,7 +21,16 @@ def widths_of(name: str, layers: Sequence[str]) -> list[int]:
     names, layers = layer_names(name), [layers] if isinstance(layers, str) else layers
     for layer in layers:
         if not any(fnmatchcase(own, layer) for width in names for own in width):
-            near = get_close_matches(layer, [own for width in names for own in width], NEAR, cutoff=0.3)
-            raise UnknownLayer(f"{layer!r} is no layer of {name} that has a width to choose{'; is it ' * bool(near)}{' or '.join(near)}"
-                               f"{'?' * bool(near)} (check_model.py lists them)")
-    return [number for number, width in enumerate(names) if any(fnmatchcase(own, layer) for layer in layers for own in width)]
+            near = get_close_matches(
+                layer, [own for width in names for own in width], NEAR, cutoff=0.3
+            )
+            raise UnknownLayer(
+                f"{layer!r} is no layer of {name} that has a width to "
+                f"choose{'; is it ' * bool(near)}{' or '.join(near)}"
+                f"{'?' * bool(near)} (check_model.py lists them)"
+            )
+    return [
+        number
+        for number, width in enumerate(names)
+        if any(fnmatchcase(own, layer) for layer in layers for own in width)
+    ]

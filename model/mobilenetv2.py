@@ -1,4 +1,6 @@
-"""MobileNetV2 (Sandler et al., CVPR 2018), with a shortcut around every bottleneck, for small images."""
+"""MobileNetV2 (Sandler et al., CVPR 2018), with a shortcut around every bottleneck, for small
+images."""
+
 from torch import Tensor, nn
 
 from model.cost import Cost, Number, is_convolution
@@ -7,7 +9,8 @@ from model.pointwise import pointwise
 
 STAGES = [1, 2, 3, 4, 3, 3, 1]  # bottlenecks per stage
 TEMPLATE = [32] + [16] + [24] * 2 + [32] * 3 + [64] * 4 + [96] * 3 + [160] * 3 + [320] + [1280]
-LAYERS = [["stem.0"], *[[f"bottlenecks.{k}.branch.6"] for k in range(sum(STAGES))], ["head.0"]]  # that have each width
+# that have each width
+LAYERS = [["stem.0"], *[[f"bottlenecks.{k}.branch.6"] for k in range(sum(STAGES))], ["head.0"]]
 SEARCH_EXTRA = 10  # filters that the search adds to widths below 10
 EXPANSION = 6  # hidden channels per input channel, in every bottleneck but the first
 
@@ -15,7 +18,9 @@ EXPANSION = 6  # hidden channels per input channel, in every bottleneck but the 
 def strides(image_size: int) -> list[int]:
     """The stride of each bottleneck: a stage's stride is that of its first one."""
     per_stage = [1, 2, 2, 2, 1, 2, 1] if image_size < 64 else [1, 2, 2, 2, 2, 2, 1]
-    return [stride if n == 0 else 1 for stride, depth in zip(per_stage, STAGES) for n in range(depth)]
+    return [
+        stride if n == 0 else 1 for stride, depth in zip(per_stage, STAGES) for n in range(depth)
+    ]
 
 
 class Bottleneck(nn.Module):
@@ -25,13 +30,20 @@ class Bottleneck(nn.Module):
         super().__init__()
         hidden = expansion * inp
         self.branch = nn.Sequential(
-            nn.Conv2d(inp, hidden, 1), nn.BatchNorm2d(hidden), nn.ReLU6(inplace=True),
-            nn.Conv2d(hidden, hidden, 3, stride, padding=1, groups=hidden), nn.BatchNorm2d(hidden), nn.ReLU6(inplace=True),
-            nn.Conv2d(hidden, out, 1), nn.BatchNorm2d(out),
+            nn.Conv2d(inp, hidden, 1),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU6(inplace=True),
+            nn.Conv2d(hidden, hidden, 3, stride, padding=1, groups=hidden),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU6(inplace=True),
+            nn.Conv2d(hidden, out, 1),
+            nn.BatchNorm2d(out),
         )
         self.shortcut: nn.Module = nn.Identity()
         if is_convolution(inp, out, stride, convcut):
-            self.shortcut = nn.Sequential(pointwise(inp, out, stride, bias=True), nn.BatchNorm2d(out))
+            self.shortcut = nn.Sequential(
+                pointwise(inp, out, stride, bias=True), nn.BatchNorm2d(out)
+            )
         self.gate = gate(out, gated)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,22 +51,31 @@ class Bottleneck(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """Stem, 17 bottlenecks, a last 1x1 convolution, average pooling, 1x1 convolution to the classes.
+    """Stem, 17 bottlenecks, a last 1x1 convolution, average pooling, 1x1 convolution to the
+    classes.
 
     Shapes: images (N, 3, S, S) -> logits (N, num_classes).
     """
 
-    def __init__(self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool):
+    def __init__(
+        self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool
+    ):
         super().__init__()
         stem, *widths, last = filters
         self.stem = nn.Sequential(
-            nn.Conv2d(3, stem, 3, padding=1), norm_and_gate(stem, gated), nn.ReLU6(inplace=True))
-        self.bottlenecks = nn.Sequential(*[
-            Bottleneck(inp, out, 1 if k == 0 else EXPANSION, stride, gated, convcut)
-            for k, (inp, out, stride) in enumerate(zip([stem] + widths, widths, strides(image_size)))
-        ])
+            nn.Conv2d(3, stem, 3, padding=1), norm_and_gate(stem, gated), nn.ReLU6(inplace=True)
+        )
+        self.bottlenecks = nn.Sequential(
+            *[
+                Bottleneck(inp, out, 1 if k == 0 else EXPANSION, stride, gated, convcut)
+                for k, (inp, out, stride) in enumerate(
+                    zip([stem] + widths, widths, strides(image_size))
+                )
+            ]
+        )
         self.head = nn.Sequential(
-            nn.Conv2d(widths[-1], last, 1), norm_and_gate(last, gated), nn.ReLU6(inplace=True))
+            nn.Conv2d(widths[-1], last, 1), norm_and_gate(last, gated), nn.ReLU6(inplace=True)
+        )
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Conv2d(last, num_classes, 1)
 

@@ -1,4 +1,6 @@
-"""Names of networks of other people's: MODULE:FUNCTION or FILE.py:FUNCTION, and in brackets what else the function is given."""
+"""Names of networks of other people's: MODULE:FUNCTION or FILE.py:FUNCTION, and in brackets what
+else the function is given."""
+
 from __future__ import annotations
 
 import ast
@@ -13,7 +15,8 @@ KINDS = (int, float, bool, str, type(None))
 
 
 class Name(NamedTuple):
-    """``place`` is a module, or a file that ends in .py; ``arguments`` are what its ``function`` is given beside num_classes."""
+    """``place`` is a module, or a file that ends in .py; ``arguments`` are what its ``function`` is
+    given beside num_classes."""
 
     place: str
     function: str
@@ -44,11 +47,19 @@ def parsed(name: str) -> Name:
     try:
         call: Any = ast.parse(f"f({inside or ''})", mode="eval").body
         found = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-        if not isinstance(call.func, ast.Name) or call.args or None in found or len(found) < len(call.keywords):
+        if (
+            not isinstance(call.func, ast.Name)
+            or call.args
+            or None in found
+            or len(found) < len(call.keywords)
+        ):
             raise ValueError
     except (ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError):
-        raise ValueError(f"{name!r}: what is in brackets must be KEY=VALUE, KEY=VALUE, … of numbers, texts in quotes, True, False, None "
-                         "and tuples of these") from None
+        raise ValueError(
+            f"{name!r}: what is in brackets must be KEY=VALUE, KEY=VALUE, … of numbers, texts "
+            "in quotes, True, False, None "
+            "and tuples of these"
+        ) from None
     return Name(place, function, {key: checked(key, value) for key, value in found.items()})
 
 
@@ -58,7 +69,8 @@ def canonical(name: str) -> str:
 
 
 def with_arguments(name: str, texts: Iterable[str]) -> str:
-    """The name of the same function with more arguments, KEY=VALUE each. Raises ValueError for one that is none, or is there twice."""
+    """The name of the same function with more arguments, KEY=VALUE each. Raises ValueError for one
+    that is none, or is there twice."""
     found = parsed(name)
     arguments = dict(found.arguments)
     for text in texts:
@@ -70,12 +82,15 @@ def with_arguments(name: str, texts: Iterable[str]) -> str:
 
 
 def argument(text: str) -> tuple[str, Any]:
-    """What KEY=VALUE says: a value that Python could read is that value, anything else is a text. Raises ValueError."""
+    """What KEY=VALUE says: a value that Python could read is that value, anything else is a text.
+    Raises ValueError."""
     key, equals, value = text.partition("=")
     if not (equals and key.isidentifier()):
         raise ValueError(f"{text!r} is not KEY=VALUE")
     if value.lower() in ("true", "false", "none") and value not in ("True", "False", "None"):
-        raise ValueError(f"{text}: say {value.capitalize()}, or as a text {key}={value!r} with the quotes")
+        raise ValueError(
+            f"{text}: say {value.capitalize()}, or as a text {key}={value!r} with the quotes"
+        )
     try:
         said = ast.literal_eval(value)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -88,7 +103,10 @@ def checked(key: str, value: Any) -> Any:
     if key == OURS:
         raise ValueError(f"{OURS} is the number of classes of the data set; no other can be given")
     if not plain(value) or ast.literal_eval(spelled(value)) != value:
-        raise ValueError(f"{key}={value!r}: only numbers, texts, True, False, None, and tuples, lists and dicts of these")
+        raise ValueError(
+            f"{key}={value!r}: only numbers, texts, True, False, None, and tuples, lists and "
+            "dicts of these"
+        )
     return value
 
 
@@ -98,17 +116,22 @@ def plain(value: Any) -> bool:
         return all(map(plain, value))
     if isinstance(value, dict):
         return all(plain(key) and plain(part) for key, part in value.items())
-    return isinstance(value, KINDS) and value not in (float("inf"), float("-inf")) and value == value
+    return (
+        isinstance(value, KINDS) and value not in (float("inf"), float("-inf")) and value == value
+    )
 
 
 def spelled(value: Any) -> str:
-    """A value in the one way in which names have it: as Python writes it, without blanks between parts."""
+    """A value in the one way in which names have it: as Python writes it, without blanks between
+    parts."""
     if isinstance(value, tuple):
         return f"({','.join(map(spelled, value))}{',' * (len(value) == 1)})"
     if isinstance(value, list):
         return f"[{','.join(map(spelled, value))}]"
     if isinstance(value, dict):
-        return "{" + ",".join(f"{spelled(key)}:{spelled(part)}" for key, part in value.items()) + "}"
+        return (
+            "{" + ",".join(f"{spelled(key)}:{spelled(part)}" for key, part in value.items()) + "}"
+        )
     return ascii(value)
 
 

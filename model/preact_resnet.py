@@ -1,19 +1,22 @@
 """Pre-activation ResNet18 (He et al., Identity Mappings in Deep Residual Networks, ECCV 2016)."""
+
 from torch import Tensor, nn
 
 from model.cost import Cost, Number, is_convolution
 from model.gate import gate, norm_and_gate
 from model.pointwise import pointwise
 
-# Stem, then (first, second) width of the eight blocks. Width 2k is what block k reads, 2k+1 lies between its two
-# convolutions, 2k+2 is what it writes; the last width is what the classifier reads.
+# Stem, then (first, second) width of the eight blocks. Width 2k is what block k reads, 2k+1 lies
+# between its two convolutions, 2k+2 is what it writes; the last width is what the classifier reads.
 TEMPLATE = [64] + [64, 64] * 2 + [128, 128] * 2 + [256, 256] * 2 + [512, 512] * 2
-LAYERS = [["stem"], *[[f"blocks.{k}.conv{n}"] for k in range(8) for n in (1, 2)]]  # that have each width
+# that have each width
+LAYERS = [["stem"], *[[f"blocks.{k}.conv{n}"] for k in range(8) for n in (1, 2)]]
 SEARCH_EXTRA = 10  # filters that the search adds to widths below 10
 
 
 def strides(image_size: int) -> list[int]:
-    """The stride of each block: the first stage keeps 32x32 images at their size and halves 64x64 ones."""
+    """The stride of each block: the first stage keeps 32x32 images at their size and halves 64x64
+    ones."""
     return [1 if image_size < 64 else 2, 1, 2, 1, 2, 1, 2, 1]
 
 
@@ -46,13 +49,19 @@ class PreActResNet18(nn.Module):
     Shapes: images (N, 3, S, S) -> logits (N, num_classes).
     """
 
-    def __init__(self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool):
+    def __init__(
+        self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool
+    ):
         super().__init__()
         self.stem = nn.Conv2d(3, filters[0], 3, padding=1, bias=False)
-        self.blocks = nn.Sequential(*[
-            PreActBlock(filters[2 * k], filters[2 * k + 1], filters[2 * k + 2], stride, gated, convcut)
-            for k, stride in enumerate(strides(image_size))
-        ])
+        self.blocks = nn.Sequential(
+            *[
+                PreActBlock(
+                    filters[2 * k], filters[2 * k + 1], filters[2 * k + 2], stride, gated, convcut
+                )
+                for k, stride in enumerate(strides(image_size))
+            ]
+        )
         self.bn = nn.BatchNorm2d(filters[-1])
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.gate = gate(filters[-1], gated)

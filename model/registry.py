@@ -1,4 +1,5 @@
 """One line per network. Its module is imported when first used."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
@@ -35,7 +36,10 @@ def network(name: str) -> Architecture:
     if is_imported(name):
         return imported(name)
     if name not in MODELS:
-        raise ValueError(f"unknown model {name!r}; choose from {', '.join(MODELS)}, or give MODULE:FUNCTION or FILE.py:FUNCTION")
+        raise ValueError(
+            f"unknown model {name!r}; choose from {', '.join(MODELS)}, or give MODULE:FUNCTION "
+            "or FILE.py:FUNCTION"
+        )
     return OwnArchitecture(name, import_module(MODELS[name]))
 
 
@@ -45,7 +49,8 @@ def template(name: str) -> list[int]:
 
 
 def layers_of(name: str) -> list[list[str]] | None:
-    """Of a network that is read from its graph, the layers that have each width; None of one of this project."""
+    """Of a network that is read from its graph, the layers that have each width; None of one of
+    this project."""
     return network(name).layers()
 
 
@@ -60,42 +65,66 @@ def described(name: str, *, num_classes: int, image_size: int) -> list[str]:
 
 
 def expect(name: str, num_classes: int | None, sizes: Sequence[int]) -> None:
-    """Reads a network, if it has to be read, for images of one of these sizes. Raises UnreadableNetwork."""
+    """Reads a network, if it has to be read, for images of one of these sizes. Raises
+    UnreadableNetwork."""
     if isinstance(found := network(name), UserNetwork):
         found.first(num_classes or CLASSES, sizes)
 
 
-def build_model(name: str, filters: list[int] | None = None, *, num_classes: int = 10, image_size: int = 32,
-                gated: bool = False, convcut: bool = False) -> nn.Module:
+def build_model(
+    name: str,
+    filters: list[int] | None = None,
+    *,
+    num_classes: int = 10,
+    image_size: int = 32,
+    gated: bool = False,
+    convcut: bool = False,
+) -> nn.Module:
     """A freshly initialised network with ``filters[l]`` filters in layer l (default: the template).
 
-    ``gated`` puts a gate behind every batch norm that has a width of its own; ``convcut`` makes every shortcut a
-    convolution. Raises ValueError for an unknown name or a filter list of the wrong length or below 1.
+    ``gated`` puts a gate behind every batch norm that has a width of its own; ``convcut`` makes
+    every shortcut a convolution. Raises ValueError for an unknown name or a filter list of the
+    wrong length or below 1.
     """
     filters = template(name) if filters is None else check_filters(name, filters)
     return network(name).build(filters, num_classes, image_size, gated, convcut)
 
 
-def compactor(name: str, built: nn.Module, *, num_classes: int = 10, image_size: int = 32, multiple: int = 8,
-              through_norms: bool = False) -> Compaction:
-    """What removes closed filters from the network ``built``, with gates, in multiples of so many channels where there are as many.
+def compactor(
+    name: str,
+    built: nn.Module,
+    *,
+    num_classes: int = 10,
+    image_size: int = 32,
+    multiple: int = 8,
+    through_norms: bool = False,
+) -> Compaction:
+    """What removes closed filters from the network ``built``, with gates, in multiples of so many
+    channels where there are as many.
 
-    ``through_norms``: those, too, over which a norm takes a mean (layer norm), whose outputs change by that. Raises UnreadableNetwork
-    for a network that does something not known to keep channels apart.
+    ``through_norms``: those, too, over which a norm takes a mean (layer norm), whose outputs change
+    by that. Raises UnreadableNetwork for a network that does something not known to keep channels
+    apart.
     """
     return network(name).compactor(built, num_classes, image_size, multiple, through_norms)
 
 
-def count_params(name: str, filters: Any, *, num_classes: int = 10, image_size: int = 32, convcut: bool = False) -> Any:
+def count_params(
+    name: str, filters: Any, *, num_classes: int = 10, image_size: int = 32, convcut: bool = False
+) -> Any:
     """Parameters of the ungated network, h(phi) in the paper, without building it.
 
-    ``filters`` may also be an array of shape (L, n), n networks at once; the result is then an array of shape (n,).
+    ``filters`` may also be an array of shape (L, n), n networks at once; the result is then an
+    array of shape (n,).
     """
     return counted(name, filters, num_classes, image_size, convcut).params
 
 
-def count_macs(name: str, filters: Any, *, num_classes: int = 10, image_size: int = 32, convcut: bool = False) -> Any:
-    """Multiply-accumulates of one image's forward pass (convolutions and linear layers). Arguments as count_params."""
+def count_macs(
+    name: str, filters: Any, *, num_classes: int = 10, image_size: int = 32, convcut: bool = False
+) -> Any:
+    """Multiply-accumulates of one image's forward pass (convolutions and linear layers). Arguments
+    as count_params."""
     return counted(name, filters, num_classes, image_size, convcut).macs
 
 
@@ -103,9 +132,16 @@ def count_macs(name: str, filters: Any, *, num_classes: int = 10, image_size: in
 BUDGETS: dict[str, Callable[..., Any]] = {"params": count_params, "macs": count_macs}
 
 
-def counted(name: str, filters: Any, num_classes: int, image_size: int, convcut: bool = False,
-            shortcuts: Shortcuts | list[Any] = Shortcuts.AS_BUILT) -> Cost:
-    """What networks cost, or a bound of it; ``filters`` as in count_params. Raises ValueError for a wrong number of widths."""
+def counted(
+    name: str,
+    filters: Any,
+    num_classes: int,
+    image_size: int,
+    convcut: bool = False,
+    shortcuts: Shortcuts | list[Any] = Shortcuts.AS_BUILT,
+) -> Cost:
+    """What networks cost, or a bound of it; ``filters`` as in count_params. Raises ValueError for a
+    wrong number of widths."""
     cost = Cost(shortcuts)
     if len(filters) != len(template(name)):
         raise ValueError(f"{name} has {len(template(name))} widths, not {len(filters)}")
@@ -115,8 +151,11 @@ def counted(name: str, filters: Any, num_classes: int, image_size: int, convcut:
     return cost
 
 
-def macs_when_pruned(name: str, built: list[int], *, num_classes: int = 10, image_size: int = 32) -> Callable[[Any], Any]:
-    """As count_macs, of the widths, or the array of shape (L, n), to which a network that was built with ``built`` is pruned.
+def macs_when_pruned(
+    name: str, built: list[int], *, num_classes: int = 10, image_size: int = 32
+) -> Callable[[Any], Any]:
+    """As count_macs, of the widths, or the array of shape (L, n), to which a network that was built
+    with ``built`` is pruned.
 
     A shortcut that was an identity is still one where its two widths have parted.
     """
@@ -124,11 +163,14 @@ def macs_when_pruned(name: str, built: list[int], *, num_classes: int = 10, imag
     return lambda widths: counted(name, widths, num_classes, image_size, shortcuts=shortcuts).macs
 
 
-def macs_per_filter(name: str, built: list[int], *, num_classes: int = 10, image_size: int = 32) -> Callable[[list[int]], list[int]]:
-    """What the network would save, in multiply-accumulates, with one filter less: a number per layer, at given widths.
+def macs_per_filter(
+    name: str, built: list[int], *, num_classes: int = 10, image_size: int = 32
+) -> Callable[[list[int]], list[int]]:
+    """What the network would save, in multiply-accumulates, with one filter less: a number per
+    layer, at given widths.
 
-    That is a filter's share of its own layer and of all that read it. The network is one that was built with the widths
-    ``built`` and pruned to the given ones.
+    That is a filter's share of its own layer and of all that read it. The network is one that was
+    built with the widths ``built`` and pruned to the given ones.
     """
     macs_of = macs_when_pruned(name, built, num_classes=num_classes, image_size=image_size)
 
@@ -142,7 +184,8 @@ def macs_per_filter(name: str, built: list[int], *, num_classes: int = 10, image
 
 
 def check_filters(name: str, filters: Iterable[int]) -> list[int]:
-    """``filters`` as a list of ints. Raises ValueError where the network can't be built with them."""
+    """``filters`` as a list of ints. Raises ValueError where the network can't be built with
+    them."""
     filters = [int(width) for width in filters]
     if len(filters) != len(template(name)):
         raise ValueError(f"{name} has {len(template(name))} widths, not {len(filters)}")

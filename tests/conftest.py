@@ -1,7 +1,10 @@
-"""What several test files share: one torch thread, a folder to run scripts in, the published figures, the real images.
+"""What several test files share: one torch thread, a folder to run scripts in, the published
+figures, the real images.
 
-Only the tests that ask for ``published`` or ``real_images`` need files beyond the repository; without those they skip.
+Only the tests that ask for ``published`` or ``real_images`` need files beyond the repository;
+without those they skip.
 """
+
 import fcntl
 import os
 import shutil
@@ -32,7 +35,8 @@ def published() -> Path:
 
 @pytest.fixture(scope="session")
 def real_images() -> Path:
-    """A folder with CIFAR10/, CIFAR100/ and tiny-imagenet-200/. To be read only: other tests and processes share it."""
+    """A folder with CIFAR10/, CIFAR100/ and tiny-imagenet-200/. To be read only: other tests and
+    processes share it."""
     if "NEURALSCALE_DATA" in os.environ:
         folder = Path(os.environ["NEURALSCALE_DATA"])
         if not (folder / "tiny-imagenet-200").is_dir():
@@ -42,7 +46,8 @@ def real_images() -> Path:
         pytest.skip(f"no real images: neither NEURALSCALE_DATA nor {SHARED / 'data'}")
     folder = Path(tempfile.gettempdir()) / f"neuralscale-data-{os.getuid()}"
     with Path(f"{folder}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the first of the processes of pytest -n unpacks, the others wait
+        # the first of the processes of pytest -n unpacks, the others wait
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():
             unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
             try:
@@ -57,12 +62,14 @@ def real_images() -> Path:
 def forking(monkeypatch):
     """Jobs that this process runs are forked from it."""
     from utils.experiment import local
+
     monkeypatch.setattr(local, "begin", Forked)
 
 
 @pytest.fixture
 def folder(stocked, tmp_path, monkeypatch) -> Path:
-    """A copy, and the current folder, of what the test file's own fixture ``stocked`` has prepared once."""
+    """A copy, and the current folder, of what the test file's own fixture ``stocked`` has prepared
+    once."""
     shutil.copytree(stocked, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path

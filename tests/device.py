@@ -1,12 +1,15 @@
-"""CUDA without a GPU: tensors that say they are on ``cuda:N`` and are computed on the CPU, by the rules of CUDA.
+"""CUDA without a GPU: tensors that say they are on ``cuda:N`` and are computed on the CPU, by the
+rules of CUDA.
 
-Inside of ``with Device() as device`` the name "cuda" works wherever PyTorch takes a device. An operation on tensors of
-two devices raises where it would on CUDA, what makes the host wait for the device is noted in ``device.waits``, and
-copies to the device are counted in ``device.copies``. The numbers are the CPU's, to the last bit.
-With ``Device(1)`` it is the second GPU of a machine, "cuda:1" alone, and the first has no memory and another name.
+Inside of ``with Device() as device`` the name "cuda" works wherever PyTorch takes a device. An
+operation on tensors of two devices raises where it would on CUDA, what makes the host wait for the
+device is noted in ``device.waits``, and copies to the device are counted in ``device.copies``. The
+numbers are the CPU's, to the last bit. With ``Device(1)`` it is the second GPU of a machine,
+"cuda:1" alone, and the first has no memory and another name.
 
 To PyTorch's own C++ the tensors are on the device "meta": autograd runs there without a driver.
 """
+
 from __future__ import annotations
 
 import sys
@@ -23,8 +26,19 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 PROGRAM = (str(REPOSITORY / "model"), str(REPOSITORY / "utils"))
 
 aten = torch.ops.aten
-INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
-TAKES_CPU_SCALAR = {aten.masked_fill.Tensor, aten.masked_fill_.Tensor, aten.fill.Tensor, aten.fill_.Tensor}  # and what is pointwise
+INDEXING = {
+    aten.index.Tensor,
+    aten.index_put.default,
+    aten.index_put_.default,
+    aten._index_put_impl_.default,
+}
+# and what is pointwise
+TAKES_CPU_SCALAR = {
+    aten.masked_fill.Tensor,
+    aten.masked_fill_.Tensor,
+    aten.fill.Tensor,
+    aten.fill_.Tensor,
+}
 
 
 class OnDevice(Tensor):
@@ -37,7 +51,9 @@ class OnDevice(Tensor):
 
     @staticmethod
     def __new__(cls, held: Tensor, device: Device):
-        return Tensor._make_wrapper_subclass(cls, held.shape, held.stride(), held.storage_offset(), dtype=held.dtype, device="meta")
+        return Tensor._make_wrapper_subclass(
+            cls, held.shape, held.stride(), held.storage_offset(), dtype=held.dtype, device="meta"
+        )
 
     def __init__(self, held: Tensor, device: Device):
         self.held, self.owner = held, device
@@ -57,11 +73,15 @@ class OnDevice(Tensor):
         return self.cpu().tolist()
 
     def numpy(self, **_):
-        raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
+        raise TypeError(
+            "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the "
+            "tensor to host memory first."
+        )
 
 
 class Device:
-    """The device, while it is entered: see above. ``waits`` says for each what it was for, and from which line."""
+    """The device, while it is entered: see above. ``waits`` says for each what it was for, and from
+    which line."""
 
     def __init__(self, number: int = 0, memory: int = 2**40):
         self.number, self.memory = number, memory
@@ -71,10 +91,21 @@ class Device:
     def __enter__(self) -> Device:
         self.benchmark = torch.backends.cudnn.benchmark
         self.entered = [
-            _Names(self), _Operations(self),
-            mock.patch("torch.cuda.mem_get_info", lambda device=None: (self.memory,) * 2 if self.is_meant(device) else (0, 0)),
-            mock.patch("torch.cuda.get_device_name", lambda device=None: "computed on the CPU" if self.is_meant(device) else "another"),
-            mock.patch("torch.cuda.synchronize", lambda device=None: self.wait("synchronize") if self.is_meant(device) else None)]
+            _Names(self),
+            _Operations(self),
+            mock.patch(
+                "torch.cuda.mem_get_info",
+                lambda device=None: (self.memory,) * 2 if self.is_meant(device) else (0, 0),
+            ),
+            mock.patch(
+                "torch.cuda.get_device_name",
+                lambda device=None: "computed on the CPU" if self.is_meant(device) else "another",
+            ),
+            mock.patch(
+                "torch.cuda.synchronize",
+                lambda device=None: self.wait("synchronize") if self.is_meant(device) else None,
+            ),
+        ]
         for context in self.entered:
             context.__enter__()
         return self
@@ -86,7 +117,10 @@ class Device:
 
     def is_meant(self, device: str | int | None) -> bool:
         """Whether a name, or a number, is this device's; without either the first is meant."""
-        return (torch.device(device).index if isinstance(device, str) else device) in (self.number, *[None] * (self.number == 0))
+        return (torch.device(device).index if isinstance(device, str) else device) in (
+            self.number,
+            *[None] * (self.number == 0),
+        )
 
     def wait(self, why: str) -> None:
         """ChannelMap that the host waits for the device."""
@@ -114,7 +148,9 @@ class Device:
             raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
         if from_device or to_device:
             self._account(func, args, kwargs, tensors, from_device, to_device)
-        inner_args, inner_kwargs = tree_unflatten([x.held if isinstance(x, OnDevice) else x for x in flat], spec)
+        inner_args, inner_kwargs = tree_unflatten(
+            [x.held if isinstance(x, OnDevice) else x for x in flat], spec
+        )
         if target is not None and to_device:
             inner_kwargs["device"] = torch.device("cpu")
         result = func(*inner_args, **inner_kwargs)
@@ -124,50 +160,91 @@ class Device:
         if not to_device:
             return result
         wrappers = {id(x.held): x for x in tensors if isinstance(x, OnDevice)}
-        return tree_map(lambda x: self._wrapped(x, wrappers) if isinstance(x, Tensor) else x, result)
+        return tree_map(
+            lambda x: self._wrapped(x, wrappers) if isinstance(x, Tensor) else x, result
+        )
 
     def _wrapped(self, held: Tensor, wrappers: dict[int, OnDevice]) -> OnDevice:
         wrapper = wrappers.get(id(held))  # of what was changed in place
         if wrapper is None:
             return OnDevice(held, self)
-        if (wrapper.shape, wrapper.stride(), wrapper.dtype) != (held.shape, held.stride(), held.dtype):
-            raise NotImplementedError("an operation changed the shape of a tensor past the test device")
+        if (wrapper.shape, wrapper.stride(), wrapper.dtype) != (
+            held.shape,
+            held.stride(),
+            held.dtype,
+        ):
+            raise NotImplementedError(
+                "an operation changed the shape of a tensor past the test device"
+            )
         return wrapper
 
-    def _account(self, func, args: tuple, kwargs: dict, tensors: list[Tensor], from_device: bool, to_device: bool) -> None:
-        """Counts what an operation copies and waits for. Raises RuntimeError where it mixes devices."""
+    def _account(
+        self,
+        func,
+        args: tuple,
+        kwargs: dict,
+        tensors: list[Tensor],
+        from_device: bool,
+        to_device: bool,
+    ) -> None:
+        """Counts what an operation copies and waits for. Raises RuntimeError where it mixes
+        devices."""
         if func in (aten._to_copy.default, aten.copy_.default):
-            target, source = (to_device, from_device) if func is aten._to_copy.default else (isinstance(t, OnDevice) for t in args[:2])
+            target, source = (
+                (to_device, from_device)
+                if func is aten._to_copy.default
+                else (isinstance(t, OnDevice) for t in args[:2])
+            )
             if target and not source:
                 self.copied(kwargs.get("non_blocking", args[2] if len(args) > 2 else False))
             elif source and not target:
                 self.wait("copy from the device")
             return
-        if torch.Tag.data_dependent_output in func.tags or (torch.Tag.dynamic_output_shape in func.tags and func not in INDEXING):
+        if torch.Tag.data_dependent_output in func.tags or (
+            torch.Tag.dynamic_output_shape in func.tags and func not in INDEXING
+        ):
             self.wait(str(func))
         elsewhere = [x for x in tensors if not isinstance(x, OnDevice)]
         if not from_device:
             return
         if func in INDEXING:
             elsewhere = self._account_indexing(func, args, elsewhere)
-        changed = [x for argument, x in zip(func._schema.arguments, args) if argument.alias_info and argument.alias_info.is_write]
+        changed = [
+            x
+            for argument, x in zip(func._schema.arguments, args)
+            if argument.alias_info and argument.alias_info.is_write
+        ]
         scalars = torch.Tag.pointwise in func.tags or func in TAKES_CPU_SCALAR or func in INDEXING
         for x in elsewhere:
             if x.dim() or not scalars or any(x is y for y in changed):
-                raise RuntimeError(f"Expected all tensors to be on the same device, but found at least two, cuda:0 and cpu! ({func})")
+                raise RuntimeError(
+                    "Expected all tensors to be on the same device, but found at least two, "
+                    f"cuda:0 and cpu! ({func})"
+                )
             if func is aten.where.self:
                 self.copied(non_blocking=False)
 
     def _account_indexing(self, func, args: tuple, elsewhere: list[Tensor]) -> list[Tensor]:
-        """Indices may lie on the CPU: they are copied. A mask waits, for the number of what it selects."""
+        """Indices may lie on the CPU: they are copied. A mask waits, for the number of what it
+        selects."""
         source, indices, *values = args
         if not isinstance(source, OnDevice):
-            raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
-        filled = func is not aten.index.Tensor and values[0].numel() == 1 and not isinstance(values[0], OnDevice)
+            raise RuntimeError(
+                "indices should be either on cpu or on the same device as the indexed tensor (cpu)"
+            )
+        filled = (
+            func is not aten.index.Tensor
+            and values[0].numel() == 1
+            and not isinstance(values[0], OnDevice)
+        )
         for index in indices:
             if isinstance(index, Tensor) and not isinstance(index, OnDevice):
                 self.copied(non_blocking=False)
-            if isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) and not filled:
+            if (
+                isinstance(index, Tensor)
+                and index.dtype in (torch.bool, torch.uint8)
+                and not filled
+            ):
                 self.wait(str(func))
         return [x for x in elsewhere if not any(x is index for index in indices)]
 
@@ -194,17 +271,29 @@ class _Names(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is torch.device:
             return func(*args, **kwargs)
-        if func in (torch.tensor, torch.as_tensor) and kwargs.get("device") is not None:  # on "meta" it would not look at the numbers
+        # on "meta" it would not look at the numbers
+        if func in (torch.tensor, torch.as_tensor) and kwargs.get("device") is not None:
             device = kwargs.pop("device")
             return func(*args, **kwargs).to(self.meta(device))
-        if func is Tensor.__setitem__ and isinstance(args[0], OnDevice) and isinstance(args[2], (bool, int, float)):
-            args = (*args[:2], torch.tensor(args[2], dtype=args[0].dtype))  # what PyTorch itself does on CUDA: it fills, without a wait
-        return func(*map(self.meta, args), **{key: self.meta(value) for key, value in kwargs.items()})
+        if (
+            func is Tensor.__setitem__
+            and isinstance(args[0], OnDevice)
+            and isinstance(args[2], (bool, int, float))
+        ):
+            # what PyTorch itself does on CUDA: it fills, without a wait
+            args = (*args[:2], torch.tensor(args[2], dtype=args[0].dtype))
+        return func(
+            *map(self.meta, args), **{key: self.meta(value) for key, value in kwargs.items()}
+        )
 
     def meta(self, value):
-        named = isinstance(value, torch.device) or (isinstance(value, str) and value.startswith("cuda"))
+        named = isinstance(value, torch.device) or (
+            isinstance(value, str) and value.startswith("cuda")
+        )
         if not (named and (device := torch.device(value)).type == "cuda"):
             return value
         if not self.device.is_meant(device.index):
-            raise RuntimeError(f"CUDA error: {value} is another device than this one, cuda:{self.device.number}")
+            raise RuntimeError(
+                f"CUDA error: {value} is another device than this one, cuda:{self.device.number}"
+            )
         return torch.device("meta")

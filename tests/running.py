@@ -1,4 +1,6 @@
-"""Runs the project's scripts for the tests: inside this process, where torch is loaded already, or as real ones."""
+"""Runs the project's scripts for the tests: inside this process, where torch is loaded already, or
+as real ones."""
+
 import contextlib
 import io
 import json
@@ -32,7 +34,8 @@ class Outcome(NamedTuple):
 
 
 def call(script: str, *args) -> Outcome:
-    """Runs a script as __main__ in this process and in the current folder. What it does not handle is raised here."""
+    """Runs a script as __main__ in this process and in the current folder. What it does not handle
+    is raised here."""
     out, err = io.StringIO(), io.StringIO()
     argv, sys.argv = sys.argv, [str(REPOSITORY / script), *map(str, args)]
     handlers = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
@@ -53,12 +56,18 @@ def call(script: str, *args) -> Outcome:
 @contextlib.contextmanager
 def usual_warnings():
     """Warnings are printed as Python does it by itself: a second line on stderr is one too many."""
+
     def show(message, category, filename, lineno, file=None, line=None):
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
     with warnings.catch_warnings():
         warnings.resetwarnings()
-        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        for category in (
+            DeprecationWarning,
+            PendingDeprecationWarning,
+            ImportWarning,
+            ResourceWarning,
+        ):
             warnings.simplefilter("ignore", category)
         warnings.showwarning = show
         yield
@@ -71,21 +80,35 @@ def succeed(script: str, *args) -> str:
     return outcome.out
 
 
-def start(script: str, *args, cwd=REPOSITORY, largest_file: int | None = None, env: dict[str, str] | None = None,
-          **options) -> subprocess.Popen:
-    """Starts a script as a process of its own, on one thread; with ``largest_file``, on a disk that is full from there.
+def start(
+    script: str,
+    *args,
+    cwd=REPOSITORY,
+    largest_file: int | None = None,
+    env: dict[str, str] | None = None,
+    **options,
+) -> subprocess.Popen:
+    """Starts a script as a process of its own, on one thread; with ``largest_file``, on a disk that
+    is full from there.
 
     ``env`` comes on top of this process's environment.
     """
+
     def prepare() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # pytest's workers ignore it, and what they start
+        # pytest's workers ignore it, and what they start
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         if largest_file is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
     return subprocess.Popen(
-        [sys.executable, str(REPOSITORY / script), *map(str, args)], cwd=cwd, text=True, stdin=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}, preexec_fn=prepare,
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options})
+        [sys.executable, str(REPOSITORY / script), *map(str, args)],
+        cwd=cwd,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
+        preexec_fn=prepare,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+    )
 
 
 def run(script: str, *args, cwd=REPOSITORY, timeout: float = 120, **options) -> Outcome:
@@ -100,7 +123,8 @@ def run(script: str, *args, cwd=REPOSITORY, timeout: float = 120, **options) -> 
 
 
 def fork(script: str, *args, prepare=lambda: None) -> int:
-    """The id of a process that runs a script from a copy of this one's memory, so that nothing has to be imported.
+    """The id of a process that runs a script from a copy of this one's memory, so that nothing has
+    to be imported.
 
     ``prepare`` runs there first. Its exit status is the script's.
     """
@@ -142,7 +166,9 @@ def wait_for(child: int) -> int:
 
 def assert_refused(outcome: Outcome, *naming) -> None:
     """Exit status 2 and one line on stderr, in which each of ``naming`` stands."""
-    assert outcome.status == 2, f"status {outcome.status}, not 2; {outcome.out[-300:]}{outcome.err[-300:]}"
+    assert outcome.status == 2, (
+        f"status {outcome.status}, not 2; {outcome.out[-300:]}{outcome.err[-300:]}"
+    )
     assert len(outcome.err.splitlines()) == 1, outcome.err
     assert ": error: " in outcome.err and "Traceback" not in outcome.err, outcome.err
     for name in naming:
@@ -151,6 +177,7 @@ def assert_refused(outcome: Outcome, *naming) -> None:
 
 def raising(error: BaseException):
     """A function that raises ``error``, whatever it is called with."""
+
     def function(*_, **__):
         raise error
 
@@ -159,8 +186,11 @@ def raising(error: BaseException):
 
 def snapshot(folder) -> dict[str, bytes]:
     """Every file below a folder, but locks."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*"))
-            if path.is_file() and not path.name.endswith(".lock")}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file() and not path.name.endswith(".lock")
+    }
 
 
 def lasting(content):
@@ -172,14 +202,19 @@ def lasting(content):
 
 def everything(folder) -> dict[str, object]:
     """All that scripts left in a folder, file by file, such that == means equal to the last bit."""
+
     def content(path: Path):
         if path.suffix == ".json":
             return lasting(json.loads(path.read_text()))
         if path.suffix == ".pt":
             return bits(torch.load(path, weights_only=True))
         return path.read_bytes()
-    return {str(path.relative_to(folder)): content(path) for path in sorted(Path(folder).rglob("*"))
-            if path.is_file() and not path.name.endswith(".lock")}
+
+    return {
+        str(path.relative_to(folder)): content(path)
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file() and not path.name.endswith(".lock")
+    }
 
 
 def bits(content):

@@ -1,7 +1,9 @@
-"""Small networks composed at random of what is known to be read: counted, built, gated and compacted right, whatever the order.
+"""Small networks composed at random of what is known to be read: counted, built, gated and
+compacted right, whatever the order.
 
 And VGG11 given as a plain network, without widths, is searched as ``--model vgg`` is.
 """
+
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -17,12 +19,33 @@ from utils.pruning import TaylorPruner
 from utils.search.iteration import Pruning
 from utils.training.loop import sgd
 
-OPERATIONS = ["conv", "norm", "relu", "residual", "join", "images", "depthwise", "grouped", "scale", "pool", "group norm", "layer norm",
-              "gate", "twice", "half", "shift", "dense", "squeeze", "split", "again"]
+OPERATIONS = [
+    "conv",
+    "norm",
+    "relu",
+    "residual",
+    "join",
+    "images",
+    "depthwise",
+    "grouped",
+    "scale",
+    "pool",
+    "group norm",
+    "layer norm",
+    "gate",
+    "twice",
+    "half",
+    "shift",
+    "dense",
+    "squeeze",
+    "split",
+    "again",
+]
 
 
 class Composed(nn.Module):
-    """A network of these operations, each on the result of the one before it or of an earlier one."""
+    """A network of these operations, each on the result of the one before it or of an earlier
+    one."""
 
     def __init__(self, plan: list[tuple[str, int]]):
         super().__init__()
@@ -36,7 +59,10 @@ class Composed(nn.Module):
             other = channels[number % len(channels)]
             if operation in ("conv", "grouped"):
                 groups = 4 if operation == "grouped" and now % 4 == 0 else 1
-                layer, now = nn.Conv2d(now, 4 * (1 + number % 3), 3, padding=1, groups=groups), 4 * (1 + number % 3)
+                layer, now = (
+                    nn.Conv2d(now, 4 * (1 + number % 3), 3, padding=1, groups=groups),
+                    4 * (1 + number % 3),
+                )
             elif operation in ("residual", "gate"):
                 layer = nn.Conv2d(now, other, 1)
                 now = other
@@ -68,7 +94,8 @@ class Composed(nn.Module):
             elif operation == "images":
                 now += 3
             elif operation == "half":
-                layer, now = (nn.Identity(), now // 2) if now > 1 else (nn.ReLU(), now)  # of one there is no half
+                # of one there is no half
+                layer, now = (nn.Identity(), now // 2) if now > 1 else (nn.ReLU(), now)
             self.layers.append(layer)
             channels.append(now)
         self.head = nn.Linear(channels[-1], 10)
@@ -99,7 +126,9 @@ class Composed(nn.Module):
             elif operation == "squeeze":
                 x = x * layer(x)
             elif operation == "again":
-                small = nn.functional.interpolate(torch.relu(layer(nn.functional.avg_pool2d(x, 2))), size=x.shape[2:])
+                small = nn.functional.interpolate(
+                    torch.relu(layer(nn.functional.avg_pool2d(x, 2))), size=x.shape[2:]
+                )
                 x = torch.cat([torch.relu(layer(x)), small], 1)
             elif operation == "split":
                 one, two = layer(x).chunk(2, 1)
@@ -116,12 +145,15 @@ class Composed(nn.Module):
 
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 20)), min_size=2, max_size=7))
-@example([("gate", 3), ("dense", 9), ("layer norm", 13), ("join", 14), ("layer norm", 2), ("shift", 0)])
+@example(
+    [("gate", 3), ("dense", 9), ("layer norm", 13), ("join", 14), ("layer norm", 2), ("shift", 0)]
+)
 def test_networks_of_known_operations_are_right_in_whatever_order(plan):
     prove(lambda: Composed([("conv", 1), *plan, ("conv", 2)]), 6)
 
 
-# --- the same network, as a model of ours and as anybody's ---------------------------------------------------------
+# --- the same network, as a model of ours and as anybody's ----------------------------------------
+
 
 def plain_vgg(num_classes: int = 10) -> nn.Module:
     """VGG11 of a sixteenth of its widths, with batch norm, written plainly."""
@@ -130,7 +162,9 @@ def plain_vgg(num_classes: int = 10) -> nn.Module:
         layers += [nn.Conv2d(inp, out, 3, padding=1), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
         if i in (0, 1, 3, 5, 7):
             layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], num_classes))
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], num_classes)
+    )
 
 
 WIDTHS = [12, 17, 24, 24, 33, 30, 32, 27]
@@ -138,7 +172,13 @@ WIDTHS = [12, 17, 24, 24, 33, 30, 32, 27]
 
 def search(network: nn.Module, compactor) -> Pruning:
     traced = compactor.network if compactor else network
-    return Pruning(traced, sgd(network, 0.02, 0.5, 5e-4), traced, TaylorPruner(gates_of(network), 1, 12, 0.5), compactor)
+    return Pruning(
+        traced,
+        sgd(network, 0.02, 0.5, 5e-4),
+        traced,
+        TaylorPruner(gates_of(network), 1, 12, 0.5),
+        compactor,
+    )
 
 
 def test_vgg_as_a_plain_network_has_the_residual_filters_of_model_vgg():

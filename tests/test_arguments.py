@@ -1,4 +1,6 @@
-"""What is mistyped is refused: exit status 2, one line that names it, at once, and nothing written."""
+"""What is mistyped is refused: exit status 2, one line that names it, at once, and nothing
+written."""
+
 import re
 import resource
 import shlex
@@ -15,8 +17,9 @@ from utils.errors import UserError
 from utils.settings import Networks, SearchSettings, Storage, TrainingSettings, networks_preset
 from utils.settings.parser import Parser
 
-# script and arguments | what the one line must name. `found` and `morphed` are searches, `base` a base network of ratio
-# 0.125, `done` a result, all of vgg on digits; a_file and a_folder are what they say.
+# script and arguments | what the one line must name. `found` and `morphed` are searches, `base` a
+# base network of ratio 0.125, `done` a result, all of vgg on digits; a_file and a_folder are what
+# they say.
 TABLE = r"""
 architecture_descent.py | --save
 architecture_descent.py --save | --save
@@ -316,7 +319,10 @@ submit.py --dataset CIFAR10 --search published --methods neuralscale_16 --model 
 submit.py --dataset digits --methods uniform --base-seed 1 | --base-seed
 study.py --study digits --plot-dir a_file | a_file
 """
-ROWS = [tuple(part.strip() for part in line.rsplit("|", 1)) for line in TABLE.replace("LONG", 200 * "x").strip().splitlines()]
+ROWS = [
+    tuple(part.strip() for part in line.rsplit("|", 1))
+    for line in TABLE.replace("LONG", 200 * "x").strip().splitlines()
+]
 AS_PROCESSES = [  # one of each script; the first three are noticed late
     "architecture_descent.py --save x --dataset digits --limit-train 100 --batch-size 101",
     "ratio_swipe.py --save x --prune_fname found --dataset digits --ratios 64",
@@ -336,7 +342,8 @@ AS_PROCESSES = [  # one of each script; the first three are noticed late
     "submit.py --dataset digits --search morphed",
     "study.py --run --jobs 0",
 ]
-SECONDS = 10  # of processor time: how long it takes by the clock depends on what else the machine does
+# of processor time: how long it takes by the clock depends on what else the machine does
+SECONDS = 10
 HELP_SECONDS = 3
 
 
@@ -346,11 +353,33 @@ def stocked(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stocked")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        search = [*DIGITS, "--ratio", 0.125, "--epochs", 3, "--warmup", 0, "--prune-every", 1, "--iterations", 1]
+        search = [
+            *DIGITS,
+            "--ratio",
+            0.125,
+            "--epochs",
+            3,
+            "--warmup",
+            0,
+            "--prune-every",
+            1,
+            "--iterations",
+            1,
+        ]
         succeed("architecture_descent.py", "--save", "found", *search)
         succeed("architecture_descent.py", "--save", "morphed", "--morph", *search)
         succeed("train_norm.py", "--save", "base", *DIGITS, "--ratio", 0.125, "--epochs", 1)
-        succeed("ratio_swipe.py", "--save", "done_0", "--uniform", *DIGITS, "--ratios", 0.125, "--epochs", 1)
+        succeed(
+            "ratio_swipe.py",
+            "--save",
+            "done_0",
+            "--uniform",
+            *DIGITS,
+            "--ratios",
+            0.125,
+            "--epochs",
+            1,
+        )
     (folder / "a_file").write_text("not a folder")
     (folder / "a_folder").mkdir()
     return folder
@@ -363,7 +392,9 @@ def test_the_table_is_large_and_covers_every_script():
     assert set(AS_PROCESSES) <= {command for command, _ in ROWS}
 
 
-@pytest.mark.parametrize("command, naming", ROWS, ids=[command.replace("x" * 50, "") for command, _ in ROWS])
+@pytest.mark.parametrize(
+    "command, naming", ROWS, ids=[command.replace("x" * 50, "") for command, _ in ROWS]
+)
 def test_a_mistake_is_one_line_and_writes_nothing(command, naming, folder):
     if command.endswith("--device cuda") and torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
@@ -384,9 +415,14 @@ def test_a_mistake_ends_the_process_with_status_2(command, folder):
     assert seconds < SECONDS
 
 
-@pytest.mark.parametrize("script, more", [
-    ("architecture_descent.py", "--ratio 0.125 --epochs 3 --warmup 0"), ("ratio_swipe.py", "--uniform --ratios 0.125 --epochs 1"),
-    ("train_norm.py", "--ratio 0.125 --epochs 1")])
+@pytest.mark.parametrize(
+    "script, more",
+    [
+        ("architecture_descent.py", "--ratio 0.125 --epochs 3 --warmup 0"),
+        ("ratio_swipe.py", "--uniform --ratios 0.125 --epochs 1"),
+        ("train_norm.py", "--ratio 0.125 --epochs 1"),
+    ],
+)
 def test_a_model_dir_that_cannot_be_written_is_noticed_before_training(script, more, folder):
     """The weights are written after days."""
     outcome = call(script, "--save", "x", *DIGITS, *more.split(), "--model-dir", "a_file")
@@ -395,18 +431,27 @@ def test_a_model_dir_that_cannot_be_written_is_noticed_before_training(script, m
 
 
 def test_a_line_break_in_an_argument_makes_no_second_line(folder):
-    for arguments in (["--save", "x\ny"], ["--save", "x", "stray\nargument"], ["--save", "x", "--epochs", "0\n"],
-                      ["--save", "x", "--model", "a\nb"]):
+    for arguments in (
+        ["--save", "x\ny"],
+        ["--save", "x", "stray\nargument"],
+        ["--save", "x", "--epochs", "0\n"],
+        ["--save", "x", "--model", "a\nb"],
+    ):
         assert_refused(call("architecture_descent.py", *arguments))
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_is_quick_and_loads_no_torch(script, tmp_path):
-    program = (f"import runpy, sys; sys.path.insert(0, {str(REPOSITORY)!r}); sys.argv = sys.argv[1:]\n"
-               "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
-               "finally: print('loaded:', *[name for name in ('torch', 'matplotlib', 'sklearn') if name in sys.modules])")
+    program = (
+        f"import runpy, sys; sys.path.insert(0, {str(REPOSITORY)!r}); sys.argv = sys.argv[1:]\n"
+        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "finally: print('loaded:', *[name for name in ('torch', 'matplotlib', "
+        "'sklearn') if name in sys.modules])"
+    )
     command = [sys.executable, "-c", program, str(REPOSITORY / script), "--help"]
-    done, seconds = timed(lambda: subprocess.run(command, cwd=tmp_path, capture_output=True, text=True))
+    done, seconds = timed(
+        lambda: subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    )
     assert done.returncode == 0 and not done.stderr and done.stdout.startswith(f"usage: {script}")
     assert done.stdout.endswith("loaded:\n")
     assert not any(tmp_path.iterdir())
@@ -415,11 +460,26 @@ def test_help_is_quick_and_loads_no_torch(script, tmp_path):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_shows_every_default(script, monkeypatch):
-    """Of an option whose default follows the data set, "A, on TinyImageNet B". The defaults are what the script would work with."""
-    entries = {entry.split()[0].rstrip(","): entry for entry in re.split(r"\n  (?=-)", call(script, "--help").out)}
-    needed = [*(flag for name, flag in NEEDED.items() if f"--{name}" in entries), *(["x"] if script == "plot_training.py" else [])]
-    usual, on_cifar, on_tiny = (settings_of(script, monkeypatch, *needed, *more) for more in (
-        (), *(["--dataset", name] if "--dataset" in entries else [] for name in ("CIFAR100", "tinyimagenet"))))
+    """Of an option whose default follows the data set, "A, on TinyImageNet B". The defaults are
+    what the script would work with."""
+    entries = {
+        entry.split()[0].rstrip(","): entry
+        for entry in re.split(r"\n  (?=-)", call(script, "--help").out)
+    }
+    needed = [
+        *(flag for name, flag in NEEDED.items() if f"--{name}" in entries),
+        *(["x"] if script == "plot_training.py" else []),
+    ]
+    usual, on_cifar, on_tiny = (
+        settings_of(script, monkeypatch, *needed, *more)
+        for more in (
+            (),
+            *(
+                ["--dataset", name] if "--dataset" in entries else []
+                for name in ("CIFAR100", "tinyimagenet")
+            ),
+        )
+    )
     for action in parser_of(script, monkeypatch)._actions[1:]:  # all but --help
         assert action.help
         if not action.option_strings:
@@ -439,7 +499,11 @@ def test_help_shows_every_default(script, monkeypatch):
         if action.dest not in usual:
             assert "accepted and not used" in entry
             continue
-        assert missing(on_cifar[action.dest], stated[0]) == missing(on_tiny[action.dest], stated[-1]) == []
+        assert (
+            missing(on_cifar[action.dest], stated[0])
+            == missing(on_tiny[action.dest], stated[-1])
+            == []
+        )
         assert len(stated) == 1 + (on_cifar[action.dest] != on_tiny[action.dest])
 
 
@@ -451,7 +515,8 @@ def missing(default, stated: str) -> list[str]:
         return [] if stated == "none" else ["none"]
     if isinstance(default, tuple) and isinstance(default[0], str):
         return [word for word in default if word not in stated.split()]
-    if isinstance(default, tuple):  # evenly spaced ratios: the first may be left out where it has been said
+    # evenly spaced ratios: the first may be left out where it has been said
+    if isinstance(default, tuple):
         [step] = {round(b - a, 9) for a, b in pairwise(default)}
         words = [f"{default[0]:g} to {default[-1]:g}" + f" in steps of {step:g}" * (step != 1)]
         return [] if stated in (*words, f"to {default[-1]:g}") else words
@@ -461,24 +526,63 @@ def missing(default, stated: str) -> list[str]:
 def test_help_shows_the_default_that_goes_with_morph(monkeypatch):
     said = " ".join(call("architecture_descent.py", "--help").out.split())
     shown = re.search(r"--prune-fraction PRUNE_FRACTION fraction[^(]*\(default: (.*?)\)", said)[1]
-    fractions = [settings_of("architecture_descent.py", monkeypatch, "--save", "x", *more)["prune_fraction"] for more in ([], ["--morph"])]
+    fractions = [
+        settings_of("architecture_descent.py", monkeypatch, "--save", "x", *more)["prune_fraction"]
+        for more in ([], ["--morph"])
+    ]
     assert shown == "{}; {} with --morph".format(*fractions)
 
 
 NEEDED = {"save": "--save=x", "prune-fname": "--prune-fname=x"}  # to begin at all
 PAPER = {  # the training settings of the paper's section 4.1
-    "architecture_descent.py": {"model": "vgg", "warmup": 10, "iterations": 15, "epochs": 300, "prune_every": 50, "prune_step": 10,
-                                "ratio": 1.0, "batch_size": 256, "lr": 0.1, "momentum": 0.5, "weight_decay": 5e-4, "compact": True},
-    "imagenet_architecture_descent.py": {"model": "resnet18", "dataset": "tinyimagenet", "warmup": 10, "iterations": 15,
-                                         "prune_every": 100, "batch_size": 100},
-    "ratio_swipe.py": {"model": "vgg", "epochs": 300, "batch_size": 128, "lr": 0.1, "momentum": 0.5, "weight_decay": 5e-4,
-                       "ratios": (0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2)},
-    "imagenet_ratio_swipe.py": {"model": "resnet18", "dataset": "tinyimagenet", "epochs": 150, "batch_size": 128,
-                                "ratios": (0.25, 0.5, 0.75, 1)},
+    "architecture_descent.py": {
+        "model": "vgg",
+        "warmup": 10,
+        "iterations": 15,
+        "epochs": 300,
+        "prune_every": 50,
+        "prune_step": 10,
+        "ratio": 1.0,
+        "batch_size": 256,
+        "lr": 0.1,
+        "momentum": 0.5,
+        "weight_decay": 5e-4,
+        "compact": True,
+    },
+    "imagenet_architecture_descent.py": {
+        "model": "resnet18",
+        "dataset": "tinyimagenet",
+        "warmup": 10,
+        "iterations": 15,
+        "prune_every": 100,
+        "batch_size": 100,
+    },
+    "ratio_swipe.py": {
+        "model": "vgg",
+        "epochs": 300,
+        "batch_size": 128,
+        "lr": 0.1,
+        "momentum": 0.5,
+        "weight_decay": 5e-4,
+        "ratios": (0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2),
+    },
+    "imagenet_ratio_swipe.py": {
+        "model": "resnet18",
+        "dataset": "tinyimagenet",
+        "epochs": 150,
+        "batch_size": 128,
+        "ratios": (0.25, 0.5, 0.75, 1),
+    },
     "train_norm.py": {"epochs": 300, "batch_size": 128, "lr": 0.1, "ratio": 1.0},
     "fine_tune.py": {"epochs": 40, "batch_size": 128, "lr": 0.001, "ratio": 0.75},
 }
-COMMON = {"data": "data", "record_dir": "prune_record", "plot_dir": "saved_plots", "model_dir": "saved_models", "device": "auto"}
+COMMON = {
+    "data": "data",
+    "record_dir": "prune_record",
+    "plot_dir": "saved_plots",
+    "model_dir": "saved_models",
+    "device": "auto",
+}
 
 
 @pytest.mark.parametrize("script", PAPER)
@@ -500,44 +604,83 @@ def test_a_search_follows_its_data_set_and_what_is_given_wins(monkeypatch):
         return settings["prune_every"], settings["batch_size"]
 
     tiny = "--dataset=tinyimagenet"
-    assert found("architecture_descent.py", tiny) == found("architecture_descent.py", "--dataset=a/tiny-imagenet-200") == (100, 100)
-    assert found("architecture_descent.py", "--dataset=CIFAR100") == found("architecture_descent.py", "--dataset=my_images") == (50, 256)
+    assert (
+        found("architecture_descent.py", tiny)
+        == found("architecture_descent.py", "--dataset=a/tiny-imagenet-200")
+        == (100, 100)
+    )
+    assert (
+        found("architecture_descent.py", "--dataset=CIFAR100")
+        == found("architecture_descent.py", "--dataset=my_images")
+        == (50, 256)
+    )
     assert found("imagenet_architecture_descent.py") == (100, 100)
     assert found("imagenet_architecture_descent.py", "--dataset=CIFAR100") == (50, 256)
     assert found("architecture_descent.py", tiny, "--prune-every=50") == (50, 100)
-    assert found("architecture_descent.py", "--batch-size=256", "--prune_every", "7", tiny) == (7, 256)
+    assert found("architecture_descent.py", "--batch-size=256", "--prune_every", "7", tiny) == (
+        7,
+        256,
+    )
 
 
 def test_a_sweep_follows_its_data_set_and_what_is_given_wins(monkeypatch):
     for script in ("ratio_swipe.py", "imagenet_ratio_swipe.py"):
-        settings = settings_of(script, monkeypatch, "--save=x", "--uniform", "--dataset=tinyimagenet")
-        assert (settings["epochs"], settings["ratios"], settings["milestones"]) == (150, (0.25, 0.5, 0.75, 1), (1 / 3, 2 / 3))
+        settings = settings_of(
+            script, monkeypatch, "--save=x", "--uniform", "--dataset=tinyimagenet"
+        )
+        assert (settings["epochs"], settings["ratios"], settings["milestones"]) == (
+            150,
+            (0.25, 0.5, 0.75, 1),
+            (1 / 3, 2 / 3),
+        )
         settings = settings_of(script, monkeypatch, "--save=x", "--uniform", "--dataset=CIFAR10")
-        assert (settings["epochs"], settings["ratios"][-1], settings["milestones"]) == (300, 2, (1 / 3, 2 / 3, 5 / 6))
+        assert (settings["epochs"], settings["ratios"][-1], settings["milestones"]) == (
+            300,
+            2,
+            (1 / 3, 2 / 3, 5 / 6),
+        )
         given = ["--epochs=300", "--ratios", "0.5", "2"]
-        settings = settings_of(script, monkeypatch, "--save=x", "--uniform", "--dataset=tinyimagenet", *given)
+        settings = settings_of(
+            script, monkeypatch, "--save=x", "--uniform", "--dataset=tinyimagenet", *given
+        )
         assert (settings["epochs"], settings["ratios"]) == (300, (0.5, 2))
 
 
-@pytest.mark.parametrize("flags", ["--warmup 299", "--warmup 5 --epochs 6", "--epochs 1 --warmup 0"])
+@pytest.mark.parametrize(
+    "flags", ["--warmup 299", "--warmup 5 --epochs 6", "--epochs 1 --warmup 0"]
+)
 def test_one_epoch_to_prune_in_is_enough(flags, monkeypatch):
     settings = settings_of("architecture_descent.py", monkeypatch, "--save", "x", *flags.split())
     assert settings["epochs"] == settings["warmup"] + 1
 
 
-@pytest.mark.parametrize("kind, values, naming", [
-    (SearchSettings, {"epochs": 0}, "--epochs"), (SearchSettings, {"epochs": 5, "warmup": 5}, "--warmup"),
-    (SearchSettings, {"prune_fraction": 0}, "--prune-fraction"), (SearchSettings, {"prune_every": True}, "--prune-every"),
-    (SearchSettings, {"model": "alexnet"}, "--model"), (SearchSettings, {"morph": True}, "--morph"),
-    (SearchSettings, {"budget": "flops"}, "--budget"), (SearchSettings, {"cost_exponent": 0.5}, "--cost-exponent"),
-    (SearchSettings, {"budget": "macs", "cost_exponent": 9}, "--cost-exponent"), (Networks, {"budget": "flops"}, "--budget"),
-    (TrainingSettings, {"lr": float("nan")}, "--lr"), (TrainingSettings, {"lr": "0.1"}, "--lr"),
-    (TrainingSettings, {"batch_size": 0.5}, "--batch-size"), (TrainingSettings, {"milestones": (2.0,)}, "--milestones"),
-    (Networks, {"ratios": (0,)}, "--ratios"), (Networks, {"ratios": 0.5}, "--ratios"),
-    (Networks, {"ratios": (0.5, float("inf"))}, "--ratios"),
-    (Networks, {"uniform": True, "morph": True}, "--uniform"), (Networks, {"morph": True, "descent_idx": 0}, "--descent-idx"),
-    (Storage, {"save": "a/b"}, "--save"), (Storage, {"save": "published"}, "published"),
-    (Storage, {"save": "x", "resume": True, "overwrite": True}, "--overwrite")])
+@pytest.mark.parametrize(
+    "kind, values, naming",
+    [
+        (SearchSettings, {"epochs": 0}, "--epochs"),
+        (SearchSettings, {"epochs": 5, "warmup": 5}, "--warmup"),
+        (SearchSettings, {"prune_fraction": 0}, "--prune-fraction"),
+        (SearchSettings, {"prune_every": True}, "--prune-every"),
+        (SearchSettings, {"model": "alexnet"}, "--model"),
+        (SearchSettings, {"morph": True}, "--morph"),
+        (SearchSettings, {"budget": "flops"}, "--budget"),
+        (SearchSettings, {"cost_exponent": 0.5}, "--cost-exponent"),
+        (SearchSettings, {"budget": "macs", "cost_exponent": 9}, "--cost-exponent"),
+        (Networks, {"budget": "flops"}, "--budget"),
+        (TrainingSettings, {"lr": float("nan")}, "--lr"),
+        (TrainingSettings, {"lr": "0.1"}, "--lr"),
+        (TrainingSettings, {"batch_size": 0.5}, "--batch-size"),
+        (TrainingSettings, {"milestones": (2.0,)}, "--milestones"),
+        (Networks, {"ratios": (0,)}, "--ratios"),
+        (Networks, {"ratios": 0.5}, "--ratios"),
+        (Networks, {"ratios": (0.5, float("inf"))}, "--ratios"),
+        (Networks, {"uniform": True, "morph": True}, "--uniform"),
+        (Networks, {"morph": True, "descent_idx": 0}, "--descent-idx"),
+        (Storage, {"save": "a/b"}, "--save"),
+        (Storage, {"save": "published"}, "published"),
+        (Storage, {"save": "x", "resume": True, "overwrite": True}, "--overwrite"),
+    ],
+)
 def test_callers_from_python_are_held_to_the_same_bounds(kind, values, naming):
     with pytest.raises(UserError, match=naming) as error:
         kind(**values)
@@ -545,10 +688,16 @@ def test_callers_from_python_are_held_to_the_same_bounds(kind, values, naming):
 
 
 def test_hyphens_and_underscores_are_the_same_in_options_and_kept_in_values(monkeypatch):
-    for flags in (["--save=my_run_0", "--prune_every=7", "--limit_train", "5", "--record_dir", "a_b-c"],
-                  ["--save", "my_run_0", "--prune-every", "7", "--limit-train=5", "--record-dir=a_b-c"]):
+    for flags in (
+        ["--save=my_run_0", "--prune_every=7", "--limit_train", "5", "--record_dir", "a_b-c"],
+        ["--save", "my_run_0", "--prune-every", "7", "--limit-train=5", "--record-dir=a_b-c"],
+    ):
         settings = settings_of("architecture_descent.py", monkeypatch, *flags)
-        assert (settings["save"], settings["prune_every"], settings["limit_train"]) == ("my_run_0", 7, 5)
+        assert (settings["save"], settings["prune_every"], settings["limit_train"]) == (
+            "my_run_0",
+            7,
+            5,
+        )
         assert settings["record_dir"] == "a_b-c"
 
 
@@ -568,31 +717,59 @@ def parser_of(script, monkeypatch) -> Parser:
 
 
 def settings_of(script, monkeypatch, *flags) -> dict:
-    """What a script would work with: all that its core function is given, or, of a script that trains nothing, its parser says."""
+    """What a script would work with: all that its core function is given, or, of a script that
+    trains nothing, its parser says."""
     settled, given = Parser.settled, Parser.given
     with monkeypatch.context() as patch, pytest.raises(Taken) as taken:
-        for core in ("search.search.search", "training.sweep.sweep", "training.finetune.train_base", "training.finetune.fine_tune"):
+        for core in (
+            "search.search.search",
+            "training.sweep.sweep",
+            "training.finetune.train_base",
+            "training.finetune.fine_tune",
+        ):
             patch.setattr(f"utils.{core}", take)
         patch.setattr(Parser, "settled", lambda *arguments: take(*settled(*arguments)))
         if script in ("val_format.py", "study.py"):
             patch.setattr(Parser, "given", lambda parser: take(given(parser)))
         call(script, *flags)
     assert taken.value.args
-    found = {name: value for part in taken.value.args for name, value in (part if isinstance(part, dict) else vars(part)).items()}
+    found = {
+        name: value
+        for part in taken.value.args
+        for name, value in (part if isinstance(part, dict) else vars(part)).items()
+    }
     if script == "study.py":  # without a data set, and what the options of the folders show
-        return {**found, **{f"{kind}_dir": folder for kind, folder in (("record", "prune_record/study"), ("plot", "saved_plots/study"),
-                                                                       ("model", "saved_models/study"))}, "data": "data"}
-    if script in ("list_architecture.py", "export.py", "submit.py"):  # which take what they are not given from the data set's preset
+        return {
+            **found,
+            **{
+                f"{kind}_dir": folder
+                for kind, folder in (
+                    ("record", "prune_record/study"),
+                    ("plot", "saved_plots/study"),
+                    ("model", "saved_models/study"),
+                )
+            },
+            "data": "data",
+        }
+    # which take what they are not given from the data set's preset
+    if script in ("list_architecture.py", "export.py", "submit.py"):
         preset = networks_preset(found["dataset"])
-        found = {**vars(preset), "model_dir": Storage.model_dir, "image_size": None, **found,
-                 "ratios": found.get("ratios") or preset.ratios}
+        found = {
+            **vars(preset),
+            "model_dir": Storage.model_dir,
+            "image_size": None,
+            **found,
+            "ratios": found.get("ratios") or preset.ratios,
+        }
     return found
 
 
 def timed(work):
     """What ``work`` returns, and the processor seconds of the processes that it waited for."""
+
     def used() -> float:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime
+
     before = used()
     return work(), used() - before

@@ -1,5 +1,6 @@
-"""Removing what closed gates have made dead changes no other number: in float64 a compacted search and a masked one
-record the same rows and end with the same weights, momentum and outputs."""
+"""Removing what closed gates have made dead changes no other number: in float64 a compacted search
+and a masked one record the same rows and end with the same weights, momentum and outputs."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,12 +21,25 @@ FILTERS = {
     "mobilenetv2": [10, 9, 9, 10, 12, 12, 12, 16, 16, 17, 17, 24, 24, 19, 24, 24, 24, 30, 48],
 }
 EVERYWHERE_EQUAL = [18] * 17  # for resnet18: every shortcut of stride 1 is an identity
-LR = {"vgg": 0.02, "resnet18": 0.02, "mobilenetv2": 2e-4}  # mobilenetv2 on noise is chaotic: rounding must not grow
+# mobilenetv2 on noise is chaotic: rounding must not grow
+LR = {"vgg": 0.02, "resnet18": 0.02, "mobilenetv2": 2e-4}
 
 
-def begin(name: str, filters: list[int], compact: bool, *, prune_fraction: float = 0.95, cost=None, **options) -> Pruning:
+def begin(
+    name: str,
+    filters: list[int],
+    compact: bool,
+    *,
+    prune_fraction: float = 0.95,
+    cost=None,
+    **options,
+) -> Pruning:
     torch.manual_seed(0)
-    network = build_model(name, filters, gated=True, **options).double().to(memory_format=torch.channels_last)
+    network = (
+        build_model(name, filters, gated=True, **options)
+        .double()
+        .to(memory_format=torch.channels_last)
+    )
     compactor = Compactor(network, options.get("image_size", 32)) if compact else None
     traced = compactor.network if compact else network
     pruner = TaylorPruner(gates_of(network), 1, 12, prune_fraction, cost)
@@ -35,12 +49,15 @@ def begin(name: str, filters: list[int], compact: bool, *, prune_fraction: float
 def batches(image_size: int, number: int = 100):
     draw, images = torch.Generator().manual_seed(1), 4 if image_size == 32 else 3
     for _ in range(number):
-        yield (torch.randn(images, 3, image_size, image_size, generator=draw, dtype=torch.float64),
-               torch.randint(0, 10, (images,), generator=draw))
+        yield (
+            torch.randn(images, 3, image_size, image_size, generator=draw, dtype=torch.float64),
+            torch.randint(0, 10, (images,), generator=draw),
+        )
 
 
 def train(state: Pruning, source) -> list[list[int]]:
-    """Over all of ``source``, or until the iteration has ended. The surviving widths after each batch."""
+    """Over all of ``source``, or until the iteration has ended. The surviving widths after each
+    batch."""
     widths = []
     for images, labels in source:
         state.network.zero_grad()
@@ -58,23 +75,40 @@ def tensors(network: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def assert_same_but_for_the_dead(masked: Pruning, compacted: Pruning) -> None:
-    """Every number the compacted network still has is the masked network's: weights, momentum, running statistics."""
+    """Every number the compacted network still has is the masked network's: weights, momentum,
+    running statistics."""
     whole, cut = tensors(masked.network), tensors(compacted.network)
-    gates = {name for state, named in ((masked, whole), (compacted, cut)) for name in named
-             if any(named[name] is gate.weight for gate in gates_of(state.network)) or name.endswith((".index", ".one"))}
+    gates = {
+        name
+        for state, named in ((masked, whole), (compacted, cut))
+        for name in named
+        if any(named[name] is gate.weight for gate in gates_of(state.network))
+        or name.endswith((".index", ".one"))
+    }
     sliced = compacted.compactor.sliced
-    assert whole.keys() - gates == {name for name in cut if not name.startswith("selections.")} - gates
+    assert (
+        whole.keys() - gates == {name for name in cut if not name.startswith("selections.")} - gates
+    )
     for name in whole.keys() - gates:
         old, new = whole[name], cut[name]
         alive = slice(None)
         if name.endswith(("running_mean", "running_var")):  # dead channels read what they like
             norm = compacted.network.get_submodule(name.rpartition(".")[0])
             alive = norm.gate.multipliers() == 1 if hasattr(norm, "gate") else alive
-        torch.testing.assert_close(new[alive] if new.dim() else new, sliced(name, old)[alive] if new.dim() else old, rtol=0, atol=1e-9,
-                                   msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            new[alive] if new.dim() else new,
+            sliced(name, old)[alive] if new.dim() else old,
+            rtol=0,
+            atol=1e-9,
+            msg=lambda m, name=name: f"{name}: {m}",
+        )
         if isinstance(new, nn.Parameter):
-            torch.testing.assert_close(compacted.optimizer.state[new]["momentum_buffer"],
-                                       sliced(name, masked.optimizer.state[old]["momentum_buffer"]), rtol=0, atol=1e-9)
+            torch.testing.assert_close(
+                compacted.optimizer.state[new]["momentum_buffer"],
+                sliced(name, masked.optimizer.state[old]["momentum_buffer"]),
+                rtol=0,
+                atol=1e-9,
+            )
     for one, other in zip(gates_of(masked.network), gates_of(compacted.network), strict=True):
         assert torch.equal(one.weight, other.weight)
 
@@ -83,24 +117,33 @@ def size(state: Pruning) -> int:
     return sum(parameter.numel() for parameter in state.network.parameters())
 
 
-@pytest.mark.parametrize(("name", "filters", "image_size", "convcut", "fraction"), [
-    ("vgg", FILTERS["vgg"], 32, False, 0.95),
-    ("vgg", FILTERS["vgg"], 64, False, 0.5),
-    ("resnet18", FILTERS["resnet18"], 32, False, 0.95),
-    ("resnet18", EVERYWHERE_EQUAL, 32, False, 0.95),
-    ("resnet18", EVERYWHERE_EQUAL, 64, False, 0.4),
-    ("resnet18", EVERYWHERE_EQUAL, 32, True, 0.95),
-    ("mobilenetv2", FILTERS["mobilenetv2"], 32, False, 0.95),
-    ("mobilenetv2", FILTERS["mobilenetv2"], 64, False, 0.3),
-    ("mobilenetv2", FILTERS["mobilenetv2"], 32, True, 0.5),
-], ids=lambda value: None if isinstance(value, list) else str(value))
+@pytest.mark.parametrize(
+    ("name", "filters", "image_size", "convcut", "fraction"),
+    [
+        ("vgg", FILTERS["vgg"], 32, False, 0.95),
+        ("vgg", FILTERS["vgg"], 64, False, 0.5),
+        ("resnet18", FILTERS["resnet18"], 32, False, 0.95),
+        ("resnet18", EVERYWHERE_EQUAL, 32, False, 0.95),
+        ("resnet18", EVERYWHERE_EQUAL, 64, False, 0.4),
+        ("resnet18", EVERYWHERE_EQUAL, 32, True, 0.95),
+        ("mobilenetv2", FILTERS["mobilenetv2"], 32, False, 0.95),
+        ("mobilenetv2", FILTERS["mobilenetv2"], 64, False, 0.3),
+        ("mobilenetv2", FILTERS["mobilenetv2"], 32, True, 0.5),
+    ],
+    ids=lambda value: None if isinstance(value, list) else str(value),
+)
 def test_a_compacted_search_is_the_masked_search(name, filters, image_size, convcut, fraction):
-    masked, compacted = (begin(name, filters, compact, prune_fraction=fraction, image_size=image_size, convcut=convcut)
-                         for compact in (False, True))
+    masked, compacted = (
+        begin(
+            name, filters, compact, prune_fraction=fraction, image_size=image_size, convcut=convcut
+        )
+        for compact in (False, True)
+    )
     widths = train(masked, batches(image_size))
     assert train(compacted, batches(image_size)) == widths
     assert masked.pruner.ended and compacted.pruner.ended
-    # Pruned to 95 % a layer is down to its last filter first; the others end by the number of rounds.
+    # Pruned to 95 % a layer is down to its last filter first; the others end by the number of
+    # rounds.
     assert (masked.pruner.rounds == masked.pruner.most_rounds) == (fraction < 0.95)
     assert compacted.pruner.history == masked.pruner.history
     assert torch.equal(compacted.pruner.alive, masked.pruner.alive)
@@ -109,16 +152,22 @@ def test_a_compacted_search_is_the_masked_search(name, filters, image_size, conv
     assert_same_outputs(masked, compacted, image_size)
 
 
-@pytest.mark.parametrize(("name", "filters", "fraction"), [
-    ("vgg", FILTERS["vgg"], 0.95),
-    ("resnet18", FILTERS["resnet18"], 0.95),
-    ("resnet18", EVERYWHERE_EQUAL, 0.95),
-    ("mobilenetv2", FILTERS["mobilenetv2"], 0.5),
-], ids=["vgg", "resnet18", "resnet18-equal", "mobilenetv2"])
+@pytest.mark.parametrize(
+    ("name", "filters", "fraction"),
+    [
+        ("vgg", FILTERS["vgg"], 0.95),
+        ("resnet18", FILTERS["resnet18"], 0.95),
+        ("resnet18", EVERYWHERE_EQUAL, 0.95),
+        ("mobilenetv2", FILTERS["mobilenetv2"], 0.5),
+    ],
+    ids=["vgg", "resnet18", "resnet18-equal", "mobilenetv2"],
+)
 def test_a_compacted_search_by_macs_is_the_masked_search(name, filters, fraction):
     cost = macs_per_filter(name, filters)
-    masked, compacted, usual = (begin(name, filters, compact, prune_fraction=fraction, cost=by)
-                                for compact, by in ((False, cost), (True, cost), (True, None)))
+    masked, compacted, usual = (
+        begin(name, filters, compact, prune_fraction=fraction, cost=by)
+        for compact, by in ((False, cost), (True, cost), (True, None))
+    )
     widths = train(masked, batches(32))
     assert train(compacted, batches(32)) == widths != train(usual, batches(32))
     assert masked.pruner.rounds >= 5 and compacted.pruner.history == masked.pruner.history
@@ -128,10 +177,14 @@ def test_a_compacted_search_by_macs_is_the_masked_search(name, filters, fraction
     assert_same_outputs(masked, compacted)
 
 
-def assert_same_outputs(one: Pruning, other: Pruning, image_size: int = 32, atol: float = 1e-9) -> None:
+def assert_same_outputs(
+    one: Pruning, other: Pruning, image_size: int = 32, atol: float = 1e-9
+) -> None:
     [(images, _)] = batches(image_size, 1)
     with torch.no_grad():
-        torch.testing.assert_close(one.network.eval()(images), other.network.eval()(images), rtol=0, atol=atol)
+        torch.testing.assert_close(
+            one.network.eval()(images), other.network.eval()(images), rtol=0, atol=atol
+        )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -147,15 +200,18 @@ def test_a_fresh_network_restored_from_a_file_is_the_one_that_was_saved(name, tm
     assert_same_outputs(restored, interrupted, atol=0)
     for state in (whole, restored):
         state.network.train()
-    assert train(restored, rest) == train(whole, rest)  # goes on, momentum and running criterion included
+    # goes on, momentum and running criterion included
+    assert train(restored, rest) == train(whole, rest)
     assert restored.pruner.history == whole.pruner.history
     assert_same_outputs(restored, whole, atol=1e-12)
 
 
-# --- what is kept --------------------------------------------------------------------------------------------------
+# --- what is kept ---------------------------------------------------------------------------------
+
 
 def closed(network: nn.Module, survivors: list[int]) -> list[torch.Tensor]:
-    """Closes the gates of ``network`` but for the last ``survivors[l]`` of layer l; which are alive."""
+    """Closes the gates of ``network`` but for the last ``survivors[l]`` of layer l; which are
+    alive."""
     alive = []
     for gate, left in zip(gates_of(network), survivors, strict=True):
         alive.append(torch.arange(len(gate.weight)) >= len(gate.weight) - left)
@@ -174,10 +230,17 @@ def test_widths_are_rounded_up_to_multiples_of_8_with_dead_filters():
     assert MULTIPLE == 8
     assert compactor.compact(alive)
     # 11 of 12 stay 12, for there are no 16; 33 of 33 and 24 of 24 have nothing to lose.
-    assert [module.out_channels for module in compactor.network.modules() if isinstance(module, nn.Conv2d)] == [
-        8, 8, 16, 33, 12, 8, 24, 24]
+    assert [
+        module.out_channels
+        for module in compactor.network.modules()
+        if isinstance(module, nn.Conv2d)
+    ] == [8, 8, 16, 33, 12, 8, 24, 24]
     norms = [module for module in compactor.network.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert [len(norm.gate.multipliers()) for norm in norms] == [len(norm.weight) for norm in norms] == [8, 8, 16, 33, 12, 8, 24, 24]
+    assert (
+        [len(norm.gate.multipliers()) for norm in norms]
+        == [len(norm.weight) for norm in norms]
+        == [8, 8, 16, 33, 12, 8, 24, 24]
+    )
     assert [len(filters) for filters in compactor.kept_filters()] == [8, 8, 16, 33, 12, 8, 24, 24]
     for filters, living in zip(compactor.kept_filters(), alive):
         assert living[filters].sum() == living.sum()  # all that are alive are there
@@ -199,9 +262,13 @@ def test_a_channel_of_a_residual_stream_stays_for_as_long_as_any_block_reads_it(
     network = build_model("resnet18", [32] * 17, gated=True).double().eval()
     compactor, images = Compactor(network), torch.randn(2, 3, 32, 32, dtype=torch.float64)
     first_half = torch.arange(32) < 16
-    # Widths 0, 2 and 4: what the blocks 0, 1 and 2 read; block 2 has a convolution as shortcut, so the stream ends there.
+    # Widths 0, 2 and 4: what the blocks 0, 1 and 2 read; block 2 has a convolution as shortcut, so
+    # the stream ends there.
     for readers_closed, stem_filters in (((0,), 32), ((0, 2), 32), ((0, 2, 4), 16)):
-        alive = [first_half if layer in readers_closed else torch.ones(32, dtype=torch.bool) for layer in range(17)]
+        alive = [
+            first_half if layer in readers_closed else torch.ones(32, dtype=torch.bool)
+            for layer in range(17)
+        ]
         for layer in readers_closed:
             gates_of(network)[layer].weight.data.copy_(first_half)
         with torch.no_grad():
@@ -211,14 +278,17 @@ def test_a_channel_of_a_residual_stream_stays_for_as_long_as_any_block_reads_it(
         assert compactor.network.stem.out_channels == stem_filters
 
 
-# --- what is not known ---------------------------------------------------------------------------------------------
+# --- what is not known ----------------------------------------------------------------------------
+
 
 class Sandwich(nn.Module):
     """Convolution, norm, gate, an ``operation``, convolution, pooling, linear layer."""
 
     def __init__(self, operation, channels: int = 16):
         super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), GateLayer(16))
+        self.first = nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), GateLayer(16)
+        )
         self.operation = operation
         self.last = nn.Sequential(nn.Conv2d(channels, 16, 1), nn.AdaptiveAvgPool2d(1))
         self.classifier = nn.Linear(16, 10)
@@ -242,28 +312,57 @@ def two_of(x):
     return torch.cat([x, x], dim=1)
 
 
-@pytest.mark.parametrize(("operation", "channels", "shrinks"), [
-    (nn.GroupNorm(4, 16), 16, False),  # makes something of a zero, as what follows does
-    (nn.GroupNorm(1, 16), 16, False),
-    (nn.Sigmoid(), 16, False),
-    (nn.Hardsigmoid(), 16, False),
-    (Function(torch.exp), 16, False),
-    (Function(lambda x: x[:, :8]), 8, False),
-    (Function(lambda x: x.chunk(2, dim=1)[0]), 8, False),
-    (Function(lambda x: x + 1), 16, False),
-    (nn.Conv2d(16, 16, 3, padding=1, groups=2), 16, False),  # neither dense nor one filter per channel
-    (nn.Conv2d(16, 32, 3, padding=1, groups=16), 32, False),
-    (Function(two_of), 32, True),
-    (Function(lambda x: x * torch.sigmoid(x)), 16, True),
-    (nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, groups=4, bias=False), GateLayer(16)), 16, True),
-    (nn.ConvTranspose2d(16, 24, 2), 24, True),
-    (nn.PReLU(16), 16, True),
-    (nn.Softmax(dim=1), 16, False),  # this and what follows mix channels: they take all of them as they are
-    (nn.PixelShuffle(2), 4, False),
-    (Function(lambda x: x.flip(1)), 16, False),
-    (Function(lambda x: x.cumsum(1)), 16, False),
-], ids=["group norm", "one group", "sigmoid", "hardsigmoid", "exp", "slice", "chunk", "plus 1", "grouped", "depth multiplier", "cat",
-        "swish", "groups and gate", "transposed", "prelu", "softmax", "shuffle", "flip", "cumsum"])
+@pytest.mark.parametrize(
+    ("operation", "channels", "shrinks"),
+    [
+        (nn.GroupNorm(4, 16), 16, False),  # makes something of a zero, as what follows does
+        (nn.GroupNorm(1, 16), 16, False),
+        (nn.Sigmoid(), 16, False),
+        (nn.Hardsigmoid(), 16, False),
+        (Function(torch.exp), 16, False),
+        (Function(lambda x: x[:, :8]), 8, False),
+        (Function(lambda x: x.chunk(2, dim=1)[0]), 8, False),
+        (Function(lambda x: x + 1), 16, False),
+        # neither dense nor one filter per channel
+        (nn.Conv2d(16, 16, 3, padding=1, groups=2), 16, False),
+        (nn.Conv2d(16, 32, 3, padding=1, groups=16), 32, False),
+        (Function(two_of), 32, True),
+        (Function(lambda x: x * torch.sigmoid(x)), 16, True),
+        (
+            nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, groups=4, bias=False), GateLayer(16)),
+            16,
+            True,
+        ),
+        (nn.ConvTranspose2d(16, 24, 2), 24, True),
+        (nn.PReLU(16), 16, True),
+        # this and what follows mix channels: they take all of them as they are
+        (nn.Softmax(dim=1), 16, False),
+        (nn.PixelShuffle(2), 4, False),
+        (Function(lambda x: x.flip(1)), 16, False),
+        (Function(lambda x: x.cumsum(1)), 16, False),
+    ],
+    ids=[
+        "group norm",
+        "one group",
+        "sigmoid",
+        "hardsigmoid",
+        "exp",
+        "slice",
+        "chunk",
+        "plus 1",
+        "grouped",
+        "depth multiplier",
+        "cat",
+        "swish",
+        "groups and gate",
+        "transposed",
+        "prelu",
+        "softmax",
+        "shuffle",
+        "flip",
+        "cumsum",
+    ],
+)
 def test_an_operation_that_is_known_is_compacted_exactly(operation, channels, shrinks):
     torch.manual_seed(0)
     network = Sandwich(operation, channels).double().eval()
@@ -286,7 +385,9 @@ def test_maps_flattened_into_features_are_compacted_block_by_block():
     class Flat(nn.Module):
         def __init__(self):
             super().__init__()
-            self.first = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), GateLayer(16))
+            self.first = nn.Sequential(
+                nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), GateLayer(16)
+            )
             self.classifier = nn.Linear(16 * 64, 10)
 
         def forward(self, x):
@@ -300,5 +401,8 @@ def test_maps_flattened_into_features_are_compacted_block_by_block():
     assert compactor.compact(alive)
     assert network.first[0].weight.shape[0] == 8 and network.classifier.weight.shape == (10, 5 * 64)
     torch.testing.assert_close(compactor.network(images), expected, rtol=0, atol=1e-12)
-    with pytest.raises(UnreadableNetwork, match=r"Linear \(classifier\) does not take what images of 32 pixels give it"):
+    with pytest.raises(
+        UnreadableNetwork,
+        match=r"Linear \(classifier\) does not take what images of 32 pixels give it",
+    ):
         Compactor(Flat(), 32)

@@ -1,4 +1,6 @@
-"""Parameters and MACs are those of the network that is built; the numbers are those of the paper's networks."""
+"""Parameters and MACs are those of the network that is built; the numbers are those of the paper's
+networks."""
+
 import numpy as np
 import pytest
 import torch
@@ -12,12 +14,57 @@ RATIOS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 CLASSES_AND_SIZE = {"CIFAR10": (10, 32), "CIFAR100": (100, 32), "tinyimagenet": (200, 64)}
 PARAMETERS = {
     ("vgg", "CIFAR10"): (579786, 2311562, 5195338, 9231114, 14418890, 20758666, 28250442, 36894218),
-    ("vgg", "CIFAR100"): (591396, 2334692, 5229988, 9277284, 14476580, 20827876, 28331172, 36986468),
-    ("resnet18", "CIFAR10"): (701018, 2796714, 6287098, 11172170, 17451930, 25126378, 34195514, 44659338),
-    ("resnet18", "CIFAR100"): (712628, 2819844, 6321748, 11218340, 17509620, 25195588, 34276244, 44751588),
+    ("vgg", "CIFAR100"): (
+        591396,
+        2334692,
+        5229988,
+        9277284,
+        14476580,
+        20827876,
+        28331172,
+        36986468,
+    ),
+    ("resnet18", "CIFAR10"): (
+        701018,
+        2796714,
+        6287098,
+        11172170,
+        17451930,
+        25126378,
+        34195514,
+        44659338,
+    ),
+    ("resnet18", "CIFAR100"): (
+        712628,
+        2819844,
+        6321748,
+        11218340,
+        17509620,
+        25195588,
+        34276244,
+        44751588,
+    ),
     ("resnet18", "tinyimagenet"): (725784, 2846568, 6362552, 11273736),
-    ("mobilenetv2", "CIFAR10"): (170464, 616182, 1337164, 2333410, 3604920, 5151694, 6973732, 9071034),
-    ("mobilenetv2", "CIFAR100"): (199354, 673872, 1423654, 2448700, 3749010, 5324584, 7175422, 9301524),
+    ("mobilenetv2", "CIFAR10"): (
+        170464,
+        616182,
+        1337164,
+        2333410,
+        3604920,
+        5151694,
+        6973732,
+        9071034,
+    ),
+    ("mobilenetv2", "CIFAR100"): (
+        199354,
+        673872,
+        1423654,
+        2448700,
+        3749010,
+        5324584,
+        7175422,
+        9301524,
+    ),
     ("mobilenetv2", "tinyimagenet"): (231454, 737972, 1519754, 2576800),
 }
 
@@ -33,7 +80,8 @@ def parameters(network: nn.Module) -> int:
 
 
 def random_filters(name: str, rng: np.random.Generator) -> list[int]:
-    """Widths of 1 to 40; a third of them repeat the one before, so that some shortcuts are identities."""
+    """Widths of 1 to 40; a third of them repeat the one before, so that some shortcuts are
+    identities."""
     filters = rng.integers(1, 41, len(template(name))).tolist()
     for i in range(1, len(filters)):
         if rng.random() < 1 / 3:
@@ -51,7 +99,9 @@ def measured_macs(network: nn.Module, image_size: int) -> int:
 
     def add(module, inputs, output):
         nonlocal total
-        per_output = module.in_features if isinstance(module, nn.Linear) else module.weight[0].numel()
+        per_output = (
+            module.in_features if isinstance(module, nn.Linear) else module.weight[0].numel()
+        )
         total += output.numel() * per_output
 
     for module in network.modules():
@@ -89,11 +139,18 @@ def test_counts_are_those_of_the_built_network(name, image_size, convcut):
 @pytest.mark.parametrize("name", MODELS)
 def test_counts_are_those_of_the_built_network_at_any_image_size(name, image_size):
     filters = random_filters(name, np.random.default_rng(image_size))
-    plain, images = build(name, filters, image_size=image_size), torch.empty(1, 3, image_size, image_size, device="meta")
+    plain, images = (
+        build(name, filters, image_size=image_size),
+        torch.empty(1, 3, image_size, image_size, device="meta"),
+    )
     with FlopCounterMode(display=False) as counter:
         plain.eval()(images)
     assert count_params(name, filters, image_size=image_size) == parameters(plain)
-    assert count_macs(name, filters, image_size=image_size) == measured_macs(plain, image_size) == counter.get_total_flops() / 2
+    assert (
+        count_macs(name, filters, image_size=image_size)
+        == measured_macs(plain, image_size)
+        == counter.get_total_flops() / 2
+    )
 
 
 @pytest.mark.parametrize("convcut", [False, True])
@@ -102,7 +159,10 @@ def test_counts_are_those_of_the_built_network_at_any_image_size(name, image_siz
 def test_an_array_of_networks_is_counted_column_by_column(name, image_size, convcut):
     rng = np.random.default_rng(1)
     shape = {"image_size": image_size, "convcut": convcut}
-    columns = [random_filters(name, rng) for _ in range(50)] + [template(name), [1] * len(template(name))]
+    columns = [random_filters(name, rng) for _ in range(50)] + [
+        template(name),
+        [1] * len(template(name)),
+    ]
     for count in (count_params, count_macs):
         together = count(name, np.array(columns).T, **shape)
         assert together.shape == (52,)
@@ -120,8 +180,46 @@ def test_only_gated_networks_have_gates_one_per_width_in_order(name):
 def test_networks_have_the_templates_of_the_paper(name):
     widths = {
         "vgg": [64, 128, 256, 256, 512, 512, 512, 512],
-        "resnet18": [64, 64, 64, 64, 64, 128, 128, 128, 128, 256, 256, 256, 256, 512, 512, 512, 512],
-        "mobilenetv2": [32, 16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320, 1280],
+        "resnet18": [
+            64,
+            64,
+            64,
+            64,
+            64,
+            128,
+            128,
+            128,
+            128,
+            256,
+            256,
+            256,
+            256,
+            512,
+            512,
+            512,
+            512,
+        ],
+        "mobilenetv2": [
+            32,
+            16,
+            24,
+            24,
+            32,
+            32,
+            32,
+            64,
+            64,
+            64,
+            64,
+            96,
+            96,
+            96,
+            160,
+            160,
+            160,
+            320,
+            1280,
+        ],
     }
     assert template(name) == widths[name]
     assert parameters(build(name)) == parameters(build(name, widths[name]))

@@ -1,4 +1,6 @@
-"""Images that fit into memory are decoded once too, into a file that every later start reads: the same images, whatever happens to it."""
+"""Images that fit into memory are decoded once too, into a file that every later start reads: the
+same images, whatever happens to it."""
+
 import json
 import os
 import resource
@@ -12,7 +14,17 @@ import numpy as np
 import pytest
 import torch
 from running import fork, raising, run, snapshot, succeed, wait_for
-from test_large_data import PIXELS, SWEEP, decoding, load, photos, stored, unfinished, wait_until, write_images  # noqa: F401
+from test_large_data import (  # noqa: F401
+    PIXELS,
+    SWEEP,
+    decoding,
+    load,
+    photos,
+    stored,
+    unfinished,
+    wait_until,
+    write_images,
+)
 from torch import nn
 
 from utils.data import decoded, folder
@@ -35,7 +47,8 @@ def assert_same_images(data, other):
     assert torch.equal(data.mean, other.mean) and torch.equal(data.std, other.std)
 
 
-# --- once ----------------------------------------------------------------------------------------------------------
+# --- once -----------------------------------------------------------------------------------------
+
 
 def test_images_are_decoded_once_and_are_the_same_bit_for_bit(photos, decoding, capsys):  # noqa: F811
     fresh = load(photos, cache_dir=None)
@@ -44,9 +57,16 @@ def test_images_are_decoded_once_and_are_the_same_bit_for_bit(photos, decoding, 
     assert_same_images(load(photos), fresh)
     assert len(decoding) == 16 and len(stored()) == 2
     first, second = capsys.readouterr().out.splitlines()
-    assert "train: 12 images of 48 pixels; they are decoded once, into prune_record/images/train_48_" in first and "test: 4" in second
+    assert (
+        "train: 12 images of 48 pixels; they are decoded once, into prune_record/images/train_48_"
+        in first
+        and "test: 4" in second
+    )
     assert_same_images(load(photos), fresh)
-    assert len(decoding) == 16 and capsys.readouterr().out.count("they are read from prune_record/images/") == 2
+    assert (
+        len(decoding) == 16
+        and capsys.readouterr().out.count("they are read from prune_record/images/") == 2
+    )
 
 
 def test_a_file_is_of_use_to_whoever_has_no_room_for_its_images(photos, monkeypatch, decoding):  # noqa: F811
@@ -63,7 +83,13 @@ def test_trainings_are_the_same_from_images_from_a_new_file_and_from_one_that_is
         assert ("read from" in out) == (name == "c_0")
         result = json.loads(Path(f"saved_plots/vgg/{name}_6.json").read_text())
         weights = torch.load(f"saved_models/vgg/{name}@6.pt", weights_only=True)["network"]
-        curves.append([result["train_loss"], result["test_loss"], *(tensor.tolist() for tensor in weights.values())])
+        curves.append(
+            [
+                result["train_loss"],
+                result["test_loss"],
+                *(tensor.tolist() for tensor in weights.values()),
+            ]
+        )
     assert curves[0] == curves[1] == curves[2]
 
 
@@ -84,7 +110,9 @@ def test_sixty_thousand_small_images_and_a_hundred_photographs_are_worth_a_file(
     for number, length in ((60_000, 900), (100, 3_000_000)):
         (tmp_path / "x.jpg").write_bytes(b"")
         os.truncate(tmp_path / "x.jpg", length)
-        kept = decoded.Decoded([str(tmp_path / "x.jpg")] * number, (number, 32, 32, 3), tmp_path, None, "prune_record")
+        kept = decoded.Decoded(
+            [str(tmp_path / "x.jpg")] * number, (number, 32, 32, 3), tmp_path, None, "prune_record"
+        )
         assert kept.seconds > 10
 
 
@@ -93,7 +121,8 @@ def test_without_a_cache_nothing_is_written(photos):  # noqa: F811
     assert not Path("prune_record").exists()
 
 
-# --- what happens to the file --------------------------------------------------------------------------------------
+# --- what happens to the file ---------------------------------------------------------------------
+
 
 def test_images_that_have_changed_are_decoded_anew_and_the_old_file_is_removed(photos, capsys):  # noqa: F811
     load(photos)
@@ -104,7 +133,14 @@ def test_images_that_have_changed_are_decoded_anew_and_the_old_file_is_removed(p
     assert stale not in stored() and len(stored()) == 2
 
 
-@pytest.mark.parametrize("damage", [lambda path: os.truncate(path, 1000), lambda path: path.write_bytes(b""), lambda path: path.unlink()])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: os.truncate(path, 1000),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.unlink(),
+    ],
+)
 def test_a_file_that_is_not_whole_is_made_anew(damage, photos):  # noqa: F811
     load(photos)
     whole = snapshot("prune_record")
@@ -129,22 +165,34 @@ def test_a_damaged_image_is_named_and_leaves_nothing(photos):  # noqa: F811
     assert stored() == []
 
 
-# --- where it can't be written -------------------------------------------------------------------------------------
+# --- where it can't be written --------------------------------------------------------------------
+
 
 def test_a_folder_that_cannot_be_written_to_is_no_reason_not_to_train(photos, capsys):  # noqa: F811
     fresh = load(photos, cache_dir=None)
     Path("prune_record").write_text("a file")
     capsys.readouterr()
     assert_same_images(load(photos), fresh)
-    assert capsys.readouterr().out.count("48 pixels; they are decoded at each start: prune_record/images: can't be written to") == 2
+    assert (
+        capsys.readouterr().out.count(
+            "48 pixels; they are decoded at each start: prune_record/images: can't be written to"
+        )
+        == 2
+    )
     succeed(*TRAINING)
     assert Path("prune_record").read_text() == "a file"
 
 
-def test_a_file_in_a_folder_that_cannot_be_written_to_is_read_all_the_same(photos, monkeypatch, decoding):  # noqa: F811
+def test_a_file_in_a_folder_that_cannot_be_written_to_is_read_all_the_same(
+    photos,  # noqa: F811
+    monkeypatch,
+    decoding,  # noqa: F811
+):
     load(photos)
     decoding.clear()
-    monkeypatch.setattr(decoded, "in_turn", lambda *_: pytest.fail("it has to be locked for nobody"))
+    monkeypatch.setattr(
+        decoded, "in_turn", lambda *_: pytest.fail("it has to be locked for nobody")
+    )
     load(photos)
     assert not decoding
 
@@ -158,14 +206,21 @@ def test_a_full_disk_is_said_and_no_reason_not_to_train(photos, monkeypatch, cap
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     out = capsys.readouterr().out
-    assert out.count("File too large") == out.count("Without that file they are decoded at each start") == 2
+    assert (
+        out.count("File too large")
+        == out.count("Without that file they are decoded at each start")
+        == 2
+    )
     assert stored() == []
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
     assert_same_images(load(photos), fresh)
-    assert capsys.readouterr().out.count("decoded images take 0.0 GiB there") == 2 and stored() == []
+    assert (
+        capsys.readouterr().out.count("decoded images take 0.0 GiB there") == 2 and stored() == []
+    )
 
 
-# --- several processes ---------------------------------------------------------------------------------------------
+# --- several processes ----------------------------------------------------------------------------
+
 
 def slowly(seconds: float) -> None:
     """In a forked process: decoding takes long, and so does writing what was decoded."""
@@ -186,7 +241,9 @@ def test_of_two_processes_the_second_waits_and_decodes_nothing(photos, decoding,
     data = load(photos)
     assert "waits for another process" in capsys.readouterr().out
     assert not [path for path in decoding if "train" in path]
-    assert np.array_equal(data.train.images[0], np.asarray(folder.decode(photos / "train" / "class 0" / "0.png")))
+    assert np.array_equal(
+        data.train.images[0], np.asarray(folder.decode(photos / "train" / "class 0" / "0.png"))
+    )
     assert wait_for(child) == 0
 
 
@@ -202,7 +259,10 @@ def test_killed_in_the_middle_it_begins_again_and_nothing_is_lost(moment, photos
         assert wait_for(child) == -signal.SIGKILL
         assert not [name for name in stored() if not name.startswith(".")]
     succeed(*TRAINING)
-    assert [name.split("_")[:2] for name in stored()] == [["test", "48"], ["train", "48"]] and snapshot(photos) == images
+    assert [name.split("_")[:2] for name in stored()] == [
+        ["test", "48"],
+        ["train", "48"],
+    ] and snapshot(photos) == images
 
 
 def test_ctrl_c_leaves_nothing_half(photos):  # noqa: F811
@@ -213,7 +273,8 @@ def test_ctrl_c_leaves_nothing_half(photos):  # noqa: F811
     assert stored() == []
 
 
-# --- nothing else is waited for at a start -------------------------------------------------------------------------
+# --- nothing else is waited for at a start --------------------------------------------------------
+
 
 def test_a_training_loads_neither_the_compiler_nor_what_reads_other_data(photos):  # noqa: F811
     outcome = run(*TRAINING, cwd=photos.parent, env={"PYTHONPROFILEIMPORTTIME": "1"})
@@ -226,8 +287,12 @@ def test_digits_are_read_without_scikit_learn_as_scikit_learn_reads_them(monkeyp
     from sklearn.datasets import load_digits
 
     from utils.data import readers
+
     expected = load_digits()
-    for images, labels in (readers._digits(), (monkeypatch.setattr(readers, "find_spec", lambda name: None), readers._digits())[1]):
+    for images, labels in (
+        readers._digits(),
+        (monkeypatch.setattr(readers, "find_spec", lambda name: None), readers._digits())[1],
+    ):
         assert np.array_equal(images, expected.images) and np.array_equal(labels, expected.target)
 
 
@@ -241,7 +306,9 @@ def test_the_optimizer_is_pytorchs_to_the_last_bit(momentum):
         for step in range(6):
             if step == 3:  # a resumed run
                 state, rate = optimizer.state_dict(), optimizer.param_groups[0]["lr"]
-                optimizer = kind(network.parameters(), 99, momentum, weight_decay=5e-4, foreach=True)
+                optimizer = kind(
+                    network.parameters(), 99, momentum, weight_decay=5e-4, foreach=True
+                )
                 optimizer.load_state_dict(state)
                 assert optimizer.param_groups[0]["lr"] == rate
             optimizer.param_groups[0]["lr"] = 0.1 / (1 + step)
@@ -249,5 +316,10 @@ def test_the_optimizer_is_pytorchs_to_the_last_bit(momentum):
             network(torch.randn(4, 8)).square().sum().backward()
             optimizer.step()
         assert not any(parameter.requires_grad is False for parameter in network.parameters())
-        found.append([[tensor.tolist() for tensor in network.state_dict().values()], str(optimizer.state_dict())])
+        found.append(
+            [
+                [tensor.tolist() for tensor in network.state_dict().values()],
+                str(optimizer.state_dict()),
+            ]
+        )
     assert found[0] == found[1]

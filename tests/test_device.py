@@ -1,4 +1,6 @@
-"""The scripts on CUDA: no operation mixes devices, the numbers are the CPU's, and the host waits only where it must."""
+"""The scripts on CUDA: no operation mixes devices, the numbers are the CPU's, and the host waits
+only where it must."""
+
 import contextlib
 import json
 
@@ -17,10 +19,45 @@ from utils.training.device import Runner, pick_device
 from utils.training.latency import latency
 from utils.training.loop import evaluate
 
-SEARCH = ["architecture_descent.py", "--save", "run", *DIGITS, "--ratio", 0.25, "--limit-train", 32, "--batch-size", 8, "--epochs", 4,
-          "--warmup", 0, "--iterations", 1, "--prune-every", 1, "--prune-step", 40, "--prune-fraction", 0.9]
-TRAINING = ["ratio_swipe.py", "--save", "run", *DIGITS, "--uniform", "--ratios", 0.0625, "--epochs", 3, "--limit-train", 40,
-            "--batch-size", 20]
+SEARCH = [
+    "architecture_descent.py",
+    "--save",
+    "run",
+    *DIGITS,
+    "--ratio",
+    0.25,
+    "--limit-train",
+    32,
+    "--batch-size",
+    8,
+    "--epochs",
+    4,
+    "--warmup",
+    0,
+    "--iterations",
+    1,
+    "--prune-every",
+    1,
+    "--prune-step",
+    40,
+    "--prune-fraction",
+    0.9,
+]
+TRAINING = [
+    "ratio_swipe.py",
+    "--save",
+    "run",
+    *DIGITS,
+    "--uniform",
+    "--ratios",
+    0.0625,
+    "--epochs",
+    3,
+    "--limit-train",
+    40,
+    "--batch-size",
+    20,
+]
 EPOCH_END, EVALUATION = 6, 2  # waits
 
 
@@ -31,8 +68,8 @@ class Killed(BaseException):
 class Watch:
     """Looks at every batch of the scripts that ``run``.
 
-    ``batches`` has (the waits, pruning rounds, compactions) of each batch; ``between`` the waits before each epoch, but
-    for those of checkpoints.
+    ``batches`` has (the waits, pruning rounds, compactions) of each batch; ``between`` the waits
+    before each epoch, but for those of checkpoints.
     """
 
     def __init__(self, monkeypatch):
@@ -41,7 +78,9 @@ class Watch:
         begin, survivors, compact = progress.Progress.__init__, pruning.survivors, Compactor.compact
 
         def begin_epoch(*args):
-            self.between.append([wait for wait in self.waits() if not wait.startswith("torch.save")])
+            self.between.append(
+                [wait for wait in self.waits() if not wait.startswith("torch.save")]
+            )
             begin(*args)
 
         def end_batch(*_):
@@ -73,7 +112,8 @@ class Watch:
 
     @contextlib.contextmanager
     def run(self, folder, device: Device | None = None, at=None):
-        """For scripts in a folder and on a device; ``at`` has the number of a batch and what to do at its end."""
+        """For scripts in a folder and on a device; ``at`` has the number of a batch and what to do
+        at its end."""
         folder.mkdir(exist_ok=True)
         self.device, self.appointment, self.batches, self.between = device, at, [], []
         with pytest.MonkeyPatch.context() as patch, device or contextlib.nullcontext():
@@ -90,8 +130,11 @@ def kill():
     raise Killed
 
 
-def assert_same_as_on_the_cpu(script: list, watch: Watch, tmp_path, batch: int) -> list[tuple[list, list]]:
-    """On the device the script is killed at a batch and resumed: what is left then, and at the end, is what the CPU left.
+def assert_same_as_on_the_cpu(
+    script: list, watch: Watch, tmp_path, batch: int
+) -> list[tuple[list, list]]:
+    """On the device the script is killed at a batch and resumed: what is left then, and at the end,
+    is what the CPU left.
 
     Gives (batches, between), as watched, of the two parts.
     """
@@ -110,21 +153,36 @@ def assert_same_as_on_the_cpu(script: list, watch: Watch, tmp_path, batch: int) 
     return parts
 
 
-@pytest.mark.parametrize("options", [["--model", name] for name in MODELS] + [["--no-compact"], ["--budget", "macs"]], ids=" ".join)
-def test_a_search_killed_and_resumed_on_cuda_is_the_one_on_the_cpu_and_a_round_waits_once(options, watch, tmp_path):
+@pytest.mark.parametrize(
+    "options",
+    [["--model", name] for name in MODELS] + [["--no-compact"], ["--budget", "macs"]],
+    ids=" ".join,
+)
+def test_a_search_killed_and_resumed_on_cuda_is_the_one_on_the_cpu_and_a_round_waits_once(
+    options, watch, tmp_path
+):
     for batches, between in assert_same_as_on_the_cpu([*SEARCH, *options], watch, tmp_path, 11):
         compact = "--no-compact" not in options
-        assert sum(rounds for _, rounds, _ in batches) >= 5 and any(cuts for *_, cuts in batches) == compact
+        assert (
+            sum(rounds for _, rounds, _ in batches) >= 5
+            and any(cuts for *_, cuts in batches) == compact
+        )
         for waits, rounds, _ in batches:
             assert len(waits) == rounds, waits
         assert all(len(waits) <= EPOCH_END for waits in between[1:]), between[1:]
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_training_killed_and_resumed_on_cuda_is_the_one_on_the_cpu_and_a_step_never_waits(name, watch, tmp_path):
-    for batches, between in assert_same_as_on_the_cpu([*TRAINING, "--model", name], watch, tmp_path, 3):
+def test_a_training_killed_and_resumed_on_cuda_is_the_one_on_the_cpu_and_a_step_never_waits(
+    name, watch, tmp_path
+):
+    for batches, between in assert_same_as_on_the_cpu(
+        [*TRAINING, "--model", name], watch, tmp_path, 3
+    ):
         assert len(batches) >= 3 and not any(waits for waits, *_ in batches), batches
-        assert len(between) >= 2 and all(len(waits) <= EPOCH_END + EVALUATION for waits in between[1:]), between[1:]
+        assert len(between) >= 2 and all(
+            len(waits) <= EPOCH_END + EVALUATION for waits in between[1:]
+        ), between[1:]
 
 
 def test_the_magnitude_baseline_on_cuda_is_the_one_on_the_cpu(watch, tmp_path):
@@ -132,7 +190,16 @@ def test_the_magnitude_baseline_on_cuda_is_the_one_on_the_cpu(watch, tmp_path):
         with watch.run(tmp_path / name, device):
             options = [*DIGITS, "--epochs", 1, "--device", name]
             succeed("train_norm.py", "--save", "base", "--ratio", 0.125, *options)
-            succeed("fine_tune.py", "--save", "run", "--prune-fname", "base", "--ratio", 0.0625, *options)
+            succeed(
+                "fine_tune.py",
+                "--save",
+                "run",
+                "--prune-fname",
+                "base",
+                "--ratio",
+                0.0625,
+                *options,
+            )
     assert everything(tmp_path / "cuda") == everything(tmp_path / "cpu")
 
 
@@ -156,7 +223,8 @@ def test_rotation_and_the_measuring_of_latency_on_cuda():
         assert latency(build_model("vgg", uniform_filters("vgg", 0.0625)), 32, Runner("cuda")) > 0
 
 
-# --- of several GPUs, the one that is meant ------------------------------------------------------------------------
+# --- of several GPUs, the one that is meant -------------------------------------------------------
+
 
 def sweep_on_the_second_gpu(tmp_path, *options, memory: int = 2**40):
     with pytest.MonkeyPatch.context() as patch, Device(1, memory):
@@ -172,7 +240,9 @@ def test_the_memory_and_the_name_are_those_of_the_gpu_that_is_meant(tmp_path):
 
 
 def test_a_network_that_the_gpu_that_is_meant_cannot_hold_is_refused(tmp_path):
-    assert_refused(sweep_on_the_second_gpu(tmp_path, memory=2**18), "parameters", "Use a smaller ratio")
+    assert_refused(
+        sweep_on_the_second_gpu(tmp_path, memory=2**18), "parameters", "Use a smaller ratio"
+    )
 
 
 def test_a_folder_of_images_is_read_for_the_gpu_that_is_meant():
@@ -183,39 +253,47 @@ def test_a_folder_of_images_is_read_for_the_gpu_that_is_meant():
 
 
 def test_a_full_gpu_is_out_of_memory_and_not_one_that_is_not_there(monkeypatch):
-    monkeypatch.setattr(torch, "zeros", raising(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")))
+    monkeypatch.setattr(
+        torch,
+        "zeros",
+        raising(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")),
+    )
     with pytest.raises(torch.cuda.OutOfMemoryError):
         pick_device("cuda:1")
 
 
-# --- the device itself ---------------------------------------------------------------------------------------------
+# --- the device itself ----------------------------------------------------------------------------
 
-@pytest.mark.parametrize("waits, work", [
-    (1, lambda x: x.sum().item()),
-    (1, lambda x: x.tolist()),
-    (1, lambda x: bool(x.any())),
-    (1, lambda x: int(x[0])),
-    (1, lambda x: x.cpu()),
-    (1, lambda x: torch.zeros(4).copy_(x)),
-    (1, lambda x: x.nonzero()),
-    (1, lambda x: x[x > 0]),
-    (1, lambda x: x.masked_select(x > 0)),
-    (1, lambda x: x.unique()),
-    (1, lambda x: torch.equal(x, x)),
-    (1, lambda x: torch.ones(4).to("cuda")),
-    (1, lambda x: torch.tensor([1.0, 2.0], device="cuda")),
-    (1, lambda x: x[torch.tensor([0, 1])]),
-    (1, lambda x: x.copy_(torch.ones(4))),
-    (1, lambda x: torch.cuda.synchronize()),
-    (0, lambda x: torch.ones(4).to("cuda", non_blocking=True)),
-    (0, lambda x: (2 * x + 1).square_().sum()),
-    (0, lambda x: x + torch.tensor(1.0)),
-    (0, lambda x: x[x.long()] + x.topk(2).values[0]),
-    (0, lambda x: torch.where(x > 0, 1, x)),
-    (0, lambda x: x.__setitem__(x > 0, 5.0)),
-    (0, lambda x: x.__setitem__(slice(2), 5.0)),
-    (0, lambda x: torch.full((), -1.0, device=x.device).add_(x.sum())),
-])
+
+@pytest.mark.parametrize(
+    "waits, work",
+    [
+        (1, lambda x: x.sum().item()),
+        (1, lambda x: x.tolist()),
+        (1, lambda x: bool(x.any())),
+        (1, lambda x: int(x[0])),
+        (1, lambda x: x.cpu()),
+        (1, lambda x: torch.zeros(4).copy_(x)),
+        (1, lambda x: x.nonzero()),
+        (1, lambda x: x[x > 0]),
+        (1, lambda x: x.masked_select(x > 0)),
+        (1, lambda x: x.unique()),
+        (1, lambda x: torch.equal(x, x)),
+        (1, lambda x: torch.ones(4).to("cuda")),
+        (1, lambda x: torch.tensor([1.0, 2.0], device="cuda")),
+        (1, lambda x: x[torch.tensor([0, 1])]),
+        (1, lambda x: x.copy_(torch.ones(4))),
+        (1, lambda x: torch.cuda.synchronize()),
+        (0, lambda x: torch.ones(4).to("cuda", non_blocking=True)),
+        (0, lambda x: (2 * x + 1).square_().sum()),
+        (0, lambda x: x + torch.tensor(1.0)),
+        (0, lambda x: x[x.long()] + x.topk(2).values[0]),
+        (0, lambda x: torch.where(x > 0, 1, x)),
+        (0, lambda x: x.__setitem__(x > 0, 5.0)),
+        (0, lambda x: x.__setitem__(slice(2), 5.0)),
+        (0, lambda x: torch.full((), -1.0, device=x.device).add_(x.sum())),
+    ],
+)
 def test_the_device_knows_what_the_host_waits_for(waits, work):
     with Device() as device:
         x = torch.arange(4.0).to("cuda")
@@ -225,19 +303,22 @@ def test_the_device_knows_what_the_host_waits_for(waits, work):
         assert len(device.waits) == waits, device.waits
 
 
-@pytest.mark.parametrize("work", [
-    lambda x, y: x + y,
-    lambda x, y: y.add_(x),
-    lambda x, y: torch.zeros(()).add_(x.sum()),
-    lambda x, y: torch.cat([x, y]),
-    lambda x, y: torch.stack([x.sum(), y.sum()]),
-    lambda x, y: x.index_select(0, y.long()),
-    lambda x, y: y[x.long()],
-    lambda x, y: x.gather(0, y.long()),
-    lambda x, y: x.dot(y),
-    lambda x, y: torch._foreach_add_([x], [y]),
-    lambda x, y: torch.randperm(4, generator=torch.Generator(), device="cuda"),
-])
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda x, y: x + y,
+        lambda x, y: y.add_(x),
+        lambda x, y: torch.zeros(()).add_(x.sum()),
+        lambda x, y: torch.cat([x, y]),
+        lambda x, y: torch.stack([x.sum(), y.sum()]),
+        lambda x, y: x.index_select(0, y.long()),
+        lambda x, y: y[x.long()],
+        lambda x, y: x.gather(0, y.long()),
+        lambda x, y: x.dot(y),
+        lambda x, y: torch._foreach_add_([x], [y]),
+        lambda x, y: torch.randperm(4, generator=torch.Generator(), device="cuda"),
+    ],
+)
 def test_the_device_refuses_what_mixes_devices(work):
     with Device(), pytest.raises(RuntimeError, match=r"same device|Expected a 'cuda' device"):
         work(torch.ones(4, device="cuda"), torch.ones(4))

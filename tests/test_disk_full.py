@@ -1,4 +1,6 @@
-"""A full disk, as a limit on the size of files: the last good file survives, nothing half-written stays, exit status 2."""
+"""A full disk, as a limit on the size of files: the last good file survives, nothing half-written
+stays, exit status 2."""
+
 import contextlib
 import os
 import resource
@@ -12,10 +14,23 @@ from utils.errors import UserError
 from utils.figures import style
 from utils.records import files
 
-SMALL = 3000  # bytes: enough for a lock, a short record and what the tests print; too little for weights
+# bytes: enough for a lock, a short record and what the tests print; too little for weights
+SMALL = 3000
 # Each script with more epochs than it needs to have something unfinished.
 COMMANDS = {
-    "architecture_descent.py": [*DIGITS, "--ratio", 0.0625, "--epochs", 4, "--warmup", 1, "--prune-every", 1, "--iterations", 1],
+    "architecture_descent.py": [
+        *DIGITS,
+        "--ratio",
+        0.0625,
+        "--epochs",
+        4,
+        "--warmup",
+        1,
+        "--prune-every",
+        1,
+        "--iterations",
+        1,
+    ],
     "ratio_swipe.py": [*DIGITS, "--uniform", "--ratios", 0.0625, "--epochs", 3],
     "train_norm.py": [*DIGITS, "--ratio", 0.0625, "--epochs", 3],
     "fine_tune.py": [*DIGITS, "--prune-fname", "base", "--ratio", 0.0625, "--epochs", 3],
@@ -24,7 +39,8 @@ COMMANDS = {
 
 @contextlib.contextmanager
 def no_file_longer_than(size: int):
-    """In this process (where Python ignores SIGXFSZ, so that a longer write fails with "File too large")."""
+    """In this process (where Python ignores SIGXFSZ, so that a longer write fails with "File too
+    large")."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -55,7 +71,10 @@ def test_the_last_good_file_survives_and_nothing_else_stays(name, limit, tmp_pat
     path = tmp_path / name
     write(path, good)
     before = snapshot(tmp_path)
-    with no_file_longer_than(limit), pytest.raises(UserError, match=f"{name}.*(File too large|can't be written)"):
+    with (
+        no_file_longer_than(limit),
+        pytest.raises(UserError, match=f"{name}.*(File too large|can't be written)"),
+    ):
         write(path, too_large)
     assert snapshot(tmp_path) == before
 
@@ -71,7 +90,8 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     for name, (write, good, _) in WRITERS.items():
         for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-            with pytest.raises((UserError, OSError), match=str(tmp_path / "file")):  # both are one line to a user
+            # both are one line to a user
+            with pytest.raises((UserError, OSError), match=str(tmp_path / "file")):
                 write(folder / name, good)
 
 
@@ -85,7 +105,9 @@ def stocked(tmp_path_factory):
 
 
 @pytest.mark.parametrize("script", COMMANDS)
-def test_a_script_stops_at_the_first_file_and_goes_on_when_there_is_room(script, folder, tmp_path_factory, monkeypatch):
+def test_a_script_stops_at_the_first_file_and_goes_on_when_there_is_room(
+    script, folder, tmp_path_factory, monkeypatch
+):
     command = [script, "--save", "run", *COMMANDS[script]]
     undisturbed = shutil.copytree(folder, tmp_path_factory.mktemp("undisturbed") / "run")
     with monkeypatch.context() as patch:
@@ -112,21 +134,32 @@ def full_after(count: int, patch) -> None:
         with no_file_longer_than(SMALL) if len(written) > count else contextlib.nullcontext():
             write(path, content)
 
-    for writer in ("utils.records.run", "utils.training.scratch"):  # of checkpoints, of finished weights
+    # of checkpoints, of finished weights
+    for writer in ("utils.records.run", "utils.training.scratch"):
         patch.setattr(f"{writer}.write_tensors", write_while_there_is_room)
 
 
 def test_a_real_process_ends_with_status_2_and_one_line(folder):
     command = ["ratio_swipe.py", "--save", "run", *COMMANDS["ratio_swipe.py"]]
     before = snapshot(folder)
-    assert_refused(run(*command, cwd=folder, largest_file=SMALL), "run@6@unfinished.pt", "untouched")
+    assert_refused(
+        run(*command, cwd=folder, largest_file=SMALL), "run@6@unfinished.pt", "untouched"
+    )
     assert snapshot(folder) == before
     succeed(*command)
 
 
 def test_a_full_standard_output_is_one_line_and_status_2(tmp_path):
     with open("/dev/full", "w") as full:
-        outcome = run("list_architecture.py", "--prune-fname", "published", "--ratios", 0.25, cwd=tmp_path, stdout=full)
+        outcome = run(
+            "list_architecture.py",
+            "--prune-fname",
+            "published",
+            "--ratios",
+            0.25,
+            cwd=tmp_path,
+            stdout=full,
+        )
     assert_refused(outcome)
 
 
@@ -134,5 +167,12 @@ def test_a_reader_that_goes_away_ends_a_script_quietly(tmp_path):
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as pipe:
-        outcome = run("list_architecture.py", "--prune-fname", "published", "--json", cwd=tmp_path, stdout=pipe)
+        outcome = run(
+            "list_architecture.py",
+            "--prune-fname",
+            "published",
+            "--json",
+            cwd=tmp_path,
+            stdout=pipe,
+        )
     assert outcome.status == 141 and not outcome.err

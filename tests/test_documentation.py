@@ -1,14 +1,23 @@
 """What the documentation shows is run, word for word; what it points to is there."""
+
 import re
 
 import pytest
 from running import REPOSITORY
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
-EXAMPLES = [(page, code) for page in PAGES for code in re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)]
+EXAMPLES = [
+    (page, code)
+    for page in PAGES
+    for code in re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+]
 
 
-@pytest.mark.parametrize("page, code", EXAMPLES, ids=[f"{page.name}-{number}" for number, (page, _) in enumerate(EXAMPLES)])
+@pytest.mark.parametrize(
+    "page, code",
+    EXAMPLES,
+    ids=[f"{page.name}-{number}" for number, (page, _) in enumerate(EXAMPLES)],
+)
 def test_an_example_runs_as_it_stands(page, code, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, str(page), "exec"), {})
@@ -30,5 +39,9 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_to_headings_name_one(page):
     for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
-        headings = re.findall(r"^#+ (.*)$", ((page.parent / target) if target else page).read_text(), re.MULTILINE)
-        assert anchor in {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+        headings = re.findall(
+            r"^#+ (.*)$", ((page.parent / target) if target else page).read_text(), re.MULTILINE
+        )
+        assert anchor in {
+            re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings
+        }

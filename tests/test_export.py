@@ -1,4 +1,6 @@
-"""Networks to take away: equal outputs in every format, nothing of the project in them, whole folders or none."""
+"""Networks to take away: equal outputs in every format, nothing of the project in them, whole
+folders or none."""
+
 import json
 import os
 import shutil
@@ -11,7 +13,18 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from running import DIGITS, REPOSITORY, Outcome, assert_refused, call, fork, run, snapshot, succeed, wait_for
+from running import (
+    DIGITS,
+    REPOSITORY,
+    Outcome,
+    assert_refused,
+    call,
+    fork,
+    run,
+    snapshot,
+    succeed,
+    wait_for,
+)
 from test_comparison import write_result
 from torch import nn
 
@@ -28,7 +41,15 @@ from utils.records.networks import graph_of, load_network
 from utils.settings import Folders, Networks, Task
 from utils.training.magnitude import compactor_of, largest_filters, prune, pruned_widths
 
-FILES = {"README.md", "architecture.json", "example.py", "network.onnx", "network.pt2", "network.py", "weights.pt"}
+FILES = {
+    "README.md",
+    "architecture.json",
+    "example.py",
+    "network.onnx",
+    "network.pt2",
+    "network.py",
+    "weights.pt",
+}
 ONCE = [*DIGITS, "--epochs", 1]
 BASE, TUNED = 0.125, 0.09
 QUICK = ["export.py", "--dataset", "digits", "--uniform", "--ratio", 0.0625]
@@ -36,13 +57,25 @@ QUICK = ["export.py", "--dataset", "digits", "--uniform", "--ratio", 0.0625]
 
 @pytest.fixture(scope="module")
 def stocked(tmp_path_factory):
-    """Of each model a base network and a fine-tuned one, the latter exported; of vgg a trained one."""
+    """Of each model a base network and a fine-tuned one, the latter exported; of vgg a trained
+    one."""
     folder = tmp_path_factory.mktemp("stocked")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for model in MODELS:
             succeed("train_norm.py", "--model", model, "--save", "base", "--ratio", BASE, *ONCE)
-            succeed("fine_tune.py", "--model", model, "--prune-fname", "base", "--save", "tuned_0", "--ratio", TUNED, *ONCE)
+            succeed(
+                "fine_tune.py",
+                "--model",
+                model,
+                "--prune-fname",
+                "base",
+                "--save",
+                "tuned_0",
+                "--ratio",
+                TUNED,
+                *ONCE,
+            )
             exported("--model", model, "--save", "tuned_0", "--ratio", TUNED, out=f"taken/{model}")
         succeed("ratio_swipe.py", "--save", "done_0", "--uniform", "--ratios", 0.0625, *ONCE)
     return folder
@@ -56,54 +89,108 @@ def exported(*options, out="out") -> Path:
 
 def assert_equal_outputs(network: nn.Module, folder: Path, size: int = 32) -> None:
     """In every format, at other batch sizes than the program itself looked at, too."""
-    session = onnxruntime.InferenceSession(folder / "network.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        folder / "network.onnx", providers=["CPUExecutionProvider"]
+    )
     program = torch.export.load(folder / "network.pt2").module()
     weighted = torch.export.load(folder / "network.pt2").module()
     for tensor in weighted.state_dict().values():
         tensor.zero_()
     weighted.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
     for batch in (1, 7, 100):
-        images = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(batch + 99)) * 4 - 2
+        images = (
+            torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(batch + 99))
+            * 4
+            - 2
+        )
         with torch.no_grad():
             expected = network(images)
-            found = [torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0]), program(images), weighted(images)]
+            found = [
+                torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0]),
+                program(images),
+                weighted(images),
+            ]
         for outputs in found:
-            assert outputs.shape == expected.shape and (outputs - expected).abs().max() <= 1e-5 * expected.abs().max()
+            assert (
+                outputs.shape == expected.shape
+                and (outputs - expected).abs().max() <= 1e-5 * expected.abs().max()
+            )
 
 
 def said(folder: Path) -> dict:
     return json.loads((folder / "architecture.json").read_text())
 
 
-# --- the same outputs ----------------------------------------------------------------------------------------------
+# --- the same outputs -----------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("model", MODELS)
-def test_base_networks_and_fine_tuned_ones_give_the_same_outputs_wherever_they_are_loaded(model, folder):
+def test_base_networks_and_fine_tuned_ones_give_the_same_outputs_wherever_they_are_loaded(
+    model, folder
+):
     for name, ratio, file in (("base", BASE, "base.pt"), ("tuned_0", TUNED, "tuned_0@9.pt")):
-        out = Path("taken", model) if name == "tuned_0" else exported("--model", model, "--save", name, "--ratio", ratio)
+        out = (
+            Path("taken", model)
+            if name == "tuned_0"
+            else exported("--model", model, "--save", name, "--ratio", ratio)
+        )
         network = load_network(f"saved_models/{model}/{file}")
         assert not network.training and next(network.parameters()).device.type == "cpu"
         assert_equal_outputs(network, out)
-        told, result = said(out), json.loads(Path(f"saved_plots/{model}/{name}_{int(100 * ratio)}.json").read_text())
-        for key in ("filters", "params", "macs", "best", "last", "budget", "round_to", "origin", "versions", "method", "image_size"):
+        told, result = (
+            said(out),
+            json.loads(Path(f"saved_plots/{model}/{name}_{int(100 * ratio)}.json").read_text()),
+        )
+        for key in (
+            "filters",
+            "params",
+            "macs",
+            "best",
+            "last",
+            "budget",
+            "round_to",
+            "origin",
+            "versions",
+            "method",
+            "image_size",
+        ):
             assert told[key] == result[key]
         tensors = torch.load(out / "weights.pt", weights_only=True)
-        held = sum(tensor.numel() for name, tensor in tensors.items() if not name.endswith(("running_mean", "running_var", "_tracked")))
-        assert told["stored_params"] == held >= told["params"] and (held == told["params"] or name == "tuned_0")
-        assert max(told["differences"].values()) <= 1e-5 and {"onnx", "onnxruntime", "torch"} <= set(told["exported_with"])
+        held = sum(
+            tensor.numel()
+            for name, tensor in tensors.items()
+            if not name.endswith(("running_mean", "running_var", "_tracked"))
+        )
+        assert told["stored_params"] == held >= told["params"] and (
+            held == told["params"] or name == "tuned_0"
+        )
+        assert max(told["differences"].values()) <= 1e-5 and {
+            "onnx",
+            "onnxruntime",
+            "torch",
+        } <= set(told["exported_with"])
         assert len((out / "README.md").read_text().splitlines()) == 10
 
 
-@pytest.mark.parametrize("model, options", [
-    ("vgg", ["--prune-fname", "published", "--dataset", "CIFAR10", "--ratio", 0.1]), ("resnet18", ["--uniform", "--ratio", 0.07]),
-    pytest.param("mobilenetv2", ["--uniform", "--convcut", "--ratio", 0.0625], marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "model, options",
+    [
+        ("vgg", ["--prune-fname", "published", "--dataset", "CIFAR10", "--ratio", 0.1]),
+        ("resnet18", ["--uniform", "--ratio", 0.07]),
+        pytest.param(
+            "mobilenetv2", ["--uniform", "--convcut", "--ratio", 0.0625], marks=pytest.mark.slow
+        ),
+    ],
+)
 def test_untrained_networks_are_those_that_a_training_begins_with(model, options, folder):
     out = exported("--model", model, *options)
     told = said(out)
     torch.manual_seed(export.seed_from(0))
     network = build_model(model, told["filters"], convcut="--convcut" in options).eval()
     assert_equal_outputs(network, out)
-    assert told["trained"] is False and told["params"] == count_params(model, told["filters"], convcut="--convcut" in options)
+    assert told["trained"] is False and told["params"] == count_params(
+        model, told["filters"], convcut="--convcut" in options
+    )
     assert "best" not in told
 
 
@@ -112,7 +199,8 @@ def test_a_trained_network_is_exported_by_name_and_ratio_and_at_its_default_plac
     place = Path("exported/vgg/done_0_6")
     assert f"exported to {place}" in out and {path.name for path in place.iterdir()} == FILES
     assert_equal_outputs(load_network("saved_models/vgg/done_0@6.pt"), place)
-    assert not [path for path in Path("exported/vgg").iterdir() if path.name != "done_0_6"]  # no lock, nothing temporary
+    # no lock, nothing temporary
+    assert not [path for path in Path("exported/vgg").iterdir() if path.name != "done_0_6"]
 
 
 ALONE = """
@@ -129,20 +217,37 @@ assert not [name for name in sys.modules if name.split(".")[0] in ("model", "uti
 """
 
 
-def test_an_export_is_loaded_where_there_is_no_project_and_says_nothing_of_where_it_was_made(folder, tmp_path_factory):
+def test_an_export_is_loaded_where_there_is_no_project_and_says_nothing_of_where_it_was_made(
+    folder, tmp_path_factory
+):
     elsewhere = shutil.copytree("taken/resnet18", tmp_path_factory.mktemp("elsewhere") / "taken")
     clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run([sys.executable, "-c", ALONE], cwd=elsewhere, env=clean, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE], cwd=elsewhere, env=clean, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     for name, content in snapshot(elsewhere).items():
-        assert not any(word in content for word in (str(REPOSITORY).encode(), b"preact_resnet", b"Selection", b"GateLayer")), name
+        assert not any(
+            word in content
+            for word in (str(REPOSITORY).encode(), b"preact_resnet", b"Selection", b"GateLayer")
+        ), name
     graph = onnx.load(elsewhere / "network.onnx").graph
     kinds = {node.op_type for node in graph.node}
-    assert {"Conv", "Relu", "Add"} <= kinds and not kinds & {"Gather", "GatherElements", "Mul", "Where"}  # no selections, no gates
-    assert [graph.input[0].type.tensor_type.shape.dim[0].dim_param, graph.output[0].name] == ["batch", "logits"]
+    # no selections, no gates
+    assert {"Conv", "Relu", "Add"} <= kinds and not kinds & {
+        "Gather",
+        "GatherElements",
+        "Mul",
+        "Where",
+    }
+    assert [graph.input[0].type.tensor_type.shape.dim[0].dim_param, graph.output[0].name] == [
+        "batch",
+        "logits",
+    ]
 
 
-# --- without gates and selections ----------------------------------------------------------------------------------
+# --- without gates and selections -----------------------------------------------------------------
+
 
 def cut_down(model: str, base: float, ratio: float) -> nn.Module:
     """A network of random weights, norms included, without its small filters."""
@@ -156,11 +261,15 @@ def cut_down(model: str, base: float, ratio: float) -> nn.Module:
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2)
     compactor = compactor_of(model, network)
-    kept = largest_filters(compactor, pruned_widths(model, ratio, filters, num_classes=10, image_size=32))
+    kept = largest_filters(
+        compactor, pruned_widths(model, ratio, filters, num_classes=10, image_size=32)
+    )
     return prune(compactor, kept)[0].eval()
 
 
-@pytest.mark.parametrize("model, base, ratio", [*((model, 0.25, 0.18) for model in MODELS), ("mobilenetv2", 0.5, 0.12)])
+@pytest.mark.parametrize(
+    "model, base, ratio", [*((model, 0.25, 0.18) for model in MODELS), ("mobilenetv2", 0.5, 0.12)]
+)
 @pytest.mark.parametrize("how", ["widened", "selected"])
 def test_gates_and_selections_go_and_the_outputs_stay(how, model, base, ratio, monkeypatch):
     """mobilenetv2 at 0.12 keeps closed gates of layers that nothing is left of."""
@@ -168,15 +277,18 @@ def test_gates_and_selections_go_and_the_outputs_stay(how, model, base, ratio, m
     assert any(isinstance(module, Selection) for module in network.modules()) == (model != "vgg")
     assert any((gate.multipliers() != 1).any() for gate in gates_of(network)) == (ratio == 0.12)
     if how == "selected":
+
         def unknown(*_):
             raise NotImplementedError
+
         monkeypatch.setattr(flatten, "_widened", unknown)
     images = torch.randn(4, 3, 32, 32)
     found = flatten.plain(network, images)
     with torch.no_grad():
         before = network(images)
         assert (found(images) - before).abs().max() <= 1e-5 * before.abs().max()
-    assert {type(module).__module__.split(".")[0] for module in found.modules()} == {"torch"}  # of torch alone
+    # of torch alone
+    assert {type(module).__module__.split(".")[0] for module in found.modules()} == {"torch"}
     selects = [node for node in found.graph.nodes if node.target == torch.index_select]
     assert bool(selects) == (how == "selected" and model != "vgg")
 
@@ -187,7 +299,11 @@ class Odd(nn.Module):
     def __init__(self):
         super().__init__()
         every, some = torch.ones(6, dtype=torch.bool), torch.tensor([1, 0, 1, 1, 0, 1]).bool()
-        self.conv, self.select, self.back = nn.Conv2d(3, 6, 3), Selection(every, some), Selection(some, every)
+        self.conv, self.select, self.back = (
+            nn.Conv2d(3, 6, 3),
+            Selection(every, some),
+            Selection(some, every),
+        )
         self.gate, self.out = GateLayer(6), nn.Linear(6, 4)
 
     def forward(self, x):
@@ -207,9 +323,13 @@ def test_selections_along_another_dimension_go_too():
     """ConvNeXt has its channels last inside of its blocks."""
     torch.manual_seed(0)
     name, images = "torchvision.models:convnext_tiny", torch.randn(2, 3, 64, 64)
-    network = graph_of(name, uniform_filters(name, 0.125), {"num_classes": 10, "image_size": 64}, gated=True).eval()
+    network = graph_of(
+        name, uniform_filters(name, 0.125), {"num_classes": 10, "image_size": 64}, gated=True
+    ).eval()
     compactor = Compactor(network, 64, multiple=1)
-    compactor.compact([torch.arange(len(gate.weight)) % 3 != 1 for gate in gates_of(network)], worthwhile=0)
+    compactor.compact(
+        [torch.arange(len(gate.weight)) % 3 != 1 for gate in gates_of(network)], worthwhile=0
+    )
     network = compactor.network.eval()
     assert {module.axis for module in network.modules() if isinstance(module, Selection)} == {3}
     found = flatten.plain(network, images)
@@ -229,11 +349,21 @@ def test_a_network_that_cannot_be_looked_into_is_one_line(tmp_path):
             return self.gate(x) if x.sum() > 0 else x
 
     with pytest.raises(UserError, match=r"can't be exported: torch\.fx can't trace"):
-        export.write(Branching(), [3], False, "vgg", "digits", {"num_classes": 3, "image_size": 8}, {}, tmp_path / "out")
+        export.write(
+            Branching(),
+            [3],
+            False,
+            "vgg",
+            "digits",
+            {"num_classes": 3, "image_size": 8},
+            {},
+            tmp_path / "out",
+        )
     assert not any(tmp_path.iterdir())
 
 
-# --- loading -------------------------------------------------------------------------------------------------------
+# --- loading --------------------------------------------------------------------------------------
+
 
 def test_fine_tuned_weights_of_an_earlier_version_are_loaded_with_those_of_their_base(folder):
     path = Path("saved_models/resnet18/tuned_0@9.pt")
@@ -252,15 +382,37 @@ def test_what_a_network_computes_when_loaded_is_what_was_tested(folder):
     from utils.data import evaluation_batches, load_data
     from utils.training.device import Runner
     from utils.training.loop import evaluate
+
     data = load_data("digits", limit_train=100, limit_test=50)
     for model in MODELS:
         for file, result in (("base.pt", "base_12.json"), ("tuned_0@9.pt", "tuned_0_9.json")):
-            loss, accuracy = evaluate(load_network(f"saved_models/{model}/{file}"), evaluation_batches(data), Runner())
+            loss, accuracy = evaluate(
+                load_network(f"saved_models/{model}/{file}"), evaluation_batches(data), Runner()
+            )
             told = json.loads(Path(f"saved_plots/{model}/{result}").read_text())
-            assert (accuracy, loss) == (told["last"], pytest.approx(told["test_loss"][-1], rel=1e-4))
+            assert (accuracy, loss) == (
+                told["last"],
+                pytest.approx(told["test_loss"][-1], rel=1e-4),
+            )
 
 
-STRANGE = [None, True, -1, 0, 0.5, 10**12, "x", [], {}, [None], [[1]], [[10**9]], {"kept": None}, float("nan"), torch.zeros(2)]
+STRANGE = [
+    None,
+    True,
+    -1,
+    0,
+    0.5,
+    10**12,
+    "x",
+    [],
+    {},
+    [None],
+    [[1]],
+    [[10**9]],
+    {"kept": None},
+    float("nan"),
+    torch.zeros(2),
+]
 
 
 @pytest.mark.parametrize("strange", STRANGE, ids=lambda value: ascii(value)[:20])
@@ -268,8 +420,13 @@ def test_weights_that_say_strange_things_are_one_line_or_what_they_were(strange,
     path, images = Path("saved_models/resnet18/tuned_0@9.pt"), torch.randn(1, 3, 32, 32)
     whole, before = torch.load(path, weights_only=True), load_network(path)(images)
     kept = whole["begun_with"]["kept"]
-    altered = [{**whole, key: strange} for key in whole] + [{**whole, "network": {**whole["network"], "stem.weight": strange}}]
-    altered += [{**whole, "begun_with": {**whole["begun_with"], "kept": value}} for value in (strange, [strange, *kept[1:]])]
+    altered = [{**whole, key: strange} for key in whole] + [
+        {**whole, "network": {**whole["network"], "stem.weight": strange}}
+    ]
+    altered += [
+        {**whole, "begun_with": {**whole["begun_with"], "kept": value}}
+        for value in (strange, [strange, *kept[1:]])
+    ]
     altered += [{**whole, "base_filters": [strange, *whole["base_filters"][1:]]}]
     for content in altered:
         torch.save(content, path)
@@ -279,7 +436,7 @@ def test_weights_that_say_strange_things_are_one_line_or_what_they_were(strange,
             assert str(path) in str(error) and "\n" not in str(error)
 
 
-# --- hostile cases -------------------------------------------------------------------------------------------------
+# --- hostile cases --------------------------------------------------------------------------------
 
 WEIGHTS = Path("saved_models/vgg/done_0@6.pt")
 SAVED = ["export.py", "--dataset", "digits", "--save", "done_0", "--ratio", 0.0625, "--out", "out"]
@@ -334,8 +491,16 @@ HOSTILE = {  # what is done before, the command, what the line names
     "no such ratio": (None, [*SAVED, "--ratio", 0.5], "done_0@50.pt"),
     "torn weights": (torn, SAVED, "done_0@6.pt: damaged"),
     "a flipped bit": (flipped, SAVED, "done_0@6.pt: damaged"),
-    "weights of another model": (lambda: shutil.copy("saved_models/resnet18/tuned_0@9.pt", WEIGHTS), SAVED, "a resnet18 of digits"),
-    "weights of another run": (lambda: shutil.copy("saved_models/vgg/tuned_0@9.pt", WEIGHTS), SAVED, "begun with"),
+    "weights of another model": (
+        lambda: shutil.copy("saved_models/resnet18/tuned_0@9.pt", WEIGHTS),
+        SAVED,
+        "a resnet18 of digits",
+    ),
+    "weights of another run": (
+        lambda: shutil.copy("saved_models/vgg/tuned_0@9.pt", WEIGHTS),
+        SAVED,
+        "begun with",
+    ),
     "other widths": (lambda: altered(filters=[9] * 8), SAVED, "done_0@6.pt"),
     "widths without end": (lambda: altered(filters=[10**9] * 8), SAVED, "done_0@6.pt"),
     "no widths": (lambda: altered(filters="many"), SAVED, "done_0@6.pt: damaged"),
@@ -343,18 +508,42 @@ HOSTILE = {  # what is done before, the command, what the line names
     "unfinished work": (unfinished, SAVED, "unfinished"),
     "weights that are not finite": (not_finite, SAVED, "finite"),
     "no result": (lambda: Path("saved_plots/vgg/done_0_6.json").unlink(), SAVED, "done_0_6.json"),
-    "a result of another seed": (result_of_another_seed, SAVED, "done_0@6.pt: begun with seed = 0, not 1"),
+    "a result of another seed": (
+        result_of_another_seed,
+        SAVED,
+        "done_0@6.pt: begun with seed = 0, not 1",
+    ),
     "the folder is there": (occupied, SAVED, "thesis.tex"),
-    "the folder is there and not an export": (occupied, [*SAVED, "--overwrite"], "thesis.tex, which no export wrote"),
+    "the folder is there and not an export": (
+        occupied,
+        [*SAVED, "--overwrite"],
+        "thesis.tex, which no export wrote",
+    ),
     "--out is a file": (in_the_way, SAVED, "out: is a file"),
     "--out is below a file": (below_a_file, [*SAVED, "--out", "file/out"], "file"),
     "another data set": (None, [*SAVED, "--dataset", "CIFAR10"], "a vgg of digits"),
     "nothing asked for": (None, ["export.py", "--dataset", "digits"], "give either --save NAME"),
     "both asked for": (None, [*SAVED, "--uniform"], "give either --save NAME"),
-    "no such search": (None, ["export.py", "--dataset", "digits", "--prune-fname", "none"], "none.json"),
-    "nothing published": (None, ["export.py", "--dataset", "digits", "--prune-fname", "published"], "nothing was published"),
-    "a data set unheard of": (None, ["export.py", "--dataset", "birds", "--uniform"], "--dataset birds"),
-    "an empty layer": (None, ["export.py", "--dataset", "digits", "--uniform", "--ratio", 0.001], "ratio 0.001"),
+    "no such search": (
+        None,
+        ["export.py", "--dataset", "digits", "--prune-fname", "none"],
+        "none.json",
+    ),
+    "nothing published": (
+        None,
+        ["export.py", "--dataset", "digits", "--prune-fname", "published"],
+        "nothing was published",
+    ),
+    "a data set unheard of": (
+        None,
+        ["export.py", "--dataset", "birds", "--uniform"],
+        "--dataset birds",
+    ),
+    "an empty layer": (
+        None,
+        ["export.py", "--dataset", "digits", "--uniform", "--ratio", 0.001],
+        "ratio 0.001",
+    ),
     "no multiples": (None, [*QUICK, "--round-to", 512], "--round-to 512"),
     "a name with a slash": (None, [*SAVED, "--save", "a/b"], "a/b"),
 }
@@ -389,9 +578,12 @@ def test_a_full_disk_is_one_line_and_leaves_no_folder(folder):
 
 
 @pytest.mark.parametrize("which", ["kill", "stop"])
-def test_a_process_that_ends_in_the_middle_leaves_no_half_folder_and_the_next_one_cleans_up(which, folder, monkeypatch):
+def test_a_process_that_ends_in_the_middle_leaves_no_half_folder_and_the_next_one_cleans_up(
+    which, folder, monkeypatch
+):
     number = {"kill": signal.SIGKILL, "stop": signal.SIGTERM}[which]
     for stage in range(4):
+
         def die(at=stage):
             write, stages = Path.write_bytes, iter(range(4))
 
@@ -406,11 +598,15 @@ def test_a_process_that_ends_in_the_middle_leaves_no_half_folder_and_the_next_on
 
             monkeypatch.setattr(Path, "write_bytes", write_some)
             monkeypatch.setattr(export, "differences", differ)
-            monkeypatch.setattr(export, "written", lambda *_: [(name, b"x") for name in ("a", "b", "c")])
+            monkeypatch.setattr(
+                export, "written", lambda *_: [(name, b"x") for name in ("a", "b", "c")]
+            )
 
         status = wait_for(fork(*QUICK, "--out", "out", prepare=die))
         assert status == (-signal.SIGKILL if which == "kill" else 143) and not Path("out").exists()
-        assert any(path.name.startswith(".out.") and path.is_dir() for path in folder.iterdir()) == (which == "kill")
+        assert any(
+            path.name.startswith(".out.") and path.is_dir() for path in folder.iterdir()
+        ) == (which == "kill")
     exported("--uniform", "--ratio", 0.0625)
     assert not [path for path in folder.iterdir() if path.name.startswith(".out")]
 
@@ -429,11 +625,16 @@ def test_overwriting_replaces_an_export_whole_or_not_at_all(folder, monkeypatch)
         assert_refused(call(*QUICK, "--out", "out", "--overwrite"), "lost")
     assert snapshot(out) == first
     succeed(*QUICK[:-1], 0.07, "--out", "out", "--overwrite")
-    assert snapshot(out).keys() == first.keys() and snapshot(out)["weights.pt"] != first["weights.pt"]
+    assert (
+        snapshot(out).keys() == first.keys() and snapshot(out)["weights.pt"] != first["weights.pt"]
+    )
 
 
-@pytest.mark.parametrize("which", [["0123456789abcdef"], [2**22 + 1], [os.getpid()]])  # earlier versions said which process it was
-def test_what_killed_processes_left_is_put_back_or_removed_whatever_their_numbers_were(which, tmp_path):
+# earlier versions said which process it was
+@pytest.mark.parametrize("which", [["0123456789abcdef"], [2**22 + 1], [os.getpid()]])
+def test_what_killed_processes_left_is_put_back_or_removed_whatever_their_numbers_were(
+    which, tmp_path
+):
     """A process of this number may run again: in a container many have the same."""
     for what in ("old", "tmp"):
         (tmp_path / f".out.{which[0]}.{what}").mkdir()
@@ -441,24 +642,36 @@ def test_what_killed_processes_left_is_put_back_or_removed_whatever_their_number
     others = tmp_path / ".out.mine.tmp"
     others.mkdir()
     folders.mend(tmp_path / "out")
-    assert {path.name for path in tmp_path.iterdir()} == {"out", others.name} and (tmp_path / "out" / "file").read_text() == "old"
+    assert {path.name for path in tmp_path.iterdir()} == {"out", others.name} and (
+        tmp_path / "out" / "file"
+    ).read_text() == "old"
     with folders.replacing_folder(tmp_path / "out", ["file"], True) as temporary:
         (temporary / "file").write_text("new")
-    assert {path.name for path in tmp_path.iterdir()} == {"out", others.name} and (tmp_path / "out" / "file").read_text() == "new"
+    assert {path.name for path in tmp_path.iterdir()} == {"out", others.name} and (
+        tmp_path / "out" / "file"
+    ).read_text() == "new"
 
 
-def test_an_export_that_was_killed_between_its_two_renames_is_there_again_and_not_replaced_without_overwrite(folder):
+def test_an_export_that_was_killed_between_its_two_renames_is_there_again_and_not_replaced_without_overwrite(
+    folder,
+):
     out = exported("--uniform", "--ratio", 0.0625)
     first = snapshot(out)
 
     def die():
-        Path.rename = lambda self, target, rename=Path.rename: os.kill(os.getpid(), signal.SIGKILL) if ".tmp" in self.name else rename(
-            self, target)
+        Path.rename = lambda self, target, rename=Path.rename: (
+            os.kill(os.getpid(), signal.SIGKILL) if ".tmp" in self.name else rename(self, target)
+        )
 
     other = [*QUICK[:-1], 0.07, "--out", "out"]
-    assert wait_for(fork(*other, "--overwrite", prepare=die)) == -signal.SIGKILL and not Path("out").exists()
+    assert (
+        wait_for(fork(*other, "--overwrite", prepare=die)) == -signal.SIGKILL
+        and not Path("out").exists()
+    )
     assert_refused(call(*other), "out", "--overwrite")
-    assert snapshot(out) == first and not [path for path in folder.iterdir() if path.name.startswith(".out")]
+    assert snapshot(out) == first and not [
+        path for path in folder.iterdir() if path.name.startswith(".out")
+    ]
 
 
 def test_a_folder_is_one_by_whichever_link(folder):
@@ -467,12 +680,19 @@ def test_a_folder_is_one_by_whichever_link(folder):
     with exclusive(Path("taken-away")):
         assert_refused(call(*QUICK, "--out", "link"), "another process", "choose another --out")
     succeed(*QUICK, "--out", "link")
-    assert {path.name for path in Path("taken-away").iterdir()} == FILES and Path("link").is_symlink()
+    assert {path.name for path in Path("taken-away").iterdir()} == FILES and Path(
+        "link"
+    ).is_symlink()
 
 
 def test_a_ratio_that_shares_its_file_name_with_another_is_not_exported_as_that_one(folder):
     """Files have int(100 * ratio) in their names."""
-    assert_refused(call("export.py", "--dataset", "digits", "--save", "done_0", "--ratio", 0.069), "done_0_6.json", "0.0625", "0.069")
+    assert_refused(
+        call("export.py", "--dataset", "digits", "--save", "done_0", "--ratio", 0.069),
+        "done_0_6.json",
+        "0.0625",
+        "0.069",
+    )
     assert not Path("exported").exists()
 
 
@@ -487,9 +707,14 @@ def test_an_error_between_the_two_renames_puts_the_old_folder_back(tmp_path, mon
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(UserError, match="No space left"), folders.replacing_folder(tmp_path / "out", ["old"], True) as temporary:
+    with (
+        pytest.raises(UserError, match="No space left"),
+        folders.replacing_folder(tmp_path / "out", ["old"], True) as temporary,
+    ):
         (temporary / "new").write_text("new")
-    assert snapshot(tmp_path) == {"out/old": b"old"} and [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert snapshot(tmp_path) == {"out/old": b"old"} and [
+        path.name for path in tmp_path.iterdir()
+    ] == ["out"]
 
 
 def test_two_exports_to_one_folder_are_refused(folder):
@@ -504,8 +729,19 @@ def test_an_export_says_nothing_but_what_it_did(folder):
 
 
 def test_exporting_from_python(folder):
-    out = export.export_untrained(Task(dataset="digits"), Networks(uniform=True, budget="macs", round_to=4), 0.0625, None, Folders())
-    assert out == Path("exported/vgg/digits_uniform_macs_by4_6_untrained") and said(out)["round_to"] == 4
+    out = export.export_untrained(
+        Task(dataset="digits"),
+        Networks(uniform=True, budget="macs", round_to=4),
+        0.0625,
+        None,
+        Folders(),
+    )
+    assert (
+        out == Path("exported/vgg/digits_uniform_macs_by4_6_untrained")
+        and said(out)["round_to"] == 4
+    )
     write_result("alone_0", 50.0, ratio=0.0625)
     with pytest.raises(UserError, match=r"alone_0@6\.pt"):
-        export.export_trained(Task(dataset="digits"), "alone_0", 0.0625, None, Folders(), "saved_models")
+        export.export_trained(
+            Task(dataset="digits"), "alone_0", 0.0625, None, Folders(), "saved_models"
+        )

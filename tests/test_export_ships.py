@@ -1,4 +1,6 @@
-"""What an export is for: its files are used by somebody who doesn't have this project, on images of their own."""
+"""What an export is for: its files are used by somebody who doesn't have this project, on images of
+their own."""
+
 import json
 import os
 import shutil
@@ -20,7 +22,8 @@ from utils.export import export
 from utils.records.networks import load_network
 
 ONCE = [*DIGITS, "--epochs", 1]
-ALONE = {"vgg": 0.09, "resnet18": 0.09, "mobilenetv2": 0.09}  # each with removed filters, at this ratio
+# each with removed filters, at this ratio
+ALONE = {"vgg": 0.09, "resnet18": 0.09, "mobilenetv2": 0.09}
 SIZES = ((40, 56), (24, 24), (90, 70))  # of the pictures: width, height
 TRAIN = """
 import sys
@@ -83,15 +86,37 @@ class Stopped(Own):
 
 @pytest.fixture(scope="module")
 def stocked(tmp_path_factory):
-    """Of each model a fine-tuned network; a folder of pictures, a network trained on them, and one of a network given by name."""
+    """Of each model a fine-tuned network; a folder of pictures, a network trained on them, and one
+    of a network given by name."""
     folder = tmp_path_factory.mktemp("stocked")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for model, ratio in ALONE.items():
             succeed("train_norm.py", "--model", model, "--save", "base", "--ratio", 0.125, *ONCE)
-            succeed("fine_tune.py", "--model", model, "--prune-fname", "base", "--save", "tuned_0", "--ratio", ratio, *ONCE)
+            succeed(
+                "fine_tune.py",
+                "--model",
+                model,
+                "--prune-fname",
+                "base",
+                "--save",
+                "tuned_0",
+                "--ratio",
+                ratio,
+                *ONCE,
+            )
         draw(Path("pictures"))
-        pictures = ["--dataset", "pictures", "--uniform", "--epochs", 2, "--batch-size", 10, "--save", "seen_0"]
+        pictures = [
+            "--dataset",
+            "pictures",
+            "--uniform",
+            "--epochs",
+            2,
+            "--batch-size",
+            10,
+            "--save",
+            "seen_0",
+        ]
         succeed("ratio_swipe.py", *pictures, "--ratios", 0.0625)
         Path("net.py").write_text(NETWORK)
         succeed("ratio_swipe.py", "--model", "net.py:Own", *pictures, "--ratios", 0.25)
@@ -106,16 +131,26 @@ def draw(place: Path) -> None:
             (place / part / name).mkdir(parents=True)
             for number in range(count):
                 width, height = SIZES[number % 3]
-                pixels = numbers.integers(0, 120, (height, width, 3)) + 60 * (np.arange(3) == 2 - at)
+                pixels = numbers.integers(0, 120, (height, width, 3)) + 60 * (
+                    np.arange(3) == 2 - at
+                )
                 image = Image.fromarray(pixels.astype(np.uint8))
-                image.convert(["RGB", "P", "RGBA"][number // 2 % 3]).save(place / part / name / f"{number}.png")
+                image.convert(["RGB", "P", "RGBA"][number // 2 % 3]).save(
+                    place / part / name / f"{number}.png"
+                )
 
 
 def elsewhere(source: str, *arguments, folder: Path) -> str:
-    """What Python code prints, in a process that doesn't see this project, its current folder an export's."""
+    """What Python code prints, in a process that doesn't see this project, its current folder an
+    export's."""
     clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run([sys.executable, *(["-c", source] if "\n" in source else [source]), *map(str, arguments)], cwd=folder,
-                          env={**clean, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, *(["-c", source] if "\n" in source else [source]), *map(str, arguments)],
+        cwd=folder,
+        env={**clean, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -133,77 +168,161 @@ def said(folder: Path) -> dict:
 def probabilities(network: nn.Module, data) -> torch.Tensor:
     """Of each test image, as they are evaluated here."""
     with torch.no_grad():
-        return torch.cat([network(images).softmax(1) for images, _ in evaluation_batches(data, 7).epoch()])
+        return torch.cat(
+            [network(images).softmax(1) for images, _ in evaluation_batches(data, 7).epoch()]
+        )
 
 
-# --- alone ---------------------------------------------------------------------------------------------------------
+# --- alone ----------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("model", ALONE)
 def test_pruned_networks_train_and_classify_where_there_is_no_project(model, folder, tmp_path):
-    out = exported(tmp_path, "--model", model, "--dataset", "digits", "--save", "tuned_0", "--ratio", ALONE[model])
+    out = exported(
+        tmp_path,
+        "--model",
+        model,
+        "--dataset",
+        "digits",
+        "--save",
+        "tuned_0",
+        "--ratio",
+        ALONE[model],
+    )
     assert elsewhere(TRAIN.replace("SIZE", "32"), folder=out) == "(8, 10)\n"
     about, source = said(out), (out / "network.py").read_text()
-    assert about["classes"] == list("0123456789") and about["training_differs"] == "" and about["not_written"] == {}
+    assert (
+        about["classes"] == list("0123456789")
+        and about["training_differs"] == ""
+        and about["not_written"] == {}
+    )
     assert "fx" not in source and "Selection" not in source and source.count("\nclass ") <= 5
 
     # The image of a digit, in its own 8 x 8 pixels and in those that networks see.
     from sklearn.datasets import load_digits
+
     digits = load_digits().images[-50:]
-    of_all = probabilities(load_network(f"saved_models/{model}/tuned_0@9.pt"), load_data("digits", limit_train=100))[-50:]
+    of_all = probabilities(
+        load_network(f"saved_models/{model}/tuned_0@9.pt"), load_data("digits", limit_train=100)
+    )[-50:]
     for number, factor in ((0, 1), (3, 4)):
-        pixels = np.round(digits[number] * 255 / 16).astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
+        pixels = (
+            np.round(digits[number] * 255 / 16).astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
+        )
         Image.fromarray(pixels).save(out / "digit.png")
         name, percent, _ = elsewhere("example.py", "digit.png", folder=out).split()
-        assert int(name) == int(of_all[number].argmax()) and float(percent) == pytest.approx(100 * float(of_all[number].max()), abs=0.06)
+        assert int(name) == int(of_all[number].argmax()) and float(percent) == pytest.approx(
+            100 * float(of_all[number].max()), abs=0.06
+        )
 
 
-@pytest.mark.parametrize("options", [["--model", "vgg", "--ratio", 0.0625], ["--model", "net.py:Own", "--ratio", 0.25]],
-                         ids=["vgg", "a network by name"])
+@pytest.mark.parametrize(
+    "options",
+    [["--model", "vgg", "--ratio", 0.0625], ["--model", "net.py:Own", "--ratio", 0.25]],
+    ids=["vgg", "a network by name"],
+)
 @pytest.mark.parametrize("inside", [False, True], ids=["normalised outside", "normalised inside"])
 def test_pictures_of_ones_own_in_three_sizes(options, inside, folder, tmp_path):
-    out = exported(tmp_path, *options, "--dataset", "pictures", "--save", "seen_0", *["--preprocessing"] * inside)
+    out = exported(
+        tmp_path,
+        *options,
+        "--dataset",
+        "pictures",
+        "--save",
+        "seen_0",
+        *["--preprocessing"] * inside,
+    )
     about, data = said(out), load_data("pictures")
     assert about["classes"] == ["blue sky", "grass", "sand, dry"] == list(data.classes)
     for key in ("mean", "std"):
-        assert torch.equal(255 * torch.tensor(about[key], dtype=torch.float64).float(), getattr(data, key)) or np.allclose(
-            about[key], getattr(data, key).double().numpy() / 255, rtol=1e-9)
+        assert torch.equal(
+            255 * torch.tensor(about[key], dtype=torch.float64).float(), getattr(data, key)
+        ) or np.allclose(about[key], getattr(data, key).double().numpy() / 255, rtol=1e-9)
     assert about["onnx_input"]["type"] == ("uint8" if inside else "float32")
-    assert about["image_size"] == 32 and about["input"]["resize"] == "bicubic" and about["accuracy"] == about["last"]
+    assert (
+        about["image_size"] == 32
+        and about["input"]["resize"] == "bicubic"
+        and about["accuracy"] == about["last"]
+    )
 
-    weights = Path("saved_models", "vgg" if "vgg" in options else "net.Own", f"seen_0@{int(100 * options[-1])}.pt")
+    weights = Path(
+        "saved_models",
+        "vgg" if "vgg" in options else "net.Own",
+        f"seen_0@{int(100 * options[-1])}.pt",
+    )
     expected = probabilities(load_network(weights, options[1]), data)
-    pictures = sorted(Path("pictures/test").rglob("*.png"), key=lambda path: (path.parent.name, path.name))
+    pictures = sorted(
+        Path("pictures/test").rglob("*.png"), key=lambda path: (path.parent.name, path.name)
+    )
     for number in (0, 3, 7, 10, 14, 17):
-        name, percent, _ = elsewhere("example.py", pictures[number].resolve(), folder=out).rsplit(" ", 2)
+        name, percent, _ = elsewhere("example.py", pictures[number].resolve(), folder=out).rsplit(
+            " ", 2
+        )
         assert name == about["classes"][int(expected[number].argmax())]
         assert float(percent) == pytest.approx(100 * float(expected[number].max()), abs=0.06)
     if not inside:
         assert elsewhere(TRAIN.replace("SIZE", "32"), folder=out) == "(8, 3)\n"
     readme = (out / "README.md").read_text()
-    assert len(readme.splitlines()) == 10 and "`weights.pt` fits it" in readme and ("your own class" in readme) == ("vgg" not in options)
+    assert (
+        len(readme.splitlines()) == 10
+        and "`weights.pt` fits it" in readme
+        and ("your own class" in readme) == ("vgg" not in options)
+    )
 
 
 def test_what_takes_pixels_classifies_every_digit_as_the_evaluation_does(folder, tmp_path):
     """In onnxruntime, of whatever number of images, class by class."""
-    out = exported(tmp_path, "--dataset", "digits", "--save", "tuned_0", "--ratio", ALONE["vgg"], "--preprocessing")
+    out = exported(
+        tmp_path,
+        "--dataset",
+        "digits",
+        "--save",
+        "tuned_0",
+        "--ratio",
+        ALONE["vgg"],
+        "--preprocessing",
+    )
     data = load_data("digits", limit_train=100)
     session = onnxruntime.InferenceSession(out / "network.onnx", providers=["CPUExecutionProvider"])
-    logits = np.concatenate([session.run(["logits"], {"images": part})[0] for part in np.split(data.test.images.numpy(), [1, 100, 101])])
-    found, expected = torch.from_numpy(logits).softmax(1), probabilities(load_network("saved_models/vgg/tuned_0@9.pt"), data)
+    logits = np.concatenate(
+        [
+            session.run(["logits"], {"images": part})[0]
+            for part in np.split(data.test.images.numpy(), [1, 100, 101])
+        ]
+    )
+    found, expected = (
+        torch.from_numpy(logits).softmax(1),
+        probabilities(load_network("saved_models/vgg/tuned_0@9.pt"), data),
+    )
     assert len(found) == 360 and (found - expected).abs().max() < 1e-5
-    right = [(found.argmax(1) == data.test.labels)[data.test.labels == digit].sum() for digit in range(10)]
-    assert right == [(expected.argmax(1) == data.test.labels)[data.test.labels == digit].sum() for digit in range(10)]
-    assert [node.name for node in session.get_inputs()] == ["images"] and session.get_inputs()[0].shape == ["batch", 32, 32, 3]
+    right = [
+        (found.argmax(1) == data.test.labels)[data.test.labels == digit].sum()
+        for digit in range(10)
+    ]
+    assert right == [
+        (expected.argmax(1) == data.test.labels)[data.test.labels == digit].sum()
+        for digit in range(10)
+    ]
+    assert [node.name for node in session.get_inputs()] == ["images"] and session.get_inputs()[
+        0
+    ].shape == ["batch", 32, 32, 3]
 
 
 def test_an_example_says_in_a_line_what_it_cant_read(folder, tmp_path):
     out = exported(tmp_path, "--dataset", "digits", "--save", "tuned_0", "--ratio", ALONE["vgg"])
     for arguments in (["README.md"], ["none.png"], [], ["a", "b"]):
-        done = subprocess.run([sys.executable, "example.py", *arguments], cwd=out, capture_output=True, text=True)
-        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "Traceback" not in done.stderr
+        done = subprocess.run(
+            [sys.executable, "example.py", *arguments], cwd=out, capture_output=True, text=True
+        )
+        assert (
+            done.returncode == 1
+            and len(done.stderr.splitlines()) == 1
+            and "Traceback" not in done.stderr
+        )
 
 
-# --- what is not known, and what can't be written ------------------------------------------------------------------
+# --- what is not known, and what can't be written -------------------------------------------------
+
 
 def without(path: str, *keys) -> None:
     content = torch.load(path, weights_only=True)
@@ -222,19 +341,33 @@ def test_weights_of_an_earlier_version_are_exported_with_what_is_known(folder):
     # The images are where they were: what training found is found again.
     succeed(*SEEN, "--dataset", "pictures")
     about = said(Path("out"))
-    assert about["classes"] == list(data.classes) and np.allclose(about["mean"], data.mean.double().numpy() / 255, rtol=1e-9)
+    assert about["classes"] == list(data.classes) and np.allclose(
+        about["mean"], data.mean.double().numpy() / 255, rtol=1e-9
+    )
 
     # They are somewhere else: nothing is known, and that is said, in a file too.
     Path("pictures").rename("moved")
     out = succeed(*SEEN, "--dataset", "pictures", "--overwrite")
     about = said(Path("out"))
-    assert "mean, std, classes: not known" in out and [about[key] for key in OLDER] == [None, None, None]
+    assert "mean, std, classes: not known" in out and [about[key] for key in OLDER] == [
+        None,
+        None,
+        None,
+    ]
     picture = Path("moved/test/grass/0.png").resolve()
-    done = subprocess.run([sys.executable, "example.py", picture], cwd="out", capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "example.py", picture], cwd="out", capture_output=True, text=True
+    )
     assert done.returncode == 1 and "put them into architecture.json" in done.stderr
-    (Path("out") / "architecture.json").write_text(json.dumps({**about, "mean": [0.5] * 3, "std": [0.25] * 3}))
+    (Path("out") / "architecture.json").write_text(
+        json.dumps({**about, "mean": [0.5] * 3, "std": [0.25] * 3})
+    )
     assert elsewhere("example.py", picture, folder=Path("out")).startswith("class ")
-    assert_refused(call(*SEEN, "--dataset", "pictures", "--overwrite", "--preprocessing"), "--preprocessing", "--dataset")
+    assert_refused(
+        call(*SEEN, "--dataset", "pictures", "--overwrite", "--preprocessing"),
+        "--preprocessing",
+        "--dataset",
+    )
 
     # Others than those it was trained on are not taken for them.
     (Path("moved/train/grass/0.png")).unlink()
@@ -242,7 +375,11 @@ def test_weights_of_an_earlier_version_are_exported_with_what_is_known(folder):
     assert "not known" in succeed(*SEEN, "--dataset", "pictures", "--overwrite")
 
 
-@pytest.mark.parametrize("strange", [None, "x", [1.0], [2.0] * 3, [0.0] * 3, {"a": 1}, ["a", "b", 3]], ids=lambda value: ascii(value)[:20])
+@pytest.mark.parametrize(
+    "strange",
+    [None, "x", [1.0], [2.0] * 3, [0.0] * 3, {"a": 1}, ["a", "b", 3]],
+    ids=lambda value: ascii(value)[:20],
+)
 def test_weights_that_say_strange_things_of_their_images_are_one_line(strange, folder):
     path = Path("saved_models/vgg/seen_0@6.pt")
     whole = torch.load(path, weights_only=True)
@@ -254,19 +391,55 @@ def test_weights_that_say_strange_things_of_their_images_are_one_line(strange, f
 
 
 def test_what_cant_be_written_is_named_and_the_rest_is_exported(folder):
-    out = succeed("export.py", "--model", "net.py:Odd", "--dataset", "digits", "--uniform", "--ratio", 0.25, "--out", "out")
+    out = succeed(
+        "export.py",
+        "--model",
+        "net.py:Odd",
+        "--dataset",
+        "digits",
+        "--uniform",
+        "--ratio",
+        0.25,
+        "--out",
+        "out",
+    )
     about, readme = said(Path("out")), (Path("out") / "README.md").read_text()
     for text in (out, about["not_written"]["network.py"], readme):
         assert "Doubled (more)" in text
-    assert {path.name for path in Path("out").iterdir()} == {"README.md", "architecture.json", "example.py", "network.onnx", "network.pt2",
-                                                             "weights.pt"}
-    assert "There is no `network.py`" in readme and len(readme.splitlines()) == 10 and len(about["differences"]) == 3
+    assert {path.name for path in Path("out").iterdir()} == {
+        "README.md",
+        "architecture.json",
+        "example.py",
+        "network.onnx",
+        "network.pt2",
+        "weights.pt",
+    }
+    assert (
+        "There is no `network.py`" in readme
+        and len(readme.splitlines()) == 10
+        and len(about["differences"]) == 3
+    )
 
 
 def test_a_network_that_trains_otherwise_than_its_source_is_told(folder, monkeypatch):
     """Its graph doesn't say that nothing is to be learnt before a certain layer."""
     network = find("net.py", "Stopped")(num_classes=10)
     monkeypatch.setattr(export, "build_model", lambda *_, **__: network)
-    out = succeed("export.py", "--model", "net.py:Stopped", "--dataset", "digits", "--uniform", "--ratio", 1, "--out", "out")
+    out = succeed(
+        "export.py",
+        "--model",
+        "net.py:Stopped",
+        "--dataset",
+        "digits",
+        "--uniform",
+        "--ratio",
+        1,
+        "--out",
+        "out",
+    )
     told = said(Path("out"))["training_differs"]
-    assert "stem.weight gets another gradient" in told and told in out and told in (Path("out") / "README.md").read_text()
+    assert (
+        "stem.weight gets another gradient" in told
+        and told in out
+        and told in (Path("out") / "README.md").read_text()
+    )

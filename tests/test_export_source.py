@@ -1,4 +1,6 @@
-"""Networks as plain PyTorch source: the same outputs, the same step of training, the same names of weights."""
+"""Networks as plain PyTorch source: the same outputs, the same step of training, the same names of
+weights."""
+
 import copy
 from pathlib import Path
 
@@ -18,7 +20,9 @@ from utils.export.source.write import Written, write_source
 
 def made(written: Written) -> nn.Module:
     """The network of a source, with the weights that go with it."""
-    assert not any(word in written.text for word in ("torch.fx", "import model", "from model", "utils"))
+    assert not any(
+        word in written.text for word in ("torch.fx", "import model", "from model", "utils")
+    )
     names: dict = {}
     exec(written.text, names)
     network = names["Network"]()
@@ -39,14 +43,25 @@ def assert_the_same(network: nn.Module, images, **options) -> Written:
     return written
 
 
-# --- networks that people have -------------------------------------------------------------------------------------
+# --- networks that people have --------------------------------------------------------------------
 
-@pytest.mark.parametrize("name, lines", [
-    ("mobilenet_v3_small", 200), ("shufflenet_v2_x0_5", 140), ("regnet_x_400mf", 180), ("squeezenet1_0", 70),
-    pytest.param("densenet121", 300, marks=pytest.mark.slow), pytest.param("convnext_tiny", 120, marks=pytest.mark.slow),
-    pytest.param("swin_t", 200, marks=pytest.mark.slow), pytest.param("swin_v2_t", 210, marks=pytest.mark.slow)])
+
+@pytest.mark.parametrize(
+    "name, lines",
+    [
+        ("mobilenet_v3_small", 200),
+        ("shufflenet_v2_x0_5", 140),
+        ("regnet_x_400mf", 180),
+        ("squeezenet1_0", 70),
+        pytest.param("densenet121", 300, marks=pytest.mark.slow),
+        pytest.param("convnext_tiny", 120, marks=pytest.mark.slow),
+        pytest.param("swin_t", 200, marks=pytest.mark.slow),
+        pytest.param("swin_v2_t", 210, marks=pytest.mark.slow),
+    ],
+)
 def test_torchvisions_networks(name, lines):
-    """With dropout, and branches that are left out at random, under the names that their weights have."""
+    """With dropout, and branches that are left out at random, under the names that their weights
+    have."""
     torch.manual_seed(0)
     network = zoo.make(name)
     for module in network.modules():
@@ -54,12 +69,15 @@ def test_torchvisions_networks(name, lines):
             module.p = 0.3
     written = assert_the_same(network, torch.randn(2, 3, 64, 64))
     assert written.state.keys() == network.state_dict().keys() and written.network is network
-    assert len(written.text.splitlines()) <= lines  # blocks that differ in numbers alone share a class
+    # blocks that differ in numbers alone share a class
+    assert len(written.text.splitlines()) <= lines
 
 
 @pytest.mark.parametrize("name", ["vgg", "resnet18", "mobilenetv2"])
 def test_the_projects_own_networks(name):
-    network = build_model(name, [width + number % 3 for number, width in enumerate(uniform_filters(name, 0.125))])
+    network = build_model(
+        name, [width + number % 3 for number, width in enumerate(uniform_filters(name, 0.125))]
+    )
     written = assert_the_same(network, torch.randn(4, 3, 32, 32))
     assert written.state.keys() == network.state_dict().keys()
     assert [line for line in written.text.splitlines() if line.startswith("class Network")]
@@ -76,21 +94,64 @@ def test_a_head_for_training_alone_is_left_out():
     assert used == written.state.keys() == written.network.state_dict().keys()
 
 
-# --- layers --------------------------------------------------------------------------------------------------------
+# --- layers ---------------------------------------------------------------------------------------
 
 LAYERS = [
-    nn.Conv2d(8, 6, (3, 1), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2, bias=False, padding_mode="reflect"),
-    nn.Conv2d(8, 6, 3, padding="same", padding_mode="circular"), nn.ConvTranspose2d(8, 6, 3, 2, 1, 1, groups=2, bias=False, dilation=2),
-    nn.BatchNorm2d(8, eps=1e-3, momentum=None), nn.BatchNorm2d(8, affine=False), nn.BatchNorm2d(8, track_running_stats=False, momentum=0.3),
-    nn.InstanceNorm2d(8, affine=True, track_running_stats=True), nn.GroupNorm(2, 8, eps=0.1), nn.GroupNorm(2, 8, affine=False),
-    nn.LayerNorm([8, 8, 8], bias=False), nn.LayerNorm(8, elementwise_affine=False), nn.PReLU(8), nn.LeakyReLU(0.3, True), nn.ELU(0.5),
-    nn.GELU("tanh"), nn.Hardtanh(-2, 3), nn.ReLU6(), nn.Softplus(2, 10), nn.Softmax(1), nn.Threshold(0.1, -2), nn.GLU(1), nn.Sigmoid(),
-    nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.MaxPool2d(2), nn.AvgPool2d((2, 3), count_include_pad=False),
-    nn.AvgPool2d(2, 1, divisor_override=3), nn.AdaptiveAvgPool2d((None, 3)), nn.AdaptiveMaxPool2d(2), nn.LPPool2d(2, 3),
-    nn.Upsample(scale_factor=2.0, mode="bilinear", align_corners=True), nn.UpsamplingNearest2d(size=5),
-    nn.ZeroPad2d((1, 2, 0, 1)), nn.ConstantPad2d(1, 0.5), nn.ReflectionPad2d(2), nn.PixelShuffle(2),
-    nn.PixelUnshuffle(2), nn.ChannelShuffle(4), nn.LocalResponseNorm(3, k=2.0), nn.Dropout(0.3), nn.Dropout2d(0.2, inplace=True),
-    nn.Flatten(2), nn.Unflatten(1, (2, 4)), nn.Linear(8, 3, bias=False), nn.RMSNorm(8)]
+    nn.Conv2d(
+        8,
+        6,
+        (3, 1),
+        stride=(2, 1),
+        padding=(1, 0),
+        dilation=(1, 2),
+        groups=2,
+        bias=False,
+        padding_mode="reflect",
+    ),
+    nn.Conv2d(8, 6, 3, padding="same", padding_mode="circular"),
+    nn.ConvTranspose2d(8, 6, 3, 2, 1, 1, groups=2, bias=False, dilation=2),
+    nn.BatchNorm2d(8, eps=1e-3, momentum=None),
+    nn.BatchNorm2d(8, affine=False),
+    nn.BatchNorm2d(8, track_running_stats=False, momentum=0.3),
+    nn.InstanceNorm2d(8, affine=True, track_running_stats=True),
+    nn.GroupNorm(2, 8, eps=0.1),
+    nn.GroupNorm(2, 8, affine=False),
+    nn.LayerNorm([8, 8, 8], bias=False),
+    nn.LayerNorm(8, elementwise_affine=False),
+    nn.PReLU(8),
+    nn.LeakyReLU(0.3, True),
+    nn.ELU(0.5),
+    nn.GELU("tanh"),
+    nn.Hardtanh(-2, 3),
+    nn.ReLU6(),
+    nn.Softplus(2, 10),
+    nn.Softmax(1),
+    nn.Threshold(0.1, -2),
+    nn.GLU(1),
+    nn.Sigmoid(),
+    nn.MaxPool2d(3, 2, 1, ceil_mode=True),
+    nn.MaxPool2d(2),
+    nn.AvgPool2d((2, 3), count_include_pad=False),
+    nn.AvgPool2d(2, 1, divisor_override=3),
+    nn.AdaptiveAvgPool2d((None, 3)),
+    nn.AdaptiveMaxPool2d(2),
+    nn.LPPool2d(2, 3),
+    nn.Upsample(scale_factor=2.0, mode="bilinear", align_corners=True),
+    nn.UpsamplingNearest2d(size=5),
+    nn.ZeroPad2d((1, 2, 0, 1)),
+    nn.ConstantPad2d(1, 0.5),
+    nn.ReflectionPad2d(2),
+    nn.PixelShuffle(2),
+    nn.PixelUnshuffle(2),
+    nn.ChannelShuffle(4),
+    nn.LocalResponseNorm(3, k=2.0),
+    nn.Dropout(0.3),
+    nn.Dropout2d(0.2, inplace=True),
+    nn.Flatten(2),
+    nn.Unflatten(1, (2, 4)),
+    nn.Linear(8, 3, bias=False),
+    nn.RMSNorm(8),
+]
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: str(layer)[:40])
@@ -99,7 +160,9 @@ def test_layers_are_made_again_with_all_that_made_them(layer):
     images = torch.randn(4, 3, 8, 8)
     network.eval()(images)
     found = made(assert_the_same(network, images))
-    assert repr(arguments(found[1])) == repr(arguments(layer)) and torch_class(found[1]) is type(layer)
+    assert repr(arguments(found[1])) == repr(arguments(layer)) and torch_class(found[1]) is type(
+        layer
+    )
 
 
 class Renamed(nn.Conv2d):
@@ -121,13 +184,17 @@ class Recurrent(nn.Module):
 
 
 def test_a_class_that_only_has_another_name_is_what_it_is_of():
-    written = assert_the_same(nn.Sequential(Renamed(3, 4, 3), nn.Flatten(), nn.Linear(144, 2)), torch.randn(3, 3, 8, 8))
+    written = assert_the_same(
+        nn.Sequential(Renamed(3, 4, 3), nn.Flatten(), nn.Linear(144, 2)), torch.randn(3, 3, 8, 8)
+    )
     assert "nn.Conv2d(3, 4, 3)" in written.text
 
 
 CANT = {
-    "LSTM": Recurrent(), "Scaled": nn.Sequential(Scaled(3, 4, 3), nn.Flatten(), nn.Linear(144, 2)),
-    "float64": nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2)).double()}
+    "LSTM": Recurrent(),
+    "Scaled": nn.Sequential(Scaled(3, 4, 3), nn.Flatten(), nn.Linear(144, 2)),
+    "float64": nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2)).double(),
+}
 
 
 @pytest.mark.parametrize("naming", CANT)
@@ -138,6 +205,7 @@ def test_what_cant_be_written_is_named(naming):
 
 def test_timms_norms_with_an_activation_and_its_dropped_paths():
     """Written as timm's are; the activation is a layer below the norm, as there."""
+
     class BatchNormAct2d(nn.BatchNorm2d):
         def __init__(self, channels, act):
             super().__init__(channels, eps=1e-3)
@@ -146,7 +214,16 @@ def test_timms_norms_with_an_activation_and_its_dropped_paths():
         def forward(self, x):
             if self.training:
                 self.num_batches_tracked.add_(1)
-            x = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps)
+            x = F.batch_norm(
+                x,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                self.training,
+                self.momentum,
+                self.eps,
+            )
             return self.act(self.drop(x))
 
     class DropPath(nn.Module):
@@ -163,24 +240,46 @@ def test_timms_norms_with_an_activation_and_its_dropped_paths():
     class Branch(nn.Module):
         def __init__(self, act):
             super().__init__()
-            self.conv, self.norm, self.drop_path = nn.Conv2d(8, 8, 1), BatchNormAct2d(8, act), DropPath(0.5)
+            self.conv, self.norm, self.drop_path = (
+                nn.Conv2d(8, 8, 1),
+                BatchNormAct2d(8, act),
+                DropPath(0.5),
+            )
 
         def forward(self, x):
             return x + self.drop_path(self.norm(self.conv(x)))
 
     BatchNormAct2d.__module__ = DropPath.__module__ = "timm.layers.made_up"
-    network = nn.Sequential(nn.Conv2d(3, 8, 1), BatchNormAct2d(8, nn.SiLU()), Branch(nn.PReLU()), Branch(nn.PReLU()), nn.Flatten(),
-                            nn.Linear(8 * 36, 3))
-    names, original, images = network.state_dict().keys(), copy.deepcopy(network), torch.randn(8, 3, 6, 6)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 1),
+        BatchNormAct2d(8, nn.SiLU()),
+        Branch(nn.PReLU()),
+        Branch(nn.PReLU()),
+        nn.Flatten(),
+        nn.Linear(8 * 36, 3),
+    )
+    names, original, images = (
+        network.state_dict().keys(),
+        copy.deepcopy(network),
+        torch.randn(8, 3, 6, 6),
+    )
     written = write_source(network.eval(), "", "")
-    assert written.state.keys() == names and "Branch()" in written.text and "Network(nn.Sequential)" in written.text
+    assert (
+        written.state.keys() == names
+        and "Branch()" in written.text
+        and "Network(nn.Sequential)" in written.text
+    )
     found, task = made(written), {"images": [images], "labels": torch.arange(8) % 3}
     with torch.no_grad():
         assert torch.allclose(found.eval()(images), original.eval()(images), atol=1e-6)
-    assert training_difference(alone.training_step(found, images, task["labels"]), original, task) == ""
+    assert (
+        training_difference(alone.training_step(found, images, task["labels"]), original, task)
+        == ""
+    )
 
 
-# --- forward passes ------------------------------------------------------------------------------------------------
+# --- forward passes -------------------------------------------------------------------------------
+
 
 class Net(nn.Module):
     """Features, and a head; a forward pass of its own between them."""
@@ -198,9 +297,15 @@ class Arithmetic(Net):
         n, c, h, w = x.shape
         y = -x * 2 + 3 - x / 2.5 - (1 - x) ** 2
         y = y.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, x.size(2), -1)
-        y = torch.where(y > 0.5, y, y.clamp(min=-1.0)) + y[:, :, :1] * x[:, 1:2, ::2].mean() + x[..., -1:]
+        y = (
+            torch.where(y > 0.5, y, y.clamp(min=-1.0))
+            + y[:, :, :1] * x[:, 1:2, ::2].mean()
+            + x[..., -1:]
+        )
         a, b = y.chunk(2, 1)
-        return torch.cat([F.gelu(a, approximate="tanh"), b.abs() @ b.abs().transpose(-1, -2)], dim=1)
+        return torch.cat(
+            [F.gelu(a, approximate="tanh"), b.abs() @ b.abs().transpose(-1, -2)], dim=1
+        )
 
 
 class Functions(Net):
@@ -212,7 +317,12 @@ class Functions(Net):
         x = F.dropout(F.relu(x, inplace=True), self.p, training=self.training)
         x = F.max_pool2d(x, 3, stride=2, padding=1) + F.avg_pool2d(x, kernel_size=2)
         x = F.leaky_relu(F.interpolate(x, scale_factor=2, mode="nearest"), 0.2)
-        return F.dropout2d(F.normalize(x, dim=1), 0.1, self.training).sigmoid().permute(0, 1, 3, 2).contiguous()
+        return (
+            F.dropout2d(F.normalize(x, dim=1), 0.1, self.training)
+            .sigmoid()
+            .permute(0, 1, 3, 2)
+            .contiguous()
+        )
 
 
 class Loose(Net):
@@ -230,7 +340,11 @@ class Loose(Net):
 
     def middle(self, x):
         x = x * self.gain + self.kept * self.scalar + self.large + self.small[2]
-        return F.conv2d(x[:, self.plain], self.inner.weight) + torch.tensor([[[0.5]], [[2.0]]]).sum() + torch.arange(100.0).mean()
+        return (
+            F.conv2d(x[:, self.plain], self.inner.weight)
+            + torch.tensor([[[0.5]], [[2.0]]]).sum()
+            + torch.arange(100.0).mean()
+        )
 
 
 class Tied(Net):
@@ -257,9 +371,13 @@ class Block(nn.Module):
 class Nested(Net):
     def __init__(self):
         super().__init__()
-        self.blocks = nn.ModuleList([Block(8, 8, 0.0), Block(8, 6, 0.1), Block(6, 6, 0.2), Block(6, 8, 0.5)])
+        self.blocks = nn.ModuleList(
+            [Block(8, 8, 0.0), Block(8, 6, 0.1), Block(6, 6, 0.2), Block(6, 8, 0.5)]
+        )
         self.again = Block(8, 8, 0.3)
-        self.named = nn.ModuleDict({"class": nn.Conv2d(8, 8, 1), "train it": nn.Sequential(nn.ReLU(), nn.Conv2d(8, 8, 1))})
+        self.named = nn.ModuleDict(
+            {"class": nn.Conv2d(8, 8, 1), "train it": nn.Sequential(nn.ReLU(), nn.Conv2d(8, 8, 1))}
+        )
         self.gaps = nn.Sequential(nn.Identity(), nn.Conv2d(8, 8, 1), nn.Identity(), nn.ReLU())
 
     def middle(self, x):
@@ -277,7 +395,11 @@ class Attention(Net):
 
     def middle(self, x):
         tokens = x.flatten(2).transpose(1, 2)
-        return self.attend(tokens, tokens, tokens, need_weights=False)[0].transpose(1, 2).reshape(x.shape)
+        return (
+            self.attend(tokens, tokens, tokens, need_weights=False)[0]
+            .transpose(1, 2)
+            .reshape(x.shape)
+        )
 
 
 class Builtins(Net):
@@ -289,20 +411,28 @@ class Builtins(Net):
 
     def middle(self, x):
         size = max(2, 1) * x.size(1)
-        return torch.relu(self.Tensor(F.silu(self.nn(self.max(self.F(self.torch(x))))))) * (size // 8) + math_of(x)
+        return torch.relu(self.Tensor(F.silu(self.nn(self.max(self.F(self.torch(x))))))) * (
+            size // 8
+        ) + math_of(x)
 
 
 def math_of(x):
     return torch.abs(x) * max(1.0, 2.0)
 
 
-@pytest.mark.parametrize("network", [Arithmetic(), Functions(), Loose(), Tied(), Nested(), Attention(), Builtins()],
-                         ids=lambda network: type(network).__name__)
+@pytest.mark.parametrize(
+    "network",
+    [Arithmetic(), Functions(), Loose(), Tied(), Nested(), Attention(), Builtins()],
+    ids=lambda network: type(network).__name__,
+)
 def test_forward_passes(network):
     torch.manual_seed(1)
     names = set(network.state_dict())
     written = assert_the_same(network, torch.randn(4, 3, 10, 10))
-    assert names <= written.state.keys() and written.state.keys() == written.network.state_dict().keys()
+    assert (
+        names <= written.state.keys()
+        and written.state.keys() == written.network.state_dict().keys()
+    )
     assert max(map(len, written.text.splitlines())) <= 140
 
 
@@ -327,7 +457,9 @@ def test_frozen_weights_stay_frozen_and_layers_held_in_evaluation_stay_so():
             return self
 
     network = Held()
-    found = made(assert_the_same(network, torch.randn(4, 3, 8, 8), frozen=["stem.weight"], held=["norm"]))
+    found = made(
+        assert_the_same(network, torch.randn(4, 3, 8, 8), frozen=["stem.weight"], held=["norm"])
+    )
     assert not found.stem.weight.requires_grad and found.head.weight.requires_grad
     found.train()
     assert (found.training, found.norm.training, found.more.training) == (True, False, True)
@@ -347,8 +479,13 @@ def test_a_training_step_that_differs_is_told():
                 return torch.relu(x)
 
     network, images = Stopped().eval(), torch.randn(4, 3, 8, 8)
-    found, task = made(write_source(network, "", "")), {"images": [images], "labels": torch.arange(4)}
-    assert "stem." in training_difference(alone.training_step(found, images, task["labels"]), network, task)
+    found, task = (
+        made(write_source(network, "", "")),
+        {"images": [images], "labels": torch.arange(4)},
+    )
+    assert "stem." in training_difference(
+        alone.training_step(found, images, task["labels"]), network, task
+    )
 
 
 def test_what_runs_alone_imports_nothing_of_the_project():

@@ -1,4 +1,6 @@
-"""What counts as an image of a folder, where a data set's name finds one, and what size its images have, for every script alike."""
+"""What counts as an image of a folder, where a data set's name finds one, and what size its images
+have, for every script alike."""
+
 import json
 import shutil
 from pathlib import Path
@@ -17,7 +19,15 @@ from utils.records.networks import load_network
 from utils.records.paths import image_folder, is_hidden
 from utils.study.plan import study
 
-HIDDEN_FOLDERS = [".ipynb_checkpoints", ".git", "__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", ".hidden class"]
+HIDDEN_FOLDERS = [
+    ".ipynb_checkpoints",
+    ".git",
+    "__MACOSX",
+    "@eaDir",
+    "lost+found",
+    "$RECYCLE.BIN",
+    ".hidden class",
+]
 HIDDEN_FILES = ["._x.jpg", ".x.png", "Thumbs.db", "desktop.ini", ".DS_Store"]
 
 
@@ -28,7 +38,9 @@ def write(path: Path, size: int = 32, shade: int = 7) -> None:
         Image.fromarray(pixels).save(stream, "PNG")
 
 
-def write_images(root: Path, classes=("cat", "dog", "owl"), size: int = 32, train: int = 4, test: int = 2) -> Path:
+def write_images(
+    root: Path, classes=("cat", "dog", "owl"), size: int = 32, train: int = 4, test: int = 2
+) -> Path:
     for part, number in (("train", train), ("test", test)):
         for name in classes:
             for i in range(number):
@@ -38,15 +50,26 @@ def write_images(root: Path, classes=("cat", "dog", "owl"), size: int = 32, trai
 
 @pytest.fixture
 def pets(tmp_path, monkeypatch) -> Path:
-    """Three classes of images of 60 pixels, which are brought to 64 where nobody asks for another size."""
+    """Three classes of images of 60 pixels, which are brought to 64 where nobody asks for another
+    size."""
     monkeypatch.chdir(tmp_path)
     return write_images(tmp_path / "pets", size=60)
 
 
-# --- what counts ---------------------------------------------------------------------------------------------------
+# --- what counts ----------------------------------------------------------------------------------
+
 
 def test_images_are_listed_in_the_order_of_torchvision(pets):
-    for name in ("a/1.JPG", "a-b/1.jpeg", "a/b/0.Png", "B/1.webp", "a.png", "10.png", "9.bmp", "notes.txt"):
+    for name in (
+        "a/1.JPG",
+        "a-b/1.jpeg",
+        "a/b/0.Png",
+        "B/1.webp",
+        "a.png",
+        "10.png",
+        "9.bmp",
+        "notes.txt",
+    ):
         write(pets / "train" / "cat" / name)
     (pets / "train" / "no class.png").write_bytes(b"")
     ours, theirs = list_images(pets / "train"), ImageFolder(str(pets / "train"))
@@ -57,10 +80,17 @@ def test_images_are_listed_in_the_order_of_torchvision(pets):
 @pytest.mark.parametrize("name", HIDDEN_FOLDERS)
 def test_a_hidden_folder_is_no_class_and_its_images_are_none(name, part, pets):
     before = [listing.paths for listing in list_parts(pets)]
-    for place in (pets / part / name, pets / part / "cat" / name, pets / part / "cat" / "deeper" / name):
+    for place in (
+        pets / part / name,
+        pets / part / "cat" / name,
+        pets / part / "cat" / "deeper" / name,
+    ):
         write(place / "1.png")
     assert [listing.paths for listing in list_parts(pets)] == before
-    assert load_data(str(pets)).num_classes == 3 and shape_of(str(pets)) == {"num_classes": 3, "image_size": 64}
+    assert load_data(str(pets)).num_classes == 3 and shape_of(str(pets)) == {
+        "num_classes": 3,
+        "image_size": 64,
+    }
 
 
 @pytest.mark.parametrize("name", HIDDEN_FILES)
@@ -100,7 +130,7 @@ def test_a_link_that_leads_back_is_not_followed_and_others_are(pets):
     assert len(list_images(pets / "train").paths) == before + 1
 
 
-# --- what --data means ---------------------------------------------------------------------------------------------
+# --- what --data means ----------------------------------------------------------------------------
 
 SMALL = ["--batch-size", 4, "--epochs", 1]
 SWEEP = ["ratio_swipe.py", "--uniform", "--ratios", 0.0625, *SMALL]
@@ -110,7 +140,9 @@ SWEEP = ["ratio_swipe.py", "--uniform", "--ratios", 0.0625, *SMALL]
 def cifar(tmp_path, monkeypatch) -> Path:
     """A folder ``images``, in which CIFAR10 lies as a folder of images."""
     monkeypatch.chdir(tmp_path)
-    write_images(tmp_path / "images" / "CIFAR10", [f"class {i}" for i in range(10)], train=1, test=1)
+    write_images(
+        tmp_path / "images" / "CIFAR10", [f"class {i}" for i in range(10)], train=1, test=1
+    )
     return tmp_path / "images"
 
 
@@ -134,7 +166,9 @@ def test_the_archive_comes_before_the_folder_and_another_folder_is_none(cifar):
         (cifar / dataset / "other").mkdir(parents=True)
         assert image_folder(dataset, "images") is None
     write_images(cifar / "digits")
-    assert image_folder("digits", "images") is None and load_data("digits", "images").num_classes == 10
+    assert (
+        image_folder("digits", "images") is None and load_data("digits", "images").num_classes == 10
+    )
 
 
 def test_a_folder_that_lacks_a_part_is_named_and_nothing_is_downloaded(cifar):
@@ -148,20 +182,38 @@ def test_tinyimagenet_is_found_by_its_name_too(tmp_path, monkeypatch):
     write_images(tmp_path / "images" / "tinyimagenet", size=64)
     assert load_data("tinyimagenet", "images").image_size == 64
     write_images(tmp_path / "images" / "tiny-imagenet-200", ["a"], size=64)
-    assert load_data("tinyimagenet", "images").num_classes == 3  # before val_format.py an archive has no test images
+    # before val_format.py an archive has no test images
+    assert load_data("tinyimagenet", "images").num_classes == 3
     (tmp_path / "images" / "tiny-imagenet-200" / "val").mkdir()
     assert load_data("tinyimagenet", "images").num_classes == 1
 
 
 def test_the_study_takes_the_same_folder(cifar):
     there, *_ = study("full", "images")
-    assert {entry.experiment.dataset for entry in there.entries} == {str(image_folder("CIFAR10", "images"))}
+    assert {entry.experiment.dataset for entry in there.entries} == {
+        str(image_folder("CIFAR10", "images"))
+    }
 
 
-# --- what size images have -----------------------------------------------------------------------------------------
+# --- what size images have ------------------------------------------------------------------------
 
-SEARCH = ["architecture_descent.py", "--save", "found", "--warmup", 0, "--ratio", 0.0625, "--iterations", 1, "--prune-every", 1,
-          "--epochs", 2, "--batch-size", 6]
+SEARCH = [
+    "architecture_descent.py",
+    "--save",
+    "found",
+    "--warmup",
+    0,
+    "--ratio",
+    0.0625,
+    "--iterations",
+    1,
+    "--prune-every",
+    1,
+    "--epochs",
+    2,
+    "--batch-size",
+    6,
+]
 OF_IT = ["--prune-fname", "found"]
 
 
@@ -185,24 +237,58 @@ def test_a_sweep_is_of_the_size_of_its_search(folder):
     sweep = ["ratio_swipe.py", *OF_IT, "--ratios", 0.0625, *SMALL, "--dataset", "pets"]
     out = succeed(*sweep, "--save", "a_0")
     assert " image_size=32 " in out and "while those of the search" not in out
-    assert result_of("a_0")["image_size"] == 32 and result_of("a_0")["settings"]["image_size"] is None
+    assert (
+        result_of("a_0")["image_size"] == 32 and result_of("a_0")["settings"]["image_size"] is None
+    )
     assert "finished before" in succeed(*sweep, "--save", "a_0")
     assert "finished before" in succeed(*sweep, "--save", "a_0", "--image-size", 32)
 
 
 def test_a_sweep_at_another_size_says_so(folder):
-    out = succeed("ratio_swipe.py", *OF_IT, "--ratios", 0.0625, *SMALL, "--dataset", "pets", "--save", "b_0", "--image-size", 64)
-    [line] = [line for line in out.splitlines() if "while those of the search found were of 32" in line]
+    out = succeed(
+        "ratio_swipe.py",
+        *OF_IT,
+        "--ratios",
+        0.0625,
+        *SMALL,
+        "--dataset",
+        "pets",
+        "--save",
+        "b_0",
+        "--image-size",
+        64,
+    )
+    [line] = [
+        line for line in out.splitlines() if "while those of the search found were of 32" in line
+    ]
     assert line.startswith("images of 64 pixels") and result_of("b_0")["image_size"] == 64
 
 
 def test_a_search_at_another_size_than_that_of_an_archive_is_said_so(folder):
-    """The search was of a folder that is called as a data set is, brought to another size; the data set itself has one size."""
+    """The search was of a folder that is called as a data set is, brought to another size; the data
+    set itself has one size."""
     shutil.copytree("pets", "digits")
     succeed(*SEARCH, "--save", "other", "--dataset", "./digits", "--image-size", 64)
     shutil.rmtree("digits")
-    out = succeed("ratio_swipe.py", "--prune-fname", "other", "--ratios", 0.0625, "--epochs", 1, "--batch-size", 50, "--limit-train", 50,
-                  "--limit-test", 10, "--dataset", "digits", "--save", "c_0")
+    out = succeed(
+        "ratio_swipe.py",
+        "--prune-fname",
+        "other",
+        "--ratios",
+        0.0625,
+        "--epochs",
+        1,
+        "--batch-size",
+        50,
+        "--limit-train",
+        50,
+        "--limit-test",
+        10,
+        "--dataset",
+        "digits",
+        "--save",
+        "c_0",
+    )
     assert "images of 32 pixels, while those of the search other were of 64" in out
 
 
@@ -210,17 +296,46 @@ def test_widths_are_listed_for_the_size_of_the_search_or_for_another_that_is_sai
     listing = ["list_architecture.py", *OF_IT, "--dataset", "pets", "--ratios", 0.25]
     assert json.loads(call(*listing, "--json").out)["image_size"] == 32
     assert "while those" not in succeed(*listing)
-    assert "images of 64 pixels, while those of the search found were of 32" in succeed(*listing, "--image-size", 64)
+    assert "images of 64 pixels, while those of the search found were of 32" in succeed(
+        *listing, "--image-size", 64
+    )
     outcome = call(*listing, "--image-size", 64, "--json")
     listed = json.loads(outcome.out)
     assert outcome.status == 0 and listed["image_size"] == 64 and "were of 32" in outcome.err
-    assert listed["architectures"][0]["macs"] > 3 * json.loads(call(*listing, "--json").out)["architectures"][0]["macs"]
+    assert (
+        listed["architectures"][0]["macs"]
+        > 3 * json.loads(call(*listing, "--json").out)["architectures"][0]["macs"]
+    )
 
 
 def test_a_base_network_is_pruned_at_its_own_size(folder):
-    succeed("train_norm.py", "--dataset", "pets", "--save", "base", "--ratio", 0.125, "--image-size", 32, *SMALL)
-    tune = ["fine_tune.py", "--dataset", "pets", "--save", "t_0", "--prune-fname", "base", "--ratio", 0.0625, *SMALL]
-    assert_refused(call(*tune, "--image-size", 64), "base.pt", "32 pixels", "leave --image-size out")
+    succeed(
+        "train_norm.py",
+        "--dataset",
+        "pets",
+        "--save",
+        "base",
+        "--ratio",
+        0.125,
+        "--image-size",
+        32,
+        *SMALL,
+    )
+    tune = [
+        "fine_tune.py",
+        "--dataset",
+        "pets",
+        "--save",
+        "t_0",
+        "--prune-fname",
+        "base",
+        "--ratio",
+        0.0625,
+        *SMALL,
+    ]
+    assert_refused(
+        call(*tune, "--image-size", 64), "base.pt", "32 pixels", "leave --image-size out"
+    )
     assert " image_size=32 " in succeed(*tune)
 
 
@@ -232,11 +347,19 @@ def afresh(script: str, *args) -> str:
 
 def test_a_network_that_takes_one_size_alone_is_never_read_for_another(folder):
     Path("net.py").write_text(ONE_SIZE)
-    of, size, sweep = ["--model", "net.py:Net", "--dataset", "pets"], ["--image-size", 48], ["--ratios", 0.5, *SMALL]
+    of, size, sweep = (
+        ["--model", "net.py:Net", "--dataset", "pets"],
+        ["--image-size", 48],
+        ["--ratios", 0.5, *SMALL],
+    )
     afresh(*SEARCH, "--save", "fixed", *of, *size, "--ratio", 1)
-    assert " image_size=48 " in afresh("ratio_swipe.py", "--prune-fname", "fixed", *of, *sweep, "--save", "d_0")
+    assert " image_size=48 " in afresh(
+        "ratio_swipe.py", "--prune-fname", "fixed", *of, *sweep, "--save", "d_0"
+    )
     afresh("train_norm.py", *of, *size, *SMALL, "--save", "base")
-    assert " image_size=48 " in afresh("fine_tune.py", "--prune-fname", "base", *of, *SMALL, "--ratio", 0.5, "--save", "e_0")
+    assert " image_size=48 " in afresh(
+        "fine_tune.py", "--prune-fname", "base", *of, *SMALL, "--ratio", 0.5, "--save", "e_0"
+    )
     for script in ("list_architecture.py", "plot_filters.py"):
         afresh(script, "--prune-fname", "fixed", *of)
     afresh("plot_ratio.py", *of, "--runs", "mine=d")
@@ -252,12 +375,23 @@ def test_an_exported_network_is_of_the_size_of_its_search(folder, monkeypatch):
     monkeypatch.setattr("utils.export.export.write", lambda *args, **_: written.append(args[5]))
     export = ["export.py", "--dataset", "pets", "--ratio", 0.25]
     succeed(*export, *OF_IT)
-    assert "images of 64 pixels, while those of the search found were of 32" in succeed(*export, *OF_IT, "--image-size", 64)
+    assert "images of 64 pixels, while those of the search found were of 32" in succeed(
+        *export, *OF_IT, "--image-size", 64
+    )
     succeed(*export, "--uniform")  # nobody has searched: the folder's own
     shutil.copytree("pets", "CIFAR10")
     succeed("export.py", "--dataset", "./CIFAR10", "--ratio", 0.25, "--prune-fname", "published")
-    assert [(shape["num_classes"], shape["image_size"]) for shape in written] == [(3, 32), (3, 64), (3, 64), (3, 64)]
-    assert_refused(call("export.py", "--dataset", "pets", "--save", "x", "--image-size", 64), "--image-size", "untrained")
+    assert [(shape["num_classes"], shape["image_size"]) for shape in written] == [
+        (3, 32),
+        (3, 64),
+        (3, 64),
+        (3, 64),
+    ]
+    assert_refused(
+        call("export.py", "--dataset", "pets", "--save", "x", "--image-size", 64),
+        "--image-size",
+        "untrained",
+    )
 
 
 ONE_SIZE = """
@@ -274,16 +408,25 @@ class Net(nn.Module):
 """
 
 
-# --- scripts that read no images -----------------------------------------------------------------------------------
+# --- scripts that read no images ------------------------------------------------------------------
+
 
 def test_a_model_is_checked_for_the_classes_and_the_size_of_the_folder(pets):
     out = succeed("check_model.py", "--dataset", "pets")
     assert "vgg, 3 classes, images of 64 pixels" in out and out.endswith("ready\n")
-    assert "vgg, 3 classes, images of 48 pixels" in succeed("check_model.py", "--dataset", "pets", "--image-size", 48)
-    assert "vgg, 7 classes, images of 64 pixels" in succeed("check_model.py", "--dataset", "pets", "--num-classes", 7)
+    assert "vgg, 3 classes, images of 48 pixels" in succeed(
+        "check_model.py", "--dataset", "pets", "--image-size", 48
+    )
+    assert "vgg, 7 classes, images of 64 pixels" in succeed(
+        "check_model.py", "--dataset", "pets", "--num-classes", 7
+    )
     pets.rename("CIFAR10")  # the folder counts, not what it is called
-    assert "vgg, 3 classes, images of 64 pixels" in succeed("check_model.py", "--dataset", "./CIFAR10")
-    assert "vgg, 100 classes, images of 32 pixels" in succeed("check_model.py", "--dataset", "CIFAR100")
+    assert "vgg, 3 classes, images of 64 pixels" in succeed(
+        "check_model.py", "--dataset", "./CIFAR10"
+    )
+    assert "vgg, 100 classes, images of 32 pixels" in succeed(
+        "check_model.py", "--dataset", "CIFAR100"
+    )
 
 
 def test_a_model_is_not_checked_for_a_data_set_that_is_not_there(pets):
@@ -295,13 +438,19 @@ def test_a_model_is_not_checked_for_a_data_set_that_is_not_there(pets):
 def test_published_widths_are_listed_for_the_folder_that_is_named(pets):
     listing = ["list_architecture.py", "--prune-fname", "published", "--ratios", 0.25, "--json"]
     pets.rename("CIFAR10")
-    listed = [json.loads(succeed(*listing, "--dataset", dataset)) for dataset in ("./CIFAR10", "CIFAR100")]
+    listed = [
+        json.loads(succeed(*listing, "--dataset", dataset)) for dataset in ("./CIFAR10", "CIFAR100")
+    ]
     assert [(one["num_classes"], one["image_size"]) for one in listed] == [(3, 64), (100, 32)]
 
 
-def test_a_picture_of_a_folder_that_is_called_as_a_data_set_has_its_own_classes_and_nothing_published(pets):
+def test_a_picture_of_a_folder_that_is_called_as_a_data_set_has_its_own_classes_and_nothing_published(
+    pets,
+):
     pets.rename("CIFAR10")
-    assert_refused(call("plot_ratio.py", "--dataset", "./CIFAR10"), "nothing to draw for vgg on CIFAR10")
+    assert_refused(
+        call("plot_ratio.py", "--dataset", "./CIFAR10"), "nothing to draw for vgg on CIFAR10"
+    )
     succeed(*SWEEP, "--dataset", "./CIFAR10", "--save", "vgg_uni_c10_0")
     out = succeed("plot_ratio.py", "--dataset", "./CIFAR10")
     assert "published" not in out and "uniform" in out

@@ -1,4 +1,6 @@
-"""Networks as people write them: taken, and right; or refused in one line that names the operation and where it is."""
+"""Networks as people write them: taken, and right; or refused in one line that names the operation
+and where it is."""
+
 import copy
 import random
 
@@ -19,19 +21,27 @@ PIXELS = 16
 
 
 def prove(make, pixels: int = PIXELS) -> Blueprint:
-    """Counts, outputs at its own widths, gates, compaction and a training step of the network that ``make`` gives.
+    """Counts, outputs at its own widths, gates, compaction and a training step of the network that
+    ``make`` gives.
 
-    All in double precision where numbers are compared: outputs, and the gradients of all that is left.
+    All in double precision where numbers are compared: outputs, and the gradients of all that is
+    left.
     """
     torch.manual_seed(0)
     network = make()
     blueprint, images = Blueprint(make(), 10, pixels), torch.randn(3, 3, pixels, pixels)
     original = copy.deepcopy(network).eval()
     with torch.no_grad():
-        assert torch.equal(blueprint.build(copy.deepcopy(network), blueprint.template, False).eval()(images), original(images))
+        assert torch.equal(
+            blueprint.build(copy.deepcopy(network), blueprint.template, False).eval()(images),
+            original(images),
+        )
     draw = random.Random(0)
     for _ in range(3):
-        widths, cost = [max(1, int(width * draw.uniform(0.2, 1.5))) for width in blueprint.template], Cost()
+        widths, cost = (
+            [max(1, int(width * draw.uniform(0.2, 1.5))) for width in blueprint.template],
+            Cost(),
+        )
         blueprint.count(cost, widths)
         built = blueprint.build(make(), widths, False).eval()
         assert sum(parameter.numel() for parameter in built.parameters()) == cost.params
@@ -72,7 +82,12 @@ def prove_gates(blueprint: Blueprint, make, widths: list[int], images: torch.Ten
             assert parameter.grad is None
             continue
         living = gates.get(id(parameter), ...)
-        torch.testing.assert_close(parameter.grad[living], compactor.sliced(name, masked[name])[living], rtol=0, atol=1e-10 * (1 + scale))
+        torch.testing.assert_close(
+            parameter.grad[living],
+            compactor.sliced(name, masked[name])[living],
+            rtol=0,
+            atol=1e-10 * (1 + scale),
+        )
 
     optimizer = torch.optim.SGD(compactor.network.parameters(), 1e-3)
     F.cross_entropy(compactor.network.train()(images), torch.tensor([1, 2, 3])).backward()
@@ -110,7 +125,12 @@ class Plain(Base):
 
 class Unet(Base):
     def __init__(self):
-        super().__init__(8, down=conv(3, 8), deep=nn.Sequential(conv(8, 16), nn.BatchNorm2d(16), nn.ReLU()), up=conv(24, 8))
+        super().__init__(
+            8,
+            down=conv(3, 8),
+            deep=nn.Sequential(conv(8, 16), nn.BatchNorm2d(16), nn.ReLU()),
+            up=conv(24, 8),
+        )
 
     def forward(self, x):
         first = torch.relu(self.down(x))
@@ -121,7 +141,9 @@ class Unet(Base):
 
 class Twice(Base):
     def __init__(self):
-        super().__init__(12, stem=conv(3, 12), layer=nn.Sequential(conv(12, 12), nn.BatchNorm2d(12)))
+        super().__init__(
+            12, stem=conv(3, 12), layer=nn.Sequential(conv(12, 12), nn.BatchNorm2d(12))
+        )
 
     def forward(self, x):
         x = self.stem(x)
@@ -132,8 +154,14 @@ class Twice(Base):
 
 class RepVGG(Base):
     def __init__(self):
-        super().__init__(12, stem=conv(3, 12), three=nn.Sequential(conv(12, 12, bias=False), nn.BatchNorm2d(12)),
-                         one=nn.Sequential(conv(12, 12, 1, bias=False), nn.BatchNorm2d(12)), same=nn.BatchNorm2d(12), last=conv(12, 9))
+        super().__init__(
+            12,
+            stem=conv(3, 12),
+            three=nn.Sequential(conv(12, 12, bias=False), nn.BatchNorm2d(12)),
+            one=nn.Sequential(conv(12, 12, 1, bias=False), nn.BatchNorm2d(12)),
+            same=nn.BatchNorm2d(12),
+            last=conv(12, 9),
+        )
         self.head = nn.Linear(9, 10)
 
     def forward(self, x):
@@ -143,7 +171,8 @@ class RepVGG(Base):
 
 
 class Around(Base):
-    """The images go round a block: behind it, joined to what it makes, and once more added to three channels of it."""
+    """The images go round a block: behind it, joined to what it makes, and once more added to three
+    channels of it."""
 
     def __init__(self):
         super().__init__(8, a=conv(3, 8), b=conv(11, 3), c=conv(3, 8))
@@ -155,8 +184,14 @@ class Around(Base):
 
 class Squeeze(Base):
     def __init__(self):
-        super().__init__(16, a=nn.Sequential(conv(3, 16), nn.BatchNorm2d(16), nn.ReLU()), pool=nn.AdaptiveAvgPool2d(1),
-                         fc=nn.Sequential(nn.Linear(16, 4), nn.ReLU(inplace=True), nn.Linear(4, 16), nn.Sigmoid()))
+        super().__init__(
+            16,
+            a=nn.Sequential(conv(3, 16), nn.BatchNorm2d(16), nn.ReLU()),
+            pool=nn.AdaptiveAvgPool2d(1),
+            fc=nn.Sequential(
+                nn.Linear(16, 4), nn.ReLU(inplace=True), nn.Linear(4, 16), nn.Sigmoid()
+            ),
+        )
 
     def forward(self, x):
         x = self.a(x)
@@ -181,7 +216,14 @@ class Groups(Base):
     """Group norm, slopes, grouped convolutions and a concatenation."""
 
     def __init__(self):
-        super().__init__(24, a=conv(3, 16), norm=nn.GroupNorm(4, 16), slope=nn.PReLU(16), b=conv(16, 8), c=conv(24, 24, groups=6))
+        super().__init__(
+            24,
+            a=conv(3, 16),
+            norm=nn.GroupNorm(4, 16),
+            slope=nn.PReLU(16),
+            b=conv(16, 8),
+            c=conv(24, 24, groups=6),
+        )
 
     def forward(self, x):
         x = self.slope(self.norm(self.a(x)))
@@ -202,15 +244,22 @@ class OptionA(Base):
     """He et al.'s shortcut without parameters: every second pixel, and channels of zeros."""
 
     def __init__(self):
-        super().__init__(16, a=conv(3, 8), b=nn.Sequential(conv(8, 12, stride=2), nn.BatchNorm2d(12), nn.ReLU(), conv(12, 16)))
+        super().__init__(
+            16,
+            a=conv(3, 8),
+            b=nn.Sequential(conv(8, 12, stride=2), nn.BatchNorm2d(12), nn.ReLU(), conv(12, 16)),
+        )
 
     def forward(self, x):
         x = torch.relu(self.a(x))
-        return self.head(torch.relu(self.b(x) + F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 4, 4))).mean((2, 3)))
+        return self.head(
+            torch.relu(self.b(x) + F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 4, 4))).mean((2, 3))
+        )
 
 
 class Auxiliary(Base):
-    """A second head in training, with dropout of its own, and dropout as a function behind the first."""
+    """A second head in training, with dropout of its own, and dropout as a function behind the
+    first."""
 
     def __init__(self):
         super().__init__(12, a=conv(3, 12), b=conv(12, 12), second=nn.Linear(12, 10))
@@ -225,7 +274,14 @@ class Auxiliary(Base):
 
 class ChannelsLast(Base):
     def __init__(self):
-        super().__init__(12, a=conv(3, 12), norm=nn.LayerNorm(12), up=nn.Linear(12, 32), down=nn.Linear(32, 12), end=nn.LayerNorm(12))
+        super().__init__(
+            12,
+            a=conv(3, 12),
+            norm=nn.LayerNorm(12),
+            up=nn.Linear(12, 32),
+            down=nn.Linear(32, 12),
+            end=nn.LayerNorm(12),
+        )
         self.scale = nn.Parameter(torch.ones(12) * 0.1)
 
     def forward(self, x):
@@ -249,7 +305,8 @@ class InPlace(Base):
 
 
 class Options(Base):
-    """A forward pass with more arguments than the images, shapes as numbers and a buffer of the images' channels."""
+    """A forward pass with more arguments than the images, shapes as numbers and a buffer of the
+    images' channels."""
 
     def __init__(self):
         super().__init__(16, a=conv(3, 12), b=nn.Conv2d(12, 16, 3, stride=2))
@@ -261,13 +318,45 @@ class Options(Base):
         if mask is not None:
             x = x * mask
         x = self.b(x)
-        return x if return_features else self.head(torch.flatten(F.avg_pool2d(x, x.shape[2:]), start_dim=1))
+        return (
+            x
+            if return_features
+            else self.head(torch.flatten(F.avg_pool2d(x, x.shape[2:]), start_dim=1))
+        )
 
 
-NETWORKS = [Plain, Unet, Twice, RepVGG, Around, Squeeze, Numbers, Groups, Tied, OptionA, Auxiliary, ChannelsLast, InPlace, Options]
-TEMPLATES = {"Plain": [16, 12], "Unet": [8, 16, 8], "Twice": [12], "RepVGG": [12, 9], "Around": [8, 8], "Squeeze": [16, 4],
-             "Numbers": [16, 24], "Groups": [4, 2], "Tied": [12], "OptionA": [12], "Auxiliary": [12, 12], "ChannelsLast": [12, 32],
-             "InPlace": [12], "Options": [12, 16]}
+NETWORKS = [
+    Plain,
+    Unet,
+    Twice,
+    RepVGG,
+    Around,
+    Squeeze,
+    Numbers,
+    Groups,
+    Tied,
+    OptionA,
+    Auxiliary,
+    ChannelsLast,
+    InPlace,
+    Options,
+]
+TEMPLATES = {
+    "Plain": [16, 12],
+    "Unet": [8, 16, 8],
+    "Twice": [12],
+    "RepVGG": [12, 9],
+    "Around": [8, 8],
+    "Squeeze": [16, 4],
+    "Numbers": [16, 24],
+    "Groups": [4, 2],
+    "Tied": [12],
+    "OptionA": [12],
+    "Auxiliary": [12, 12],
+    "ChannelsLast": [12, 32],
+    "InPlace": [12],
+    "Options": [12, 16],
+}
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.__name__)
@@ -275,7 +364,9 @@ def test_it_is_taken_and_right(network):
     blueprint = prove(network)
     assert blueprint.template == TEMPLATES[network.__name__]
     for width in (1, 2):  # where a width of one could be taken for what has one channel always
-        prove_gates(blueprint, network, [width] * len(blueprint.template), torch.randn(3, 3, PIXELS, PIXELS))
+        prove_gates(
+            blueprint, network, [width] * len(blueprint.template), torch.randn(3, 3, PIXELS, PIXELS)
+        )
 
 
 class Norm(Base):
@@ -288,13 +379,23 @@ class Norm(Base):
         return self.head(torch.relu(self.b(torch.relu(self.norm(self.gates(x))))).mean((2, 3)))
 
 
-@pytest.mark.parametrize(("norm", "found"), [
-    (lambda: nn.BatchNorm2d(12, momentum=None), [12, 12]), (lambda: nn.BatchNorm2d(12, track_running_stats=False), [12, 12]),
-    (lambda: nn.BatchNorm2d(12, affine=False), [12, 12]), (lambda: nn.InstanceNorm2d(12), [12, 12]),
-    (lambda: nn.InstanceNorm2d(12, affine=True, track_running_stats=True), [12, 12]), (lambda: nn.GroupNorm(3, 12), [3, 12]),
-    (lambda: nn.GroupNorm(1, 12), [12, 12]), (lambda: nn.GroupNorm(12, 12, affine=False), [12]), (lambda: nn.SyncBatchNorm(12), [12, 12]),
-    (lambda: nn.LayerNorm((12, PIXELS, PIXELS)), [12, 12]), (lambda: nn.Softplus(), [12, 12]), (lambda: nn.Hardtanh(), [12, 12]),
-])
+@pytest.mark.parametrize(
+    ("norm", "found"),
+    [
+        (lambda: nn.BatchNorm2d(12, momentum=None), [12, 12]),
+        (lambda: nn.BatchNorm2d(12, track_running_stats=False), [12, 12]),
+        (lambda: nn.BatchNorm2d(12, affine=False), [12, 12]),
+        (lambda: nn.InstanceNorm2d(12), [12, 12]),
+        (lambda: nn.InstanceNorm2d(12, affine=True, track_running_stats=True), [12, 12]),
+        (lambda: nn.GroupNorm(3, 12), [3, 12]),
+        (lambda: nn.GroupNorm(1, 12), [12, 12]),
+        (lambda: nn.GroupNorm(12, 12, affine=False), [12]),
+        (lambda: nn.SyncBatchNorm(12), [12, 12]),
+        (lambda: nn.LayerNorm((12, PIXELS, PIXELS)), [12, 12]),
+        (lambda: nn.Softplus(), [12, 12]),
+        (lambda: nn.Hardtanh(), [12, 12]),
+    ],
+)
 @pytest.mark.filterwarnings("ignore:input's size")
 def test_a_norm_is_taken_and_right(norm, found):
     assert prove(lambda: Norm(norm())).template == found
@@ -304,19 +405,30 @@ def test_a_norm_is_taken_and_right(norm, found):
 def test_dropout_drops_in_training_alone(network):
     blueprint = Blueprint(network(), 10, PIXELS)
     for gated in (False, True):
-        built, images = blueprint.build(network(), [width - 1 for width in blueprint.template], gated), torch.randn(2, 3, PIXELS, PIXELS)
+        built, images = (
+            blueprint.build(network(), [width - 1 for width in blueprint.template], gated),
+            torch.randn(2, 3, PIXELS, PIXELS),
+        )
         assert not torch.equal(built.train()(images), built(images))
         assert torch.equal(built.eval()(images), built(images))
 
 
-# --- never a wrong width: right, or refused ------------------------------------------------------------------------
+# --- never a wrong width: right, or refused -------------------------------------------------------
+
 
 class Between(Base):
-    """An operation between two convolutions of 12 filters, on 12 channels of 4 x 4 pixels (12 along two of the three where it says so)."""
+    """An operation between two convolutions of 12 filters, on 12 channels of 4 x 4 pixels (12 along
+    two of the three where it says so)."""
 
     def __init__(self, operation, features: int = 12):
-        super().__init__(12, a=nn.Sequential(conv(3, 12), nn.AdaptiveAvgPool2d(4)), b=conv(features, 12))
-        self.norm1d, self.line, self.twice = nn.BatchNorm1d(12 * 16), nn.Conv1d(1, 1, 3, padding=1), conv(12, 12)
+        super().__init__(
+            12, a=nn.Sequential(conv(3, 12), nn.AdaptiveAvgPool2d(4)), b=conv(features, 12)
+        )
+        self.norm1d, self.line, self.twice = (
+            nn.BatchNorm1d(12 * 16),
+            nn.Conv1d(1, 1, 3, padding=1),
+            conv(12, 12),
+        )
         self.instance, self.inner = nn.InstanceNorm2d(12, affine=True), nn.Sequential(conv(12, 12))
         self.constant = torch.full((12, 1, 1), 0.5, dtype=torch.float64).float()
         self.operation = operation
@@ -344,7 +456,10 @@ RIGHT = {
     "number of channels": (lambda m, x: x / x.shape[1], 12),
     "number by unpacking": (lambda m, x: x * (1 / (x.size()[1] * 2)), 12),
     "norm of lines": (lambda m, x: m.norm1d(x.flatten(1)).view(-1, 12, 4, 4), 12),
-    "shuffle": (lambda m, x: x.view(x.size(0), 2, 6, 4, 4).transpose(1, 2).reshape(x.size(0), -1, 4, 4), 12),
+    "shuffle": (
+        lambda m, x: x.view(x.size(0), 2, 6, 4, 4).transpose(1, 2).reshape(x.size(0), -1, 4, 4),
+        12,
+    ),
     "two branches": (lambda m, x: m.twice(x) * torch.sigmoid(m.twice(x.relu())), 12),
     "instance norm": (lambda m, x: m.instance(x), 12),
     "attribute": (lambda m, x: getattr(m.inner, "0")(x), 12),
@@ -353,8 +468,14 @@ RIGHT = {
     "sums with axis": (lambda m, x: x - x.mean(axis=(2, 3), keepdim=True), 12),
     "pad by name": (lambda m, x: F.pad(x, pad=(1, 1, 1, 1), mode="reflect"), 12),
     "expand": (lambda m, x: x[:, :, :1, :1].expand(-1, 12, 4, 4), 12),
-    "expand by number": (lambda m, x: x.mean((2, 3), keepdim=True).expand(x.size(0), x.size(1), 4, 4), 12),
-    "lines and back": (lambda m, x: x.flatten(2).transpose(1, 2).permute(0, 2, 1).unflatten(2, (4, 4)), 12),
+    "expand by number": (
+        lambda m, x: x.mean((2, 3), keepdim=True).expand(x.size(0), x.size(1), 4, 4),
+        12,
+    ),
+    "lines and back": (
+        lambda m, x: x.flatten(2).transpose(1, 2).permute(0, 2, 1).unflatten(2, (4, 4)),
+        12,
+    ),
 }
 MIXED = {  # not known to keep channels apart, or counting them
     "zeros": lambda m, x: torch.cat([x[:, :6], torch.zeros(x.shape[0], 6, 4, 4)], 1),
@@ -373,8 +494,12 @@ MIXED = {  # not known to keep channels apart, or counting them
     "pixel_shuffle": lambda m, x: F.pixel_unshuffle(F.pixel_shuffle(x, 2), 2),
     "local_response_norm": lambda m, x: F.local_response_norm(x, 3),
     "Conv1d": lambda m, x: x * m.line(x.mean((2, 3)).unsqueeze(1)).squeeze(1)[:, :, None, None],
-    "max_pool1d": lambda m, x: F.max_pool1d(x.flatten(2).transpose(1, 2), 3, 1, 1).transpose(1, 2).view(-1, 12, 4, 4),
-    "interpolate": lambda m, x: F.interpolate(x.permute(0, 2, 3, 1), size=(4, 12)).permute(0, 3, 1, 2),
+    "max_pool1d": lambda m, x: (
+        F.max_pool1d(x.flatten(2).transpose(1, 2), 3, 1, 1).transpose(1, 2).view(-1, 12, 4, 4)
+    ),
+    "interpolate": lambda m, x: F.interpolate(x.permute(0, 2, 3, 1), size=(4, 12)).permute(
+        0, 3, 1, 2
+    ),
     "group_norm": lambda m, x: F.group_norm(x, 3),
     "where": lambda m, x: torch.where(x > 0, x, 0.1 * x),
     "add": lambda m, x: torch.add(x, other=x.flip(1)),
@@ -401,26 +526,70 @@ def shared_memory(m, x):
     return x
 
 
-@pytest.mark.parametrize(("make", "said"), [
-    (lambda: Between(shared_memory), "add_"),
-    (lambda: Between(lambda m, x: x if x.sum() > 0 else -x), "must not depend on the images"),
-    (lambda: Between(lambda m, x: x * float(x.mean())), "must not depend on the images"),
-    (lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(conv(3, 8)), nn.Flatten(), nn.Linear(8 * 64, 10)), "parametriz"),
-    (lambda: nn.Sequential(nn.utils.spectral_norm(conv(3, 8)), nn.Flatten(), nn.Linear(8 * 64, 10)), "hooks"),
-    (lambda: nn.Sequential(nn.LazyConv2d(8, 3), nn.Flatten(), nn.LazyLinear(10)), "LazyConv2d (0) has weights without a shape"),
-    (lambda: nn.Sequential(conv(3, 8), nn.PixelShuffle(2), nn.Flatten(), nn.Linear(512, 10)), "PixelShuffle (1)"),
-    (lambda: nn.Sequential(conv(3, 8), nn.Flatten(), nn.Linear(8 * 64, 11)), "logits"),
-    (lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 10)), "no width that could be chosen"),
-    (lambda: nn.Sequential(conv(3, 8), nn.Flatten(), nn.Linear(100, 10)), "Linear (2) does not take what images of 8 pixels give it"),
-    (lambda: nn.Sequential(conv(1, 8), nn.Flatten(), nn.Linear(512, 10)), "Conv2d (0) does not take"),
-], ids=["memory", "control flow", "float", "weight norm", "spectral norm", "lazy", "PixelShuffle", "logits", "no width", "size", "grey"])
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Between(shared_memory), "add_"),
+        (lambda: Between(lambda m, x: x if x.sum() > 0 else -x), "must not depend on the images"),
+        (lambda: Between(lambda m, x: x * float(x.mean())), "must not depend on the images"),
+        (
+            lambda: nn.Sequential(
+                nn.utils.parametrizations.weight_norm(conv(3, 8)),
+                nn.Flatten(),
+                nn.Linear(8 * 64, 10),
+            ),
+            "parametriz",
+        ),
+        (
+            lambda: nn.Sequential(
+                nn.utils.spectral_norm(conv(3, 8)), nn.Flatten(), nn.Linear(8 * 64, 10)
+            ),
+            "hooks",
+        ),
+        (
+            lambda: nn.Sequential(nn.LazyConv2d(8, 3), nn.Flatten(), nn.LazyLinear(10)),
+            "LazyConv2d (0) has weights without a shape",
+        ),
+        (
+            lambda: nn.Sequential(conv(3, 8), nn.PixelShuffle(2), nn.Flatten(), nn.Linear(512, 10)),
+            "PixelShuffle (1)",
+        ),
+        (lambda: nn.Sequential(conv(3, 8), nn.Flatten(), nn.Linear(8 * 64, 11)), "logits"),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 10)), "no width that could be chosen"),
+        (
+            lambda: nn.Sequential(conv(3, 8), nn.Flatten(), nn.Linear(100, 10)),
+            "Linear (2) does not take what images of 8 pixels give it",
+        ),
+        (
+            lambda: nn.Sequential(conv(1, 8), nn.Flatten(), nn.Linear(512, 10)),
+            "Conv2d (0) does not take",
+        ),
+    ],
+    ids=[
+        "memory",
+        "control flow",
+        "float",
+        "weight norm",
+        "spectral norm",
+        "lazy",
+        "PixelShuffle",
+        "logits",
+        "no width",
+        "size",
+        "grey",
+    ],
+)
 def test_a_network_that_is_refused_says_why_in_a_line(make, said):
     with pytest.raises(UnreadableNetwork) as refusal:
         Blueprint(make(), 10, 8)
     assert said in str(refusal.value) and "\n" not in str(refusal.value), refusal.value
 
 
-@pytest.mark.parametrize("result", [lambda x: {"out": x}, lambda x: (x, x), lambda x: x.view(-1, 5, 2)], ids=["dict", "tuple", "shape"])
+@pytest.mark.parametrize(
+    "result",
+    [lambda x: {"out": x}, lambda x: (x, x), lambda x: x.view(-1, 5, 2)],
+    ids=["dict", "tuple", "shape"],
+)
 def test_a_network_that_gives_no_logits_is_refused(result):
     class Other(Plain):
         def forward(self, x):
@@ -430,7 +599,7 @@ def test_a_network_that_gives_no_logits_is_refused(result):
         Blueprint(Other(), 10, PIXELS)
 
 
-# --- files ---------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 FILE = """
 import torch
@@ -455,12 +624,22 @@ number = 3
 """
 
 
-@pytest.mark.parametrize(("code", "name", "said"), [
-    (FILE, "no_classes", "num_classes"), (FILE, "no_module", "int, not a torch.nn.Module"), (FILE, "raises", "out of luck"),
-    (FILE, "other_shape", r"not the logits \(2, 10\)"), (FILE, "number", "nothing that can be called"), (FILE, "missing", "has no missing"),
-    ("def f(:", "f", "SyntaxError"), ("import nothing_of_that_name", "f", "nothing_of_that_name"), ("1 / 0", "f", "ZeroDivisionError"),
-    ("import sys; sys.exit(3)", "f", "SystemExit"), (None, "f", "there is no file"),
-])
+@pytest.mark.parametrize(
+    ("code", "name", "said"),
+    [
+        (FILE, "no_classes", "num_classes"),
+        (FILE, "no_module", "int, not a torch.nn.Module"),
+        (FILE, "raises", "out of luck"),
+        (FILE, "other_shape", r"not the logits \(2, 10\)"),
+        (FILE, "number", "nothing that can be called"),
+        (FILE, "missing", "has no missing"),
+        ("def f(:", "f", "SyntaxError"),
+        ("import nothing_of_that_name", "f", "nothing_of_that_name"),
+        ("1 / 0", "f", "ZeroDivisionError"),
+        ("import sys; sys.exit(3)", "f", "SystemExit"),
+        (None, "f", "there is no file"),
+    ],
+)
 def test_a_file_that_gives_no_network_is_refused_in_a_line(code, name, said, tmp_path):
     path = tmp_path / "net.py"
     if code is not None:

@@ -1,4 +1,6 @@
-"""A gate is one multiplier per filter: closed, it removes its filter and nothing else; its gradient is dL/dg."""
+"""A gate is one multiplier per filter: closed, it removes its filter and nothing else; its gradient
+is dL/dg."""
+
 import copy
 
 import pytest
@@ -10,7 +12,8 @@ from model import MODELS, build_model
 from model.gate import GateLayer, gates_of
 from utils.training.loop import sgd
 
-# Few filters, so that every one matters; widths that join a shortcut differ in some blocks and agree in others.
+# Few filters, so that every one matters; widths that join a shortcut differ in some blocks and
+# agree in others.
 FILTERS = {
     "vgg": [4, 5, 6, 5, 4, 6, 5, 4],
     "resnet18": [4, 5, 4, 6, 5, 4, 6, 5, 6, 4, 5, 6, 5, 4, 6, 5, 6],
@@ -24,11 +27,14 @@ def name(request) -> str:
 
 
 def images(number: int = 4) -> torch.Tensor:
-    return torch.randn(number, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    return torch.randn(
+        number, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
+    )
 
 
 def gated_network(name: str) -> nn.Module:
-    """In float64, with batch norms that have seen data and whose scale and shift differ from filter to filter."""
+    """In float64, with batch norms that have seen data and whose scale and shift differ from filter
+    to filter."""
     torch.manual_seed(0)
     network = build_model(name, FILTERS[name], gated=True).double()
     for module in network.modules():
@@ -43,7 +49,9 @@ def gated_network(name: str) -> nn.Module:
 
 def ungated_twin(name: str, gated: nn.Module) -> nn.Module:
     twin = build_model(name, FILTERS[name]).double().eval()
-    twin.load_state_dict({key: value for key, value in gated.state_dict().items() if not key.endswith("gate.weight")})
+    twin.load_state_dict(
+        {key: value for key, value in gated.state_dict().items() if not key.endswith("gate.weight")}
+    )
     return twin
 
 
@@ -52,8 +60,14 @@ def gate_places(name: str, ungated: nn.Module) -> list[nn.Module]:
     if name == "vgg":
         return [module for module in ungated.features if isinstance(module, nn.BatchNorm2d)]
     if name == "resnet18":
-        return [norm for block in ungated.blocks for norm in (block.bn1, block.bn2)] + [ungated.pool]
-    return [ungated.stem[1], *[bottleneck.gate for bottleneck in ungated.bottlenecks], ungated.head[1]]
+        return [norm for block in ungated.blocks for norm in (block.bn1, block.bn2)] + [
+            ungated.pool
+        ]
+    return [
+        ungated.stem[1],
+        *[bottleneck.gate for bottleneck in ungated.bottlenecks],
+        ungated.head[1],
+    ]
 
 
 @torch.no_grad()
@@ -62,7 +76,9 @@ def test_a_closed_gate_zeroes_its_filter_and_nothing_else(name):
     ungated = ungated_twin(name, network)
     whole = network(x)
     torch.testing.assert_close(whole, ungated(x), rtol=0, atol=1e-12)
-    for layer, (gate, place) in enumerate(zip(gates_of(network), gate_places(name, ungated), strict=True)):
+    for layer, (gate, place) in enumerate(
+        zip(gates_of(network), gate_places(name, ungated), strict=True)
+    ):
         channel = layer % FILTERS[name][layer]
 
         def without_it(module, inputs, output, channel=channel):
@@ -103,7 +119,8 @@ def test_a_resnet_gate_covers_what_the_branch_reads_but_not_the_identity_shortcu
 def test_gate_gradients_are_finite_differences_of_the_loss(name, training):
     network, x, labels = gated_network(name), images(), torch.tensor([0, 3, 5, 9])
 
-    def loss() -> torch.Tensor:  # of a copy: in training a forward pass moves the running statistics
+    # of a copy: in training a forward pass moves the running statistics
+    def loss() -> torch.Tensor:
         return F.cross_entropy(copy.deepcopy(network).train(training)(x), labels)
 
     network.train(training)
@@ -117,13 +134,17 @@ def test_gate_gradients_are_finite_differences_of_the_loss(name, training):
             gate.weight[channel] = 1 - step
             below = loss()
             gate.weight[channel] = 1
-        assert gate.weight.grad[channel].item() == pytest.approx(((above - below) / (2 * step)).item(), rel=1e-4, abs=1e-8)
+        assert gate.weight.grad[channel].item() == pytest.approx(
+            ((above - below) / (2 * step)).item(), rel=1e-4, abs=1e-8
+        )
 
 
 def test_the_optimizer_trains_everything_but_the_gates(name):
     network = gated_network(name)
     gates = {id(gate.weight) for gate in gates_of(network)}
-    trained = {id(p) for group in sgd(network, 0.1, 0.5, 5e-4).param_groups for p in group["params"]}
+    trained = {
+        id(p) for group in sgd(network, 0.1, 0.5, 5e-4).param_groups for p in group["params"]
+    }
     assert gates and not gates & trained
     assert gates | trained == {id(p) for p in network.parameters()}
 

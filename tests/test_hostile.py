@@ -1,4 +1,6 @@
-"""Files that are torn, flipped, of something else or malicious: read right, or refused with their name. Never run."""
+"""Files that are torn, flipped, of something else or malicious: read right, or refused with their
+name. Never run."""
+
 import copy
 import io
 import json
@@ -24,10 +26,30 @@ from utils.powerlaw import PowerLaw
 from utils.records import files, legacy, paths, published, results, searches
 
 MODEL, DATASET = "vgg", "digits"
-SEARCH = [*DIGITS, "--ratio", 0.0625, "--epochs", 5, "--warmup", 0, "--prune-every", 1, "--prune-step", 5, "--batch-size", 20]
+SEARCH = [
+    *DIGITS,
+    "--ratio",
+    0.0625,
+    "--epochs",
+    5,
+    "--warmup",
+    0,
+    "--prune-every",
+    1,
+    "--prune-step",
+    5,
+    "--batch-size",
+    20,
+]
 TRAIN = [*DIGITS, "--epochs", 2]
-PAIRS = [("vgg", "CIFAR10"), ("vgg", "CIFAR100"), ("resnet18", "CIFAR100"), ("resnet18", "tinyimagenet"),
-         ("mobilenetv2", "CIFAR100"), ("mobilenetv2", "tinyimagenet")]
+PAIRS = [
+    ("vgg", "CIFAR10"),
+    ("vgg", "CIFAR100"),
+    ("resnet18", "CIFAR100"),
+    ("resnet18", "tinyimagenet"),
+    ("mobilenetv2", "CIFAR100"),
+    ("mobilenetv2", "tinyimagenet"),
+]
 
 
 class Bomb:
@@ -42,7 +64,8 @@ class Bomb:
 
 @pytest.fixture(scope="module")
 def stocked(tmp_path_factory):
-    """One file of each kind: record, rows, result, weights, unfinished search, unfinished training, .pk result."""
+    """One file of each kind: record, rows, result, weights, unfinished search, unfinished training,
+    .pk result."""
     folder = tmp_path_factory.mktemp("stocked")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -53,10 +76,19 @@ def stocked(tmp_path_factory):
         keep_checkpoint(patch)
         succeed("architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1)
         succeed("train_norm.py", "--save", "begun_base", *TRAIN, "--ratio", 0.08)
-        for name in ("prune_record/begun.json", "saved_plots/vgg/begun_base_8.json", "saved_models/vgg/begun_base.pt"):
+        for name in (
+            "prune_record/begun.json",
+            "saved_plots/vgg/begun_base_8.json",
+            "saved_models/vgg/begun_base.pt",
+        ):
             Path(name).unlink()
-        (folder / "net.py").write_text("from torch import nn\n\n\ndef Net(num_classes):\n    return nn.Sequential(nn.Conv2d(3, 8, 3))\n")
-        (folder / "saved_plots/vgg/vgg_uni_c10_0_25.pk").write_bytes(pickle.dumps({"test_acc": [10.0, 88.25, 87.5]}))
+        (folder / "net.py").write_text(
+            "from torch import nn\n\n\ndef Net(num_classes):\n    return "
+            "nn.Sequential(nn.Conv2d(3, 8, 3))\n"
+        )
+        (folder / "saved_plots/vgg/vgg_uni_c10_0_25.pk").write_bytes(
+            pickle.dumps({"test_acc": [10.0, 88.25, 87.5]})
+        )
     shutil.copytree(paths.PUBLISHED_DIR, folder / "published")
     return folder
 
@@ -64,7 +96,9 @@ def stocked(tmp_path_factory):
 def keep_checkpoint(patch) -> None:
     """Finished work keeps its checkpoint: as if it had been interrupted before its last epoch."""
     unlink = Path.unlink
-    patch.setattr(Path, "unlink", lambda path, **more: None if "@" in path.name else unlink(path, **more))
+    patch.setattr(
+        Path, "unlink", lambda path, **more: None if "@" in path.name else unlink(path, **more)
+    )
 
 
 @pytest.fixture
@@ -74,13 +108,21 @@ def folder(folder, monkeypatch):
     return folder
 
 
-# --- readers -------------------------------------------------------------------------------------------------------
+# --- readers --------------------------------------------------------------------------------------
+
 
 def read_search(path: Path) -> None:
     record = searches.read_search(str(path.parent), path.stem, MODEL, DATASET)
     for iteration in range(len(record["iterations"])):
         law = searches.law_of(record, iteration)
-        assert len(prepare_filters(MODEL, 0.25, scaling=law, num_classes=record["num_classes"], image_size=32)) == 8
+        assert (
+            len(
+                prepare_filters(
+                    MODEL, 0.25, scaling=law, num_classes=record["num_classes"], image_size=32
+                )
+            )
+            == 8
+        )
 
 
 def read_rows(path: Path) -> None:
@@ -96,17 +138,27 @@ def read_result(path: Path) -> None:
 def read_scaling(path: Path) -> None:
     for model, dataset in PAIRS:
         last = published.read_published_scaling(model, dataset)["iterations"][-1]
-        assert len(prepare_filters(model, 0.25, scaling=PowerLaw(last["alpha"], last["beta"]))) == len(template(model))
+        assert len(
+            prepare_filters(model, 0.25, scaling=PowerLaw(last["alpha"], last["beta"]))
+        ) == len(template(model))
 
 
 def read_morph(path: Path) -> None:
     for model, dataset in PAIRS:
-        assert len(prepare_filters(model, 0.25, pruned_filters=published.read_published_morph(model, dataset))) == len(template(model))
+        assert len(
+            prepare_filters(
+                model, 0.25, pruned_filters=published.read_published_morph(model, dataset)
+            )
+        ) == len(template(model))
 
 
 def read_accuracy(path: Path) -> None:
     for row in published.read_accuracy():
-        assert row["ratio"] > 0 and 0 <= row["best_test_acc"] <= 100 and 0 <= row["last_test_acc"] <= 100
+        assert (
+            row["ratio"] > 0
+            and 0 <= row["best_test_acc"] <= 100
+            and 0 <= row["last_test_acc"] <= 100
+        )
 
 
 def read_tensors(path: Path) -> None:
@@ -134,12 +186,22 @@ each_file = pytest.mark.parametrize("name", READERS)
 
 
 def places(size: int) -> list[int]:
-    """Where to cut or flip: at every 64th byte; in a large file at 40 places, more of them towards its ends."""
+    """Where to cut or flip: at every 64th byte; in a large file at 40 places, more of them towards
+    its ends."""
     if size <= 40 * 64:
         return list(range(0, size, 64))
     sample = random.Random(size)
-    return sorted({0, 1, 64, size - 1, *(sample.randrange(size) for _ in range(20)), *(sample.randrange(2000) for _ in range(8)),
-                   *(size - 1 - sample.randrange(2000) for _ in range(8))})
+    return sorted(
+        {
+            0,
+            1,
+            64,
+            size - 1,
+            *(sample.randrange(size) for _ in range(20)),
+            *(sample.randrange(2000) for _ in range(8)),
+            *(size - 1 - sample.randrange(2000) for _ in range(8)),
+        }
+    )
 
 
 def refused(read, path: Path, *, flipped: bool = False) -> bool:
@@ -147,7 +209,8 @@ def refused(read, path: Path, *, flipped: bool = False) -> bool:
     try:
         read(path)
     except UserError as error:
-        assert str(path) in str(error) or (flipped and "published for" in str(error))  # a flipped name is another name
+        # a flipped name is another name
+        assert str(path) in str(error) or (flipped and "published for" in str(error))
         return True
     return False
 
@@ -182,9 +245,26 @@ def test_a_flipped_bit_is_refused_or_leaves_valid_content(name, folder):
 
 
 @each_file
-@pytest.mark.parametrize("content", [b"", b"\n", b"\0" * 100, b"null", b"[]", b"{}", b"3", b'"text"', b"[" * 100_000, b"9" * 10_000,
-                                     b"\xff\xfe\x00", b"PK\x03\x04", b"PK\x05\x06" + 18 * b"\0", b"garbage,1\n2"],
-                         ids=lambda content: ascii(content[:12]))
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"\0" * 100,
+        b"null",
+        b"[]",
+        b"{}",
+        b"3",
+        b'"text"',
+        b"[" * 100_000,
+        b"9" * 10_000,
+        b"\xff\xfe\x00",
+        b"PK\x03\x04",
+        b"PK\x05\x06" + 18 * b"\0",
+        b"garbage,1\n2",
+    ],
+    ids=lambda content: ascii(content[:12]),
+)
 def test_rubbish_is_refused(name, content, folder):
     (folder / name).write_bytes(content)
     assert refused(READERS[name], folder / name)
@@ -203,15 +283,40 @@ def test_a_missing_file_is_refused(name, folder):
     assert refused(READERS[name], folder / name)
 
 
-# --- records and results with values that no run writes --------------------------------------------------------------
+# --- records and results with values that no run writes -------------------------------------------
 
-STRANGE = [None, True, -1, 0, 0.5, 1e308, 10**400, "x", "NaN", [], {}, [None], [[1]], float("nan"), float("inf"), -float("inf")]
+STRANGE = [
+    None,
+    True,
+    -1,
+    0,
+    0.5,
+    1e308,
+    10**400,
+    "x",
+    "NaN",
+    [],
+    {},
+    [None],
+    [[1]],
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+]
 
 
 def changed(content, strange=STRANGE):
-    """``content`` again and again, each time with one key or list item taken out, or replaced by something strange."""
+    """``content`` again and again, each time with one key or list item taken out, or replaced by
+    something strange."""
+
     def spots(part, path=()):
-        items = part.items() if isinstance(part, dict) else enumerate(part[:2]) if isinstance(part, list) else ()
+        items = (
+            part.items()
+            if isinstance(part, dict)
+            else enumerate(part[:2])
+            if isinstance(part, list)
+            else ()
+        )
         for key, value in items:
             yield (*path, key)
             yield from spots(value, (*path, key))
@@ -232,7 +337,19 @@ def changed(content, strange=STRANGE):
 
 def used_search(path: Path) -> None:
     """What scripts do with the record of a search."""
-    assert_ends_well(call("list_architecture.py", "--model", MODEL, "--dataset", DATASET, "--prune-fname", path.stem, "--ratios", 0.25))
+    assert_ends_well(
+        call(
+            "list_architecture.py",
+            "--model",
+            MODEL,
+            "--dataset",
+            DATASET,
+            "--prune-fname",
+            path.stem,
+            "--ratios",
+            0.25,
+        )
+    )
 
 
 def used_result(path: Path) -> None:
@@ -242,7 +359,19 @@ def used_result(path: Path) -> None:
 
 
 def used_scaling(path: Path) -> None:
-    assert_ends_well(call("list_architecture.py", "--model", "vgg", "--dataset", "CIFAR10", "--prune-fname", "published", "--ratios", 0.25))
+    assert_ends_well(
+        call(
+            "list_architecture.py",
+            "--model",
+            "vgg",
+            "--dataset",
+            "CIFAR10",
+            "--prune-fname",
+            "published",
+            "--ratios",
+            0.25,
+        )
+    )
 
 
 def used_morph(path: Path) -> None:
@@ -256,12 +385,28 @@ def assert_ends_well(outcome) -> None:
     assert not outcome.err
 
 
-@pytest.mark.parametrize("name, use, part", [
-    ("prune_record/found.json", used_search, lambda content: {**content, "iterations": content["iterations"][:1], "settings": {}}),
-    ("saved_plots/vgg/done_0_6.json", used_result, lambda content: {**content, "settings": {}, "versions": {}}),
-    ("published/scaling.json", used_scaling, lambda content: [{**content[0], "iterations": content[0]["iterations"][:1]}]),
-    ("published/morphnet.json", used_morph, lambda content: {"vgg": content["vgg"]}),
-], ids=["record", "result", "scaling", "morphnet"])
+@pytest.mark.parametrize(
+    "name, use, part",
+    [
+        (
+            "prune_record/found.json",
+            used_search,
+            lambda content: {**content, "iterations": content["iterations"][:1], "settings": {}},
+        ),
+        (
+            "saved_plots/vgg/done_0_6.json",
+            used_result,
+            lambda content: {**content, "settings": {}, "versions": {}},
+        ),
+        (
+            "published/scaling.json",
+            used_scaling,
+            lambda content: [{**content[0], "iterations": content[0]["iterations"][:1]}],
+        ),
+        ("published/morphnet.json", used_morph, lambda content: {"vgg": content["vgg"]}),
+    ],
+    ids=["record", "result", "scaling", "morphnet"],
+)
 def test_a_missing_or_strange_value_is_refused_or_does_no_harm(name, use, part, folder):
     path, failures = folder / name, []
     for where, value, content in changed(part(json.loads((folder / name).read_text()))):
@@ -272,37 +417,70 @@ def test_a_missing_or_strange_value_is_refused_or_does_no_harm(name, use, part, 
             if path.name not in str(error) and "published for" not in str(error):
                 failures.append((where, value, str(error)))
         except Exception as error:
-            failures.append((where, "left out" if callable(value) else value if value != 10**400 else "10**400", repr(error)[:60]))
+            failures.append(
+                (
+                    where,
+                    "left out" if callable(value) else value if value != 10**400 else "10**400",
+                    repr(error)[:60],
+                )
+            )
     assert not failures
 
 
-@pytest.mark.parametrize("alpha", ["NaN", "Infinity", "-Infinity", "1e999", "-1.0", "0", "null", "1" + 400 * "0"])
+@pytest.mark.parametrize(
+    "alpha", ["NaN", "Infinity", "-Infinity", "1e999", "-1.0", "0", "null", "1" + 400 * "0"]
+)
 def test_an_alpha_that_is_no_positive_finite_number_is_refused(alpha, folder):
-    for name, read in (("prune_record/found.json", read_search), ("published/scaling.json", read_scaling)):
+    for name, read in (
+        ("prune_record/found.json", read_search),
+        ("published/scaling.json", read_scaling),
+    ):
         content = json.loads((folder / name).read_text())
-        (content if isinstance(content, dict) else content[0])["iterations"][0]["alpha"][1] = "ALPHA"
+        (content if isinstance(content, dict) else content[0])["iterations"][0]["alpha"][1] = (
+            "ALPHA"
+        )
         (folder / name).write_text(json.dumps(content).replace('"ALPHA"', alpha))
         assert refused(read, folder / name)
 
 
 def test_rows_of_another_number_of_layers_or_below_one_are_refused(folder):
     path = folder / "prune_record" / "found_0.csv"
-    for text in ("1,2,3\n", "0,1,1,1,1,1,1,1\n", "-1,1,1,1,1,1,1,1\n", "1,1,1,1,1,1,1,nan\n", "1.5,1,1,1,1,1,1,1\n", "1,1,1,1,1,1,1,1\n\n",
-                 "1,1,1,1,1,1,1," + "9" * 5000 + "\n", "1,1,1,1,1,1,1,1" + "0" * 400 + "\n"):
+    for text in (
+        "1,2,3\n",
+        "0,1,1,1,1,1,1,1\n",
+        "-1,1,1,1,1,1,1,1\n",
+        "1,1,1,1,1,1,1,nan\n",
+        "1.5,1,1,1,1,1,1,1\n",
+        "1,1,1,1,1,1,1,1\n\n",
+        "1,1,1,1,1,1,1," + "9" * 5000 + "\n",
+        "1,1,1,1,1,1,1,1" + "0" * 400 + "\n",
+    ):
         path.write_text(text)
         assert refused(read_rows, path), text
     for width in ("9" * 30, "1" + "0" * 400):  # no network has so many
         path.write_text(f"1,1,1,1,1,1,1,{width}\n")
-        assert_refused(call("plot_filters.py", "--dataset", DATASET, "--prune-fname", "found"), "found_0.csv")
+        assert_refused(
+            call("plot_filters.py", "--dataset", DATASET, "--prune-fname", "found"), "found_0.csv"
+        )
 
 
 def test_published_accuracies_and_ratios_that_are_none_are_refused(folder):
     """A comma is a full stop with one bit flipped."""
     path = folder / "published" / "accuracy.csv"
     whole = path.read_text()
-    for old, new in ((",0.25,0,", ",0,25,0,"), (",0.25,0,", ",0,0,"), (",0.25,0,", ",-1,0,"), (",88.47,", ",847,"), (",88.47,", ",-8,"),
-                     (",88.47,", ",88,47,"), (",88.47,", ",nan,"), (",0.25,0,", ",65,0,"), (",0.25,0,", ",1e300,0,"),
-                     (",0.25,0,", ",0.25," + "9" * 400 + ","), (",0.25,0,", ",0.25,-1,")):
+    for old, new in (
+        (",0.25,0,", ",0,25,0,"),
+        (",0.25,0,", ",0,0,"),
+        (",0.25,0,", ",-1,0,"),
+        (",88.47,", ",847,"),
+        (",88.47,", ",-8,"),
+        (",88.47,", ",88,47,"),
+        (",88.47,", ",nan,"),
+        (",0.25,0,", ",65,0,"),
+        (",0.25,0,", ",1e300,0,"),
+        (",0.25,0,", ",0.25," + "9" * 400 + ","),
+        (",0.25,0,", ",0.25,-1,"),
+    ):
         assert old in whole
         path.write_text(whole.replace(old, new, 1))
         assert refused(read_accuracy, path), new
@@ -317,10 +495,13 @@ def test_a_record_whose_layers_are_not_the_models_is_refused(folder):
     path.write_text(json.dumps(record))
     for script in ("list_architecture.py", "plot_filters.py"):
         assert_refused(call(script, "--dataset", DATASET, "--prune-fname", "found"), "found.json")
-    assert_refused(call("ratio_swipe.py", *TRAIN, "--save", "x", "--prune-fname", "found"), "found.json")
+    assert_refused(
+        call("ratio_swipe.py", *TRAIN, "--save", "x", "--prune-fname", "found"), "found.json"
+    )
 
 
-# --- of something else ---------------------------------------------------------------------------------------------
+# --- of something else ----------------------------------------------------------------------------
+
 
 def test_a_checkpoint_of_another_seed_model_or_script_is_refused_and_kept(folder):
     weights = folder / "saved_models" / "vgg"
@@ -331,7 +512,9 @@ def test_a_checkpoint_of_another_seed_model_or_script_is_refused_and_kept(folder
     assert_refused(call(*training, "--seed", 1), "begun_base@unfinished.pt")
     assert snapshot(folder) == before
     (folder / "saved_models" / "resnet18").mkdir()
-    shutil.copy(weights / "begun@search.pt", folder / "saved_models" / "resnet18" / "begun@search.pt")
+    shutil.copy(
+        weights / "begun@search.pt", folder / "saved_models" / "resnet18" / "begun@search.pt"
+    )
     search_checkpoint = (weights / "begun@search.pt").read_bytes()
     shutil.copy(weights / "begun_base@unfinished.pt", weights / "begun@search.pt")
     (weights / "begun_base@unfinished.pt").write_bytes(search_checkpoint)
@@ -348,13 +531,25 @@ def test_weights_that_are_no_base_network_are_refused(folder):
     tune = ["fine_tune.py", "--save", "tuned", *TRAIN, "--prune-fname", "base", "--ratio", 0.0625]
     first = next(iter(good["network"]))
     other = build_model("resnet18", [4] * 17).state_dict()
-    for bad in ({}, {**good, "model": "resnet18"}, {**good, "dataset": "CIFAR10"}, {**good, "network": other}, {**good, "filters": [4] * 8},
-                {**good, "filters": [4] * 17}, {**good, "filters": ["a"] * 8}, {**good, "filters": None}, {**good, "network": None},
-                {**good, "network": {}}, {**good, "network": {**good["network"], first: "x"}},
-                {**good, "network": {**good["network"], first: torch.zeros(3)}}, {**good, "network": {**good["network"], 3: 4}},
-                {**good, "network": {**good["network"], first: good["network"][first] * math.nan}},
-                {**good, "network": {**good["network"], first: good["network"][first] * math.inf}},
-                {key: value for key, value in good.items() if key != "filters"}, {**good, "filters": [10**12] * 8}):
+    for bad in (
+        {},
+        {**good, "model": "resnet18"},
+        {**good, "dataset": "CIFAR10"},
+        {**good, "network": other},
+        {**good, "filters": [4] * 8},
+        {**good, "filters": [4] * 17},
+        {**good, "filters": ["a"] * 8},
+        {**good, "filters": None},
+        {**good, "network": None},
+        {**good, "network": {}},
+        {**good, "network": {**good["network"], first: "x"}},
+        {**good, "network": {**good["network"], first: torch.zeros(3)}},
+        {**good, "network": {**good["network"], 3: 4}},
+        {**good, "network": {**good["network"], first: good["network"][first] * math.nan}},
+        {**good, "network": {**good["network"], first: good["network"][first] * math.inf}},
+        {key: value for key, value in good.items() if key != "filters"},
+        {**good, "filters": [10**12] * 8},
+    ):
         torch.save(bad, path)
         before = snapshot(folder)
         assert_refused(call(*tune), "base.pt")
@@ -362,16 +557,30 @@ def test_weights_that_are_no_base_network_are_refused(folder):
 
 
 def test_a_checkpoint_with_flipped_bits_in_its_description_is_refused_or_trains(folder):
-    """The pickled part of a checkpoint says what its tensors are; torch reads it without a checksum."""
+    """The pickled part of a checkpoint says what its tensors are; torch reads it without a
+    checksum."""
     draw = random.Random(0)
     for name, command in (
-            ("begun@search.pt", ["architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1]),
-            ("begun_base@unfinished.pt", ["train_norm.py", "--save", "begun_base", *TRAIN, "--ratio", 0.08])):
+        (
+            "begun@search.pt",
+            ["architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1],
+        ),
+        (
+            "begun_base@unfinished.pt",
+            ["train_norm.py", "--save", "begun_base", *TRAIN, "--ratio", 0.08],
+        ),
+    ):
         path = folder / "saved_models" / "vgg" / name
         whole = path.read_bytes()
         with zipfile.ZipFile(path) as archive:
-            size = next(entry.file_size for entry in archive.infolist() if entry.filename.endswith("data.pkl"))
-            start_of = whole.index(archive.read(next(n for n in archive.namelist() if n.endswith("data.pkl"))))
+            size = next(
+                entry.file_size
+                for entry in archive.infolist()
+                if entry.filename.endswith("data.pkl")
+            )
+            start_of = whole.index(
+                archive.read(next(n for n in archive.namelist() if n.endswith("data.pkl")))
+            )
         untouched = snapshot(folder)
         for _ in range(40):
             torn = bytearray(whole)
@@ -387,7 +596,8 @@ def test_a_checkpoint_with_flipped_bits_in_its_description_is_refused_or_trains(
                 (folder / left).write_bytes(content)
 
 
-# --- code ----------------------------------------------------------------------------------------------------------
+# --- code -----------------------------------------------------------------------------------------
+
 
 def bombs(target: Path):
     """Objects that create ``target`` when they are unpickled."""
@@ -435,14 +645,21 @@ class Script(torch.nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
-def test_a_torchscript_archive_is_refused_as_what_it_is_before_torch_looks_at_it(folder, monkeypatch):
+def test_a_torchscript_archive_is_refused_as_what_it_is_before_torch_looks_at_it(
+    folder, monkeypatch
+):
     """torch.load of versions below 2.6 makes a module of it, whatever weights_only says."""
     path = folder / "saved_models" / "vgg" / "base.pt"
     weights = path.read_bytes()
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch has looked at it"))
     torch.jit.save(torch.jit.script(Script()), path)
     archives = [path.read_bytes()]
-    for more in ("archive/constants.pkl", "archive/code/__torch__.py", "archive/code/", "archive/Constants.PKL"):
+    for more in (
+        "archive/constants.pkl",
+        "archive/code/__torch__.py",
+        "archive/code/",
+        "archive/Constants.PKL",
+    ):
         path.write_bytes(weights)
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr(more, b"")
@@ -451,7 +668,11 @@ def test_a_torchscript_archive_is_refused_as_what_it_is_before_torch_looks_at_it
         path.write_bytes(archive)
         with pytest.raises(UserError, match="TorchScript"):
             files.read_tensors(path)
-    assert_refused(call("fine_tune.py", "--save", "x", *TRAIN, "--prune-fname", "base", "--ratio", 0.0625), "base.pt", "TorchScript")
+    assert_refused(
+        call("fine_tune.py", "--save", "x", *TRAIN, "--prune-fname", "base", "--ratio", 0.0625),
+        "base.pt",
+        "TorchScript",
+    )
 
 
 def test_weights_in_a_file_or_of_a_layer_called_code_are_read(tmp_path):
@@ -461,13 +682,24 @@ def test_weights_in_a_file_or_of_a_layer_called_code_are_read(tmp_path):
         assert files.read_tensors(tmp_path / name)["code"] == 1
 
 
-@pytest.mark.parametrize("text", [
-    b"cos\nsystem\n(S'touch created'\ntR.", b"c__builtin__\neval\n(S'open(\"created\",\"w\")'\ntR.", b"cbuiltins\nexec\n(S'1'\ntR.",
-    b"cnumpy\nload\n(S'x'\ntR.", b"cnumpy.core.multiarray\nfromfile\n(S'x'\ntR.", b"c_codecs\nlookup\n(S'x'\ntR.",
-    b"cnumpy\nndarray.tofile\n.",
-    b"\x80\x04\x8c\x05numpy\x8c\x12ndarray.__class__.mro\x93.", b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x0dtouch created\x85R.",
-    b"\x80\x02}q\x00U\x08test_accq\x01cos\nsystem\n(S'touch created'\ntRs.", b"\x82\x01.", b"P1\n."],
-    ids=range(12))
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"cos\nsystem\n(S'touch created'\ntR.",
+        b'c__builtin__\neval\n(S\'open("created","w")\'\ntR.',
+        b"cbuiltins\nexec\n(S'1'\ntR.",
+        b"cnumpy\nload\n(S'x'\ntR.",
+        b"cnumpy.core.multiarray\nfromfile\n(S'x'\ntR.",
+        b"c_codecs\nlookup\n(S'x'\ntR.",
+        b"cnumpy\nndarray.tofile\n.",
+        b"\x80\x04\x8c\x05numpy\x8c\x12ndarray.__class__.mro\x93.",
+        b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x0dtouch created\x85R.",
+        b"\x80\x02}q\x00U\x08test_accq\x01cos\nsystem\n(S'touch created'\ntRs.",
+        b"\x82\x01.",
+        b"P1\n.",
+    ],
+    ids=range(12),
+)
 def test_a_pk_that_names_anything_but_numbers_is_refused(text, folder):
     path = folder / "saved_plots" / "vgg" / "vgg_uni_c10_0_25.pk"
     path.write_bytes(text)
@@ -506,7 +738,8 @@ def test_a_small_pk_that_unfolds_into_a_trillion_numbers_is_refused_at_once(fold
         time.sleep(0.05)
 
 
-# --- scripts -------------------------------------------------------------------------------------------------------
+# --- scripts --------------------------------------------------------------------------------------
+
 
 def half(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -514,8 +747,11 @@ def half(path: Path) -> None:
 
 def code(path: Path) -> None:
     path.parent.mkdir(exist_ok=True, parents=True)
-    torch.save(Bomb(os.system, "touch created"), path) if path.suffix == ".pt" else path.write_bytes(
-        pickle.dumps({"test_acc": Bomb(os.system, "touch created")}))
+    torch.save(
+        Bomb(os.system, "touch created"), path
+    ) if path.suffix == ".pt" else path.write_bytes(
+        pickle.dumps({"test_acc": Bomb(os.system, "touch created")})
+    )
 
 
 def pickled(path: Path) -> None:
@@ -533,35 +769,141 @@ def torn(path: Path) -> None:
 
 
 CASES = [  # the file, what happens to it, the script that reads it
-    ("saved_models/vgg/begun@search.pt", half, ["architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1, "--resume"]),
-    ("saved_models/vgg/begun@search.pt", code, ["architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1, "--resume"]),
-    ("prune_record/found.json", half, ["architecture_descent.py", "--save", "found", *SEARCH, "--iterations", 3, "--resume"]),
+    (
+        "saved_models/vgg/begun@search.pt",
+        half,
+        ["architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1, "--resume"],
+    ),
+    (
+        "saved_models/vgg/begun@search.pt",
+        code,
+        ["architecture_descent.py", "--save", "begun", *SEARCH, "--iterations", 1, "--resume"],
+    ),
+    (
+        "prune_record/found.json",
+        half,
+        ["architecture_descent.py", "--save", "found", *SEARCH, "--iterations", 3, "--resume"],
+    ),
     ("prune_record/found.json", half, ["imagenet_architecture_descent.py", "--save", "found"]),
-    ("prune_record/found.json", half, ["ratio_swipe.py", "--save", "x", "--prune-fname", "found", *TRAIN, "--ratios", 0.0625]),
-    ("prune_record/morphed_0.csv", half,
-     ["ratio_swipe.py", "--save", "x", "--morph", "--prune-fname", "morphed", *TRAIN, "--ratios", 0.0625]),
-    ("saved_plots/vgg/done_0_6.json", half, ["ratio_swipe.py", "--save", "done_0", "--uniform", "--ratios", 0.0625, *TRAIN]),
-    ("prune_record/found.json", other_layers, ["imagenet_ratio_swipe.py", "--save", "x", "--prune-fname", "found"]),
-    ("saved_models/vgg/begun_base@unfinished.pt", half, ["train_norm.py", "--save", "begun_base", *TRAIN, "--ratio", 0.08, "--resume"]),
-    ("saved_models/vgg/begun_base@unfinished.pt", code, ["train_norm.py", "--save", "begun_base", *TRAIN, "--ratio", 0.08, "--resume"]),
-    ("saved_models/vgg/base.pt", pickled, ["fine_tune.py", "--save", "x", *TRAIN, "--prune-fname", "base", "--ratio", 0.0625]),
-    ("saved_models/vgg/base.pt", half, ["fine_tune.py", "--save", "x", *TRAIN, "--prune-fname", "base", "--ratio", 0.0625]),
-    ("saved_models/vgg/base.pt", code, ["fine_tune.py", "--save", "x", *TRAIN, "--prune-fname", "base", "--ratio", 0.0625]),
-    ("saved_models/vgg/base.pt", half, ["export.py", "--save", "base", "--dataset", DATASET, "--ratio", 0.08]),
-    ("saved_models/vgg/base.pt", code, ["export.py", "--save", "base", "--dataset", DATASET, "--ratio", 0.08]),
-    ("saved_plots/vgg/base_8.json", half, ["export.py", "--save", "base", "--dataset", DATASET, "--ratio", 0.08]),
-    ("prune_record/found.json", half, ["export.py", "--prune-fname", "found", "--dataset", DATASET, "--ratio", 0.08]),
-    ("prune_record/found.json", half, ["list_architecture.py", "--dataset", DATASET, "--prune-fname", "found"]),
-    ("prune_record/found_0.csv", half, ["plot_filters.py", "--dataset", DATASET, "--prune-fname", "found"]),
-    ("saved_plots/vgg/done_0_6.json", half, ["plot_ratio.py", "--dataset", DATASET, "--runs", "mine=done"]),
+    (
+        "prune_record/found.json",
+        half,
+        ["ratio_swipe.py", "--save", "x", "--prune-fname", "found", *TRAIN, "--ratios", 0.0625],
+    ),
+    (
+        "prune_record/morphed_0.csv",
+        half,
+        [
+            "ratio_swipe.py",
+            "--save",
+            "x",
+            "--morph",
+            "--prune-fname",
+            "morphed",
+            *TRAIN,
+            "--ratios",
+            0.0625,
+        ],
+    ),
+    (
+        "saved_plots/vgg/done_0_6.json",
+        half,
+        ["ratio_swipe.py", "--save", "done_0", "--uniform", "--ratios", 0.0625, *TRAIN],
+    ),
+    (
+        "prune_record/found.json",
+        other_layers,
+        ["imagenet_ratio_swipe.py", "--save", "x", "--prune-fname", "found"],
+    ),
+    (
+        "saved_models/vgg/begun_base@unfinished.pt",
+        half,
+        ["train_norm.py", "--save", "begun_base", *TRAIN, "--ratio", 0.08, "--resume"],
+    ),
+    (
+        "saved_models/vgg/begun_base@unfinished.pt",
+        code,
+        ["train_norm.py", "--save", "begun_base", *TRAIN, "--ratio", 0.08, "--resume"],
+    ),
+    (
+        "saved_models/vgg/base.pt",
+        pickled,
+        ["fine_tune.py", "--save", "x", *TRAIN, "--prune-fname", "base", "--ratio", 0.0625],
+    ),
+    (
+        "saved_models/vgg/base.pt",
+        half,
+        ["fine_tune.py", "--save", "x", *TRAIN, "--prune-fname", "base", "--ratio", 0.0625],
+    ),
+    (
+        "saved_models/vgg/base.pt",
+        code,
+        ["fine_tune.py", "--save", "x", *TRAIN, "--prune-fname", "base", "--ratio", 0.0625],
+    ),
+    (
+        "saved_models/vgg/base.pt",
+        half,
+        ["export.py", "--save", "base", "--dataset", DATASET, "--ratio", 0.08],
+    ),
+    (
+        "saved_models/vgg/base.pt",
+        code,
+        ["export.py", "--save", "base", "--dataset", DATASET, "--ratio", 0.08],
+    ),
+    (
+        "saved_plots/vgg/base_8.json",
+        half,
+        ["export.py", "--save", "base", "--dataset", DATASET, "--ratio", 0.08],
+    ),
+    (
+        "prune_record/found.json",
+        half,
+        ["export.py", "--prune-fname", "found", "--dataset", DATASET, "--ratio", 0.08],
+    ),
+    (
+        "prune_record/found.json",
+        half,
+        ["list_architecture.py", "--dataset", DATASET, "--prune-fname", "found"],
+    ),
+    (
+        "prune_record/found_0.csv",
+        half,
+        ["plot_filters.py", "--dataset", DATASET, "--prune-fname", "found"],
+    ),
+    (
+        "saved_plots/vgg/done_0_6.json",
+        half,
+        ["plot_ratio.py", "--dataset", DATASET, "--runs", "mine=done"],
+    ),
     ("saved_plots/vgg/done_0_6.json", half, ["plot_training.py", "--dataset", DATASET, "done"]),
     ("saved_plots/vgg/vgg_uni_c10_0_25.pk", half, ["plot_ratio.py", "--dataset", "CIFAR10"]),
     ("saved_plots/vgg/vgg_uni_c10_0_25.pk", code, ["plot_ratio_warmup.py", "--dataset", "CIFAR10"]),
-    ("saved_plots/vgg/vgg_norm_c10_0_75.pk", code, ["plot_ratio_finetune.py", "--dataset", "CIFAR10"]),
+    (
+        "saved_plots/vgg/vgg_norm_c10_0_75.pk",
+        code,
+        ["plot_ratio_finetune.py", "--dataset", "CIFAR10"],
+    ),
     ("tiny-imagenet-200/val/val_annotations.txt", half, ["val_format.py"]),
     ("net.py", half, ["check_model.py", "--model", "net.py:Net"]),
-    ("prune_record/found.json", half, ["submit.py", "--dataset", "digits", "--search", "found", "--methods", "neuralscale", "--status"]),
-    ("saved_plots/vgg/digits_uniform_uniform_0_6.json", torn, ["study.py", "--study", "digits", "--plot-dir", "saved_plots"]),
+    (
+        "prune_record/found.json",
+        half,
+        [
+            "submit.py",
+            "--dataset",
+            "digits",
+            "--search",
+            "found",
+            "--methods",
+            "neuralscale",
+            "--status",
+        ],
+    ),
+    (
+        "saved_plots/vgg/digits_uniform_uniform_0_6.json",
+        torn,
+        ["study.py", "--study", "digits", "--plot-dir", "saved_plots"],
+    ),
 ]
 IDS = [f"{command[0]}-{what.__name__}-{Path(name).name}" for name, what, command in CASES]
 
@@ -574,7 +916,9 @@ def tiny(folder):
     names = [f"val_{i}.JPEG" for i in range(4)]
     for name in names:
         (images / name).write_bytes(b"image")
-    (images.parent / "val_annotations.txt").write_text("".join(f"{name}\tn0{i % 2}\t0\t0\t9\t9\n" for i, name in enumerate(names)))
+    (images.parent / "val_annotations.txt").write_text(
+        "".join(f"{name}\tn0{i % 2}\t0\t0\t9\t9\n" for i, name in enumerate(names))
+    )
 
 
 @pytest.mark.parametrize("name, damage, command", CASES, ids=IDS)

@@ -1,4 +1,6 @@
-"""One name belongs to one process at a time; a lock is free when its process has ended, and what is no lock is left alone."""
+"""One name belongs to one process at a time; a lock is free when its process has ended, and what is
+no lock is left alone."""
+
 import fcntl
 import os
 import signal
@@ -39,11 +41,17 @@ except UserError as error:
 
 
 class Holder:
-    """Another process that works on ``path`` until it is told to stop, or killed. ``answer``: held, or why not."""
+    """Another process that works on ``path`` until it is told to stop, or killed. ``answer``: held,
+    or why not."""
 
     def __init__(self, path):
-        self.process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], cwd=REPOSITORY, text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(path)],
+            cwd=REPOSITORY,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         self.answer = self.process.stdout.readline().strip()
 
     def __enter__(self):
@@ -97,13 +105,20 @@ def test_asking_whether_a_name_is_worked_on_disturbs_nobody(tmp_path):
 
 
 def test_all_paths_are_held_or_none(tmp_path):
-    result, checkpoint, other = (tmp_path / folder / "x.json" for folder in ("results", "models", "records"))
+    result, checkpoint, other = (
+        tmp_path / folder / "x.json" for folder in ("results", "models", "records")
+    )
     with Holder(checkpoint) as first:
         assert first.answer == "held"
         assert str(checkpoint) in refused(locks.exclusive(result, checkpoint).__enter__)
         with Holder(result) as second:  # which the refused one has let go
             assert second.answer == "held"
-    with locks.exclusive(result, checkpoint), Holder(result) as first, Holder(checkpoint) as second, Holder(other) as third:
+    with (
+        locks.exclusive(result, checkpoint),
+        Holder(result) as first,
+        Holder(checkpoint) as second,
+        Holder(other) as third,
+    ):
         assert str(result) in first.answer and str(checkpoint) in second.answer
         assert third.answer == "held"
     assert all(path.is_dir() for path in tmp_path.rglob("*"))  # and nothing stays behind
@@ -149,25 +164,40 @@ def forked(work) -> int:
     return child
 
 
-# --- what is no lock ------------------------------------------------------------------------------------------------
+# --- what is no lock ------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("kind", ["symbolic", "dangling", "hard", "folder", "pipe"])
 def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_keeps_its_content(kind, tmp_path):
     path, victim = tmp_path / "x.json", tmp_path / "victim"
     lock = paths.lock_of(path)
     victim.write_text("mine")
-    {"symbolic": lambda: lock.symlink_to(victim), "dangling": lambda: lock.symlink_to(tmp_path / "nowhere"),
-     "hard": lambda: os.link(victim, lock), "folder": lock.mkdir, "pipe": lambda: os.mkfifo(lock)}[kind]()
-    for ask in (locks.exclusive(path).__enter__, locks.in_turn(path, "").__enter__, lambda: locks.worked_on(path)):
+    {
+        "symbolic": lambda: lock.symlink_to(victim),
+        "dangling": lambda: lock.symlink_to(tmp_path / "nowhere"),
+        "hard": lambda: os.link(victim, lock),
+        "folder": lock.mkdir,
+        "pipe": lambda: os.mkfifo(lock),
+    }[kind]()
+    for ask in (
+        locks.exclusive(path).__enter__,
+        locks.in_turn(path, "").__enter__,
+        lambda: locks.worked_on(path),
+    ):
         assert str(lock) in refused(ask)
-    assert victim.read_text() == "mine" and not (tmp_path / "nowhere").exists() and os.path.lexists(lock)
+    assert (
+        victim.read_text() == "mine"
+        and not (tmp_path / "nowhere").exists()
+        and os.path.lexists(lock)
+    )
 
 
 def test_a_link_that_comes_to_the_lock_s_place_meanwhile_is_not_followed(tmp_path, monkeypatch):
     path, victim = tmp_path / "x.json", tmp_path / "victim"
     victim.write_text("mine")
     paths.lock_of(path).symlink_to(victim)
-    monkeypatch.setattr(locks, "refuse_other_than_locks", lambda lock: None)  # which looked before it was there
+    # which looked before it was there
+    monkeypatch.setattr(locks, "refuse_other_than_locks", lambda lock: None)
     for ask in (locks.exclusive(path).__enter__, lambda: locks.worked_on(path)):
         assert str(paths.lock_of(path)) in refused(ask)
     assert victim.read_text() == "mine"
@@ -175,11 +205,13 @@ def test_a_link_that_comes_to_the_lock_s_place_meanwhile_is_not_followed(tmp_pat
 
 def as_another_user(work) -> int:
     """The exit status of ``work`` as a user that nobody is; of root's tests alone."""
+
     def change() -> None:
         os.setgroups([])
         os.setgid(65534)
         os.setuid(65534)
         work()
+
     return wait_for(forked(change))
 
 
@@ -224,7 +256,9 @@ def test_a_folder_that_can_not_be_written_to_is_one_line(shared):
 
     def begin() -> None:
         assert "can't be written to" in refused(locks.exclusive(shared / "x.json").__enter__)
-        assert "can't be written to" in refused(locks.exclusive(shared / "deeper" / "x.json").__enter__)
+        assert "can't be written to" in refused(
+            locks.exclusive(shared / "deeper" / "x.json").__enter__
+        )
         assert not locks.worked_on(shared / "x.json")
 
     assert as_another_user(begin) == 0

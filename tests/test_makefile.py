@@ -1,7 +1,9 @@
-"""The Makefile's installation: killed anywhere, it mends itself at the next make; whole, it is left alone.
+"""The Makefile's installation: killed anywhere, it mends itself at the next make; whole, it is left
+alone.
 
 A shell script stands for Python: its venv, pip and ruff leave and look for marks.
 """
+
 import os
 import shutil
 import subprocess
@@ -39,9 +41,23 @@ case "$*" in
         test -e .venv/bin/activate && echo linted ;;
 esac
 """
-STAGES = ["empty venv", "venv without pip", "half a pip", "venv without activate", "half of torch", "torch said to be there",
-          "all of requirements.txt", "half of ruff", "ruff said to be there", "all of requirements-dev.txt"]
-ALL_CALLS = ["-m venv .venv", "-m pip install -q -r requirements.txt", "-m pip install -q -r requirements-dev.txt"]
+STAGES = [
+    "empty venv",
+    "venv without pip",
+    "half a pip",
+    "venv without activate",
+    "half of torch",
+    "torch said to be there",
+    "all of requirements.txt",
+    "half of ruff",
+    "ruff said to be there",
+    "all of requirements-dev.txt",
+]
+ALL_CALLS = [
+    "-m venv .venv",
+    "-m pip install -q -r requirements.txt",
+    "-m pip install -q -r requirements-dev.txt",
+]
 WAIT = "while [ ! -e go ]; do sleep 0.01; done"
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
 
@@ -49,20 +65,35 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is n
 @pytest.fixture
 def folder(tmp_path):
     shutil.copy(REPOSITORY / "Makefile", tmp_path)
-    for name, content in {"requirements.txt": "torch", "requirements-dev.txt": "-r requirements.txt\nruff", "version": "3.11",
-                          "python": PYTHON}.items():
+    for name, content in {
+        "requirements.txt": "torch",
+        "requirements-dev.txt": "-r requirements.txt\nruff",
+        "version": "3.11",
+        "python": PYTHON,
+    }.items():
         (tmp_path / name).write_text(content + "\n")
     (tmp_path / "python").chmod(0o755)
     return tmp_path
 
 
-def start(folder: Path, target: str, stage: str = "", do: str = "", base: str = "python") -> subprocess.Popen:
+def start(
+    folder: Path, target: str, stage: str = "", do: str = "", base: str = "python"
+) -> subprocess.Popen:
     base = folder / base
-    return subprocess.Popen(["make", target, f"PYTHON={base}"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            env={**os.environ, "BASE": str(base), "STAGE": stage, "DO": do, "MAKEFLAGS": ""}, start_new_session=True)
+    return subprocess.Popen(
+        ["make", target, f"PYTHON={base}"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "BASE": str(base), "STAGE": stage, "DO": do, "MAKEFLAGS": ""},
+        start_new_session=True,
+    )
 
 
-def make(folder: Path, target: str = "lint", stage: str = "", do: str = "", **options) -> tuple[int, str]:
+def make(
+    folder: Path, target: str = "lint", stage: str = "", do: str = "", **options
+) -> tuple[int, str]:
     """The exit status and the output of make."""
     with start(folder, target, stage, do, **options) as process:
         return process.wait(60), process.stdout.read()
@@ -90,14 +121,19 @@ def test_an_installation_is_made_once(folder):
     assert_installed(folder)
 
 
-def test_the_tests_on_slurm_install_what_they_need_and_leave_a_slurm_that_is_there_alone(folder, monkeypatch):
+def test_the_tests_on_slurm_install_what_they_need_and_leave_a_slurm_that_is_there_alone(
+    folder, monkeypatch
+):
     (folder / "requirements-cluster.txt").write_text("-r requirements.txt\nsubmitit\n")
     for name, words in (("slurmctld", ""), ("apt-get", "touch installed")):
         (folder / name).write_text(f"#!/bin/sh\n{words}\n")
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     assert make(folder, "test-cluster")[0] == 0
-    assert "-m pytest tests/slurm" in (folder / "calls").read_text() and not (folder / "installed").exists()
+    assert (
+        "-m pytest tests/slurm" in (folder / "calls").read_text()
+        and not (folder / "installed").exists()
+    )
     assert calls(folder) == [*ALL_CALLS, "-m pip install -q -r requirements-cluster.txt"]
 
 
@@ -114,7 +150,9 @@ def test_a_killed_installation_mends_itself(stage, killed, folder):
             (folder / "go").touch()
             process.stdout.read()  # to its end, which is that of the last who writes
     else:
-        status, out = make(folder, "lint", stage, "kill -9 $$" if killed == "Python" else "kill -9 0")
+        status, out = make(
+            folder, "lint", stage, "kill -9 $$" if killed == "Python" else "kill -9 0"
+        )
         assert status != 0 and "linted" not in out
     assert (folder / "reached").exists()
     assert_installed(folder)
@@ -135,7 +173,11 @@ def test_of_two_makes_at_once_the_second_is_refused(stage, folder):
             time.sleep(0.01)
         status, out = make(folder)
         (folder / "go").touch()
-        assert status != 0 and f"another make, process {process.pid}, is installing" in out and "linted" not in out
+        assert (
+            status != 0
+            and f"another make, process {process.pid}, is installing" in out
+            and "linted" not in out
+        )
         assert process.wait(60) == 0 and "linted" in process.stdout.read()
     assert_installed(folder)
 
@@ -187,4 +229,8 @@ def test_without_a_python_nothing_is_removed(folder):
     assert make(folder, "lint", "half of torch", "kill -9 $$")[0] != 0
     (folder / "python").chmod(0o644)
     status, out = make(folder)
-    assert status != 0 and (folder / ".venv" / "bin" / "python").is_symlink() and (folder / ".venv.unfinished").exists(), out
+    assert (
+        status != 0
+        and (folder / ".venv" / "bin" / "python").is_symlink()
+        and (folder / ".venv.unfinished").exists()
+    ), out

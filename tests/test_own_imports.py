@@ -1,4 +1,6 @@
-"""Code of a user's imports what is beside it, whatever that is called, and leaves the process as it was; this project keeps its own."""
+"""Code of a user's imports what is beside it, whatever that is called, and leaves the process as it
+was; this project keeps its own."""
+
 import copy
 import io
 import logging
@@ -51,13 +53,18 @@ def Same(num_classes):
     return Net(num_classes)
 """
 FILES = {
-    "net.py": NET, "utils/__init__.py": "from .act import Act\n", "utils/more.py": "from utils.act import Act\n",
+    "net.py": NET,
+    "utils/__init__.py": "from .act import Act\n",
+    "utils/more.py": "from utils.act import Act\n",
     "utils/later.py": "HIDDEN = 7\n",
-    "utils/act.py": "from torch import nn\n\n\nclass Act(nn.Module):\n    def forward(self, x):\n        return x.relu()\n",
+    "utils/act.py": "from torch import nn\n\n\nclass Act(nn.Module):\n    def forward(self, x):\n        "
+    "return x.relu()\n",
     "utils/latest.py": "def pool(x):\n    from model.shift import ZERO\n    return x.mean((2, 3)) + ZERO\n",
-    "model/block.py": "from torch import nn\nfrom utils import Act\n\n\nclass Block(nn.Conv2d):\n    def __init__(self, i, o):\n"
-                      "        super().__init__(i, o, 3)\n",
-    "model/shift.py": "ZERO = 0.0\n\n\ndef shift(x):\n    return x - ZERO\n"}
+    "model/block.py": "from torch import nn\nfrom utils import Act\n\n\nclass Block(nn.Conv2d):\n    def "
+    "__init__(self, i, o):\n"
+    "        super().__init__(i, o, 3)\n",
+    "model/shift.py": "ZERO = 0.0\n\n\ndef shift(x):\n    return x - ZERO\n",
+}
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:
@@ -90,8 +97,12 @@ def test_packages_called_as_this_projects_are_its_own_at_any_time(name, folder, 
     for module in (network, network.block, network.act):
         assert sys.modules[type(module).__module__].__dict__[type(module).__name__] is type(module)
     assert Path(sys.modules[type(network.act).__module__].__file__) == where / "utils/act.py"
-    assert Path(utils.__file__).parent == REPOSITORY / "utils" and Path(model.__file__).parent == REPOSITORY / "model"
+    assert (
+        Path(utils.__file__).parent == REPOSITORY / "utils"
+        and Path(model.__file__).parent == REPOSITORY / "model"
+    )
     import utils.errors as errors
+
     assert Path(errors.__file__).parent == REPOSITORY / "utils"
 
 
@@ -99,7 +110,11 @@ def test_a_network_of_such_code_is_stored_copied_and_loaded(folder):
     write(folder, FILES)
     network, file = build_model("net.py:Net", [5]), io.BytesIO()
     torch.save(network, file)
-    for other in (torch.load(io.BytesIO(file.getvalue()), weights_only=False), pickle.loads(pickle.dumps(network)), copy.deepcopy(network)):
+    for other in (
+        torch.load(io.BytesIO(file.getvalue()), weights_only=False),
+        pickle.loads(pickle.dumps(network)),
+        copy.deepcopy(network),
+    ):
         assert type(other) is type(network) and type(other.act) is type(network.act)
         assert torch.equal(other(torch.ones(1, 3, 32, 32)), network(torch.ones(1, 3, 32, 32)))
 
@@ -114,34 +129,67 @@ class Net(nn.Sequential):
 """
 
 
-@pytest.mark.parametrize("stem", ["plain_net_of_a_test", "model", "utils", "random", "torch", "check_model", "my-net", "net.v2"])
+@pytest.mark.parametrize(
+    "stem",
+    ["plain_net_of_a_test", "model", "utils", "random", "torch", "check_model", "my-net", "net.v2"],
+)
 def test_a_file_may_be_called_anything(stem, folder):
-    write(folder,
-          {f"{stem}.py": PLAIN.format(width=6, more="import random\nimport torch\nassert random.random() >= 0 and torch.zeros(1) == 0\n")})
+    write(
+        folder,
+        {
+            f"{stem}.py": PLAIN.format(
+                width=6,
+                more="import random\nimport torch\nassert random.random() >= 0 and "
+                "torch.zeros(1) == "
+                "0\n",
+            )
+        },
+    )
     before = {name: sys.modules.get(name) for name in (stem, "model", "utils", "random", "torch")}
     network = build_model(f"{stem}.py:Net", [4])
     module = type(network).__module__
     assert vars(sys.modules[module])["Net"] is type(network) and pickle.loads(pickle.dumps(network))
     assert {name: sys.modules.get(name) for name in before if name != module} == {
-        name: found for name, found in before.items() if name != module}
-    assert (module == stem) == (stem in ("plain_net_of_a_test", "my-net"))  # else somebody has that name
+        name: found for name, found in before.items() if name != module
+    }
+    # else somebody has that name
+    assert (module == stem) == (stem in ("plain_net_of_a_test", "my-net"))
 
 
 def test_what_is_stored_is_loaded_where_the_code_is(folder):
     """Without this project."""
-    write(folder, {"owned_by_a_test.py": PLAIN.format(width=6, more="from beside_a_test import nothing\n"),
-                   "beside_a_test.py": "nothing = 0\n"})
+    write(
+        folder,
+        {
+            "owned_by_a_test.py": PLAIN.format(width=6, more="from beside_a_test import nothing\n"),
+            "beside_a_test.py": "nothing = 0\n",
+        },
+    )
     torch.save(build_model("owned_by_a_test.py:Net", [4]), "network.pt")
-    code = ("import torch; network = torch.load('network.pt', weights_only=False); "
-            "print(type(network).__module__, network[0].weight.shape[0])")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "owned_by_a_test 4\n"
+    code = (
+        "import torch; network = torch.load('network.pt', weights_only=False); "
+        "print(type(network).__module__, network[0].weight.shape[0])"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "owned_by_a_test 4\n"
+    )
 
 
 def test_two_folders_have_modules_of_one_name_each(folder):
     for number, width in enumerate((6, 9)):
-        write(folder / f"{number}", {"twin_of_a_test.py": PLAIN.format(width="WIDTH",
-                                                                       more="from widths_of_a_test import WIDTH\nimport utils.w"),
-                                     "widths_of_a_test.py": "from utils.w import WIDTH\n", "utils/w.py": f"WIDTH = {width}\n"})
+        write(
+            folder / f"{number}",
+            {
+                "twin_of_a_test.py": PLAIN.format(
+                    width="WIDTH", more="from widths_of_a_test import WIDTH\nimport utils.w"
+                ),
+                "widths_of_a_test.py": "from utils.w import WIDTH\n",
+                "utils/w.py": f"WIDTH = {width}\n",
+            },
+        )
     assert [template(f"{number}/twin_of_a_test.py:Net") for number in (0, 1)] == [[6], [9]]
     first, second = (build_model(f"{number}/twin_of_a_test.py:Net") for number in (0, 1))
     assert type(first) is not type(second)
@@ -150,18 +198,39 @@ def test_two_folders_have_modules_of_one_name_each(folder):
 
 
 def test_a_file_of_a_package_imports_from_it(folder):
-    write(folder, {"project_of_a_test/__init__.py": "", "project_of_a_test/nets/__init__.py": "",
-                   "project_of_a_test/width.py": "WIDTH = 5\n",
-                   "project_of_a_test/nets/net.py": PLAIN.format(width="WIDTH", more="from ..width import WIDTH\nfrom . import other"),
-                   "project_of_a_test/nets/other.py": "import project_of_a_test.width\n"})
+    write(
+        folder,
+        {
+            "project_of_a_test/__init__.py": "",
+            "project_of_a_test/nets/__init__.py": "",
+            "project_of_a_test/width.py": "WIDTH = 5\n",
+            "project_of_a_test/nets/net.py": PLAIN.format(
+                width="WIDTH", more="from ..width import WIDTH\nfrom . import other"
+            ),
+            "project_of_a_test/nets/other.py": "import project_of_a_test.width\n",
+        },
+    )
     assert template("project_of_a_test/nets/net.py:Net") == [5]
-    assert type(build_model("project_of_a_test/nets/net.py:Net")).__module__ == "project_of_a_test.nets.net"
+    assert (
+        type(build_model("project_of_a_test/nets/net.py:Net")).__module__
+        == "project_of_a_test.nets.net"
+    )
 
 
 def test_code_that_adds_to_where_modules_are_found_finds_them_later_too(folder):
-    write(folder, {"root/utils/w.py": "WIDTH = 4\n", "root/later_of_a_test.py": "pass\n", "root/models/net.py": PLAIN.format(
-        width="WIDTH", more="import os, sys\nsys.path.append(os.path.join(os.path.dirname(__file__), '..'))\nfrom utils.w import WIDTH")
-        + "        import later_of_a_test\n"})
+    write(
+        folder,
+        {
+            "root/utils/w.py": "WIDTH = 4\n",
+            "root/later_of_a_test.py": "pass\n",
+            "root/models/net.py": PLAIN.format(
+                width="WIDTH",
+                more="import os, sys\nsys.path.append(os.path.join(os.path.dirname(__file__), "
+                "'..'))\nfrom utils.w import WIDTH",
+            )
+            + "        import later_of_a_test\n",
+        },
+    )
     before = list(sys.path)
     assert template("root/models/net.py:Net") == [4] and build_model("root/models/net.py:Net", [2])
     assert sys.path == before
@@ -169,25 +238,52 @@ def test_code_that_adds_to_where_modules_are_found_finds_them_later_too(folder):
 
 def test_a_module_of_a_folder_in_pythonpath_has_its_own_too(folder):
     write(folder / "there", FILES)
-    outcome = subprocess.run([sys.executable, REPOSITORY / "check_model.py", "--model", "net:Net", "--dataset", "digits"], text=True,
-                             capture_output=True, env={**os.environ, "PYTHONPATH": str(folder / "there")})
+    outcome = subprocess.run(
+        [
+            sys.executable,
+            REPOSITORY / "check_model.py",
+            "--model",
+            "net:Net",
+            "--dataset",
+            "digits",
+        ],
+        text=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(folder / "there")},
+    )
     assert (outcome.returncode, outcome.stderr, outcome.stdout.splitlines()[-1]) == (0, "", "ready")
 
 
 def test_modules_of_libraries_are_everybodys(folder):
-    write(folder, {"torchvision/data.txt": "a folder of that name is no package", "net.py": "from torchvision.models import resnet18\n"})
+    write(
+        folder,
+        {
+            "torchvision/data.txt": "a folder of that name is no package",
+            "net.py": "from torchvision.models import resnet18\n",
+        },
+    )
     assert len(template("torchvision.models:resnet18")) == 12
     assert build_model("net.py:resnet18").__class__ is sys.modules["torchvision.models"].ResNet
 
 
 def test_what_is_missing_is_named_as_the_code_does(folder):
-    write(folder, {"utils/a.py": "", "net.py": "import utils.missing\n", "other.py": "raise FileNotFoundError('settings.yaml')\n"})
-    for name, said in (("net.py:Net", "No module named 'utils.missing'"), ("other.py:Net", "FileNotFoundError: settings.yaml")):
+    write(
+        folder,
+        {
+            "utils/a.py": "",
+            "net.py": "import utils.missing\n",
+            "other.py": "raise FileNotFoundError('settings.yaml')\n",
+        },
+    )
+    for name, said in (
+        ("net.py:Net", "No module named 'utils.missing'"),
+        ("other.py:Net", "FileNotFoundError: settings.yaml"),
+    ):
         with pytest.raises(UnreadableNetwork, match=said):
             template(name)
 
 
-# --- the process as before -----------------------------------------------------------------------------------------
+# --- the process as before ------------------------------------------------------------------------
 
 CHANGES = """
 import logging, os, random, signal, sys, warnings
@@ -216,22 +312,42 @@ SEEDS = "random.seed(0)\nnumpy.random.seed(0)\ntorch.manual_seed(0)\n"
 
 
 def state() -> list:
-    return [os.getcwd(), list(sys.path), list(sys.argv), dict(os.environ), list(warnings.filters), logging.root.manager.disable,
-            logging.root.level, list(logging.root.handlers), signal.getsignal(signal.SIGINT), sys.getrecursionlimit(),
-            torch.get_default_dtype(),
-            torch.get_num_threads(), torch.is_grad_enabled(), torch.zeros(1).device, torch.are_deterministic_algorithms_enabled(),
-            torch.get_float32_matmul_precision(), torch.is_anomaly_enabled(), torch.backends.cudnn.benchmark]
+    return [
+        os.getcwd(),
+        list(sys.path),
+        list(sys.argv),
+        dict(os.environ),
+        list(warnings.filters),
+        logging.root.manager.disable,
+        logging.root.level,
+        list(logging.root.handlers),
+        signal.getsignal(signal.SIGINT),
+        sys.getrecursionlimit(),
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+        torch.is_grad_enabled(),
+        torch.zeros(1).device,
+        torch.are_deterministic_algorithms_enabled(),
+        torch.get_float32_matmul_precision(),
+        torch.is_anomaly_enabled(),
+        torch.backends.cudnn.benchmark,
+    ]
 
 
 @pytest.mark.parametrize("when", ["imported", "called"])
 def test_whatever_its_code_changes_is_as_before(when, folder, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["script", "--and", "its options"])
-    code = PLAIN.format(width=6, more=CHANGES.format(indent="") + SEEDS if when == "imported" else "")
+    code = PLAIN.format(
+        width=6, more=CHANGES.format(indent="") + SEEDS if when == "imported" else ""
+    )
     if when == "called":
         changes = CHANGES.format(indent="        ").replace("\nimport", "\n        import")
         code = code.replace("        super()", f"{changes}        super()")
     write(folder, {"net.py": code})
-    before, random_before = state(), (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    before, random_before = (
+        state(),
+        (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()),
+    )
     assert template("net.py:Net") == [6]
     build_model("net.py:Net", [4])
     assert state() == before
@@ -243,10 +359,36 @@ def test_whatever_its_code_changes_is_as_before(when, folder, monkeypatch):
 
 
 def test_a_script_goes_on_as_if_nothing_had_been(folder):
-    write(folder, {"net.py": PLAIN.format(width=6, more=CHANGES.format(indent="").replace('torch.set_default_device("meta")', "")
-                                          + "import argparse\nasked = argparse.ArgumentParser().parse_args()\n")})
-    assert run("check_model.py", "--model", "net.py:Net", "--dataset", "digits", cwd=folder).out.splitlines()[-1] == "ready"
-    succeed("ratio_swipe.py", "--model", "net.py:Net", "--save", "u_0", "--uniform", "--ratios", 0.5, *DIGITS, "--epochs", 1)
+    write(
+        folder,
+        {
+            "net.py": PLAIN.format(
+                width=6,
+                more=CHANGES.format(indent="").replace('torch.set_default_device("meta")', "")
+                + "import argparse\nasked = "
+                "argparse.ArgumentParser().parse_args()\n",
+            )
+        },
+    )
+    assert (
+        run(
+            "check_model.py", "--model", "net.py:Net", "--dataset", "digits", cwd=folder
+        ).out.splitlines()[-1]
+        == "ready"
+    )
+    succeed(
+        "ratio_swipe.py",
+        "--model",
+        "net.py:Net",
+        "--save",
+        "u_0",
+        "--uniform",
+        "--ratios",
+        0.5,
+        *DIGITS,
+        "--epochs",
+        1,
+    )
     assert Path("saved_plots/net.Net/u_0_50.json").exists()
 
 

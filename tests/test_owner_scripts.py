@@ -1,4 +1,6 @@
-"""Networks given by name through the scripts: what is trained is what is recorded, and what their owner's code trains; or one line."""
+"""Networks given by name through the scripts: what is trained is what is recorded, and what their
+owner's code trains; or one line."""
+
 import json
 from pathlib import Path
 
@@ -91,66 +93,135 @@ def test_a_network_that_is_pruned_by_magnitude_is_the_one_that_is_recorded_and_e
     model = ["--model", f"nets.py:{name}"]
     succeed("train_norm.py", *model, "--save", "base", *ONCE)
     out = succeed("fine_tune.py", *model, "--save", "tuned", "--prune-fname", "base", *ONCE, *RATIO)
-    assert ("its outputs are others: norms now take their means over fewer filters" in out) == (name == "Mixer")
+    assert ("its outputs are others: norms now take their means over fewer filters" in out) == (
+        name == "Mixer"
+    )
     assert ("its outputs differ by" in out) == (name != "Mixer")
     found = json.loads(Path(f"saved_plots/nets.{name}/tuned_50.json").read_text())
     path = Path(f"saved_models/nets.{name}/tuned@50.pt")
     state = read_tensors(path)["network"]
     network = load_network(path, f"nets.py:{name}")
-    assert sum(p.numel() for p in network.parameters()) == found["params"] == count_params(f"nets.py:{name}", found["filters"])
+    assert (
+        sum(p.numel() for p in network.parameters())
+        == found["params"]
+        == count_params(f"nets.py:{name}", found["filters"])
+    )
     assert state.keys() == network.state_dict().keys() and not any("gate" in key for key in state)
     assert (type(network).__name__ == name) == (name != "Numbered")
     succeed("export.py", *model, "--dataset", "digits", "--save", "tuned", *RATIO, "--out", "out")
     images = torch.randn(3, 3, 32, 32)
-    torch.testing.assert_close(torch.export.load("out/network.pt2").module()(images), network(images))
+    torch.testing.assert_close(
+        torch.export.load("out/network.pt2").module()(images), network(images)
+    )
 
 
 def test_the_largest_filters_of_a_layer_that_is_used_twice_are_kept():
     succeed("train_norm.py", "--model", "nets.py:Mixer", "--save", "base", *ONCE)
-    succeed("fine_tune.py", "--model", "nets.py:Mixer", "--save", "tuned", "--prune-fname", "base", *ONCE, *RATIO, "--lr", 1e-12)
+    succeed(
+        "fine_tune.py",
+        "--model",
+        "nets.py:Mixer",
+        "--save",
+        "tuned",
+        "--prune-fname",
+        "base",
+        *ONCE,
+        *RATIO,
+        "--lr",
+        1e-12,
+    )
     base = read_tensors(Path("saved_models/nets.Mixer/base.pt"))["network"]
     tuned = read_tensors(Path("saved_models/nets.Mixer/tuned@50.pt"))
-    [number] = [n for n, layers in enumerate([["patch", "down"], ["up"], ["both"]]) if "both" in layers]
+    [number] = [
+        n for n, layers in enumerate([["patch", "down"], ["up"], ["both"]]) if "both" in layers
+    ]
     kept = tuned["begun_with"]["kept"]
     assert [len(filters) for filters in kept] == tuned["filters"]
     norms = base["both.weight"].abs().flatten(1).sum(1)
     assert sorted(kept[number]) == sorted(norms.topk(tuned["filters"][number]).indices.tolist())
-    torch.testing.assert_close(tuned["network"]["both.weight"], base["both.weight"][kept[number]][:, kept[0]])
+    torch.testing.assert_close(
+        tuned["network"]["both.weight"], base["both.weight"][kept[number]][:, kept[0]]
+    )
 
 
-@pytest.mark.parametrize("command", [
-    ["check_model.py"], ["architecture_descent.py", "--save", "x", "--iterations", 1, "--warmup", 0],
-    ["ratio_swipe.py", "--save", "x", "--uniform"], ["train_norm.py", "--save", "x"]], ids=lambda command: command[0])
-def test_a_network_that_would_be_trained_otherwise_is_refused_and_nothing_is_written(command, tmp_path):
-    before = {path: content for path, content in snapshot(tmp_path).items() if "__pycache__" not in path}
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check_model.py"],
+        ["architecture_descent.py", "--save", "x", "--iterations", 1, "--warmup", 0],
+        ["ratio_swipe.py", "--save", "x", "--uniform"],
+        ["train_norm.py", "--save", "x"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_network_that_would_be_trained_otherwise_is_refused_and_nothing_is_written(
+    command, tmp_path
+):
+    before = {
+        path: content for path, content in snapshot(tmp_path).items() if "__pycache__" not in path
+    }
     options = ["--dataset", "digits"] if command == ["check_model.py"] else ONCE
-    assert_refused(call(*command, "--model", "nets.py:Doubles", *options), "nets.py:Doubles", "loss differs from that of its own code")
-    after = {path: content for path, content in snapshot(tmp_path).items() if not ("__pycache__" in path or path.endswith(".lock"))}
+    assert_refused(
+        call(*command, "--model", "nets.py:Doubles", *options),
+        "nets.py:Doubles",
+        "loss differs from that of its own code",
+    )
+    after = {
+        path: content
+        for path, content in snapshot(tmp_path).items()
+        if not ("__pycache__" in path or path.endswith(".lock"))
+    }
     assert after == before
 
 
 def test_a_run_says_whose_code_is_run_where_that_is_not_its_owners():
     for name, told in (("Numbered", True), ("Halves", False)):
-        out = succeed("ratio_swipe.py", "--model", f"nets.py:{name}", "--save", "x_0", "--uniform", "--ratios", 0.5, *ONCE)
+        out = succeed(
+            "ratio_swipe.py",
+            "--model",
+            f"nets.py:{name}",
+            "--save",
+            "x_0",
+            "--uniform",
+            "--ratios",
+            0.5,
+            *ONCE,
+        )
         assert (f"nets.py:{name}: its graph is run, not its own code" in out) == told
 
 
 @pytest.mark.parametrize("gated", [False, True])
 def test_weights_that_an_earlier_version_trained_from_the_graph_are_loaded_as_they_were(gated):
-    """It stored what the graph had: no idle layers, numbers as buffers; of pruned ones gates, and what had to stay."""
+    """It stored what the graph had: no idle layers, numbers as buffers; of pruned ones gates, and
+    what had to stay."""
     from model.gate import gates_of
     from model.graph.compaction import Compactor
+
     name, shape = "nets.py:Idle", {"num_classes": 10, "image_size": 32}
-    network, kept = graph_of(name, [8, 8] if gated else [5, 6], shape, gated=gated), [[0, 2, 3, 4, 7], [1, 2, 3, 4, 5, 6]]
+    network, kept = (
+        graph_of(name, [8, 8] if gated else [5, 6], shape, gated=gated),
+        [[0, 2, 3, 4, 7], [1, 2, 3, 4, 5, 6]],
+    )
     begun_with = {"kept": kept} if gated else {}
     if gated:
-        alive = [torch.zeros(8, dtype=torch.bool).index_fill(0, torch.tensor(filters), True) for filters in kept]
+        alive = [
+            torch.zeros(8, dtype=torch.bool).index_fill(0, torch.tensor(filters), True)
+            for filters in kept
+        ]
         for gate, living in zip(gates_of(network), alive):
             gate.weight.data.copy_(living)
         (compactor := Compactor(network, 32, multiple=1)).compact(alive, worthwhile=0)
         network = compactor.network
-    stored = {"model": name, "dataset": "digits", **shape, "convcut": False, "filters": [5, 6], "base_filters": [8, 8],
-              "begun_with": begun_with, "network": network.state_dict()}
+    stored = {
+        "model": name,
+        "dataset": "digits",
+        **shape,
+        "convcut": False,
+        "filters": [5, 6],
+        "base_filters": [8, 8],
+        "begun_with": begun_with,
+        "network": network.state_dict(),
+    }
     write_tensors(Path("old.pt"), stored)
     images = torch.randn(2, 3, 32, 32)
     assert torch.equal(load_network("old.pt", name)(images), network.eval()(images))
@@ -161,26 +232,76 @@ def test_a_base_network_of_an_earlier_version_is_pruned():
     path = Path("saved_models/nets.Idle/base.pt")
     stored = read_tensors(path)
     network = graph_of("nets.py:Idle", [8, 8], {"num_classes": 10, "image_size": 32}, gated=False)
-    stored["network"] = {name: stored["network"].get(name, tensor) for name, tensor in network.state_dict().items()}
+    stored["network"] = {
+        name: stored["network"].get(name, tensor) for name, tensor in network.state_dict().items()
+    }
     assert "factor" in stored["network"] and "idle.weight" not in stored["network"]
     write_tensors(path, stored)
-    succeed("fine_tune.py", "--model", "nets.py:Idle", "--save", "tuned", "--prune-fname", "base", *ONCE, *RATIO)
+    succeed(
+        "fine_tune.py",
+        "--model",
+        "nets.py:Idle",
+        "--save",
+        "tuned",
+        "--prune-fname",
+        "base",
+        *ONCE,
+        *RATIO,
+    )
     stored["network"].pop("more.weight")
     write_tensors(path, stored)
-    assert_refused(call("fine_tune.py", "--model", "nets.py:Idle", "--save", "more", "--prune-fname", "base", *ONCE, *RATIO), "base.pt")
+    assert_refused(
+        call(
+            "fine_tune.py",
+            "--model",
+            "nets.py:Idle",
+            "--save",
+            "more",
+            "--prune-fname",
+            "base",
+            *ONCE,
+            *RATIO,
+        ),
+        "base.pt",
+    )
 
 
 def test_the_unfinished_search_of_an_earlier_version_is_refused_in_a_line(monkeypatch):
     from utils.training import progress
-    search = ["architecture_descent.py", "--model", "nets.py:Idle", "--save", "s", *DIGITS, "--epochs", 3, "--warmup", 1, "--iterations", 1]
+
+    search = [
+        "architecture_descent.py",
+        "--model",
+        "nets.py:Idle",
+        "--save",
+        "s",
+        *DIGITS,
+        "--epochs",
+        3,
+        "--warmup",
+        1,
+        "--iterations",
+        1,
+    ]
     with monkeypatch.context() as patch:
         patch.setattr(progress.Progress, "close", stop_after(2, progress.Progress.close))
         call(*search)
     [path] = Path("saved_models/nets.Idle").glob("*@search.pt")
     state = read_tensors(path)
-    write_tensors(path, {**state, "kept": {"stem": torch.ones(8, dtype=torch.bool), "relu": torch.ones(8, dtype=torch.bool)}})
+    write_tensors(
+        path,
+        {
+            **state,
+            "kept": {
+                "stem": torch.ones(8, dtype=torch.bool),
+                "relu": torch.ones(8, dtype=torch.bool),
+            },
+        },
+    )
     forget()
-    assert_refused(call(*search, "--resume"), "begun by a version that ran the network's graph", "--overwrite")
+    assert_refused(
+        call(*search, "--resume"), "begun by a version that ran the network's graph", "--overwrite"
+    )
 
 
 def stop_after(epochs: int, close):

@@ -1,4 +1,6 @@
-"""The comparison: the published figures come out of the table, and the user's runs are found, read and refused."""
+"""The comparison: the published figures come out of the table, and the user's runs are found, read
+and refused."""
+
 import json
 import pickle
 import re
@@ -13,7 +15,8 @@ from utils.figures import curves
 from utils.records.legacy import read_test_accuracy
 from utils.settings import DATASETS
 
-# The paper's figures: ratio 0.25, best epoch, mean of 5 seeds: uniform, MorphNet, NeuralScale after iteration 1 and 15, gap of the latter.
+# The paper's figures: ratio 0.25, best epoch, mean of 5 seeds: uniform, MorphNet, NeuralScale after
+# iteration 1 and 15, gap of the latter.
 HEADLINES = {
     ("vgg", "CIFAR10"): (88.18, 90.60, 91.13, 91.22, 3.04),
     ("vgg", "CIFAR100"): (60.22, 64.85, 65.71, 66.08, 5.86),
@@ -27,6 +30,7 @@ HEADLINES = {
 def plot(monkeypatch, capsys, script: str, *args: str) -> str:
     """What a plotting script prints, run in this process."""
     import importlib
+
     monkeypatch.setattr(sys, "argv", [f"{script}.py", *args])
     importlib.import_module(script).main()
     return capsys.readouterr().out
@@ -36,27 +40,74 @@ def subject(tmp_path, model="vgg", dataset="CIFAR10") -> curves.Subject:
     return curves.subject_of(model, dataset, str(tmp_path))
 
 
-def result(tmp_path, name: str, best: float, *, ratio: float = 0.25, model: str = "vgg", dataset: str = "CIFAR10",
-           filters=None, method: str = "uniform", seed: int = 0) -> None:
+def result(
+    tmp_path,
+    name: str,
+    best: float,
+    *,
+    ratio: float = 0.25,
+    model: str = "vgg",
+    dataset: str = "CIFAR10",
+    filters=None,
+    method: str = "uniform",
+    seed: int = 0,
+) -> None:
     filters = filters or uniform_filters(model, ratio)
     folder = tmp_path / model
     folder.mkdir(exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps({
-        "model": model, "dataset": dataset, "num_classes": 10, "image_size": 32, "method": method, "ratio": ratio, "seed": seed,
-        "convcut": False, "filters": filters, "params": count_params(model, filters), "macs": 1, "settings": {},
-        "test_acc": [best - 1, best], "best": best, "last": best}))
+    (folder / f"{name}.json").write_text(
+        json.dumps(
+            {
+                "model": model,
+                "dataset": dataset,
+                "num_classes": 10,
+                "image_size": 32,
+                "method": method,
+                "ratio": ratio,
+                "seed": seed,
+                "convcut": False,
+                "filters": filters,
+                "params": count_params(model, filters),
+                "macs": 1,
+                "settings": {},
+                "test_acc": [best - 1, best],
+                "best": best,
+                "last": best,
+            }
+        )
+    )
 
 
-@pytest.mark.parametrize(("pair", "figures"), HEADLINES.items(), ids=["_".join(pair) for pair in HEADLINES])
-def test_the_published_means_and_gaps_come_out_of_the_table(monkeypatch, capsys, tmp_path, pair, figures):
-    out = plot(monkeypatch, capsys, "plot_ratio", "--model", pair[0], "--dataset", pair[1], "--out", str(tmp_path / "x.png"))
+@pytest.mark.parametrize(
+    ("pair", "figures"), HEADLINES.items(), ids=["_".join(pair) for pair in HEADLINES]
+)
+def test_the_published_means_and_gaps_come_out_of_the_table(
+    monkeypatch, capsys, tmp_path, pair, figures
+):
+    out = plot(
+        monkeypatch,
+        capsys,
+        "plot_ratio",
+        "--model",
+        pair[0],
+        "--dataset",
+        pair[1],
+        "--out",
+        str(tmp_path / "x.png"),
+    )
     rows = [line.split() for line in out.splitlines() if re.search(r"published +0\.25 ", line)]
     means = [float(row[-4]) for row in rows]
-    assert np.abs(np.subtract(means, figures[:4])).max() < 0.0101  # the table has two decimals, the mean of five more
+    # the table has two decimals, the mean of five more
+    assert np.abs(np.subtract(means, figures[:4])).max() < 0.0101
     assert abs(float(rows[3][-1]) - figures[4]) < 0.0101
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
     settings = DATASETS[pair[1]]
-    exact = count_params(pair[0], uniform_filters(pair[0], 0.25), num_classes=settings.num_classes, image_size=settings.image_size)
+    exact = count_params(
+        pair[0],
+        uniform_filters(pair[0], 0.25),
+        num_classes=settings.num_classes,
+        image_size=settings.image_size,
+    )
     assert f"{exact:,}" in out
 
 
@@ -66,7 +117,10 @@ def test_the_seeds_of_a_run_are_one_curve_with_their_accuracies(tmp_path):
     result(tmp_path, "mine_0_50", 60.0, ratio=0.5)
     result(tmp_path, "mine2_0_25", 1.0)  # another name that begins alike
     curve = curves.run_curve(subject(tmp_path), "mine")
-    assert {ratio: sorted(point.accuracy) for ratio, point in curve.points.items()} == {0.25: [50, 52, 57], 0.5: [60]}
+    assert {ratio: sorted(point.accuracy) for ratio, point in curve.points.items()} == {
+        0.25: [50, 52, 57],
+        0.5: [60],
+    }
     assert curve.points[0.25].params == 579786
 
 
@@ -83,10 +137,23 @@ def test_runs_of_another_model_or_data_set_and_different_networks_of_one_name_ar
         curves.run_curve(subject(tmp_path), "c")
 
 
-def test_default_names_are_found_and_no_published_leaves_the_published_out(monkeypatch, capsys, tmp_path):
+def test_default_names_are_found_and_no_published_leaves_the_published_out(
+    monkeypatch, capsys, tmp_path
+):
     result(tmp_path, "vgg_uni_c10_0_25", 50.0)
     result(tmp_path, "vgg_10_eff_c10_late_0_25", 53.5, filters=[16] * 8, method="neuralscale_15")
-    out = plot(monkeypatch, capsys, "plot_ratio", "--dataset", "CIFAR10", "--no-published", "--plot-dir", str(tmp_path), "--axis", "macs")
+    out = plot(
+        monkeypatch,
+        capsys,
+        "plot_ratio",
+        "--dataset",
+        "CIFAR10",
+        "--no-published",
+        "--plot-dir",
+        str(tmp_path),
+        "--axis",
+        "macs",
+    )
     lines = out.splitlines()
     assert "published" not in out
     assert [line.split()[-1] for line in lines[2:4]] == ["-", "+3.50"]
@@ -104,16 +171,31 @@ def test_the_other_comparisons_run(monkeypatch, capsys, tmp_path, script):
 
 
 def test_the_shortcut_comparison_counts_the_convolutions(monkeypatch, capsys, tmp_path):
-    out = plot(monkeypatch, capsys, "plot_ratio_warmup", "--model", "resnet18", "--dataset", "tinyimagenet", "--convcut",
-               "--plot-dir", str(tmp_path))
-    exact = count_params("resnet18", uniform_filters("resnet18", 1), num_classes=200, image_size=64, convcut=True)
+    out = plot(
+        monkeypatch,
+        capsys,
+        "plot_ratio_warmup",
+        "--model",
+        "resnet18",
+        "--dataset",
+        "tinyimagenet",
+        "--convcut",
+        "--plot-dir",
+        str(tmp_path),
+    )
+    exact = count_params(
+        "resnet18", uniform_filters("resnet18", 1), num_classes=200, image_size=64, convcut=True
+    )
     assert f"{exact:,}" in out
     assert exact > 11273736
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-@pytest.mark.parametrize("curve", [[10.0, 70.5], np.array([10.0, 70.5]), [np.float64(10), np.float64(70.5)]],
-                         ids=["list", "array", "scalars"])
+@pytest.mark.parametrize(
+    "curve",
+    [[10.0, 70.5], np.array([10.0, 70.5]), [np.float64(10), np.float64(70.5)]],
+    ids=["list", "array", "scalars"],
+)
 def test_pickled_results_of_the_original_release_are_read(tmp_path, protocol, curve):
     path = tmp_path / "x.pk"
     path.write_bytes(pickle.dumps({"train_loss": [1.0], "test_acc": curve}, protocol))
@@ -123,13 +205,20 @@ def test_pickled_results_of_the_original_release_are_read(tmp_path, protocol, cu
 class Bomb:
     def __reduce__(self):
         import os
+
         return os.system, ("touch exploded",)
 
 
 def test_a_pickle_that_names_code_is_refused_and_runs_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "x.pk"
-    for content in ({"test_acc": Bomb()}, {"test_acc": [1.0], "more": eval}, {"test_acc": [float("nan")]}, [1, 2], {"loss": [1.0]}):
+    for content in (
+        {"test_acc": Bomb()},
+        {"test_acc": [1.0], "more": eval},
+        {"test_acc": [float("nan")]},
+        [1, 2],
+        {"loss": [1.0]},
+    ):
         path.write_bytes(pickle.dumps(content))
         with pytest.raises(UserError, match=r"x\.pk"):
             read_test_accuracy(path)
@@ -139,6 +228,8 @@ def test_a_pickle_that_names_code_is_refused_and_runs_nothing(tmp_path, monkeypa
 def test_a_pickled_result_under_a_default_name_becomes_a_point_of_the_right_network(tmp_path):
     (tmp_path / "vgg").mkdir()
     (tmp_path / "vgg" / "vgg_uni_c10_0_25.pk").write_bytes(pickle.dumps({"test_acc": [80.0, 88.0]}))
-    curve = curves.run_curve(subject(tmp_path), "vgg_uni_c10", known=curves.Known("uniform", "vgg_uni_c10"))
+    curve = curves.run_curve(
+        subject(tmp_path), "vgg_uni_c10", known=curves.Known("uniform", "vgg_uni_c10")
+    )
     assert curve.points[0.25].accuracy == [88.0]
     assert curve.points[0.25].params == 579786

@@ -1,4 +1,5 @@
 """Layers at other widths are drawn from the distribution that their own initialisation shows."""
+
 import math
 
 import pytest
@@ -16,7 +17,11 @@ OTHERS = [(32, 100, 60), (96, 64, 300), (64, 64, 16)]
 def network(init, bias=None) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inp, out in zip([3, *WIDTHS], WIDTHS):
-        layers += [nn.Conv2d(inp, out, 3, padding=1, bias=bias is not None), nn.BatchNorm2d(out), nn.ReLU()]
+        layers += [
+            nn.Conv2d(inp, out, 3, padding=1, bias=bias is not None),
+            nn.BatchNorm2d(out),
+            nn.ReLU(),
+        ]
     made = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], 10))
     for module in made:
         if isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -27,9 +32,18 @@ def network(init, bias=None) -> nn.Sequential:
 
 
 INITIALISATIONS = {
-    "Kaiming, in": (lambda w: nn.init.kaiming_normal_(w, mode="fan_in"), lambda i, o, k: math.sqrt(2 / (i * k))),
-    "Kaiming, out": (lambda w: nn.init.kaiming_normal_(w, mode="fan_out"), lambda i, o, k: math.sqrt(2 / (o * k))),
-    "Kaiming, uniform": (lambda w: nn.init.kaiming_uniform_(w, nonlinearity="relu"), lambda i, o, k: math.sqrt(2 / (i * k))),
+    "Kaiming, in": (
+        lambda w: nn.init.kaiming_normal_(w, mode="fan_in"),
+        lambda i, o, k: math.sqrt(2 / (i * k)),
+    ),
+    "Kaiming, out": (
+        lambda w: nn.init.kaiming_normal_(w, mode="fan_out"),
+        lambda i, o, k: math.sqrt(2 / (o * k)),
+    ),
+    "Kaiming, uniform": (
+        lambda w: nn.init.kaiming_uniform_(w, nonlinearity="relu"),
+        lambda i, o, k: math.sqrt(2 / (i * k)),
+    ),
     "default": (lambda w: None, lambda i, o, k: math.sqrt(1 / 3 / (i * k))),
     "Xavier": (nn.init.xavier_uniform_, lambda i, o, k: math.sqrt(2 / ((i + o) * k))),
     "N(0, 0.01)": (lambda w: nn.init.normal_(w, 0, 0.01), lambda i, o, k: 0.01),
@@ -47,7 +61,9 @@ def test_a_weight_has_the_deviation_of_its_initialisation_at_the_new_widths(name
     layers = [module for module in built.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
     for layer, inp, out in zip(layers, [3, *widths], [*widths, 10], strict=True):
         wanted = expected(inp, out, 9 if isinstance(layer, nn.Conv2d) else 1)
-        assert float(layer.weight.detach().std()) == pytest.approx(wanted, rel=0.05 + 3 / math.sqrt(layer.weight.numel()))
+        assert float(layer.weight.detach().std()) == pytest.approx(
+            wanted, rel=0.05 + 3 / math.sqrt(layer.weight.numel())
+        )
 
 
 def test_default_biases_follow_the_inputs_of_their_layer_and_constants_stay():
@@ -62,9 +78,12 @@ def test_default_biases_follow_the_inputs_of_their_layer_and_constants_stay():
             assert float(conv.bias.detach().std()) == pytest.approx(expected(fan), rel=0.15)
             assert float(conv.bias.detach().abs().max()) <= 1.001 / math.sqrt(fan)
         head = next(module for module in built.modules() if isinstance(module, nn.Linear))
-        assert float(head.bias.detach().abs().max()) <= 1.001 / math.sqrt(512)  # ten numbers before and after, for other inputs
+        # ten numbers before and after, for other inputs
+        assert float(head.bias.detach().abs().max()) <= 1.001 / math.sqrt(512)
         for norm in (module for module in built.modules() if isinstance(module, nn.BatchNorm2d)):
-            assert (norm.weight == 1).all() and not norm.bias.any() and (norm.running_var == 1).all()
+            assert (
+                (norm.weight == 1).all() and not norm.bias.any() and (norm.running_var == 1).all()
+            )
 
 
 def test_the_same_seed_gives_the_same_numbers():
@@ -80,10 +99,19 @@ def test_the_same_seed_gives_the_same_numbers():
 def test_a_layer_that_could_be_of_two_initialisations_is_as_most_are():
     torch.manual_seed(0)
     square = nn.init.kaiming_normal_(torch.empty(64, 64, 3, 3))  # its two fans are one
-    small = nn.init.kaiming_normal_(torch.empty(4, 8, 1, 1), mode="fan_out")  # 32 numbers show little
+    # 32 numbers show little
+    small = nn.init.kaiming_normal_(torch.empty(4, 8, 1, 1), mode="fan_out")
     for mode, fan in (("fan_in", 0), ("fan_out", 1)):
-        others = [nn.init.kaiming_normal_(torch.empty(out, inp, 3, 3), mode=mode) for inp, out in ((3, 64), (64, 128), (128, 256))]
+        others = [
+            nn.init.kaiming_normal_(torch.empty(out, inp, 3, 3), mode=mode)
+            for inp, out in ((3, 64), (64, 128), (128, 256))
+        ]
         initialisation = Initialisation([*others, square, small])
         assert initialisation.fan(square, float(square.std())) == fan
     chance = nn.init.normal_(torch.empty(128, 1666), 0, 0.01)  # as if of a fan
-    assert Initialisation([nn.init.normal_(torch.empty(64, n), 0, 0.01) for n in (50, 99, 300)] + [chance]).fan(chance, 0.01) is None
+    assert (
+        Initialisation(
+            [nn.init.normal_(torch.empty(64, n), 0, 0.01) for n in (50, 99, 300)] + [chance]
+        ).fan(chance, 0.01)
+        is None
+    )

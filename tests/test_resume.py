@@ -1,4 +1,6 @@
-"""A run that is killed, stopped or started twice loses nothing: what it ends with is what an undisturbed run ends with."""
+"""A run that is killed, stopped or started twice loses nothing: what it ends with is what an
+undisturbed run ends with."""
+
 import os
 import random
 import re
@@ -8,28 +10,81 @@ import signal
 import subprocess
 
 import pytest
-from running import DIGITS, assert_refused, call, everything, fork, snapshot, start, succeed, wait_for
+from running import (
+    DIGITS,
+    assert_refused,
+    call,
+    everything,
+    fork,
+    snapshot,
+    start,
+    succeed,
+    wait_for,
+)
 
 from utils.records.files import write_json
 from utils.training import progress
 
 pytestmark = pytest.mark.slow
 
-# The scripts that train, small: 8 checkpoints each. `found` is a search and `base` a base network, in every folder.
+# The scripts that train, small: 8 checkpoints each. `found` is a search and `base` a base network,
+# in every folder.
 COMMANDS = {
-    "architecture_descent.py": [*DIGITS, "--ratio", 0.0625, "--epochs", 5, "--warmup", 0, "--prune-every", 1, "--prune-step", 5,
-                                "--batch-size", 20, "--iterations", 2],
+    "architecture_descent.py": [
+        *DIGITS,
+        "--ratio",
+        0.0625,
+        "--epochs",
+        5,
+        "--warmup",
+        0,
+        "--prune-every",
+        1,
+        "--prune-step",
+        5,
+        "--batch-size",
+        20,
+        "--iterations",
+        2,
+    ],
     "ratio_swipe.py": [*DIGITS, "--prune-fname", "found", "--ratios", 0.0625, 0.08, "--epochs", 4],
     "train_norm.py": [*DIGITS, "--ratio", 0.08, "--epochs", 8],
     "fine_tune.py": [*DIGITS, "--prune-fname", "base", "--ratio", 0.0625, "--epochs", 8],
 }
 OTHER_SETTINGS = {
-    "architecture_descent.py": ["--seed 1", "--ratio 0.08", "--epochs 6", "--warmup 1", "--lr 0.05", "--batch-size 25", "--limit-train 90",
-                                "--prune-step 9", "--morph", "--no-compact", "--iterations 1", "--budget macs",
-                                "--model resnet18 --ratio 0.25"],
-    "ratio_swipe.py": ["--seed 1", "--epochs 5", "--lr 0.05", "--limit-train 90", "--limit-test 40", "--momentum 0.9", "--convcut",
-                       "--prune-fname other", "--batch-size 25"],
-    "train_norm.py": ["--seed 1", "--epochs 9", "--weight-decay 0", "--limit-test 40", "--ratio 0.0625"],
+    "architecture_descent.py": [
+        "--seed 1",
+        "--ratio 0.08",
+        "--epochs 6",
+        "--warmup 1",
+        "--lr 0.05",
+        "--batch-size 25",
+        "--limit-train 90",
+        "--prune-step 9",
+        "--morph",
+        "--no-compact",
+        "--iterations 1",
+        "--budget macs",
+        "--model resnet18 --ratio 0.25",
+    ],
+    "ratio_swipe.py": [
+        "--seed 1",
+        "--epochs 5",
+        "--lr 0.05",
+        "--limit-train 90",
+        "--limit-test 40",
+        "--momentum 0.9",
+        "--convcut",
+        "--prune-fname other",
+        "--batch-size 25",
+    ],
+    "train_norm.py": [
+        "--seed 1",
+        "--epochs 9",
+        "--weight-decay 0",
+        "--limit-test 40",
+        "--ratio 0.0625",
+    ],
     "fine_tune.py": ["--seed 1", "--epochs 9", "--lr 0.01", "--prune-fname other_base"],
 }
 KILLS = 10
@@ -49,7 +104,18 @@ def stocked(tmp_path_factory):
         patch.chdir(folder)
         for seed, search, base in ((0, "found", "base"), (1, "other", "other_base")):
             succeed(*named("architecture_descent.py", search), "--iterations", 1, "--seed", seed)
-            succeed("train_norm.py", "--save", base, *DIGITS, "--ratio", 0.08, "--epochs", 1, "--seed", seed)
+            succeed(
+                "train_norm.py",
+                "--save",
+                base,
+                *DIGITS,
+                "--ratio",
+                0.08,
+                "--epochs",
+                1,
+                "--seed",
+                seed,
+            )
     return folder
 
 
@@ -66,19 +132,25 @@ def undisturbed(stocked, tmp_path_factory):
                 succeed(*named(script, name))
             known[script, name] = everything(folder)
         return known[script, name]
+
     return result
 
 
-# --- killed --------------------------------------------------------------------------------------------------------
+# --- killed ---------------------------------------------------------------------------------------
+
 
 @scripts
-def test_killed_at_random_moments_and_resumed_it_ends_the_same(script, stocked, tmp_path, undisturbed):
-    """kill -9 of the real process, ten times and more, anywhere between its first line and its end."""
+def test_killed_at_random_moments_and_resumed_it_ends_the_same(
+    script, stocked, tmp_path, undisturbed
+):
+    """kill -9 of the real process, ten times and more, anywhere between its first line and its
+    end."""
     moments, kills, lives = random.Random(script), 0, 0
     while kills < KILLS:
         folder, deaths, undone = shutil.copytree(stocked, tmp_path / f"life_{lives}"), 0, True
         while undone:
-            delay = moments.uniform(0, 0.4) * 1.2**deaths  # later and later, so that a busy machine gets done too
+            # later and later, so that a busy machine gets done too
+            delay = moments.uniform(0, 0.4) * 1.2**deaths
             undone = start_and_kill(script, folder, delay if kills + deaths < KILLS else None)
             deaths += undone
         assert everything(folder) == undisturbed(script)
@@ -87,9 +159,11 @@ def test_killed_at_random_moments_and_resumed_it_ends_the_same(script, stocked, 
 
 
 def start_and_kill(script: str, folder, delay: float | None) -> bool:
-    """Resumes the script and kills it ``delay`` seconds after its first line. False if it ended well before that."""
+    """Resumes the script and kills it ``delay`` seconds after its first line. False if it ended
+    well before that."""
     with start(*named(script), "--resume", cwd=folder, stderr=subprocess.STDOUT) as process:
-        assert any(script in line for line in process.stdout)  # the settings, when the data are there
+        # the settings, when the data are there
+        assert any(script in line for line in process.stdout)
         try:
             out, _ = process.communicate(timeout=delay)
         except subprocess.TimeoutExpired:
@@ -100,11 +174,16 @@ def start_and_kill(script: str, folder, delay: float | None) -> bool:
 
 
 @scripts
-def test_killed_around_each_writing_of_a_file_and_resumed_it_ends_the_same(script, folder, undisturbed):
-    """kill -9 of a fork of this process, right before or after it puts its next file, or the one after, in place."""
+def test_killed_around_each_writing_of_a_file_and_resumed_it_ends_the_same(
+    script, folder, undisturbed
+):
+    """kill -9 of a fork of this process, right before or after it puts its next file, or the one
+    after, in place."""
     call(*named(script), "--batch-size", 5000)  # loads what the script imports
     deaths = 0
-    while killed_at_file(script, *[(1, "before"), (1, "after"), (2, "before"), (2, "after")][deaths % 4]):
+    while killed_at_file(
+        script, *[(1, "before"), (1, "after"), (2, "before"), (2, "after")][deaths % 4]
+    ):
         deaths += 1
         assert deaths < 50
     assert deaths >= 12
@@ -112,7 +191,9 @@ def test_killed_around_each_writing_of_a_file_and_resumed_it_ends_the_same(scrip
 
 
 def killed_at_file(script: str, number: int, when: str) -> bool:
-    """Resumes the script in a fork that kills itself at its ``number``-th os.replace. False if it ended before that."""
+    """Resumes the script in a fork that kills itself at its ``number``-th os.replace. False if it
+    ended before that."""
+
     def prepare() -> None:
         replace, seen = os.replace, []
 
@@ -133,7 +214,8 @@ def killed_at_file(script: str, number: int, when: str) -> bool:
 
 
 def test_remains_of_a_killed_write_disturb_no_reader(folder):
-    """The torn temporary file of a result: plotting the runs on a data set of one's own reads every result there is."""
+    """The torn temporary file of a result: plotting the runs on a data set of one's own reads every
+    result there is."""
     name = "own"
     for part in ("train", "test"):
         for label in "ab":
@@ -151,11 +233,14 @@ def test_remains_of_a_killed_write_disturb_no_reader(folder):
     assert_refused(call("plot_ratio.py", "--dataset", folder / name), "no images in a, b")
 
 
-# --- stopped -------------------------------------------------------------------------------------------------------
+# --- stopped --------------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def stop_after(monkeypatch):
-    """stop_after(batches, signal): the next run that trains so many batches gets the signal then."""
+    """stop_after(batches, signal): the next run that trains so many batches gets the signal
+    then."""
+
     def arrange(batches: int, which: signal.Signals) -> None:
         update, seen = progress.Progress.update, 0
 
@@ -167,6 +252,7 @@ def stop_after(monkeypatch):
             update(self, numbers)
 
         monkeypatch.setattr(progress.Progress, "update", update_and_stop)
+
     return arrange
 
 
@@ -177,19 +263,28 @@ def advice(outcome) -> list[str]:
 
 
 @scripts
-@pytest.mark.parametrize("which, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
-def test_stopped_it_says_how_to_resume_and_then_ends_the_same(script, which, status, folder, undisturbed, stop_after):
+@pytest.mark.parametrize(
+    "which, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+)
+def test_stopped_it_says_how_to_resume_and_then_ends_the_same(
+    script, which, status, folder, undisturbed, stop_after
+):
     stop_after(7, which)
     stopped = call(*named(script))
     assert stopped.status == status
-    assert not any(".tmp" in name or name.endswith(".lock") for name in os.listdir(folder / "saved_plots" / "vgg"))
+    assert not any(
+        ".tmp" in name or name.endswith(".lock")
+        for name in os.listdir(folder / "saved_plots" / "vgg")
+    )
     resumed = succeed(*advice(stopped))
     assert "goes on" in resumed
     assert everything(folder) == undisturbed(script)
 
 
-@pytest.mark.parametrize("script, which, status", [
-    ("architecture_descent.py", signal.SIGINT, 130), ("ratio_swipe.py", signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    "script, which, status",
+    [("architecture_descent.py", signal.SIGINT, 130), ("ratio_swipe.py", signal.SIGTERM, 143)],
+)
 def test_a_stopped_process_has_the_usual_status(script, which, status, folder):
     with start(*named(script), "--epochs", 500, cwd=folder) as process:
         for line in process.stdout:
@@ -202,7 +297,9 @@ def test_a_stopped_process_has_the_usual_status(script, which, status, folder):
 
 
 @scripts
-def test_the_advice_after_stopping_a_run_begun_with_overwrite_does_not_overwrite_again(script, folder, undisturbed, stop_after):
+def test_the_advice_after_stopping_a_run_begun_with_overwrite_does_not_overwrite_again(
+    script, folder, undisturbed, stop_after
+):
     succeed(*named(script), "--seed", 5)
     stop_after(7, signal.SIGTERM)
     stopped = call(*named(script), "--overwrite")
@@ -211,7 +308,8 @@ def test_the_advice_after_stopping_a_run_begun_with_overwrite_does_not_overwrite
     assert everything(folder) == undisturbed(script)
 
 
-# --- started again -------------------------------------------------------------------------------------------------
+# --- started again --------------------------------------------------------------------------------
+
 
 @scripts
 def test_an_interrupted_name_is_refused_without_resume(script, folder, stop_after):
@@ -223,7 +321,9 @@ def test_an_interrupted_name_is_refused_without_resume(script, folder, stop_afte
 
 
 @scripts
-def test_an_interrupted_run_is_not_resumed_with_other_settings(script, folder, undisturbed, stop_after):
+def test_an_interrupted_run_is_not_resumed_with_other_settings(
+    script, folder, undisturbed, stop_after
+):
     stop_after(7, signal.SIGTERM)
     call(*named(script))
     before = snapshot(folder)
@@ -269,10 +369,15 @@ def test_more_iterations_go_on_from_the_finished_ones(folder, undisturbed):
 
 
 def test_overwrite_of_one_search_leaves_one_whose_name_begins_alike(folder):
-    """The rows of `run` are run_0.csv, run_1.csv; those of the search `run_1` are run_1_0.csv, run_1_1.csv."""
+    """The rows of `run` are run_0.csv, run_1.csv; those of the search `run_1` are run_1_0.csv,
+    run_1_1.csv."""
     succeed(*named("architecture_descent.py", "run"))
     succeed(*named("architecture_descent.py", "run_1"))
-    others = {name: content for name, content in snapshot(folder).items() if "run_1_" in name or "run_1.json" in name}
+    others = {
+        name: content
+        for name, content in snapshot(folder).items()
+        if "run_1_" in name or "run_1.json" in name
+    }
     assert len(others) == 3
     succeed(*named("architecture_descent.py", "run"), "--overwrite")
     assert others.items() <= snapshot(folder).items()
@@ -287,10 +392,13 @@ def test_overwrite_deletes_nothing_before_the_new_run_can_begin(script, folder):
         assert snapshot(folder) == before, mistake
 
 
-# --- two at once ---------------------------------------------------------------------------------------------------
+# --- two at once ----------------------------------------------------------------------------------
+
 
 @scripts
-def test_a_name_that_another_process_works_under_is_refused(script, folder, undisturbed, stop_after):
+def test_a_name_that_another_process_works_under_is_refused(
+    script, folder, undisturbed, stop_after
+):
     child = fork(*named(script), prepare=lambda: stop_after(7, signal.SIGSTOP))
     assert os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1])
     for flags in ([], ["--resume"], ["--overwrite"]):
@@ -302,7 +410,11 @@ def test_a_name_that_another_process_works_under_is_refused(script, folder, undi
 
 def test_names_at_once_in_one_folder_do_not_touch_each_other(folder, undisturbed):
     """Also where one name begins with the other, and where a search and a sweep share one."""
-    pairs = [("architecture_descent.py", "run"), ("architecture_descent.py", "run_1"), ("ratio_swipe.py", "run")]
+    pairs = [
+        ("architecture_descent.py", "run"),
+        ("architecture_descent.py", "run_1"),
+        ("ratio_swipe.py", "run"),
+    ]
     expected = {}
     for pair in pairs:
         expected |= undisturbed(*pair)
@@ -310,18 +422,27 @@ def test_names_at_once_in_one_folder_do_not_touch_each_other(folder, undisturbed
     assert everything(folder) == expected
 
 
-def test_a_base_network_leaves_the_unfinished_work_of_a_search_with_its_name(folder, undisturbed, stop_after):
+def test_a_base_network_leaves_the_unfinished_work_of_a_search_with_its_name(
+    folder, undisturbed, stop_after
+):
     stop_after(7, signal.SIGTERM)
     assert call(*named("architecture_descent.py")).status == 143
     succeed(*named("train_norm.py"))
     succeed(*named("architecture_descent.py"), "--resume")
-    assert everything(folder) == undisturbed("architecture_descent.py") | undisturbed("train_norm.py")
+    assert everything(folder) == undisturbed("architecture_descent.py") | undisturbed(
+        "train_norm.py"
+    )
 
 
-def test_a_run_named_like_another_ones_ratio_shares_no_file_with_it(folder, undisturbed, stop_after):
-    """The sweep `run` at ratio 0.08, and the base network `run_8`, one begun in the middle of the other."""
+def test_a_run_named_like_another_ones_ratio_shares_no_file_with_it(
+    folder, undisturbed, stop_after
+):
+    """The sweep `run` at ratio 0.08, and the base network `run_8`, one begun in the middle of the
+    other."""
     stop_after(6, signal.SIGTERM)
     assert call(*named("train_norm.py", "run_8")).status == 143
     succeed(*named("ratio_swipe.py", "run"))
     succeed(*named("train_norm.py", "run_8"), "--resume")
-    assert everything(folder) == undisturbed("ratio_swipe.py", "run") | undisturbed("train_norm.py", "run_8")
+    assert everything(folder) == undisturbed("ratio_swipe.py", "run") | undisturbed(
+        "train_norm.py", "run_8"
+    )

@@ -1,4 +1,6 @@
-"""How a script ends where memory runs out, and where an error only speaks of memory: a traceback is right for a fault of ours."""
+"""How a script ends where memory runs out, and where an error only speaks of memory: a traceback is
+right for a fault of ours."""
+
 import pytest
 import torch
 from running import raising
@@ -8,19 +10,32 @@ from utils.errors import UserError, is_out_of_memory
 from utils.records.run import taken_up
 
 TRULY = [
-    MemoryError(), MemoryError("Unable to allocate 4.00 TiB for an array"),
-    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 1 has a total capacity of 79.11 GiB"),
+    MemoryError(),
+    MemoryError("Unable to allocate 4.00 TiB for an array"),
+    torch.cuda.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 1 has a total capacity of 79.11 GiB"
+    ),
     RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes."),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes."),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you "
+        "tried to allocate 4 bytes."
+    ),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you "
+        "tried to allocate 4 bytes."
+    ),
     RuntimeError("unable to mmap 400 bytes from file <x>: Cannot allocate memory (12)"),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
 ]
 OTHERS = [
     RuntimeError("required rank 4 tensor to use channels_last memory_format"),
     RuntimeError("CUDA error: an illegal memory access was encountered"),
-    RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single memory location"),
-    RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("out of memory"),
+    RuntimeError(
+        "unsupported operation: more than one element of the written-to tensor refers to a "
+        "single memory location"
+    ),
+    RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+    ValueError("out of memory"),
 ]
 
 
@@ -55,4 +70,6 @@ def test_memory_that_runs_out_over_a_checkpoint_is_not_called_another_network(tm
     with pytest.raises(torch.cuda.OutOfMemoryError):
         taken_up(tmp_path / "x.pt", raising(error), "")
     with pytest.raises(UserError, match="of another network"):
-        taken_up(tmp_path / "x.pt", raising(RuntimeError("size mismatch for classifier.weight")), "")
+        taken_up(
+            tmp_path / "x.pt", raising(RuntimeError("size mismatch for classifier.weight")), ""
+        )

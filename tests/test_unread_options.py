@@ -1,4 +1,5 @@
 """Every option of every script is read: none is taken and ignored."""
+
 import sys
 
 import pytest
@@ -8,23 +9,58 @@ from utils.settings import Settings, arguments
 from utils.settings.option import rules
 from utils.settings.parser import Parser
 
-# Taken in common, so that one set of options goes with all scripts of one experiment: the folders, whichever of them a
-# script needs; the test images of its trainings, of which a search has none, as its help says.
+# Taken in common, so that one set of options goes with all scripts of one experiment: the folders,
+# whichever of them a script needs; the test images of its trainings, of which a search has none, as
+# its help says.
 COMMON = {"record_dir", "plot_dir"}
 OF_THE_NAME = {"model_args"}  # which the parser itself makes part of the network's name
-OF_TRAININGS = {"architecture_descent.py": {"limit_test"}, "imagenet_architecture_descent.py": {"limit_test"}}
-SEARCH = [*DIGITS, "--ratio", 0.0625, "--epochs", 3, "--warmup", 0, "--prune-every", 1, "--iterations", 1,
-          "--budget", "macs"]  # --cost-exponent and --cost-at go with no other
+OF_TRAININGS = {
+    "architecture_descent.py": {"limit_test"},
+    "imagenet_architecture_descent.py": {"limit_test"},
+}
+SEARCH = [
+    *DIGITS,
+    "--ratio",
+    0.0625,
+    "--epochs",
+    3,
+    "--warmup",
+    0,
+    "--prune-every",
+    1,
+    "--iterations",
+    1,
+    "--budget",
+    "macs",
+]  # --cost-exponent and --cost-at go with no other
 TRAIN = [*DIGITS, "--epochs", 1]
 RUNS = ["--dataset", "digits", "--runs", "a=done", "--axis", "latency"]
 COMMANDS = {  # in this order; imagenet_* scripts are the same code with other defaults
     "architecture_descent.py": ["--save", "found", *SEARCH],
     "imagenet_architecture_descent.py": ["--save", "found_too", "--model", "resnet18", *SEARCH],
     "ratio_swipe.py": ["--save", "done_0", "--prune-fname", "found", "--ratios", 0.0625, *TRAIN],
-    "imagenet_ratio_swipe.py": ["--save", "done_0", "--prune-fname", "found_too", "--ratios", 0.0625, "--model", "resnet18", *TRAIN],
+    "imagenet_ratio_swipe.py": [
+        "--save",
+        "done_0",
+        "--prune-fname",
+        "found_too",
+        "--ratios",
+        0.0625,
+        "--model",
+        "resnet18",
+        *TRAIN,
+    ],
     "train_norm.py": ["--save", "base", "--ratio", 0.125, *TRAIN],
     "fine_tune.py": ["--save", "tuned_0", "--prune-fname", "base", "--ratio", 0.0625, *TRAIN],
-    "list_architecture.py": ["--dataset", "digits", "--prune-fname", "found", "--ratios", 0.125, "--plot"],
+    "list_architecture.py": [
+        "--dataset",
+        "digits",
+        "--prune-fname",
+        "found",
+        "--ratios",
+        0.125,
+        "--plot",
+    ],
     "check_model.py": ["--dataset", "digits"],
     "plot_filters.py": ["--dataset", "digits", "--prune-fname", "found"],
     "plot_ratio.py": RUNS,
@@ -33,19 +69,35 @@ COMMANDS = {  # in this order; imagenet_* scripts are the same code with other d
     "plot_training.py": ["done", "--dataset", "digits"],
     "export.py": ["--dataset", "digits", "--save", "base", "--ratio", 0.125, "--out", "out"],
     "val_format.py": ["--data", "."],
-    "submit.py": ["--dataset", "digits", "--search", "found", "--morph-search", "s", "--methods", "neuralscale", "morph", "magnitude",
-                  "--ratios", 0.0625, "--gpus", 99],
+    "submit.py": [
+        "--dataset",
+        "digits",
+        "--search",
+        "found",
+        "--morph-search",
+        "s",
+        "--methods",
+        "neuralscale",
+        "morph",
+        "magnitude",
+        "--ratios",
+        0.0625,
+        "--gpus",
+        99,
+    ],
     "study.py": ["--study", "digits", "--run", "--jobs", 0],
 }
-AGAIN = {"export.py": ["--dataset", "digits", "--prune-fname", "found", "--ratio", 0.0625]}  # an untrained one, by other options
-REFUSED = {"val_format.py", "submit.py", "study.py"}  # no archive here, nor so many GPUs, nor no job: that is seen when all has been read
+# an untrained one, by other options
+AGAIN = {"export.py": ["--dataset", "digits", "--prune-fname", "found", "--ratio", 0.0625]}
+# no archive here, nor so many GPUs, nor no job: that is seen when all has been read
+REFUSED = {"val_format.py", "submit.py", "study.py"}
 
 
 class Recorder:
     """Notes which options a script takes, and which settings the program then reads one by one.
 
-    To check, print, compare or store all of them at once, as utils/settings does, is no use of any; to hand them on to
-    another script as its ``arguments`` is.
+    To check, print, compare or store all of them at once, as utils/settings does, is no use of any;
+    to hand them on to another script as its ``arguments`` is.
     """
 
     def __init__(self):
@@ -56,7 +108,9 @@ class Recorder:
         """Called by what the program's own line calls to read ``name``."""
         code = sys._getframe(2).f_code
         where, inside = code.co_filename, (f"{REPOSITORY}/utils/settings/", f"{REPOSITORY}/tests/")
-        if where.startswith(f"{REPOSITORY}/") and (not where.startswith(inside) or code is arguments.__code__):
+        if where.startswith(f"{REPOSITORY}/") and (
+            not where.startswith(inside) or code is arguments.__code__
+        ):
             self.read.add(name)
 
     def install(self, monkeypatch) -> None:
@@ -80,7 +134,10 @@ class Recorder:
             return Given(given(self))
 
         def adding(self, defaults, *, only=None, **helps):
-            recorder.taken |= {rule.name for rule in rules(type(defaults)) if only is None or rule.name in only}  # the hidden ones too
+            # the hidden ones too
+            recorder.taken |= {
+                rule.name for rule in rules(type(defaults)) if only is None or rule.name in only
+            }
             add_fields(self, defaults, only=only, **helps)
 
         monkeypatch.setattr(Settings, "__getattribute__", read_field)
@@ -98,15 +155,22 @@ def test_every_option_of_every_script_is_read(tmp_path, monkeypatch):
         if script in AGAIN:
             succeed(script, *AGAIN[script])
         assert recorder.taken
-        unread[script] = recorder.taken - recorder.read - COMMON - OF_THE_NAME - OF_TRAININGS.get(script, set())
-    assert {script: names for script, names in unread.items() if names} == {} and set(unread) == set(SCRIPTS)
+        unread[script] = (
+            recorder.taken - recorder.read - COMMON - OF_THE_NAME - OF_TRAININGS.get(script, set())
+        )
+    assert {script: names for script, names in unread.items() if names} == {} and set(
+        unread
+    ) == set(SCRIPTS)
 
 
 @pytest.mark.parametrize("script", OF_TRAININGS)
 def test_help_says_that_a_search_tests_on_no_images(script):
-    assert "accepted and not used: a search never looks at the test images" in " ".join(call(script, "--help").out.split())
+    assert "accepted and not used: a search never looks at the test images" in " ".join(
+        call(script, "--help").out.split()
+    )
 
 
 @pytest.mark.parametrize("script", ["train_norm.py", "ratio_swipe.py", "fine_tune.py"])
 def test_help_speaks_of_milestones_where_there_are_some(script):
-    assert ("milestones" in call(script, "--help").out) == (script != "fine_tune.py")  # which has one learning rate throughout
+    # which has one learning rate throughout
+    assert ("milestones" in call(script, "--help").out) == (script != "fine_tune.py")

@@ -1,4 +1,6 @@
-"""val_format.py splits the validation images 25/25 and loses none, however often it runs and wherever it is killed."""
+"""val_format.py splits the validation images 25/25 and loses none, however often it runs and
+wherever it is killed."""
+
 import os
 import shutil
 import signal
@@ -19,7 +21,8 @@ PER_CLASS = 50
 
 @pytest.fixture
 def archive(tmp_path) -> Path:
-    """The archive as unzipped, with 4 of its classes: val/images with annotations in no order, unlabelled test/images."""
+    """The archive as unzipped, with 4 of its classes: val/images with annotations in no order,
+    unlabelled test/images."""
     root = tmp_path / "tiny-imagenet-200"
     (root / "val" / "images").mkdir(parents=True)
     (root / "test" / "images").mkdir(parents=True)
@@ -36,12 +39,20 @@ def archive(tmp_path) -> Path:
 
 def tree(root: Path) -> dict[str, tuple[int, int, bytes]]:
     """Every file below ``root``: its inode, time and content."""
-    return {str(path.relative_to(root)): (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes())
-            for path in root.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(root)): (
+            path.stat().st_ino,
+            path.stat().st_mtime_ns,
+            path.read_bytes(),
+        )
+        for path in root.rglob("*")
+        if path.is_file()
+    }
 
 
 def split_of(archive: Path) -> dict[str, str]:
-    """Where each validation image belongs, worked out from the annotations: {name: path below the archive}."""
+    """Where each validation image belongs, worked out from the annotations: {name: path below the
+    archive}."""
     by_class = defaultdict(list)
     for line in (archive / "val" / "val_annotations.txt").read_text().splitlines():
         name, wnid, *_ = line.split("\t")
@@ -49,7 +60,9 @@ def split_of(archive: Path) -> dict[str, str]:
     places = {}
     for wnid, numbers in by_class.items():
         for rank, number in enumerate(sorted(numbers)):
-            places[f"val_{number}.JPEG"] = f"{'val' if rank < 25 else 'test'}/{wnid}/images/val_{number}.JPEG"
+            places[f"val_{number}.JPEG"] = (
+                f"{'val' if rank < 25 else 'test'}/{wnid}/images/val_{number}.JPEG"
+            )
     return places
 
 
@@ -62,14 +75,20 @@ def test_what_a_system_leaves_beside_the_images_is_none_of_them(archive):
     for _ in range(2):
         assert run("val_format.py", "--data", archive).status == 0
     found = tree(archive)
-    assert all(found.pop(f"val/images/{name}")[2] == b"no image" for name in left) and found == expected
+    assert (
+        all(found.pop(f"val/images/{name}")[2] == b"no image" for name in left)
+        and found == expected
+    )
 
 
 def expected_tree(archive: Path) -> dict[str, tuple[int, int, bytes]]:
     """The tree that the script must make of ``archive``: the same files, moved."""
     places = split_of(archive)
     moved = {f"val/images/{name}": place for name, place in places.items()}
-    return {moved.get(name, name.replace("test/images/", "test_unlabelled/images/")): file for name, file in tree(archive).items()}
+    return {
+        moved.get(name, name.replace("test/images/", "test_unlabelled/images/")): file
+        for name, file in tree(archive).items()
+    }
 
 
 def folders(root: Path) -> set[str]:
@@ -83,7 +102,10 @@ def test_each_class_gives_its_first_25_images_in_numeric_order_to_val_and_25_to_
     assert "4 classes, 200 validation images" in result.out and "200 moved now" in result.out
     assert tree(archive) == expected
     for wnid in CLASSES:
-        numbers = {part: [int(path.stem[4:]) for path in (archive / part / wnid / "images").iterdir()] for part in ("val", "test")}
+        numbers = {
+            part: [int(path.stem[4:]) for path in (archive / part / wnid / "images").iterdir()]
+            for part in ("val", "test")
+        }
         assert len(numbers["val"]) == len(numbers["test"]) == 25
         assert max(numbers["val"]) < min(numbers["test"])
     # No empty folder stays, which would be taken for a class.
@@ -96,13 +118,21 @@ def test_the_order_is_numeric_not_alphabetic(tmp_path):
     names = [f"val_{number}.JPEG" for number in (100, 9, 10, 99)]
     for name in names:
         (tmp_path / "val" / "images" / name).touch()
-    (tmp_path / "val" / "val_annotations.txt").write_text("".join(f"{name}\tn01\t0\t0\t1\t1\n" for name in names))
+    (tmp_path / "val" / "val_annotations.txt").write_text(
+        "".join(f"{name}\tn01\t0\t0\t1\t1\n" for name in names)
+    )
     assert [(target.name, target.parts[-4]) for _, target in val_format.plan(tmp_path)] == [
-        ("val_9.JPEG", "val"), ("val_10.JPEG", "val"), ("val_99.JPEG", "test"), ("val_100.JPEG", "test")]
+        ("val_9.JPEG", "val"),
+        ("val_10.JPEG", "val"),
+        ("val_99.JPEG", "test"),
+        ("val_100.JPEG", "test"),
+    ]
 
 
 @pytest.mark.parametrize("arguments", [(), ("--data", "."), ("--data", "tiny-imagenet-200")])
-def test_the_archive_is_found_here_or_where_data_says_without_its_test_folder_too(archive, arguments):
+def test_the_archive_is_found_here_or_where_data_says_without_its_test_folder_too(
+    archive, arguments
+):
     shutil.rmtree(archive / "test")  # as the README's commands do
     expected = expected_tree(archive)
     assert run("val_format.py", *arguments, cwd=archive.parent).status == 0
@@ -122,7 +152,9 @@ def test_a_second_run_changes_nothing(archive):
 def test_unlabelled_test_images_are_moved_aside_not_deleted(archive):
     before = {path.name: path.read_bytes() for path in (archive / "test" / "images").iterdir()}
     result = run("val_format.py", "--data", archive)
-    assert {path.name: path.read_bytes() for path in (archive / "test_unlabelled" / "images").iterdir()} == before
+    assert {
+        path.name: path.read_bytes() for path in (archive / "test_unlabelled" / "images").iterdir()
+    } == before
     assert not (archive / "test" / "images").exists()
     assert "test_unlabelled" in result.out
 
@@ -153,17 +185,22 @@ runpy.run_path("val_format.py", run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("renames", [0, 1, 2, *np.random.default_rng(1).integers(3, 200, 3).tolist(), 200])
+@pytest.mark.parametrize(
+    "renames", [0, 1, 2, *np.random.default_rng(1).integers(3, 200, 3).tolist(), 200]
+)
 def test_after_sigkill_every_file_is_still_there_and_the_next_run_finishes(archive, renames):
     expected, files = expected_tree(archive), sorted(tree(archive).values())
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(renames), "--data", archive], cwd=REPOSITORY, check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(renames), "--data", archive], cwd=REPOSITORY, check=False
+    )
     assert killed.returncode == -signal.SIGKILL
     assert sorted(tree(archive).values()) == files
     assert run("val_format.py", "--data", archive).status == 0
     assert tree(archive) == expected
 
 
-# --- what is refused -----------------------------------------------------------------------------------------------
+# --- what is refused ------------------------------------------------------------------------------
+
 
 def refused(result: subprocess.CompletedProcess) -> str:
     assert result.status == 2
@@ -196,10 +233,15 @@ def test_an_image_that_is_in_both_places_is_not_overwritten(archive):
     target.unlink()
     expected = expected_tree(archive)
     assert run("val_format.py", "--data", archive).status == 0
-    assert {name: file[2] for name, file in tree(archive).items()} == {name: file[2] for name, file in expected.items()}
+    assert {name: file[2] for name, file in tree(archive).items()} == {
+        name: file[2] for name, file in expected.items()
+    }
 
 
-@pytest.mark.parametrize("line", ["../../escape.JPEG\tn01443537\t0", "val_0.JPEG", "val_0.JPEG\t../../n01\t0", "\udcff", ""])
+@pytest.mark.parametrize(
+    "line",
+    ["../../escape.JPEG\tn01443537\t0", "val_0.JPEG", "val_0.JPEG\t../../n01\t0", "\udcff", ""],
+)
 def test_annotations_that_are_not_annotations_are_refused_and_nothing_is_moved(archive, line):
     with (archive / "val" / "val_annotations.txt").open("ab") as stream:
         stream.write(f"{line}\n".encode(errors="surrogateescape"))
@@ -213,10 +255,12 @@ def test_a_folder_without_the_archive_is_told_what_to_do(tmp_path):
     assert "nowhere" in message and "tiny-imagenet-200.zip" in message and "--data" in message
 
 
-# --- the real archive ----------------------------------------------------------------------------------------------
+# --- the real archive -----------------------------------------------------------------------------
+
 
 def test_the_real_archive_is_split_25_and_25_for_each_of_200_classes(real_images, tmp_path):
-    def link(source, target):  # the shared copy stays as it is: a rename of a second name leaves the first alone
+    # the shared copy stays as it is: a rename of a second name leaves the first alone
+    def link(source, target):
         try:
             os.link(source, target)
         except OSError:
@@ -224,15 +268,26 @@ def test_the_real_archive_is_split_25_and_25_for_each_of_200_classes(real_images
 
     archive = tmp_path / "tiny-imagenet-200"
     for part in ("val", "test"):
-        shutil.copytree(real_images / "tiny-imagenet-200" / part, archive / part, copy_function=link)
+        shutil.copytree(
+            real_images / "tiny-imagenet-200" / part, archive / part, copy_function=link
+        )
     if not (archive / "val" / "images").is_dir():
         pytest.skip(f"{real_images} has been split already")
     expected = {name: inode for name, (inode, _, _) in expected_tree(archive).items()}
     result = run("val_format.py", cwd=tmp_path)
     assert (result.status, result.err) == (0, "")
     assert "200 classes, 10000 validation images" in result.out
-    assert {str(path.relative_to(archive)): path.stat().st_ino for path in archive.rglob("*") if path.is_file()} == expected
+    assert {
+        str(path.relative_to(archive)): path.stat().st_ino
+        for path in archive.rglob("*")
+        if path.is_file()
+    } == expected
     for part in ("val", "test"):
-        assert {len(list((archive / part / wnid / "images").iterdir())) for wnid in set(
-            line.split("\t")[1] for line in (archive / "val" / "val_annotations.txt").read_text().splitlines())} == {25}
+        assert {
+            len(list((archive / part / wnid / "images").iterdir()))
+            for wnid in set(
+                line.split("\t")[1]
+                for line in (archive / "val" / "val_annotations.txt").read_text().splitlines()
+            )
+        } == {25}
     assert "0 moved now" in run("val_format.py", cwd=tmp_path).out

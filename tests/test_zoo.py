@@ -1,4 +1,6 @@
-"""All of torchvision's classifiers, taken as they are: counted, built at other widths, gated, pruned and compacted."""
+"""All of torchvision's classifiers, taken as they are: counted, built at other widths, gated,
+pruned and compacted."""
+
 import copy
 import random
 
@@ -20,9 +22,31 @@ from utils.pruning import TaylorPruner
 from utils.search.iteration import Pruning
 from utils.training.loop import sgd
 
-FAMILIES = ["alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3", "maxvit_t",
-            "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "regnet_y_400mf", "resnet18", "resnext50_32x4d",
-            "shufflenet_v2_x0_5", "squeezenet1_1", "swin_t", "swin_v2_t", "vgg11", "vgg11_bn", "vit_b_16", "wide_resnet50_2"]
+FAMILIES = [
+    "alexnet",
+    "convnext_tiny",
+    "densenet121",
+    "efficientnet_b0",
+    "efficientnet_v2_s",
+    "googlenet",
+    "inception_v3",
+    "maxvit_t",
+    "mnasnet0_5",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "regnet_x_400mf",
+    "regnet_y_400mf",
+    "resnet18",
+    "resnext50_32x4d",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_1",
+    "swin_t",
+    "swin_v2_t",
+    "vgg11",
+    "vgg11_bn",
+    "vit_b_16",
+    "wide_resnet50_2",
+]
 
 
 def multiply_accumulates(network: nn.Module, images: torch.Tensor) -> int:
@@ -33,10 +57,16 @@ def multiply_accumulates(network: nn.Module, images: torch.Tensor) -> int:
 
 def random_widths(blueprint: Blueprint, number: int, low: float, high: float) -> np.ndarray:
     draw = random.Random(number)
-    return np.array([[max(1, int(width * draw.uniform(low, high))) for _ in range(number)] for width in blueprint.template])
+    return np.array(
+        [
+            [max(1, int(width * draw.uniform(low, high))) for _ in range(number)]
+            for width in blueprint.template
+        ]
+    )
 
 
-GRAPHS = {"googlenet", "inception_v3"}  # in training they give more than logits, so that their graph is run
+# in training they give more than logits, so that their graph is run
+GRAPHS = {"googlenet", "inception_v3"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -47,14 +77,17 @@ def test_counts_are_those_of_the_built_network_which_is_its_owners_object(name):
     for column in range(3):
         original = make_shapes(name)
         built = blueprint.build(original, widths[:, column].tolist(), False)
-        assert (built is original) == (name not in GRAPHS) and bool(blueprint.why_graph_with_gates) == (name in GRAPHS)
+        assert (built is original) == (name not in GRAPHS) and bool(
+            blueprint.why_graph_with_gates
+        ) == (name in GRAPHS)
         assert sum(parameter.numel() for parameter in built.parameters()) == cost.params[column]
         if name in FAMILIES or column == 0:  # of the others, which take long, one
             images = torch.empty(1, 3, pixels, pixels, device="meta")
             assert multiply_accumulates(built, images) == cost.macs[column]
 
 
-# --- at its own widths ---------------------------------------------------------------------------------------------
+# --- at its own widths ----------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("name", FAMILIES)
 @torch.no_grad()
@@ -66,10 +99,15 @@ def test_at_its_own_widths_it_is_the_network_itself(name):
     blueprint = Blueprint(copy.deepcopy(network), CLASSES, image_size(name))
     built = blueprint.build(network, blueprint.template, True).eval()
     weights = original.state_dict()
-    same = [name for name, tensor in built.state_dict().items() if name in weights and torch.equal(tensor, weights[name])]
+    same = [
+        name
+        for name, tensor in built.state_dict().items()
+        if name in weights and torch.equal(tensor, weights[name])
+    ]
     assert len(same) == sum(name in weights for name in built.state_dict()) > 0
     expected, given = original(images), built(images)
-    torch.testing.assert_close(given, expected, rtol=0, atol=2e-5 * float(expected.abs().max()))  # gates change the order of rounding
+    # gates change the order of rounding
+    torch.testing.assert_close(given, expected, rtol=0, atol=2e-5 * float(expected.abs().max()))
     ungated = blueprint.build(original, blueprint.template, False).eval()
     assert torch.equal(ungated(images), expected)
 
@@ -78,40 +116,88 @@ def test_a_network_of_torchvision_is_a_model_like_any_other():
     name = "torchvision.models:resnet18"
     widths = [width // 4 for width in template(name)]
     assert template(name) == [64, 64, 64, 128, 128, 128, 256, 256, 256, 512, 512, 512]
-    count_params(name, widths, num_classes=7, image_size=64)  # reads it, which draws nothing from what follows
+    # reads it, which draws nothing from what follows
+    count_params(name, widths, num_classes=7, image_size=64)
     torch.manual_seed(5)
     network = build_model(name, num_classes=7, image_size=64)
     torch.manual_seed(5)
     other = models.resnet18(num_classes=7).state_dict()
     assert all(torch.equal(tensor, other[key]) for key, tensor in network.state_dict().items())
     small = build_model(name, widths, num_classes=7, image_size=64)
-    assert sum(p.numel() for p in small.parameters()) == count_params(name, widths, num_classes=7, image_size=64)
+    assert sum(p.numel() for p in small.parameters()) == count_params(
+        name, widths, num_classes=7, image_size=64
+    )
     with FlopCounterMode(display=False) as flops:
         small(torch.zeros(1, 3, 64, 64))
     assert flops.get_total_flops() // 2 == count_macs(name, widths, num_classes=7, image_size=64)
 
 
-# --- gates and compaction ------------------------------------------------------------------------------------------
+# --- gates and compaction -------------------------------------------------------------------------
 
-KINDS = ["alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small",
-         "regnet_y_400mf", "resnet18", "resnext50_32x4d", "shufflenet_v2_x0_5", "squeezenet1_1", "swin_t", "vgg11_bn", "vit_b_16"]
+KINDS = [
+    "alexnet",
+    "convnext_tiny",
+    "densenet121",
+    "efficientnet_b0",
+    "googlenet",
+    "mnasnet0_5",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "regnet_y_400mf",
+    "resnet18",
+    "resnext50_32x4d",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_1",
+    "swin_t",
+    "vgg11_bn",
+    "vit_b_16",
+]
 TOO_LARGE = {"swin_t", "vit_b_16"}  # whatever widths are chosen: most of theirs are fixed
-READERS = {  # of a width, by the name of one of its layers: the layers that read it, and at which channel it begins there
-    "resnet18": {"conv1": {"layer1.0.conv1": 0, "layer1.1.conv1": 0, "layer2.0.conv1": 0, "layer2.0.downsample.0": 0},
-                 "layer1.0.conv1": {"layer1.0.conv2": 0}, "layer4.0.conv2": {"layer4.1.conv1": 0, "fc": 0}},
-    "squeezenet1_1": {"features.3.squeeze": {"features.3.expand1x1": 0, "features.3.expand3x3": 0},
-                      "features.3.expand3x3": {"features.4.squeeze": "features.3.expand1x1"}},
-    "mobilenet_v2": {"features.18.0": {"classifier.1": 0}, "features.2.conv.0.0": {"features.2.conv.2": 0},
-                     "features.2.conv.2": {"features.3.conv.0.0": 0, "features.4.conv.0.0": 0}},
-    "alexnet": {"features.0": {"features.3": 0}, "features.3": {"features.6": 0}, "classifier.1": {"classifier.4": 0}},
-    "densenet121": {"features.denseblock1.denselayer1.conv1": {"features.denseblock1.denselayer1.conv2": 0},
-                    "features.conv0": {**{f"features.denseblock1.denselayer{i}.conv1": 0 for i in range(1, 7)},
-                                       "features.transition1.conv": 0}},
-    "vit_b_16": {"encoder.layers.encoder_layer_0.mlp.0": {"encoder.layers.encoder_layer_0.mlp.3": 0}},
+# of a width, by the name of one of its layers: the layers that read it, and at which channel it
+# begins there
+READERS = {
+    "resnet18": {
+        "conv1": {
+            "layer1.0.conv1": 0,
+            "layer1.1.conv1": 0,
+            "layer2.0.conv1": 0,
+            "layer2.0.downsample.0": 0,
+        },
+        "layer1.0.conv1": {"layer1.0.conv2": 0},
+        "layer4.0.conv2": {"layer4.1.conv1": 0, "fc": 0},
+    },
+    "squeezenet1_1": {
+        "features.3.squeeze": {"features.3.expand1x1": 0, "features.3.expand3x3": 0},
+        "features.3.expand3x3": {"features.4.squeeze": "features.3.expand1x1"},
+    },
+    "mobilenet_v2": {
+        "features.18.0": {"classifier.1": 0},
+        "features.2.conv.0.0": {"features.2.conv.2": 0},
+        "features.2.conv.2": {"features.3.conv.0.0": 0, "features.4.conv.0.0": 0},
+    },
+    "alexnet": {
+        "features.0": {"features.3": 0},
+        "features.3": {"features.6": 0},
+        "classifier.1": {"classifier.4": 0},
+    },
+    "densenet121": {
+        "features.denseblock1.denselayer1.conv1": {"features.denseblock1.denselayer1.conv2": 0},
+        "features.conv0": {
+            **{f"features.denseblock1.denselayer{i}.conv1": 0 for i in range(1, 7)},
+            "features.transition1.conv": 0,
+        },
+    },
+    "vit_b_16": {
+        "encoder.layers.encoder_layer_0.mlp.0": {"encoder.layers.encoder_layer_0.mlp.3": 0}
+    },
     "convnext_tiny": {"features.1.0.block.3": {"features.1.0.block.5": 0}},
-    "googlenet": {"inception5b.branch2.0.conv": {"inception5b.branch2.1.conv": 0},
-                  "inception5a.branch1.conv": {
-                      f"inception5b.{branch}": 0 for branch in ("branch1.conv", "branch2.0.conv", "branch3.0.conv", "branch4.1.conv")}},
+    "googlenet": {
+        "inception5b.branch2.0.conv": {"inception5b.branch2.1.conv": 0},
+        "inception5a.branch1.conv": {
+            f"inception5b.{branch}": 0
+            for branch in ("branch1.conv", "branch2.0.conv", "branch3.0.conv", "branch4.1.conv")
+        },
+    },
 }
 
 
@@ -123,7 +209,9 @@ class Read:
         self.blueprint = Blueprint(make_shapes(name, random=False), CLASSES, self.pixels)
         self.widths = [max(8, int(width * scale)) for width in self.blueprint.template]
         torch.manual_seed(1)
-        self.network = self.blueprint.build(make(name, random=False), self.widths, True).double().eval()
+        self.network = (
+            self.blueprint.build(make(name, random=False), self.widths, True).double().eval()
+        )
         for module in self.network.modules():
             if isinstance(module, nn.Conv2d) and module.bias is not None:
                 nn.init.uniform_(module.bias, 0, 0.3)  # what ReLU leaves nothing of shows nothing
@@ -137,7 +225,9 @@ class Read:
 
     def layer(self, name: str) -> int:
         """The width that a layer makes."""
-        return next(number for number, layers in enumerate(self.blueprint.layers()) if name in layers)
+        return next(
+            number for number, layers in enumerate(self.blueprint.layers()) if name in layers
+        )
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -172,9 +262,14 @@ def test_a_closed_gate_is_what_zeroing_all_that_reads_its_filter_is(name):
 
 def test_what_closed_gates_kill_is_compacted_and_hears_nothing(read):
     network = copy.deepcopy(read.network)
-    before, compactor = size(Pruning(network, None, network, None, None)), read.blueprint.cutter(network, multiple=1)
+    before, compactor = (
+        size(Pruning(network, None, network, None, None)),
+        read.blueprint.cutter(network, multiple=1),
+    )
     with torch.no_grad():
-        assert not torch.allclose(network(read.images), torch.zeros(2, CLASSES, dtype=torch.float64))
+        assert not torch.allclose(
+            network(read.images), torch.zeros(2, CLASSES, dtype=torch.float64)
+        )
     alive = closed(network, [max(1, width // 2) for width in read.widths])
     expected = network(read.images)
     expected.square().sum().backward()
@@ -205,12 +300,24 @@ def test_a_compacted_search_is_the_masked_search(searched):
     read = searched
     masked, compacted = (begin(read, compact) for compact in (False, True))
     draw = torch.Generator().manual_seed(1)
-    source = [(torch.randn(3, 3, read.pixels, read.pixels, generator=draw, dtype=torch.float64), torch.randint(0, 10, (3,), generator=draw))
-              for _ in range(5)]
+    source = [
+        (
+            torch.randn(3, 3, read.pixels, read.pixels, generator=draw, dtype=torch.float64),
+            torch.randint(0, 10, (3,), generator=draw),
+        )
+        for _ in range(5)
+    ]
     assert train(masked, source) == train(compacted, source)
     assert masked.pruner.rounds >= 2 and compacted.pruner.history == masked.pruner.history
     assert torch.equal(compacted.pruner.alive, masked.pruner.alive)
-    assert sum(p.numel() for p in compacted.network.parameters()) < sum(p.numel() for p in masked.network.parameters())
+    assert sum(p.numel() for p in compacted.network.parameters()) < sum(
+        p.numel() for p in masked.network.parameters()
+    )
     assert_same_but_for_the_dead(masked, compacted)
     with torch.no_grad():
-        torch.testing.assert_close(compacted.network.eval()(read.images), masked.network.eval()(read.images), rtol=0, atol=1e-9)
+        torch.testing.assert_close(
+            compacted.network.eval()(read.images),
+            masked.network.eval()(read.images),
+            rtol=0,
+            atol=1e-9,
+        )

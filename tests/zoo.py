@@ -1,4 +1,6 @@
-"""Torchvision's classifiers for tests: at a size that each takes, without what draws at random in training."""
+"""Torchvision's classifiers for tests: at a size that each takes, without what draws at random in
+training."""
+
 from unittest.mock import patch
 
 import torch
@@ -19,7 +21,9 @@ def make(name: str, *, random: bool = True, initialise: bool = True) -> nn.Modul
     """``random`` False: nothing is drawn in training."""
     options = {"init_weights": initialise} if name in ("googlenet", "inception_v3") else {}
     if name.startswith(("vit", "maxvit")):
-        options["image_size" if name.startswith("vit") else "input_size"] = image_size(name) if name.startswith("vit") else (224, 224)
+        options["image_size" if name.startswith("vit") else "input_size"] = (
+            image_size(name) if name.startswith("vit") else (224, 224)
+        )
     network = models.get_model(name, num_classes=CLASSES, **options)
     for module in network.modules() if not random else ():
         if isinstance(module, (nn.Dropout, ops.StochasticDepth)):

@@ -1,8 +1,17 @@
-"""The one kind of error that a user can mend, and how to recognise one that is not of the project's making: no memory."""
+"""The one kind of error that a user can mend, and how to recognise one that is not of the project's
+making: no memory."""
 
-# What PyTorch and its libraries say, of the CPU's memory and of a GPU's. "memory" alone is in many other messages.
-NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "defaultcpuallocator", "bad_alloc",
-             "_status_alloc_failed")
+# What PyTorch and its libraries say, of the CPU's memory and of a GPU's. "memory" alone is in many
+# other messages.
+NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "defaultcpuallocator",
+    "bad_alloc",
+    "_status_alloc_failed",
+)
 
 
 class UserError(Exception):
@@ -14,7 +23,10 @@ class Diverged(UserError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory has run out, as Python or PyTorch says it: MemoryError, torch.OutOfMemoryError, or a RuntimeError of those words."""
+    """Whether memory has run out, as Python or PyTorch says it: MemoryError,
+    torch.OutOfMemoryError, or a RuntimeError of those words."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in NO_MEMORY)
+    return isinstance(error, RuntimeError) and any(
+        words in str(error).lower() for words in NO_MEMORY
+    )

@@ -1,4 +1,6 @@
-"""Iterative pruning by the Taylor first-order criterion, and the record of what survives (paper, section 3.1)."""
+"""Iterative pruning by the Taylor first-order criterion, and the record of what survives (paper,
+section 3.1)."""
+
 import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -8,7 +10,8 @@ from torch import Tensor
 
 
 def taylor_criterion(weight: Tensor, grad: Tensor) -> Tensor:
-    """(g * dL/dg)^2 per filter, the squared first-order change of the loss if the filter were removed.
+    """(g * dL/dg)^2 per filter, the squared first-order change of the loss if the filter were
+    removed.
 
     After Molchanov et al., Importance Estimation for Neural Network Pruning, CVPR 2019, equation 8.
     """
@@ -16,78 +19,113 @@ def taylor_criterion(weight: Tensor, grad: Tensor) -> Tensor:
 
 
 def per_cost(criterion: Tensor, cost: Sequence[float], widths: list[int]) -> Tensor:
-    """The criterion of the filters of all layers together, ``widths[l]`` of layer l, for what a filter of their layer costs.
+    """The criterion of the filters of all layers together, ``widths[l]`` of layer l, for what a
+    filter of their layer costs.
 
     Raises ValueError for a cost that is not a positive number.
     """
     if not (len(cost) == len(widths) and all(0 < number < math.inf for number in cost)):
-        raise ValueError(f"a filter of each of {len(widths)} layers must cost a positive number, not {list(cost)}")
-    return criterion.double() / torch.tensor(cost, dtype=torch.float64).repeat_interleave(torch.tensor(widths))
+        raise ValueError(
+            f"a filter of each of {len(widths)} layers must cost a positive number, not "
+            f"{list(cost)}"
+        )
+    return criterion.double() / torch.tensor(cost, dtype=torch.float64).repeat_interleave(
+        torch.tensor(widths)
+    )
 
 
 def survivors(criterion: Tensor, alive: Tensor, step: int, most: int) -> Tensor:
     """Which filters outlive a round: a bool per filter, over all layers together.
 
-    Filters already pruned count as criterion 0. The threshold is the (pruned + ``step``)-th smallest value, at most
-    the ``most``-th; every filter at or below it falls, ties together.
+    Filters already pruned count as criterion 0. The threshold is the (pruned + ``step``)-th
+    smallest value, at most the ``most``-th; every filter at or below it falls, ties together.
     """
     criterion = torch.where(alive, criterion, torch.zeros_like(criterion))
     rank = min(int((~alive).sum()) + step, most)
     return alive & (criterion > criterion.kthvalue(rank).values)
 
 
-def survivors_above(criterion: Tensor, alive: Tensor, layers: list[int], floors: list[int], step: int, most: int) -> Tensor:
-    """As ``survivors``, of ``layers`` filters in each layer, where each layer keeps at least its floor.
+def survivors_above(
+    criterion: Tensor, alive: Tensor, layers: list[int], floors: list[int], step: int, most: int
+) -> Tensor:
+    """As ``survivors``, of ``layers`` filters in each layer, where each layer keeps at least its
+    floor.
 
-    Layers at their floor are not ranked; of the others, every filter at or below the ``step``-th smallest value falls, fewer where
-    that would be more than ``most`` with those pruned before. A layer that this would take below its floor keeps its best.
+    Layers at their floor are not ranked; of the others, every filter at or below the ``step``-th
+    smallest value falls, fewer where that would be more than ``most`` with those pruned before. A
+    layer that this would take below its floor keeps its best.
     """
-    ranked = torch.cat([part & (part.sum() > floor) for part, floor in zip(alive.split(layers), floors)])
+    ranked = torch.cat(
+        [part & (part.sum() > floor) for part, floor in zip(alive.split(layers), floors)]
+    )
     rank = min(step, most - int((~alive).sum()), int(ranked.sum()))
     if rank < 1:
         return alive
     left = alive & ~(ranked & (criterion <= criterion[ranked].kthvalue(rank).values))
 
     found = []
-    for part, before, values, floor in zip(left.split(layers), alive.split(layers), criterion.split(layers), floors):
+    for part, before, values, floor in zip(
+        left.split(layers), alive.split(layers), criterion.split(layers), floors
+    ):
         if part.sum() < min(floor, int(before.sum())):
-            best = torch.where(before, values, -1).sort(descending=True, stable=True).indices[:floor]  # of equals the first
+            # of equals the first
+            best = (
+                torch.where(before, values, -1).sort(descending=True, stable=True).indices[:floor]
+            )
             part = torch.zeros_like(part).index_fill(0, best, True)
         found.append(part)
     return torch.cat(found)
 
 
 class TaylorPruner:
-    """Closes the gates that matter least, a few every few batches, until a layer is down to its last filter.
+    """Closes the gates that matter least, a few every few batches, until a layer is down to its
+    last filter.
 
-    Call ``step()`` after each backward pass; it reads the gradients of the gates and clears nothing. Batches are
-    numbered from 0; when the number is a positive multiple of ``prune_every``, a round closes about ``prune_step``
-    gates by their mean criterion since the last round. From the moment every layer has lost a filter, each finished
-    round appends the surviving widths to ``history``. The iteration ends when a round meets a layer with one
-    survivor or would take its last one (that round is not recorded), or after the rounds that would prune
-    ``prune_fraction`` of all filters. If it ends with an empty history, the widths at that moment are the only row.
+    Call ``step()`` after each backward pass; it reads the gradients of the gates and clears
+    nothing. Batches are numbered from 0; when the number is a positive multiple of ``prune_every``,
+    a round closes about ``prune_step`` gates by their mean criterion since the last round. From the
+    moment every layer has lost a filter, each finished round appends the surviving widths to
+    ``history``. The iteration ends when a round meets a layer with one survivor or would take its
+    last one (that round is not recorded), or after the rounds that would prune ``prune_fraction``
+    of all filters. If it ends with an empty history, the widths at that moment are the only row.
 
-    With a ``min_width``, a layer with so many filters left, or with no more from the start, is left alone, and pruning goes on in
-    the others. Every round is recorded, and the iteration ends when ``prune_fraction`` of the filters above these floors is
-    gone, or no layer is above its own. The layers numbered in ``keep`` are never pruned; their filters don't count.
+    With a ``min_width``, a layer with so many filters left, or with no more from the start, is left
+    alone, and pruning goes on in the others. Every round is recorded, and the iteration ends when
+    ``prune_fraction`` of the filters above these floors is gone, or no layer is above its own. The
+    layers numbered in ``keep`` are never pruned; their filters don't count.
 
-    ``gates``: modules with a 1-D ``weight``, one per layer. ``cost``, called with the surviving widths, gives what one filter
-    of each layer costs, in any unit; the mean criterion is divided by it. With ``cost_at_end`` a round is decided twice, the
-    second time by the cost at the widths that the first would leave. The criterion is summed on the gates' device; what is
-    decided from it is decided on the CPU, for which a round waits once.
+    ``gates``: modules with a 1-D ``weight``, one per layer. ``cost``, called with the surviving
+    widths, gives what one filter of each layer costs, in any unit; the mean criterion is divided by
+    it. With ``cost_at_end`` a round is decided twice, the second time by the cost at the widths
+    that the first would leave. The criterion is summed on the gates' device; what is decided from
+    it is decided on the CPU, for which a round waits once.
     """
 
-    def __init__(self, gates: Sequence[Any], prune_every: int = 50, prune_step: int = 10, prune_fraction: float = 0.95,
-                 cost: Callable[[list[int]], Sequence[float]] | None = None, cost_at_end: bool = False, min_width: int = 0,
-                 keep: Collection[int] = ()):
+    def __init__(
+        self,
+        gates: Sequence[Any],
+        prune_every: int = 50,
+        prune_step: int = 10,
+        prune_fraction: float = 0.95,
+        cost: Callable[[list[int]], Sequence[float]] | None = None,
+        cost_at_end: bool = False,
+        min_width: int = 0,
+        keep: Collection[int] = (),
+    ):
         self.gates = list(gates)
         if min_width < 0 or not {*keep} <= {*range(len(self.gates))}:
-            raise ValueError(f"{len(self.gates)} layers can't keep {min_width} filters each, or all of {sorted(keep)}")
+            raise ValueError(
+                f"{len(self.gates)} layers can't keep {min_width} filters each, or all of "
+                f"{sorted(keep)}"
+            )
         self.cost_at_end, self.min_width = cost_at_end, min_width
         self.prune_every, self.prune_step, self.cost = prune_every, prune_step, cost
         self.full_widths = [len(gate.weight) for gate in self.gates]
         self.pruned_layers = [layer for layer in range(len(self.gates)) if layer not in keep]
-        self.floors = [min(min_width, width) if layer in self.pruned_layers else width for layer, width in enumerate(self.full_widths)]
+        self.floors = [
+            min(min_width, width) if layer in self.pruned_layers else width
+            for layer, width in enumerate(self.full_widths)
+        ]
         self.most_pruned = int(prune_fraction * (sum(self.full_widths) - sum(self.floors)))
         self.most_rounds = math.ceil(self.most_pruned / prune_step)
         self.history: list[list[int]] = []
@@ -127,11 +165,17 @@ class TaylorPruner:
             self.history.append(self.widths)
 
     def _pruned_down(self) -> bool:
-        """Whether as much is pruned as should be: by the number of rounds, or, above floors, by what is gone."""
-        return self.rounds >= self.most_rounds if not self.min_width else int((~self.alive).sum()) >= self.most_pruned
+        """Whether as much is pruned as should be: by the number of rounds, or, above floors, by
+        what is gone."""
+        return (
+            self.rounds >= self.most_rounds
+            if not self.min_width
+            else int((~self.alive).sum()) >= self.most_pruned
+        )
 
     def _round(self) -> bool:
-        """Prunes once; False where that would leave, or a round before has left, a layer at its end."""
+        """Prunes once; False where that would leave, or a round before has left, a layer at its
+        end."""
         total = self.total.cpu()
         if not torch.isfinite(total).all():
             raise FloatingPointError("the Taylor criterion is not finite")
@@ -147,37 +191,58 @@ class TaylorPruner:
         self.rounds += 1
         self.scored = 0
         self.total.zero_()
-        if self.min_width or all(widths[layer] < self.full_widths[layer] for layer in self.pruned_layers):
+        if self.min_width or all(
+            widths[layer] < self.full_widths[layer] for layer in self.pruned_layers
+        ):
             self.history.append(widths)
         return True
 
     def _fewest(self, widths: list[int]) -> float:
-        """The filters of the narrowest layer that could lose its last one: none where there are floors."""
-        return math.inf if self.min_width else min((widths[layer] for layer in self.pruned_layers), default=0)
+        """The filters of the narrowest layer that could lose its last one: none where there are
+        floors."""
+        return (
+            math.inf
+            if self.min_width
+            else min((widths[layer] for layer in self.pruned_layers), default=0)
+        )
 
     def _survivors(self, criterion: Tensor, widths: list[int]) -> Tensor:
         """Which filters outlive a round, by what they cost at these ``widths``."""
         if self.cost:
             criterion = per_cost(criterion, self.cost(widths), self.full_widths)
         if self.min_width:
-            return survivors_above(criterion, self.alive, self.full_widths, self.floors, self.prune_step, self.most_pruned)
+            return survivors_above(
+                criterion,
+                self.alive,
+                self.full_widths,
+                self.floors,
+                self.prune_step,
+                self.most_pruned,
+            )
         alive, ranked = self.alive.clone(), self._of_pruned_layers()
-        alive[ranked] = survivors(criterion[ranked], alive[ranked], self.prune_step, self.most_pruned)
+        alive[ranked] = survivors(
+            criterion[ranked], alive[ranked], self.prune_step, self.most_pruned
+        )
         return alive
 
     def _of_pruned_layers(self) -> Tensor:
         """Which filters are of layers that are pruned at all."""
-        return torch.tensor([layer in self.pruned_layers for layer in range(len(self.gates))]).repeat_interleave(
-            torch.tensor(self.full_widths))
+        return torch.tensor(
+            [layer in self.pruned_layers for layer in range(len(self.gates))]
+        ).repeat_interleave(torch.tensor(self.full_widths))
 
     def _close_gates(self) -> None:
-        for gate, is_open in zip(self.gates, self.alive.to(self.total.device, non_blocking=True).split(self.full_widths)):
+        for gate, is_open in zip(
+            self.gates, self.alive.to(self.total.device, non_blocking=True).split(self.full_widths)
+        ):
             gate.weight.detach().copy_(is_open)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on, beside the gates themselves."""
-        return {name: getattr(self, name) for name in
-                ("history", "batches", "rounds", "scored", "ended", "alive", "total")}
+        return {
+            name: getattr(self, name)
+            for name in ("history", "batches", "rounds", "scored", "ended", "alive", "total")
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises ValueError for the state of a pruner of other gates."""

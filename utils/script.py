@@ -1,4 +1,5 @@
 """Runs a script: its exit status, and one line instead of a traceback for what a user can mend."""
+
 import shlex
 import signal
 import sys
@@ -28,10 +29,15 @@ def run(main: Callable[[], None], *, resumes: bool = True) -> None:
     try:
         main()
     except (KeyboardInterrupt, Terminated) as stop:
-        again = [argument for argument in sys.argv[1:] if argument not in ("--overwrite", "--resume")]
+        again = [
+            argument for argument in sys.argv[1:] if argument not in ("--overwrite", "--resume")
+        ]
         hint = f"; {stop}" if stop.args else ""  # what who stopped has to say itself
         if resumes and any(argument.split("=")[0] == "--save" for argument in again):
-            hint = f"; finished epochs are saved. Go on with: python3 {script} {shlex.join(again)} --resume"
+            hint = (
+                f"; finished epochs are saved. Go on with: python3 {script} {shlex.join(again)} "
+                "--resume"
+            )
         _last_words(f"{script}: stopped{hint}", 130 if isinstance(stop, KeyboardInterrupt) else 143)
     except (UserError, UnreadableNetwork) as error:
         _last_words(f"{script}: error: {error}", 2)
@@ -44,7 +50,11 @@ def run(main: Callable[[], None], *, resumes: bool = True) -> None:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        _last_words(f"{script}: error: out of memory; use a smaller --batch-size or ratio ({str(error)[:150]})", 2)
+        _last_words(
+            f"{script}: error: out of memory; use a smaller --batch-size or ratio "
+            f"({str(error)[:150]})",
+            2,
+        )
 
 
 def _last_words(line: str, status: int) -> NoReturn:

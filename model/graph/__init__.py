@@ -1,7 +1,8 @@
-"""Networks of other people's: everything that reads, resizes, cuts or flattens a network from its graph.
+"""Networks of other people's: everything that reads, resizes, cuts or flattens a network from its
+graph.
 
-A network stays its owner's object, and runs its owner's code: the graph is read for widths and costs, and run only where that
-code can't be run at other widths.
+A network stays its owner's object, and runs its owner's code: the graph is read for widths and
+costs, and run only where that code can't be run at other widths.
 
     Reading
     trace         the graph of a network (torch.fx), made by
@@ -17,7 +18,8 @@ code can't be run at other widths.
     shape_rules     changes of shape,
     reduce_rules    what works along dimensions,
     sizes           numbers that go by how many channels there are
-    own_numbers   what is frozen, a buffer or the same in every channel: fixes a width, or is repeated
+    own_numbers   what is frozen, a buffer or the same in every channel: fixes a width, or is
+                  repeated
 
     Changing, in place
     resize        other tensors for a network's own layers

@@ -1,4 +1,5 @@
 """Runs code of somebody else's, and leaves this process as it was before."""
+
 from __future__ import annotations
 
 import contextlib
@@ -14,11 +15,18 @@ from typing import Any
 
 @contextlib.contextmanager
 def as_before(folder: str | None = None, random: bool = True) -> Iterator[None]:
-    """Whatever is done inside, afterwards these are the same again: the current folder, sys.path (which has ``folder`` first meanwhile),
-    sys.argv (which has no arguments meanwhile), the environment, warnings (which nobody hears meanwhile), logging, the answers to
-    signals, torch's settings; and with ``random`` whatever is drawn next, too.
+    """Whatever is done inside, afterwards these are the same again: the current folder, sys.path
+    (which has ``folder`` first meanwhile), sys.argv (which has no arguments meanwhile), the
+    environment, warnings (which nobody hears meanwhile), logging, the answers to signals, torch's
+    settings; and with ``random`` whatever is drawn next, too.
     """
-    here, path, arguments, environment, limit = os.getcwd(), list(sys.path), list(sys.argv), dict(os.environ), sys.getrecursionlimit()
+    here, path, arguments, environment, limit = (
+        os.getcwd(),
+        list(sys.path),
+        list(sys.argv),
+        dict(os.environ),
+        sys.getrecursionlimit(),
+    )
     root = logging.getLogger()
     handlers, level, disabled = list(root.handlers), root.level, root.manager.disable
     signals = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
@@ -28,7 +36,8 @@ def as_before(folder: str | None = None, random: bool = True) -> Iterator[None]:
         sys.path.insert(0, folder)
     sys.argv[1:] = []
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):  # what is printed there may be read by a program
+        # what is printed there may be read by a program
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -61,28 +70,40 @@ def torch_settings() -> list[tuple[Callable[[], Any], Callable[[Any], Any]]]:
     """For each global setting of torch's, what says it, and what sets it."""
     import torch
     from torch.utils import _device
-    flags: list[tuple[Any, str]] = [(torch.backends.cudnn, name) for name in ("enabled", "benchmark", "deterministic", "allow_tf32")]
+
+    flags: list[tuple[Any, str]] = [
+        (torch.backends.cudnn, name)
+        for name in ("enabled", "benchmark", "deterministic", "allow_tf32")
+    ]
     flags.append((torch.backends.cuda.matmul, "allow_tf32"))
 
     def set_flags(values: list[bool]) -> None:
         for (place, name), value in zip(flags, values):
             setattr(place, name, value)
 
-    return [(torch.get_default_dtype, torch.set_default_dtype), (torch.get_num_threads, torch.set_num_threads),
-            (torch.is_grad_enabled, torch.set_grad_enabled), (lambda: _device.CURRENT_DEVICE, torch.set_default_device),
-            (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-            (torch.is_anomaly_enabled, torch.set_anomaly_enabled),
-            (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
-            (lambda: [getattr(place, name) for place, name in flags], set_flags)]
+    return [
+        (torch.get_default_dtype, torch.set_default_dtype),
+        (torch.get_num_threads, torch.set_num_threads),
+        (torch.is_grad_enabled, torch.set_grad_enabled),
+        (lambda: _device.CURRENT_DEVICE, torch.set_default_device),
+        (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+        (torch.is_anomaly_enabled, torch.set_anomaly_enabled),
+        (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+        (lambda: [getattr(place, name) for place, name in flags], set_flags),
+    ]
 
 
 def draws() -> list[tuple[Callable[[], Any], Callable[[Any], Any]]]:
-    """For each generator of random numbers that all share, what says where it is, and what puts it there."""
+    """For each generator of random numbers that all share, what says where it is, and what puts it
+    there."""
     import numpy as np
     import torch
+
     found: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
-        (python_random.getstate, python_random.setstate), (np.random.get_state, np.random.set_state),
-        (torch.get_rng_state, torch.set_rng_state)]
+        (python_random.getstate, python_random.setstate),
+        (np.random.get_state, np.random.set_state),
+        (torch.get_rng_state, torch.set_rng_state),
+    ]
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         found.append((torch.cuda.get_rng_state_all, torch.cuda.set_rng_state_all))
     return found

@@ -1,4 +1,5 @@
 """A network that is read from its graph, at any widths: what it costs, and how it is built."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -21,11 +22,11 @@ from model.graph.trial import why_no_hooks, why_not_own_code
 class Blueprint(Resizable):
     """A network that is read from its graph, at any widths.
 
-    Whatever is built of it is the network that its owner's code makes, with other tensors; only where that code can't be run at
-    other widths, or with gates, its graph is run instead.
+    Whatever is built of it is the network that its owner's code makes, with other tensors; only
+    where that code can't be run at other widths, or with gates, its graph is run instead.
     """
 
-    # --- what is run ---------------------------------------------------------------------------------------------
+    # --- what is run ------------------------------------------------------------------------------
 
     @cached_property
     def why_graph(self) -> str:
@@ -38,83 +39,115 @@ class Blueprint(Resizable):
         return self.why_graph or why_no_hooks(self, self.network)
 
     def build(self, network: nn.Module, filters: Sequence[int], gated: bool) -> nn.Module:
-        """``network``, freshly made by its own code, at other widths; at its own widths with its own numbers.
+        """``network``, freshly made by its own code, at other widths; at its own widths with its
+        own numbers.
 
         The same object, or where it has to be a GraphModule with its layers.
         """
         self.resized(network, filters)
         if why := self.why_graph_with_gates if gated else self.why_graph:
             if self.claimed:
-                raise UnreadableNetwork(f"has a part named {next(iter(self.claimed))}, which a network that runs its graph can't have; "
-                                        f"give it another name ({why})")
+                raise UnreadableNetwork(
+                    f"has a part named {next(iter(self.claimed))}, which a network that runs "
+                    "its graph can't have; "
+                    f"give it another name ({why})"
+                )
             return self.run_graph(network, filters, gated)
         if gated:
             hook_gates(network, self.reading, self.hooks, self.free, filters)
         return network
 
     def rebuilt(self, network: nn.Module, gated: bool) -> nn.Module:
-        """``network`` as it is built at other widths, at its own: each tensor that has a width is put in anew, with its numbers."""
+        """``network`` as it is built at other widths, at its own: each tensor that has a width is
+        put in anew, with its numbers."""
         tensors = tensors_of(network)
-        replace(network, self.reading, {path: tensors[path].detach().clone() for path in self.reading.dims if path in tensors})
+        replace(
+            network,
+            self.reading,
+            {path: tensors[path].detach().clone() for path in self.reading.dims if path in tensors},
+        )
         return self.build(network, self.template, gated)
 
-    def cutter(self, network: nn.Module, multiple: int = MULTIPLE, through_norms: bool = False) -> Cutter:
+    def cutter(
+        self, network: nn.Module, multiple: int = MULTIPLE, through_norms: bool = False
+    ) -> Cutter:
         """What removes closed filters from a network that was built with gates."""
         return Cutter(self, network, multiple, through_norms)
 
-    # --- what it costs -------------------------------------------------------------------------------------------
+    # --- what it costs ----------------------------------------------------------------------------
 
     def count(self, cost: Cost, filters: Number) -> None:
-        """Adds what the network has at these widths to ``cost``; widths (L,) or, of n networks, (L, n)."""
+        """Adds what the network has at these widths to ``cost``; widths (L,) or, of n networks, (L,
+        n)."""
         parameters, calls, other_macs = self.counted
         for path in parameters:
             cost.params = cost.params + self.numel(path, filters)
         for path, places, each in calls:
-            cost.macs = cost.macs + places * self.numel(path, filters) * (self.channels(each, filters) if each else 1)
+            cost.macs = cost.macs + places * self.numel(path, filters) * (
+                self.channels(each, filters) if each else 1
+            )
         cost.macs = cost.macs + other_macs
 
     @cached_property
     def counted(self) -> tuple[list[str], list[tuple[str, int, str]], int]:
-        """The parameters that it has when it is built, by name; the weights that multiply, each time that they do, and at how many
-        places, of each channel of a node where one is named; and the multiply-accumulates of what has no weights: attention, of widths
-        that are fixed.
+        """The parameters that it has when it is built, by name; the weights that multiply, each
+        time that they do, and at how many places, of each channel of a node where one is named; and
+        the multiply-accumulates of what has no weights: attention, of widths that are fixed.
 
-        Its own code has and computes more than its graph where there are layers from which no logits follow.
+        Its own code has and computes more than its graph where there are layers from which no
+        logits follow.
         """
         run, path_of = self.run_graph(self.network, self.template), self.reading.path
         own_names = {other: part for part, other in self.claimed.items()}
         every = {path_of[name]: None for name, _ in self.network.named_parameters()}
-        used = {path_of[".".join(own_names.get(part, part) for part in name.split("."))]: None for name, _ in run.named_parameters()}
-        own = (len(every) == len(used) and len(self.reading.live) == len(self.reading.graph.nodes)) or not self.why_graph
+        used = {
+            path_of[".".join(own_names.get(part, part) for part in name.split("."))]: None
+            for name, _ in run.named_parameters()
+        }
+        own = (
+            len(every) == len(used) and len(self.reading.live) == len(self.reading.graph.nodes)
+        ) or not self.why_graph
         module = self.graph_module(self.network) if own else run
         with FlopCounterMode(display=False) as flops:
             numbers = run_on_shapes(module, module.graph, 1, self.image_size)
-        calls = [(path, *self.places(name, axis, numbers[name])) for path, name, axis in self.reading.calls
-                 if name in numbers and (own or path_of[path] in used)]
-        with_weights = sum(places * int(self.numel(path, self.template)) * (self.reading.values[each].channels if each else 1)
-                           for path, places, each in calls)
+        calls = [
+            (path, *self.places(name, axis, numbers[name]))
+            for path, name, axis in self.reading.calls
+            if name in numbers and (own or path_of[path] in used)
+        ]
+        with_weights = sum(
+            places
+            * int(self.numel(path, self.template))
+            * (self.reading.values[each].channels if each else 1)
+            for path, places, each in calls
+        )
         return list(every if own else used), calls, flops.get_total_flops() // 2 - with_weights
 
     def places(self, name: str, axis: int, numbers: int) -> tuple[int, str]:
-        """At how many places a weight makes dimension ``axis`` of a result of so many numbers; for each channel of which node."""
+        """At how many places a weight makes dimension ``axis`` of a result of so many numbers; for
+        each channel of which node."""
         value, places = self.reading.values.get(name), numbers // self.reading.shapes[name][axis]
         return (places // value.channels, name) if value and value.axis != axis else (places, "")
 
-    # --- what is told --------------------------------------------------------------------------------------------
+    # --- what is told -----------------------------------------------------------------------------
 
     def layers(self) -> list[list[str]]:
         """For each width, the layers that make it."""
         return [self.reading.widths.layers[width] for width in self.free]
 
     def described(self) -> list[str]:
-        """A line for each width: its number, units, layers; for each that is fixed, why; and whose code is run."""
+        """A line for each width: its number, units, layers; for each that is fixed, why; and whose
+        code is run."""
         lines = [f"{'width':>5} {'filters':>8}  layers"]
         for position, (width, units) in enumerate(zip(self.free, self.template)):
             size = self.group_sizes[position]
             of = f" in groups of {size}" * (size > 1)
             layers = self.reading.widths.layers[width]
             tied = f" ({len(layers)} tied)" * (len(layers) > 1)
-            lines.append(f"{position:5} {units:8}  {', '.join(layers[:4])}{', …' * (len(layers) > 4)}{tied}{of}")
+            lines.append(
+                f"{position:5} {units:8}  "
+                f"{', '.join(layers[:4])}{', …' * (len(layers) > 4)}{tied}{of}"
+            )
         return [*lines, *fixed_layers(self.reading), self.told()]
 
     def told(self) -> str:
@@ -124,4 +157,7 @@ class Blueprint(Resizable):
         more = "" if self.reading.whole else "; in training that does what it does in evaluation"
         if self.why_graph:
             return f"its graph is run, not its own code{more}: {self.why_graph}"
-        return f"it is trained as its own object, by its own code; in searches its graph is run{more}: {self.why_graph_with_gates}"
+        return (
+            "it is trained as its own object, by its own code; in searches its graph is "
+            f"run{more}: {self.why_graph_with_gates}"
+        )

@@ -1,4 +1,6 @@
-"""The widths of a network that is read from its graph: which channels of which results are of one width."""
+"""The widths of a network that is read from its graph: which channels of which results are of one
+width."""
+
 from __future__ import annotations
 
 import math
@@ -31,7 +33,8 @@ class UnionFind:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some neighbouring channels of a result, all of one width: unit after unit, equally many of each."""
+    """Some neighbouring channels of a result, all of one width: unit after unit, equally many of
+    each."""
 
     width: int
     channels: int
@@ -52,8 +55,9 @@ class Value:
 class Widths(UnionFind):
     """The widths found so far: what is tied becomes one.
 
-    A width counts units: filters, or groups of filters that can only go together. One that is ``fixed`` says why. One without
-    ``layers`` is of a weight alone, that something may still be multiplied with.
+    A width counts units: filters, or groups of filters that can only go together. One that is
+    ``fixed`` says why. One without ``layers`` is of a weight alone, that something may still be
+    multiplied with.
     """
 
     def __init__(self) -> None:
@@ -74,17 +78,22 @@ class Widths(UnionFind):
             self.fixed[root] = self.fixed[root] or why
 
     def coarsen(self, piece: Piece, units: int) -> None:
-        """Makes groups of the units of a width: there are no more than ``units`` of them in the piece."""
+        """Makes groups of the units of a width: there are no more than ``units`` of them in the
+        piece."""
         root = self.root(piece.width)
         self.units[root] = math.gcd(self.units[root], units)
 
     def tie(self, one: Sequence[Piece], other: Sequence[Piece]) -> None:
-        """Channel c of the one is of the same width as channel c of the other; both have equally many."""
+        """Channel c of the one is of the same width as channel c of the other; both have equally
+        many."""
         if [piece.channels for piece in one] != [piece.channels for piece in other]:
             self.fix([*one, *other], "summed with parts of another size")
             return
         for a, b in zip(one, other):
-            first, second = sorted((self.root(a.width), self.root(b.width)), key=lambda root: (not self.layers[root], root))
+            first, second = sorted(
+                (self.root(a.width), self.root(b.width)),
+                key=lambda root: (not self.layers[root], root),
+            )
             if first != second:
                 self.join(first, second)
                 self.units[first] = math.gcd(self.units[first], self.units[second])
@@ -92,14 +101,16 @@ class Widths(UnionFind):
                 self.layers[first] += self.layers[second]
 
     def free(self) -> list[int]:
-        """The widths that can be chosen, those that layers make, in the order in which the network has them."""
+        """The widths that can be chosen, those that layers make, in the order in which the network
+        has them."""
         roots = [width for width in range(len(self.parent)) if self.root(width) == width]
         return [width for width in roots if self.layers[width] and not self.fixed[width]]
 
 
 class Input(NamedTuple):
-    """What an operation takes of a result: channels side by side with its own from ``start`` on, ``taken`` of it for each
-    ``given``; or, of a ``whole`` one, every channel for each of its own."""
+    """What an operation takes of a result: channels side by side with its own from ``start`` on,
+    ``taken`` of it for each ``given``; or, of a ``whole`` one, every channel for each of its
+    own."""
 
     name: str
     start: int = 0
@@ -110,16 +121,18 @@ class Input(NamedTuple):
 
 @dataclass
 class Step:
-    """How a result is made. A channel of it is zero where "all" or "any" of those it is made of are, or where "none" says so."""
+    """How a result is made. A channel of it is zero where "all" or "any" of those it is made of
+    are, or where "none" says so."""
 
     inputs: list[Input]
     zero_if: str = "all"
-    solid: list[tuple[int, int]] = field(default_factory=list)  # channels of no width, from one to before another
+    # channels of no width, from one to before another
+    solid: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Literal(NamedTuple):
-    """A number written in a graph that stands for the channels of a result: argument ``place`` of ``node`` is those of ``of``, or
-    how many groups of ``each`` channels these are."""
+    """A number written in a graph that stands for the channels of a result: argument ``place`` of
+    ``node`` is those of ``of``, or how many groups of ``each`` channels these are."""
 
     node: str
     place: tuple[Any, ...]

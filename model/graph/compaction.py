@@ -1,16 +1,19 @@
-"""Removes from a network, during the search, what its closed gates have made dead. The arithmetic of what is left
-does not change: not the survivors' outputs, not their gradients, not their momentum.
+"""Removes from a network, during the search, what its closed gates have made dead. The arithmetic
+of what is left does not change: not the survivors' outputs, not their gradients, not their
+momentum.
 
-Nothing is declared per network: its graph is read (model/graph/reading.py), and two passes over it decide which channels of
-each result are worth computing (model/graph/liveness.py): forwards, where a channel is known to be exactly zero; backwards, which
-channels somebody needs. A convolution needs each input channel that is not known to be zero; what works channel by
-channel needs what it is asked for. A residual stream is thus kept for as long as anyone downstream reads it, whatever
-the architecture.
+Nothing is declared per network: its graph is read (model/graph/reading.py), and two passes over it
+decide which channels of each result are worth computing (model/graph/liveness.py): forwards, where
+a channel is known to be exactly zero; backwards, which channels somebody needs. A convolution needs
+each input channel that is not known to be zero; what works channel by channel needs what it is
+asked for. A residual stream is thus kept for as long as anyone downstream reads it, whatever the
+architecture.
 
-The channels of a result are rounded up to a multiple of 8 with dead ones, because odd widths are slow on every
-processor; a dead channel that stays is masked by its gate as before. Where a layer wants other channels than its input
-has, a selection is put between them.
+The channels of a result are rounded up to a multiple of 8 with dead ones, because odd widths are
+slow on every processor; a dead channel that stays is masked by its gate as before. Where a layer
+wants other channels than its input has, a selection is put between them.
 """
+
 import copy
 import math
 
@@ -25,16 +28,18 @@ from model.graph.selection import Selection
 from model.graph.trace import write_literals
 
 MULTIPLE = 8
-WORTHWHILE = 0.05  # of the filters: every new shape costs the device time to find out how to convolve it
+# of the filters: every new shape costs the device time to find out how to convolve it
+WORTHWHILE = 0.05
 
 
 class Compactor:
     """Holds a gated network at its full width and shrinks it as its gates close.
 
-    ``network`` is the module to train; it stays the same object, and its parameters are sliced, but not its gates.
-    ``kept`` maps each node of the graph to the channels it still has (a bool per channel of the full network); it is
-    all that is needed to cut a fresh network to the same shape (``restore``). Raises UnreadableNetwork for a network that
-    does something not known to keep channels apart, in a line that names it.
+    ``network`` is the module to train; it stays the same object, and its parameters are sliced, but
+    not its gates. ``kept`` maps each node of the graph to the channels it still has (a bool per
+    channel of the full network); it is all that is needed to cut a fresh network to the same shape
+    (``restore``). Raises UnreadableNetwork for a network that does something not known to keep
+    channels apart, in a line that names it.
     """
 
     exact = True  # what is removed changes no output
@@ -44,7 +49,10 @@ class Compactor:
         self.reading = reading = Reading(network, image_size)
         self.nodes = [node for node in reading.graph.nodes if node.name in reading.values]
         self.device = next(network.parameters()).device
-        self.kept = {node.name: torch.ones(reading.values[node.name].channels, dtype=torch.bool) for node in self.nodes}
+        self.kept = {
+            node.name: torch.ones(reading.values[node.name].channels, dtype=torch.bool)
+            for node in self.nodes
+        }
         gates = gates_of(network)
         self.gate_nodes: dict[str, tuple[list[int], Tensor | None]] = {}
         for node in self.nodes:
@@ -61,19 +69,30 @@ class Compactor:
             for name, module in {"gates": nn.ModuleList(gates), **others}.items():
                 self.network.add_module(name, module)
 
-    def compact(self, alive: list[Tensor], optimizer: torch.optim.Optimizer | None = None, worthwhile: float = WORTHWHILE) -> bool:
-        """Removes what the gates outside ``alive`` (a bool per filter, per gate, on the CPU) made dead.
+    def compact(
+        self,
+        alive: list[Tensor],
+        optimizer: torch.optim.Optimizer | None = None,
+        worthwhile: float = WORTHWHILE,
+    ) -> bool:
+        """Removes what the gates outside ``alive`` (a bool per filter, per gate, on the CPU) made
+        dead.
 
-        Only if at least the fraction ``worthwhile`` of the gated channels goes; returns whether it was done.
+        Only if at least the fraction ``worthwhile`` of the gated channels goes; returns whether it
+        was done.
         """
         kept = self._wanted(alive)
-        before, after = (sum(int(masks[name].sum()) for name in self.gate_nodes) for masks in (self.kept, kept))
+        before, after = (
+            sum(int(masks[name].sum()) for name in self.gate_nodes) for masks in (self.kept, kept)
+        )
         if after == before or after > (1 - worthwhile) * before:
             return False
         self._cut(kept, optimizer)
         return True
 
-    def restore(self, kept: dict[str, Tensor], optimizer: torch.optim.Optimizer | None = None) -> None:
+    def restore(
+        self, kept: dict[str, Tensor], optimizer: torch.optim.Optimizer | None = None
+    ) -> None:
         """Cuts a fresh network to the shape that another one had when its ``kept`` was saved."""
         self._cut({name: mask.cpu() for name, mask in kept.items()}, optimizer)
 
@@ -81,9 +100,15 @@ class Compactor:
         """For each gate, the indices of the filters that are still there somewhere."""
         there = [torch.zeros(len(gate.weight), dtype=torch.bool) for gate in gates_of(self.network)]
         for name, (layers, index) in self.gate_nodes.items():
-            filters = torch.cat([*[there[layer] for layer in layers], torch.zeros(1, dtype=torch.bool)])
-            filters[(torch.arange(len(filters) - 1) if index is None else index)[self.kept[name]]] = True
-            for layer, part in zip(layers, filters[:-1].split([len(there[layer]) for layer in layers])):
+            filters = torch.cat(
+                [*[there[layer] for layer in layers], torch.zeros(1, dtype=torch.bool)]
+            )
+            filters[
+                (torch.arange(len(filters) - 1) if index is None else index)[self.kept[name]]
+            ] = True
+            for layer, part in zip(
+                layers, filters[:-1].split([len(there[layer]) for layer in layers])
+            ):
                 there[layer] = part
         return [filters.nonzero().flatten() for filters in there]
 
@@ -98,7 +123,11 @@ class Compactor:
     def sliced(self, path: str, tensor: Tensor) -> Tensor:
         """What is left of a tensor of the full network."""
         dims = self.reading.dims.get(path, ())
-        return chosen(tensor, dims, {name: self.kept[name].nonzero().flatten() for name in dims if name is not None})
+        return chosen(
+            tensor,
+            dims,
+            {name: self.kept[name].nonzero().flatten() for name in dims if name is not None},
+        )
 
     def _closed(self, name: str, alive: list[Tensor]) -> Tensor | None:
         """Which channels of a node its gates close."""
@@ -111,14 +140,19 @@ class Compactor:
     def _wanted(self, alive: list[Tensor]) -> dict[str, Tensor]:
         """The channels that each node should have, given the filters that are alive."""
         reading, zero = self.reading, zeros(self.reading, lambda name: self._closed(name, alive))
-        wanted = {name: torch.full_like(mask, name in reading.pinned) for name, mask in self.kept.items()}
+        wanted = {
+            name: torch.full_like(mask, name in reading.pinned) for name, mask in self.kept.items()
+        }
         for node in reversed(self.nodes):
             step, name = reading.steps[node.name], node.name
             for begin, end in step.solid:
                 wanted[name][begin:end] = True
             wanted[name] = self._rounded_up(name, wanted[name] & self.kept[name])
-            for source in step.inputs:  # joined to itself, a result is there twice with the same channels
-                again = [other for other in step.inputs if other.name == source.name and not other.whole]
+            # joined to itself, a result is there twice with the same channels
+            for source in step.inputs:
+                again = [
+                    other for other in step.inputs if other.name == source.name and not other.whole
+                ]
                 size = len(zero[source.name]) // source.taken * source.given
                 both = [wanted[name][other.start : other.start + size] for other in again]
                 if len(both) > 1:
@@ -127,16 +161,24 @@ class Compactor:
                         part.copy_(union)
             for source in step.inputs:
                 if source.whole:  # a norm of all channels needs the zeros too
-                    ask = ~zero[source.name] if not step.solid else torch.ones_like(zero[source.name])
+                    ask = (
+                        ~zero[source.name] if not step.solid else torch.ones_like(zero[source.name])
+                    )
                 else:
                     ask = mask_to_input(wanted[name], source, len(zero[source.name]))
-                    if len(step.inputs) > 1 and step.zero_if == "all" and source.taken == source.given == 1:  # a sum needs no zeros
+                    # a sum needs no zeros
+                    if (
+                        len(step.inputs) > 1
+                        and step.zero_if == "all"
+                        and source.taken == source.given == 1
+                    ):
                         ask = ask & ~zero[source.name]
                 wanted[source.name] = wanted[source.name] | ask
         return wanted
 
     def _rounded_up(self, name: str, wanted: Tensor) -> Tensor:
-        """``wanted`` with as many more of the channels there are as make it a multiple of 8, of each width; or of whole units."""
+        """``wanted`` with as many more of the channels there are as make it a multiple of 8, of
+        each width; or of whole units."""
         available, start = self.kept[name], 0
         for piece in self.reading.values[name].pieces:
             part, unit = slice(start, start + piece.channels), self.reading.per_unit(piece)
@@ -149,8 +191,12 @@ class Compactor:
         return wanted
 
     def _cut(self, kept: dict[str, Tensor], optimizer: torch.optim.Optimizer | None) -> None:
-        """Slices the weights from ``self.kept`` to ``kept``, and puts selections where neighbours then disagree."""
-        left = {name: kept[name][self.kept[name]].nonzero().flatten().to(self.device, non_blocking=True) for name in kept}
+        """Slices the weights from ``self.kept`` to ``kept``, and puts selections where neighbours
+        then disagree."""
+        left = {
+            name: kept[name][self.kept[name]].nonzero().flatten().to(self.device, non_blocking=True)
+            for name in kept
+        }
         cut(self.network, self.reading, left, optimizer)
         graph, selections = copy.deepcopy(self.reading.graph), nn.ModuleDict()
         for node, new_node in zip(self.reading.graph.nodes, graph.nodes):
@@ -162,15 +208,24 @@ class Compactor:
                 if source.whole:
                     continue
                 target = mask_to_input(kept[node.name], source, len(kept[source.name]))
-                there = any(new.name == source.name for new in new_node.all_input_nodes)  # not so where it is taken twice
+                # not so where it is taken twice
+                there = any(new.name == source.name for new in new_node.all_input_nodes)
                 if there and not torch.equal(kept[source.name], target):
                     name = f"{source.name}_for_{node.name}"
-                    selection = Selection(kept[source.name], target, self.reading.values[source.name].axis)
+                    selection = Selection(
+                        kept[source.name], target, self.reading.values[source.name].axis
+                    )
                     selections[name] = selection.to(self.device, non_blocking=True)
-                    new_source = next(new for new in new_node.all_input_nodes if new.name == source.name)
+                    new_source = next(
+                        new for new in new_node.all_input_nodes if new.name == source.name
+                    )
                     with graph.inserting_before(new_node):
-                        new_node.replace_input_with(new_source, graph.call_module(f"selections.{name}", (new_source,)))
-        write_literals(graph, self.reading.literals, {name: int(mask.sum()) for name, mask in kept.items()})
+                        new_node.replace_input_with(
+                            new_source, graph.call_module(f"selections.{name}", (new_source,))
+                        )
+        write_literals(
+            graph, self.reading.literals, {name: int(mask.sum()) for name, mask in kept.items()}
+        )
         self.network.selections = selections
         self.kept = kept
         self.network.graph = graph

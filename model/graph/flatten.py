@@ -1,9 +1,12 @@
-"""A network as anybody can load it: no gates, no selections, layers of torch's own only, and the same outputs.
+"""A network as anybody can load it: no gates, no selections, layers of torch's own only, and the
+same outputs.
 
-Gates are multiplied into the batch norms that they follow. The selections that a network has where filters were removed go,
-too: in everything that works channel by channel between two convolutions, all channels that any part of it has are given to
-every part, with zero weights where they were not. Where that is not known to work, a selection becomes a plain index_select.
+Gates are multiplied into the batch norms that they follow. The selections that a network has where
+filters were removed go, too: in everything that works channel by channel between two convolutions,
+all channels that any part of it has are given to every part, with zero weights where they were not.
+Where that is not known to work, a selection becomes a plain index_select.
 """
+
 import copy
 
 import torch
@@ -19,7 +22,8 @@ from model.graph.selection import Selection
 from model.graph.trace import trace
 from model.graph.whole import known
 
-FUNCTIONS = ZERO_FUNCTIONS | SUMS | {torch.flatten, "flatten"}  # all make a zero of a zero, as batch norm with zero scale and shift does
+# all make a zero of a zero, as batch norm with zero scale and shift does
+FUNCTIONS = ZERO_FUNCTIONS | SUMS | {torch.flatten, "flatten"}
 SAME = 1e-5  # relative to the largest output; a sum with zeros in it is rounded in another order
 
 
@@ -27,15 +31,20 @@ SAME = 1e-5  # relative to the largest output; a sum with zeros in it is rounded
 def plain(network: nn.Module, images: Tensor) -> nn.Module:
     """A copy of ``network`` for evaluation, on the CPU, without gates and selections.
 
-    ``images`` (N, 3, S, S) are for looking at it. Raises NotImplementedError for a network with gates or selections that
-    torch.fx can't trace.
+    ``images`` (N, 3, S, S) are for looking at it. Raises NotImplementedError for a network with
+    gates or selections that torch.fx can't trace.
     """
     network = copy.deepcopy(network).cpu().eval().requires_grad_(False)
     if not any(isinstance(module, (Gate, Selection)) for module in network.modules()):
         return network
     try:
-        graph = copy.deepcopy(network.graph) if isinstance(network, fx.GraphModule) else trace(network, images.shape[-1])[0]
-        traced = fx.GraphModule(network, graph)  # its own graph says which operation was in which module
+        graph = (
+            copy.deepcopy(network.graph)
+            if isinstance(network, fx.GraphModule)
+            else trace(network, images.shape[-1])[0]
+        )
+        # its own graph says which operation was in which module
+        traced = fx.GraphModule(network, graph)
     except UnreadableNetwork as error:
         raise NotImplementedError(str(error)) from None
     ShapeProp(traced).propagate(images[:1])
@@ -54,9 +63,20 @@ def _without_gates(network: fx.GraphModule) -> None:
     for node in list(network.graph.nodes):
         module = _module(network, node)
         if isinstance(module, GatedBatchNorm2d):
-            norm = nn.BatchNorm2d(module.num_features, module.eps, module.momentum).eval().requires_grad_(False)
-            state = {name: tensor for name, tensor in module.state_dict().items() if not name.startswith("gate.")}
-            norm.load_state_dict(state | {name: state[name] * module.gate.multipliers() for name in ("weight", "bias")})
+            norm = (
+                nn.BatchNorm2d(module.num_features, module.eps, module.momentum)
+                .eval()
+                .requires_grad_(False)
+            )
+            state = {
+                name: tensor
+                for name, tensor in module.state_dict().items()
+                if not name.startswith("gate.")
+            }
+            norm.load_state_dict(
+                state
+                | {name: state[name] * module.gate.multipliers() for name in ("weight", "bias")}
+            )
             _put(network, str(node.target), norm)
         elif isinstance(module, Gate):
             factors, dims = module.multipliers(), len(node.meta["tensor_meta"].shape)
@@ -71,7 +91,8 @@ def _without_gates(network: fx.GraphModule) -> None:
 
 
 class _Scale(_BatchNorm):
-    """A gate as a batch norm that does nothing but scale, so that it can be given more channels; for evaluation alone."""
+    """A gate as a batch norm that does nothing but scale, so that it can be given more channels;
+    for evaluation alone."""
 
     def __init__(self, factors: Tensor):
         super().__init__(len(factors), eps=0.0)
@@ -83,10 +104,15 @@ class _Scale(_BatchNorm):
 
 
 def _with_products(network: fx.GraphModule) -> fx.GraphModule:
-    """The gates that batch norms stood for as products: in training a norm would do more than that."""
+    """The gates that batch norms stood for as products: in training a norm would do more than
+    that."""
     for node in list(network.graph.nodes):
         if isinstance(module := _module(network, node), _Scale):
-            _multiply(network, node, module.weight.view(-1, *[1] * (len(node.meta["tensor_meta"].shape) - 2)))
+            _multiply(
+                network,
+                node,
+                module.weight.view(-1, *[1] * (len(node.meta["tensor_meta"].shape) - 2)),
+            )
     return _cleaned(network)
 
 
@@ -94,7 +120,9 @@ def _multiply(network: fx.GraphModule, node: fx.Node, factors: Tensor) -> None:
     """Puts a product with ``factors``, which are not trained, in the place of a node."""
     path = _beside(network, node, "factors", factors.detach().clone())
     with network.graph.inserting_before(node):
-        product = network.graph.call_function(torch.mul, (node.args[0], network.graph.get_attr(path)))
+        product = network.graph.call_function(
+            torch.mul, (node.args[0], network.graph.get_attr(path))
+        )
     product.meta = dict(node.meta)
     _replace(network, node, product)
 
@@ -106,11 +134,15 @@ def _with_index_selects(network: fx.GraphModule) -> fx.GraphModule:
             channels = module.get_buffer("index")
             index = _beside(network, node, "index", channels.clamp(min=0))
             with network.graph.inserting_before(node):
-                found = network.graph.call_function(torch.index_select, (node.args[0], module.axis, network.graph.get_attr(index)))
+                found = network.graph.call_function(
+                    torch.index_select, (node.args[0], module.axis, network.graph.get_attr(index))
+                )
                 if bool((channels < 0).any()):
                     mask = _beside(network, node, "mask", (channels >= 0).float())
                     last = network.graph.call_method("movedim", (found, module.axis, -1))
-                    masked = network.graph.call_function(torch.mul, (last, network.graph.get_attr(mask)))
+                    masked = network.graph.call_function(
+                        torch.mul, (last, network.graph.get_attr(mask))
+                    )
                     found = network.graph.call_method("movedim", (masked, -1, module.axis))
             _replace(network, node, found)
     return _cleaned(network)
@@ -129,26 +161,36 @@ def _replace(network: fx.GraphModule, node: fx.Node, new: fx.Node) -> None:
 
 
 def _widened(network: fx.GraphModule, images: Tensor) -> fx.GraphModule:
-    """The network without selections: every layer with all channels of its region, zeros where it did not have them.
+    """The network without selections: every layer with all channels of its region, zeros where it
+    did not have them.
 
-    A region is what works channel by channel between one layer that mixes channels and the next. Raises NotImplementedError where
-    something is not known to do either, and where a layer is used twice.
+    A region is what works channel by channel between one layer that mixes channels and the next.
+    Raises NotImplementedError where something is not known to do either, and where a layer is used
+    twice.
     """
     ShapeProp(network).propagate(images[:1])
     channels, regions = UnionFind(), UnionFind()
-    own: dict[fx.Node, list[int]] = {}  # the channels of a result; those that are one channel of the region have one root
+    # the channels of a result; those that are one channel of the region have one root
+    own: dict[fx.Node, list[int]] = {}
     region: dict[fx.Node, int] = {}
     nodes = [node for node in network.graph.nodes if node.op != "output"]
     for node in nodes:
         module, inputs, region[node] = _module(network, node), node.all_input_nodes, regions.new()
         shape: tuple[int, ...] = getattr(node.meta.get("tensor_meta"), "shape", ())
-        if len(shape) < 2 or any(inp not in own for inp in inputs):  # a number, a tuple, a loose parameter
+        # a number, a tuple, a loose parameter
+        if len(shape) < 2 or any(inp not in own for inp in inputs):
             raise NotImplementedError(str(node))
         count = shape[1]
         if isinstance(module, Selection) and module.axis == 1:
-            own[node] = [own[inputs[0]][at] if at >= 0 else channels.new() for at in module.get_buffer("index").tolist()]
-        elif node.op == "placeholder" or (isinstance(module, nn.Conv2d) and module.groups == 1) or (
-                isinstance(module, nn.Linear) and len(node.meta["tensor_meta"].shape) == 2):
+            own[node] = [
+                own[inputs[0]][at] if at >= 0 else channels.new()
+                for at in module.get_buffer("index").tolist()
+            ]
+        elif (
+            node.op == "placeholder"
+            or (isinstance(module, nn.Conv2d) and module.groups == 1)
+            or (isinstance(module, nn.Linear) and len(node.meta["tensor_meta"].shape) == 2)
+        ):
             own[node] = [channels.new() for _ in range(count)]
             continue
         elif _by_channel(node, module) and all(len(own[inp]) == count for inp in inputs):
@@ -160,7 +202,11 @@ def _widened(network: fx.GraphModule, images: Tensor) -> fx.GraphModule:
             raise NotImplementedError(str(node))
         for inp in inputs:
             regions.join(region[inp], region[node])
-    called = [id(module) for node in nodes if (module := _module(network, node)) and any(True for _ in module.parameters())]
+    called = [
+        id(module)
+        for node in nodes
+        if (module := _module(network, node)) and any(True for _ in module.parameters())
+    ]
     if len(set(called)) < len(called):
         raise NotImplementedError("a layer is used twice")
 
@@ -168,13 +214,25 @@ def _widened(network: fx.GraphModule, images: Tensor) -> fx.GraphModule:
     roots = {node: [channels.root(channel) for channel in own[node]] for node in nodes}
     for node in nodes:
         found.setdefault(regions.root(region[node]), set()).update(roots[node])
-    order = {place: {root: at for at, root in enumerate(sorted(members))} for place, members in found.items()}
-    at = {node: ([order[regions.root(region[node])][root] for root in roots[node]], len(order[regions.root(region[node])]))
-          for node in nodes}  # where its channels lie in its region, and how many that has
-    ends = [inp for node in network.graph.nodes if node.op == "output" for inp in node.all_input_nodes]
+    order = {
+        place: {root: at for at, root in enumerate(sorted(members))}
+        for place, members in found.items()
+    }
+    at = {
+        node: (
+            [order[regions.root(region[node])][root] for root in roots[node]],
+            len(order[regions.root(region[node])]),
+        )
+        for node in nodes
+    }  # where its channels lie in its region, and how many that has
+    ends = [
+        inp for node in network.graph.nodes if node.op == "output" for inp in node.all_input_nodes
+    ]
     for node in nodes:
         where, total = at[node]
-        if len(set(where)) < len(where) or ((node.op == "placeholder" or node in ends) and where != list(range(total))):
+        if len(set(where)) < len(where) or (
+            (node.op == "placeholder" or node in ends) and where != list(range(total))
+        ):
             raise NotImplementedError(str(node))
     for node in nodes:
         module = _module(network, node)
@@ -192,12 +250,20 @@ def _by_channel(node: fx.Node, module: nn.Module | None) -> bool:
         return module.groups == module.in_channels == module.out_channels > 1
     if module is not None:
         kind = known(module)
-        return kind is not None and kind is not nn.PReLU and issubclass(kind, (_BatchNorm, *ZERO_MODULES))  # PReLU has weights of its own
+        # PReLU has weights of its own
+        return (
+            kind is not None
+            and kind is not nn.PReLU
+            and issubclass(kind, (_BatchNorm, *ZERO_MODULES))
+        )
     return node.op in ("call_function", "call_method") and key(node.target) in FUNCTIONS
 
 
-def _spread(module: nn.Module, rows: tuple[list[int], int], columns: tuple[list[int], int] | None) -> None:
-    """Gives a layer more channels, that do nothing: (where its own lie, how many there are then) of outputs and inputs."""
+def _spread(
+    module: nn.Module, rows: tuple[list[int], int], columns: tuple[list[int], int] | None
+) -> None:
+    """Gives a layer more channels, that do nothing: (where its own lie, how many there are then) of
+    outputs and inputs."""
     for name, old in [*module.named_parameters(), *module.named_buffers()]:
         if not old.dim():
             continue
@@ -205,8 +271,16 @@ def _spread(module: nn.Module, rows: tuple[list[int], int], columns: tuple[list[
         if columns and old.dim() > 1:
             shape[1] = columns[1]
         new = torch.ones(shape) if name == "running_var" else torch.zeros(shape)
-        new[rows[0]] = new[rows[0]].index_copy(1, torch.tensor(columns[0]), old) if columns and old.dim() > 1 else old
-        setattr(module, name, nn.Parameter(new, requires_grad=False) if isinstance(old, nn.Parameter) else new)
+        new[rows[0]] = (
+            new[rows[0]].index_copy(1, torch.tensor(columns[0]), old)
+            if columns and old.dim() > 1
+            else old
+        )
+        setattr(
+            module,
+            name,
+            nn.Parameter(new, requires_grad=False) if isinstance(old, nn.Parameter) else new,
+        )
     settle(module)
 
 

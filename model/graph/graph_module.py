@@ -1,4 +1,6 @@
-"""A module that runs a graph, also where parts of the network have names that Python or torch.fx has claimed: code, graph, class."""
+"""A module that runs a graph, also where parts of the network have names that Python or torch.fx
+has claimed: code, graph, class."""
+
 from __future__ import annotations
 
 import copy
@@ -11,7 +13,8 @@ from torch import fx, nn
 
 
 def graph_module(network: nn.Module, graph: fx.Graph) -> fx.GraphModule:
-    """``graph``, run with the parts of ``network``; those whose names are claimed have others in it."""
+    """``graph``, run with the parts of ``network``; those whose names are claimed have others in
+    it."""
     graph = copy.deepcopy(graph)
     nodes = [node for node in graph.nodes if node.op in ("call_module", "get_attr")]
     others = other_names(str(node.target) for node in nodes)

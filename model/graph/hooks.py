@@ -1,4 +1,6 @@
-"""Gates in a network of its owner's, which goes on running its own code: in its batch norms, and in hooks of its other modules."""
+"""Gates in a network of its owner's, which goes on running its own code: in its batch norms, and in
+hooks of its other modules."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,7 +15,8 @@ from model.graph.insert_gates import owners, places, readers_of, shared_gate
 from model.graph.reading import Reading
 from model.graph.tracer import ModuleCall
 
-CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # they may run whatever children they have
+# they may run whatever children they have
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class GateBehind:
 
 @dataclass(frozen=True)
 class GateBefore:
-    """A forward pre-hook: what a module is given first through the gate that is its child of this name."""
+    """A forward pre-hook: what a module is given first through the gate that is its child of this
+    name."""
 
     name: str
 
@@ -38,8 +42,9 @@ class GateBefore:
 
 @dataclass
 class HookPlan:
-    """Where gates of the owner's network are: of a module by its path, the node whose channels it gates, and the widths (roots) that
-    have gates there, ``behind`` the module or ``before`` it. ``missing``: an operation that no gate can be put before; "" if none.
+    """Where gates of the owner's network are: of a module by its path, the node whose channels it
+    gates, and the widths (roots) that have gates there, ``behind`` the module or ``before`` it.
+    ``missing``: an operation that no gate can be put before; "" if none.
     """
 
     behind: dict[str, tuple[str, set[int]]] = field(default_factory=dict)
@@ -56,7 +61,8 @@ class Planner:
         self.nodes: dict[str, fx.Node] = {node.name: node for node in reading.graph.nodes}
         self.owner = owners(reading, free)
         self.calls: dict[str, list[ModuleCall]] = {}  # by path
-        self.returning: dict[str, list[str]] = {}  # by node: the paths of modules that return it, the inner before the outer
+        # by node: the paths of modules that return it, the inner before the outer
+        self.returning: dict[str, list[str]] = {}
         for call in reading.module_calls:
             self.calls.setdefault(call.path, []).append(call)
             if call.returned:
@@ -78,17 +84,22 @@ class Planner:
         return found
 
     def gated_with(self, name: str) -> list[str]:
-        """The nodes that are closed where a gate closes ``name``: itself, or the last before it of whose zeros it makes zeros."""
+        """The nodes that are closed where a gate closes ``name``: itself, or the last before it of
+        whose zeros it makes zeros."""
         for source in self.sources(name):
             if path := self.module_behind(source):
                 return [call.returned for call in self.calls[path] if call.returned]
         return []
 
     def module_behind(self, name: str) -> str | None:
-        """The module whose result a node is, whenever it is called, or another with the same channels; None if there is none."""
+        """The module whose result a node is, whenever it is called, or another with the same
+        channels; None if there is none."""
         for path in self.returning.get(name, []):
             inside = isinstance(self.reading.layers[path], CONTAINERS)
-            if not inside and all(self.is_made_in(call) and self.alike(call.returned, name) for call in self.calls[path]):
+            if not inside and all(
+                self.is_made_in(call) and self.alike(call.returned, name)
+                for call in self.calls[path]
+            ):
                 return path
         return None
 
@@ -99,39 +110,65 @@ class Planner:
         return all(self.number[user.name] >= call.end for user in self.nodes[call.returned].users)
 
     def module_before(self, reader: str, name: str) -> ModuleCall | None:
-        """The call of the module that reads a node, itself or by functions, where it is given first what has these channels; None if
-        there is none, or if it is given others, too."""
+        """The call of the module that reads a node, itself or by functions, where it is given first
+        what has these channels; None if there is none, or if it is given others, too."""
         inside = self.number[reader]
         for call in self.reading.module_calls:  # the inner before the outer
-            if call.first <= inside < call.end and call.given and not isinstance(self.reading.layers[call.path], CONTAINERS):
+            if (
+                call.first <= inside < call.end
+                and call.given
+                and not isinstance(self.reading.layers[call.path], CONTAINERS)
+            ):
                 on_the_way = self.sources(name)
                 known = call.given in on_the_way and all(
-                    self.number[node] >= call.first for node in on_the_way[: on_the_way.index(call.given)])
-                if known and all(self.alike(other.given, call.given) for other in self.calls[call.path]):
+                    self.number[node] >= call.first
+                    for node in on_the_way[: on_the_way.index(call.given)]
+                )
+                if known and all(
+                    self.alike(other.given, call.given) for other in self.calls[call.path]
+                ):
                     return call
         return None
 
     def sources(self, name: str) -> list[str]:
         """A node and those before it of whose zeros it makes zeros, one by one."""
         found = [name]
-        while len(inputs := self.reading.steps[found[-1]].inputs) == 1 and not inputs[0].whole and (
-                self.reading.steps[found[-1]].zero_if != "none"):
+        while (
+            len(inputs := self.reading.steps[found[-1]].inputs) == 1
+            and not inputs[0].whole
+            and (self.reading.steps[found[-1]].zero_if != "none")
+        ):
             found.append(inputs[0].name)
         return found
 
     def alike(self, one: str | None, other: str) -> bool:
         """Whether a gate for the channels of one node is one for those of the other."""
         values = self.reading.values
-        return one == other or (one in values and values[one].axis == values[other].axis
-                                and torch.equal(self.owner[one], self.owner[other]))
+        return one == other or (
+            one in values
+            and values[one].axis == values[other].axis
+            and torch.equal(self.owner[one], self.owner[other])
+        )
 
 
-def hook_gates(network: nn.Module, reading: Reading, plan: HookPlan, free: Sequence[int], filters: Sequence[int]) -> None:
-    """Puts a GateLayer per width into a network of its owner's, shared by all the places of a width."""
+def hook_gates(
+    network: nn.Module,
+    reading: Reading,
+    plan: HookPlan,
+    free: Sequence[int],
+    filters: Sequence[int],
+) -> None:
+    """Puts a GateLayer per width into a network of its owner's, shared by all the places of a
+    width."""
     device = next(network.parameters()).device
-    gates = {root: GateLayer(width, number) for number, (root, width) in enumerate(zip(free, filters))}
+    gates = {
+        root: GateLayer(width, number) for number, (root, width) in enumerate(zip(free, filters))
+    }
     for path, (name, widths) in plan.behind.items():
-        module, gate = network.get_submodule(path), shared_gate(reading, name, widths, gates).to(device)
+        module, gate = (
+            network.get_submodule(path),
+            shared_gate(reading, name, widths, gates).to(device),
+        )
         if GatedBatchNorm2d.takes(module):
             GatedBatchNorm2d.gate_in(module, gate)
         else:
@@ -139,7 +176,9 @@ def hook_gates(network: nn.Module, reading: Reading, plan: HookPlan, free: Seque
             module.register_forward_hook(GateBehind(child))
     for path, (name, widths) in plan.before.items():
         module = network.get_submodule(path)
-        module.add_module(child := free_name(module), shared_gate(reading, name, widths, gates).to(device))
+        module.add_module(
+            child := free_name(module), shared_gate(reading, name, widths, gates).to(device)
+        )
         module.register_forward_pre_hook(GateBefore(child))
 
 

@@ -1,4 +1,5 @@
 """Operations in place: whatever comes after one takes its result, or the network is refused."""
+
 from __future__ import annotations
 
 import inspect
@@ -10,11 +11,25 @@ from torch import fx, nn
 from model.errors import UnreadableNetwork
 from model.graph.operations import ALIASES
 
-IN_PLACE = {"iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor", "imatmul", "setitem"}
+IN_PLACE = {
+    "iadd",
+    "isub",
+    "imul",
+    "itruediv",
+    "ifloordiv",
+    "imod",
+    "ipow",
+    "iand",
+    "ior",
+    "ixor",
+    "imatmul",
+    "setitem",
+}
 
 
 def rewire_inplace_ops(network: nn.Module, graph: fx.Graph) -> None:
-    """Lets whatever comes after an operation in place take its result: what it worked on is that now.
+    """Lets whatever comes after an operation in place take its result: what it worked on is that
+    now.
 
     Raises UnreadableNetwork where other results share that memory and are used afterwards.
     """
@@ -23,16 +38,25 @@ def rewire_inplace_ops(network: nn.Module, graph: fx.Graph) -> None:
     memory: dict[fx.Node, list[fx.Node]] = {}  # of each node, those whose memory it may share
     for node in graph.nodes:
         source = node.all_input_nodes[0] if node.all_input_nodes else None
-        if node.target in ("size", "dim", "numel") or node.args[1:] == ("shape",) or (source in numbers and node.op == "call_function"):
+        if (
+            node.target in ("size", "dim", "numel")
+            or node.args[1:] == ("shape",)
+            or (source in numbers and node.op == "call_function")
+        ):
             numbers.add(node)
         if isinstance(node.kwargs.get("out"), fx.Node):
-            raise UnreadableNetwork(f"{_name(network, node)} ({node.name}) writes into what is there (out=…); let it make a new tensor")
+            raise UnreadableNetwork(
+                f"{_name(network, node)} ({node.name}) writes into what is there (out=…); let "
+                "it make a new tensor"
+            )
         in_place = source is not None and node not in numbers and _in_place(network, node)
 
         memory[node] = []
         if in_place or _shares(network, node):
             for shared in [source] if in_place and source else node.all_input_nodes:
-                memory[node] = memory[node] + [other for other in memory[shared] if other not in memory[node]]
+                memory[node] = memory[node] + [
+                    other for other in memory[shared] if other not in memory[node]
+                ]
         memory[node].append(node)
         for other in memory[node]:
             memory[other] = memory[node]
@@ -42,13 +66,22 @@ def rewire_inplace_ops(network: nn.Module, graph: fx.Graph) -> None:
         for user in list(source.users):
             if order[user] > order[node]:
                 user.replace_input_with(source, node)
-        if any(order[user] > order[node] for other in memory[node] if other is not node for user in other.users):
-            raise UnreadableNetwork(f"{_name(network, node)} ({node.name}) changes in place what is used elsewhere too; "
-                                    "let it make a new tensor")
+        if any(
+            order[user] > order[node]
+            for other in memory[node]
+            if other is not node
+            for user in other.users
+        ):
+            raise UnreadableNetwork(
+                f"{_name(network, node)} ({node.name}) changes in place what is used elsewhere "
+                "too; "
+                "let it make a new tensor"
+            )
 
 
 def _shares(network: nn.Module, node: fx.Node) -> bool:
-    """Whether a result may be its input's memory: of views, and of what is nobody's whose functions are known."""
+    """Whether a result may be its input's memory: of views, and of what is nobody's whose functions
+    are known."""
     if node.op in ("call_function", "call_method") and not isinstance(node.target, str):
         module = getattr(node.target, "__module__", None) or "torch"
         if module.split(".")[0] not in ("torch", "_operator", "builtins", "math"):
@@ -65,7 +98,11 @@ def _name(network: nn.Module, node: fx.Node) -> str:
 
 
 def _name_of(target: object) -> str:
-    name = type(target).__name__ if isinstance(target, nn.Module) else str(getattr(target, "__name__", target))
+    name = (
+        type(target).__name__
+        if isinstance(target, nn.Module)
+        else str(getattr(target, "__name__", target))
+    )
     return re.sub(r"(?<=dropout)[123]d$|(?<=[a-z])2d$", "", name.lower())
 
 
@@ -85,6 +122,10 @@ def _in_place(network: nn.Module, node: fx.Node) -> bool:
     if getattr(target, "__module__", None) == "_operator":
         return name in IN_PLACE
     try:
-        return inspect.signature(target).bind(*node.args, **node.kwargs).arguments.get("inplace") is True
-    except (TypeError, ValueError):  # it does not say what it takes: none of the functions with such an argument
+        return (
+            inspect.signature(target).bind(*node.args, **node.kwargs).arguments.get("inplace")
+            is True
+        )
+    # it does not say what it takes: none of the functions with such an argument
+    except (TypeError, ValueError):
         return False

@@ -1,4 +1,6 @@
-"""Where gates have to be in a network that is read from its graph: behind its norms, and wherever else a closed one must reach."""
+"""Where gates have to be in a network that is read from its graph: behind its norms, and wherever
+else a closed one must reach."""
+
 from __future__ import annotations
 
 import itertools
@@ -14,27 +16,33 @@ from model.graph.reading import Reading
 
 
 class Places(NamedTuple):
-    """The widths (their roots) that gates have to close: ``behind`` these nodes, for all that take their results; or ``before`` the
-    layers that read all channels of these nodes' results."""
+    """The widths (their roots) that gates have to close: ``behind`` these nodes, for all that take
+    their results; or ``before`` the layers that read all channels of these nodes' results."""
 
     behind: dict[str, set[int]]
     before: dict[str, set[int]]
 
 
-def places(reading: Reading, free: Sequence[int], behind: Callable[[str], Sequence[str]] = lambda name: [name]) -> Places:
+def places(
+    reading: Reading,
+    free: Sequence[int],
+    behind: Callable[[str], Sequence[str]] = lambda name: [name],
+) -> Places:
     """Where gates have to be so that no layer reads of a closed filter what is not zero.
 
-    That is behind the norms of a width, or behind its layers where it has none; and where a layer would still read of it what is
-    not zero. ``behind`` says for a node which nodes get a gate where one is put so that it is closed; none where that can't be
-    done: then its readers get one.
+    That is behind the norms of a width, or behind its layers where it has none; and where a layer
+    would still read of it what is not zero. ``behind`` says for a node which nodes get a gate where
+    one is put so that it is closed; none where that can't be done: then its readers get one.
     """
     owner = owners(reading, free)
     has = {name: set(widths.tolist()) - {-1} for name, widths in owner.items()}
     nodes = [node for node in reading.graph.nodes if node.name in has and node.name in reading.live]
     norms = [node.name for node in nodes if node.name in reading.norms]
     normed = set().union(*[has[name] for name in norms])
-    first = {**{node.name: has[node.name] - normed for node in nodes if node.name in reading.makers},
-             **{name: has[name] for name in norms}}
+    first = {
+        **{node.name: has[node.name] - normed for node in nodes if node.name in reading.makers},
+        **{name: has[name] for name in norms},
+    }
     readers = readers_of(reading)
     found = Places({}, {})
     for name in first:
@@ -42,8 +50,17 @@ def places(reading: Reading, free: Sequence[int], behind: Callable[[str], Sequen
             found.behind.setdefault(gated, set()).update(first[name])
 
     while True:
-        zero = zeros(reading, {name: torch.isin(owner[name], torch.tensor(sorted(widths))) for name, widths in found.behind.items()}.get)
-        open_ = {name: set(owner[name][~zero[name]].tolist()) - {-1} - found.before.get(name, set()) for name in readers}
+        zero = zeros(
+            reading,
+            {
+                name: torch.isin(owner[name], torch.tensor(sorted(widths)))
+                for name, widths in found.behind.items()
+            }.get,
+        )
+        open_ = {
+            name: set(owner[name][~zero[name]].tolist()) - {-1} - found.before.get(name, set())
+            for name in readers
+        }
         if not any(open_.values()):
             return found
         for name, widths in open_.items():
@@ -55,12 +72,23 @@ def places(reading: Reading, free: Sequence[int], behind: Callable[[str], Sequen
 
 def owners(reading: Reading, free: Sequence[int]) -> dict[str, Tensor]:
     """For each node, the root of the width of each channel; -1 where that is none of ``free``."""
-    return {name: torch.cat([torch.full((piece.channels,), root if (root := reading.widths.root(piece.width)) in free else -1)
-                             for piece in value.pieces]) for name, value in reading.values.items()}
+    return {
+        name: torch.cat(
+            [
+                torch.full(
+                    (piece.channels,),
+                    root if (root := reading.widths.root(piece.width)) in free else -1,
+                )
+                for piece in value.pieces
+            ]
+        )
+        for name, value in reading.values.items()
+    }
 
 
 def readers_of(reading: Reading) -> dict[str, list[str]]:
-    """The nodes whose results are read with all channels, and what reads them so; but for what no logits follow from."""
+    """The nodes whose results are read with all channels, and what reads them so; but for what no
+    logits follow from."""
     found: dict[str, list[str]] = {}
     for node in reading.graph.nodes:
         if node.name in reading.steps and node.name in reading.live:
@@ -70,9 +98,12 @@ def readers_of(reading: Reading) -> dict[str, list[str]]:
     return found
 
 
-def gate_index(reading: Reading, name: str, widths: set[int], units: Mapping[int, int]) -> tuple[list[int], Tensor | None]:
-    """Whose gates the channels of a node have where it has those of ``widths``: the widths, in the order in which their gates are
-    behind each other, and for each channel which of these gates it has, the one behind the last for none. None is gate c for channel c.
+def gate_index(
+    reading: Reading, name: str, widths: set[int], units: Mapping[int, int]
+) -> tuple[list[int], Tensor | None]:
+    """Whose gates the channels of a node have where it has those of ``widths``: the widths, in the
+    order in which their gates are behind each other, and for each channel which of these gates it
+    has, the one behind the last for none. None is gate c for channel c.
 
     ``units``: of each free width.
     """
@@ -88,24 +119,45 @@ def gate_index(reading: Reading, name: str, widths: set[int], units: Mapping[int
             index.append(torch.full((size * units[root] if root in units else piece.channels,), -1))
     found = torch.cat(index)
     found[found < 0] = behind
-    return list(order), None if len(order) == 1 and torch.equal(found, torch.arange(behind)) else found
+    return list(order), None if len(order) == 1 and torch.equal(
+        found, torch.arange(behind)
+    ) else found
 
 
-def shared_gate(reading: Reading, name: str, widths: set[int], gates: Mapping[int, GateLayer]) -> SharedGate:
-    """The gates of some widths for the channels of a node; its other channels have none. ``gates``: of each free width."""
-    order, index = gate_index(reading, name, widths, {root: len(gate.weight) for root, gate in gates.items()})
+def shared_gate(
+    reading: Reading, name: str, widths: set[int], gates: Mapping[int, GateLayer]
+) -> SharedGate:
+    """The gates of some widths for the channels of a node; its other channels have none. ``gates``:
+    of each free width."""
+    order, index = gate_index(
+        reading, name, widths, {root: len(gate.weight) for root, gate in gates.items()}
+    )
     return SharedGate([gates[root] for root in order], index, reading.values[name].axis, name)
 
 
-def put_gates(network: fx.GraphModule, reading: Reading, free: Sequence[int], filters: Sequence[int]) -> None:
-    """One GateLayer per width, shared by all the places of a width, into a network that runs its graph."""
+def put_gates(
+    network: fx.GraphModule, reading: Reading, free: Sequence[int], filters: Sequence[int]
+) -> None:
+    """One GateLayer per width, shared by all the places of a width, into a network that runs its
+    graph."""
     gates = nn.ModuleList(GateLayer(width, number) for number, width in enumerate(filters))
     names = {name for name, _ in network.named_children()}
-    network.add_module(next(name for number in itertools.count() if (name := f"gates{number or ''}") not in names), gates)
-    behind, of_width, device = places(reading, free).behind, dict(zip(free, gates)), next(network.parameters()).device
+    network.add_module(
+        next(name for number in itertools.count() if (name := f"gates{number or ''}") not in names),
+        gates,
+    )
+    behind, of_width, device = (
+        places(reading, free).behind,
+        dict(zip(free, gates)),
+        next(network.parameters()).device,
+    )
     for node in list(network.graph.nodes):
         if node.name in behind:
-            _gate(network, node, shared_gate(reading, node.name, behind[node.name], of_width).to(device))  # type: ignore[arg-type]
+            _gate(
+                network,
+                node,
+                shared_gate(reading, node.name, behind[node.name], of_width).to(device),  # type: ignore[arg-type]
+            )
     network.recompile()
 
 

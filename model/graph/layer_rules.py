@@ -1,4 +1,6 @@
-"""What follows from a layer or a norm for the widths of its result, be it a module or a function with weights of the network."""
+"""What follows from a layer or a norm for the widths of its result, be it a module or a function
+with weights of the network."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -16,24 +18,39 @@ from model.graph.channels import Input, Literal, Piece, Step, Value
 def layer_of(module: Any, path: str) -> Layer:
     """A module as a layer."""
     bias = None if module.bias is None else f"{path}.bias"
-    return Layer(path, f"{path}.weight", bias, getattr(module, "groups", 1), isinstance(module, _ConvTransposeNd))
+    return Layer(
+        path,
+        f"{path}.weight",
+        bias,
+        getattr(module, "groups", 1),
+        isinstance(module, _ConvTransposeNd),
+    )
 
 
 def convolution(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node) -> None:
-    """A dense one reads every channel and makes a width; a grouped one keeps its filters per group, and ties the two."""
+    """A dense one reads every channel and makes a width; a grouped one keeps its filters per group,
+    and ties the two."""
     value, shape = notes.values.get(source.name), notes.tensors[layer.weight].shape
     taken_from: fx.Node | None = source
     if value and value.axis != 1:
         notes.fix(source.name, f"{notes.operation(node)} works along them")
         value = taken_from = None
 
-    inputs, filters = (shape[0], shape[1] * layer.groups) if layer.transposed else (shape[1] * layer.groups, shape[0])
+    inputs, filters = (
+        (shape[0], shape[1] * layer.groups)
+        if layer.transposed
+        else (shape[1] * layer.groups, shape[0])
+    )
     notes.calls.append((layer.weight, source.name if layer.transposed else node.name, 1))
     weight: tuple[fx.Node | None, ...] = (node,)
     if layer.groups == 1:
         width = notes.widths.add(filters, layer.name)
         notes.makers[node.name] = layer
-        notes.set(node, Value(1, (Piece(width, filters),)), Step([Input(source.name, whole=True)] if value else [], "none"))
+        notes.set(
+            node,
+            Value(1, (Piece(width, filters),)),
+            Step([Input(source.name, whole=True)] if value else [], "none"),
+        )
         weight = (taken_from, node) if layer.transposed else (node, taken_from)
     elif value:
         taken, given = inputs // layer.groups, filters // layer.groups
@@ -41,7 +58,9 @@ def convolution(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node)
             notes.fixes(node)
             weight = ()
         else:
-            made = tuple(Piece(piece.width, piece.channels // taken * given) for piece in value.pieces)
+            made = tuple(
+                Piece(piece.width, piece.channels // taken * given) for piece in value.pieces
+            )
             notes.set(node, Value(1, made), Step([Input(source.name, 0, taken, given)], "none"))
             notes.makers[node.name] = layer
     notes.assign(layer.weight, *weight)
@@ -59,7 +78,8 @@ def in_groups(notes: ChannelMap, value: Value, channels: int) -> bool:
 
 
 def linear(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node) -> None:
-    """Reads every channel, along the last dimension, and makes a width; along other dimensions it keeps channels apart."""
+    """Reads every channel, along the last dimension, and makes a width; along other dimensions it
+    keeps channels apart."""
     value, axis = notes.values.get(source.name), len(notes.shapes[node.name]) - 1
     notes.calls.append((layer.weight, node.name, axis))
     if value and value.axis != axis:
@@ -70,35 +90,61 @@ def linear(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node) -> N
     filters = len(notes.tensors[layer.weight])
     piece = Piece(notes.widths.add(filters, layer.name), filters)
     notes.makers[node.name] = layer
-    notes.set(node, Value(axis, (piece,)), Step([Input(source.name, whole=True)] if value else [], "none"))
+    notes.set(
+        node, Value(axis, (piece,)), Step([Input(source.name, whole=True)] if value else [], "none")
+    )
     notes.assign(layer.weight, node, source)
     if layer.bias is not None:
         notes.assign(layer.bias, node)
 
 
-# --- norms ---------------------------------------------------------------------------------------------------------
+# --- norms ----------------------------------------------------------------------------------------
+
 
 def norm(notes: ChannelMap, node: fx.Node, module: Any, source: fx.Node) -> None:
-    """A module: batch and instance norm work channel by channel, group norm by its groups, layer norm takes all channels."""
-    tensors = {name: tensor for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-               if tensor is not None and tensor.dim()}
+    """A module: batch and instance norm work channel by channel, group norm by its groups, layer
+    norm takes all channels."""
+    tensors = {
+        name: tensor
+        for name, tensor in [
+            *module.named_parameters(recurse=False),
+            *module.named_buffers(recurse=False),
+        ]
+        if tensor is not None and tensor.dim()
+    }
     paths = [f"{node.target}.{name}" for name in tensors]
     if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
         layer_norm(notes, node, source, len(module.normalized_shape), paths)
     else:
-        by_group(notes, node, source, module.num_groups if isinstance(module, nn.GroupNorm) else None, paths)
+        by_group(
+            notes,
+            node,
+            source,
+            module.num_groups if isinstance(module, nn.GroupNorm) else None,
+            paths,
+        )
 
 
-def by_group(notes: ChannelMap, node: fx.Node, source: fx.Node, groups: int | None, paths: list[str]) -> None:
-    """A norm of each channel, or of each of so many groups of them; it needs tensors with as many channels where groups have several."""
+def by_group(
+    notes: ChannelMap, node: fx.Node, source: fx.Node, groups: int | None, paths: list[str]
+) -> None:
+    """A norm of each channel, or of each of so many groups of them; it needs tensors with as many
+    channels where groups have several."""
     value = notes.values[source.name]
     if value.axis != 1:
         raise notes.not_apart(node, "works along another dimension than that of the channels")
     per_group = value.channels // groups if groups else 1
     if groups == 1:
-        notes.set(node, value, Step([Input(source.name, whole=True)], "none", [(0, value.channels)]))
+        notes.set(
+            node, value, Step([Input(source.name, whole=True)], "none", [(0, value.channels)])
+        )
     elif (groups and not paths) or not in_groups(notes, value, per_group):
-        raise notes.not_apart(node, "has groups that go across them" if paths else "has a number of groups that no weights go by")
+        raise notes.not_apart(
+            node,
+            "has groups that go across them"
+            if paths
+            else "has a number of groups that no weights go by",
+        )
     else:
         notes.set(node, value, Step([Input(source.name, 0, per_group, per_group)], "none"))
     notes.norms.add(node.name)
@@ -106,8 +152,11 @@ def by_group(notes: ChannelMap, node: fx.Node, source: fx.Node, groups: int | No
         notes.assign(path, node)
 
 
-def layer_norm(notes: ChannelMap, node: fx.Node, source: fx.Node, dims: int, paths: list[str]) -> int | None:
-    """A norm of all channels and pixels along the last ``dims`` dimensions. Which of them has channels of widths, if one."""
+def layer_norm(
+    notes: ChannelMap, node: fx.Node, source: fx.Node, dims: int, paths: list[str]
+) -> int | None:
+    """A norm of all channels and pixels along the last ``dims`` dimensions. Which of them has
+    channels of widths, if one."""
     value, first = notes.values[source.name], len(notes.shapes[source.name]) - dims
     if value.axis < first:
         notes.keeps(node, source, "none")
@@ -121,17 +170,20 @@ def layer_norm(notes: ChannelMap, node: fx.Node, source: fx.Node, dims: int, pat
     return value.axis - first
 
 
-# --- the same as functions -----------------------------------------------------------------------------------------
+# --- the same as functions ------------------------------------------------------------------------
 
 STATISTICS, AFFINE = ("running_mean", "running_var"), ("weight", "bias")
-PLACES: dict[Any, tuple[str, ...]] = {  # of the arguments: what says how large it is, then its tensors
-    F.linear: ("", *AFFINE), **dict.fromkeys(ops.CONVOLUTIONS, ("groups", *AFFINE)),
+# of the arguments: what says how large it is, then its tensors
+PLACES: dict[Any, tuple[str, ...]] = {
+    F.linear: ("", *AFFINE),
+    **dict.fromkeys(ops.CONVOLUTIONS, ("groups", *AFFINE)),
     **dict.fromkeys([F.prelu, torch.prelu], ("", "weight")),
     **dict.fromkeys([F.batch_norm, F.instance_norm], ("", *STATISTICS, *AFFINE)),
     **dict.fromkeys([torch.batch_norm, torch.instance_norm], ("", *AFFINE, *STATISTICS)),
     **dict.fromkeys([F.group_norm, torch.group_norm], ("num_groups", *AFFINE)),
     **dict.fromkeys([F.layer_norm, torch.layer_norm], ("normalized_shape", *AFFINE)),
-    **dict.fromkeys([F.rms_norm, torch.rms_norm], ("normalized_shape", "weight"))}
+    **dict.fromkeys([F.rms_norm, torch.rms_norm], ("normalized_shape", "weight")),
+}
 
 
 def argument(node: fx.Node, name: str, place: int, default: Any = None) -> Any:
@@ -140,17 +192,26 @@ def argument(node: fx.Node, name: str, place: int, default: Any = None) -> Any:
 
 
 def layer_function(notes: ChannelMap, node: fx.Node, what: Any, source: fx.Node) -> None:
-    """A layer or a norm that is called as a function, with tensors of the network. With others, its result has no widths."""
+    """A layer or a norm that is called as a function, with tensors of the network. With others, its
+    result has no widths."""
     said, *names = PLACES[what]
     first = 2 if said and said != "groups" else 1  # the place of the first tensor
     given = [argument(node, name, first + number) for number, name in enumerate(names)]
-    paths = [notes.attributes.get(tensor.name, "") if isinstance(tensor, fx.Node) else "" for tensor in given if tensor is not None]
+    paths = [
+        notes.attributes.get(tensor.name, "") if isinstance(tensor, fx.Node) else ""
+        for tensor in given
+        if tensor is not None
+    ]
     if source is not argument(node, "input", 0) or not all(path in notes.tensors for path in paths):
         raise notes.not_apart(node, "has weights that are computed")
 
     if what in ops.CONVOLUTIONS or what is F.linear:
         owner, _, called = paths[0].rpartition(".")
-        layer = Layer(owner if owner and called == "weight" else paths[0], paths[0], paths[1] if len(paths) > 1 else None)
+        layer = Layer(
+            owner if owner and called == "weight" else paths[0],
+            paths[0],
+            paths[1] if len(paths) > 1 else None,
+        )
         if what is F.linear:
             linear(notes, node, layer, source)
         else:
@@ -159,19 +220,30 @@ def layer_function(notes: ChannelMap, node: fx.Node, what: Any, source: fx.Node)
         norm_function(notes, node, what, said, source, paths)
 
 
-def convolution_function(notes: ChannelMap, node: fx.Node, what: Any, layer: Layer, source: fx.Node) -> None:
+def convolution_function(
+    notes: ChannelMap, node: fx.Node, what: Any, layer: Layer, source: fx.Node
+) -> None:
     """Its number of groups goes with the widths."""
     groups = argument(node, "groups", 6, 1)
     if not isinstance(groups, int):
         raise notes.not_apart(node, "has a number of groups that is computed")
-    convolution(notes, node, layer._replace(groups=groups, transposed=what in ops.TRANSPOSED), source)
+    convolution(
+        notes, node, layer._replace(groups=groups, transposed=what in ops.TRANSPOSED), source
+    )
     if groups > 1 and node.name in notes.values:
         per_group = notes.values[node.name].channels // groups
-        notes.literals.append(Literal(node.name, ("groups",) if "groups" in node.kwargs else (6,), node.name, per_group))
+        notes.literals.append(
+            Literal(
+                node.name, ("groups",) if "groups" in node.kwargs else (6,), node.name, per_group
+            )
+        )
 
 
-def norm_function(notes: ChannelMap, node: fx.Node, what: Any, said: str, source: fx.Node, paths: list[str]) -> None:
-    """What is said of its size, the number of groups or the channels, becomes a number that goes with the widths."""
+def norm_function(
+    notes: ChannelMap, node: fx.Node, what: Any, said: str, source: fx.Node, paths: list[str]
+) -> None:
+    """What is said of its size, the number of groups or the channels, becomes a number that goes
+    with the widths."""
     place: Any = said if said in node.kwargs else 1
     if what in (F.prelu, torch.prelu):
         slopes(notes, node, source, paths[0])
@@ -179,7 +251,9 @@ def norm_function(notes: ChannelMap, node: fx.Node, what: Any, said: str, source
         groups: Any = argument(node, said, 1)
         by_group(notes, node, source, groups, paths)
         if groups > 1:
-            notes.literals.append(Literal(node.name, (place,), node.name, notes.values[node.name].channels // groups))
+            notes.literals.append(
+                Literal(node.name, (place,), node.name, notes.values[node.name].channels // groups)
+            )
     elif said == "normalized_shape":
         size: Any = argument(node, said, 1)
         if not isinstance(size, (list, tuple)):

@@ -1,4 +1,6 @@
-"""What closed gates do to a network that was read: where channels are exactly zero, and which are needed."""
+"""What closed gates do to a network that was read: where channels are exactly zero, and which are
+needed."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -16,14 +18,20 @@ def mask_to_output(mask: Tensor, source: Input) -> Tensor:
 
 
 def mask_to_input(mask: Tensor, source: Input, channels: int) -> Tensor:
-    """Of each channel of ``source``, of which there are so many, whether any that is made of it is in ``mask``."""
+    """Of each channel of ``source``, of which there are so many, whether any that is made of it is
+    in ``mask``."""
     made = channels // source.taken * source.given
-    return mask[source.start : source.start + made].view(-1, source.given).any(dim=1).repeat_interleave(source.taken)
+    return (
+        mask[source.start : source.start + made]
+        .view(-1, source.given)
+        .any(dim=1)
+        .repeat_interleave(source.taken)
+    )
 
 
 def zeros(reading: Reading, closed: Callable[[str], Tensor | None]) -> dict[str, Tensor]:
-    """For each node, which channels are zero whatever the images: where ``closed`` says so, of a node with gates, and what
-    makes a zero of a zero."""
+    """For each node, which channels are zero whatever the images: where ``closed`` says so, of a
+    node with gates, and what makes a zero of a zero."""
     zero: dict[str, Tensor] = {}
     for node in reading.graph.nodes:
         if node.name not in reading.values:

@@ -1,9 +1,12 @@
-"""Imports of other people's code: what lies beside it is its own, whatever it is called; this project and everybody else keep theirs.
+"""Imports of other people's code: what lies beside it is its own, whatever it is called; this
+project and everybody else keep theirs.
 
-Code of somebody's that says ``import utils`` means the ``utils`` beside it. Its modules have an ``__import__`` of their own, at any
-time: in functions, constructors and forward passes too. In sys.modules a module has the name that its code uses where that is free,
-so that what is pickled can be loaded where the code is; another name where this project, or a library, has that one.
+Code of somebody's that says ``import utils`` means the ``utils`` beside it. Its modules have an
+``__import__`` of their own, at any time: in functions, constructors and forward passes too. In
+sys.modules a module has the name that its code uses where that is free, so that what is pickled can
+be loaded where the code is; another name where this project, or a library, has that one.
 """
+
 from __future__ import annotations
 
 import ast
@@ -26,22 +29,32 @@ LIBRARIES = ("site-packages", "dist-packages")
 
 
 class OwnImports:
-    """How code in a ``folder`` imports: from there, from where it adds to sys.path, and from the current folder, before anywhere else."""
+    """How code in a ``folder`` imports: from there, from where it adds to sys.path, and from the
+    current folder, before anywhere else."""
 
     def __init__(self, folder: Path):
         self.folder, self.before = folder, set(sys.path)
         self.roots = list(dict.fromkeys([str(folder), str(Path.cwd())]))
         self.files: dict[str, Path] = {}  # by top-level name, those that were asked for
-        self.names: dict[str, str | None] = {}  # of a top-level name as its code says it, that in sys.modules; None: as for everybody
+        # of a top-level name as its code says it, that in sys.modules; None: as for everybody
+        self.names: dict[str, str | None] = {}
         self.builtins = {**vars(builtins), "__import__": self.import_}
 
-    def import_(self, name: str, globals: Mapping[str, Any] | None = None, locals: Mapping[str, Any] | None = None,
-                fromlist: Sequence[str] | None = (), level: int = 0) -> Any:
+    def import_(
+        self,
+        name: str,
+        globals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> Any:
         """The import statement of its modules."""
         top, dot, rest = name.partition(".")
         own = self.name_of(top) if level == 0 else None
         try:
-            found = builtins.__import__(f"{own}{dot}{rest}" if own else name, globals, locals, fromlist or (), level)
+            found = builtins.__import__(
+                f"{own}{dot}{rest}" if own else name, globals, locals, fromlist or (), level
+            )
         except ModuleNotFoundError as error:
             if own in (None, top):
                 raise
@@ -72,16 +85,34 @@ class OwnImports:
         spec = self.spec(top)
         if spec is None or ours(spec):
             return None
-        elsewhere = PathFinder.find_spec(top, [path for path in sys.path if not self.is_root(path) and Path(path).resolve() != PROJECT])
+        elsewhere = PathFinder.find_spec(
+            top,
+            [
+                path
+                for path in sys.path
+                if not self.is_root(path) and Path(path).resolve() != PROJECT
+            ],
+        )
         installed = elsewhere is not None and elsewhere.origin is not None
-        if installed and (spec.origin is None or top in self.files):  # folders are no packages; a file does not mean itself
+        # folders are no packages; a file does not mean itself
+        if installed and (spec.origin is None or top in self.files):
             return None
-        return self.register(top, installed or PathFinder.find_spec(top, [str(PROJECT)]) is not None)
+        return self.register(
+            top, installed or PathFinder.find_spec(top, [str(PROJECT)]) is not None
+        )
 
     def register(self, top: str, taken: bool) -> str:
-        """Chooses the name of a top-level module in sys.modules: its own, if nobody else has that."""
-        names = itertools.chain([] if taken else [top], (f"network_{top}{number or ''}" for number in itertools.count()))
-        name = next(name for name in names if OWNERS.get(name, (self, top)) == (self, top) and (name in OWNERS or name not in sys.modules))
+        """Chooses the name of a top-level module in sys.modules: its own, if nobody else has
+        that."""
+        names = itertools.chain(
+            [] if taken else [top], (f"network_{top}{number or ''}" for number in itertools.count())
+        )
+        name = next(
+            name
+            for name in names
+            if OWNERS.get(name, (self, top)) == (self, top)
+            and (name in OWNERS or name not in sys.modules)
+        )
         OWNERS[name] = self, top
         return name
 
@@ -124,7 +155,9 @@ class Loader(SourceFileLoader):
 class Finder(MetaPathFinder):
     """Finds the modules that are somebody's own, by their names in sys.modules."""
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         imports, top = OWNERS.get(fullname.partition(".")[0], (None, ""))
         if imports is None:
             return None
@@ -137,11 +170,16 @@ class Finder(MetaPathFinder):
             return found
         if not isinstance(spec.loader, SourceFileLoader):
             return spec
-        return importlib.util.spec_from_file_location(fullname, spec.origin, loader=Loader(fullname, spec.origin, imports),
-                                                      submodule_search_locations=spec.submodule_search_locations)
+        return importlib.util.spec_from_file_location(
+            fullname,
+            spec.origin,
+            loader=Loader(fullname, spec.origin, imports),
+            submodule_search_locations=spec.submodule_search_locations,
+        )
 
 
-OWNERS: dict[str, tuple[OwnImports, str]] = {}  # of top-level modules, by their names in sys.modules: whose they are, and called what
+# of top-level modules, by their names in sys.modules: whose they are, and called what
+OWNERS: dict[str, tuple[OwnImports, str]] = {}
 sys.meta_path.insert(0, Finder())
 
 
@@ -152,25 +190,38 @@ def imports_in(folder: Path) -> OwnImports:
 
 
 def import_file(path: Path) -> ModuleType:
-    """A file of somebody's as a module. One that imports from its own package (``from .layers import …``) is imported as part of it."""
+    """A file of somebody's as a module. One that imports from its own package (``from .layers
+    import …``) is imported as part of it."""
     importlib.invalidate_caches()  # a folder may have got files this moment
     path = path.resolve()
-    package = [path.parent] if (path.parent / "__init__.py").is_file() and imports_relatively(path) else []
+    package = (
+        [path.parent]
+        if (path.parent / "__init__.py").is_file() and imports_relatively(path)
+        else []
+    )
     while package and (package[-1].parent / "__init__.py").is_file():
         package.append(package[-1].parent)
     if not package:
         return imports_in(path.parent).file(path)
-    return imports_in(package[-1].parent).module(".".join([*(folder.name for folder in reversed(package)), path.stem]))
+    return imports_in(package[-1].parent).module(
+        ".".join([*(folder.name for folder in reversed(package)), path.stem])
+    )
 
 
 def import_module(name: str) -> ModuleType:
-    """A module of somebody's by its name: one of the current folder's, or of a folder in PYTHONPATH that has modules called as this
-    project's are, with imports of its own; any other as for everybody."""
+    """A module of somebody's by its name: one of the current folder's, or of a folder in PYTHONPATH
+    that has modules called as this project's are, with imports of its own; any other as for
+    everybody."""
     importlib.invalidate_caches()
     top = name.partition(".")[0]
     for folder in dict.fromkeys([Path.cwd(), *own_folders()]):
         spec = PathFinder.find_spec(top, [str(folder)])
-        if spec is not None and not ours(spec) and (folder == Path.cwd() or clashes(folder)) and imports_in(folder).name_of(top):
+        if (
+            spec is not None
+            and not ours(spec)
+            and (folder == Path.cwd() or clashes(folder))
+            and imports_in(folder).name_of(top)
+        ):
             return imports_in(folder).module(name)
     return importlib.import_module(name)
 
@@ -178,19 +229,30 @@ def import_module(name: str) -> ModuleType:
 def own_folders() -> list[Path]:
     """The folders in sys.path that are neither this project nor Python's libraries."""
     base = Path(ast.__file__).parent  # of Python's own modules
-    paths = [Path(path) for path in sys.path if path and Path(path).is_dir() and not any(part in path for part in LIBRARIES)]
-    return [path for path in paths if path.resolve() != PROJECT and base not in (path, *path.parents)]
+    paths = [
+        Path(path)
+        for path in sys.path
+        if path and Path(path).is_dir() and not any(part in path for part in LIBRARIES)
+    ]
+    return [
+        path for path in paths if path.resolve() != PROJECT and base not in (path, *path.parents)
+    ]
 
 
 def clashes(folder: Path) -> bool:
     """Whether a folder has modules called as this project's are."""
-    return any(PathFinder.find_spec(top, [str(folder)]) for top in [*ROOMS, *(path.stem for path in PROJECT.glob("*.py"))])
+    return any(
+        PathFinder.find_spec(top, [str(folder)])
+        for top in [*ROOMS, *(path.stem for path in PROJECT.glob("*.py"))]
+    )
 
 
 def ours(spec: ModuleSpec) -> bool:
     """Whether a module is of this project."""
     places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
-    return any(Path(place).resolve().is_relative_to(PROJECT / room) for place in places for room in ROOMS)
+    return any(
+        Path(place).resolve().is_relative_to(PROJECT / room) for place in places for room in ROOMS
+    )
 
 
 def imports_relatively(path: Path) -> bool:

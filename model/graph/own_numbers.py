@@ -1,8 +1,10 @@
-"""Tensors with numbers of their own, which are not drawn anew: frozen weights and buffers, and what is the same in every channel.
+"""Tensors with numbers of their own, which are not drawn anew: frozen weights and buffers, and what
+is the same in every channel.
 
-A blur kernel, a table of sines, a mask: at other widths they are repeated, where every channel has the same numbers, or else the
-width stays as it is.
+A blur kernel, a table of sines, a mask: at other widths they are repeated, where every channel has
+the same numbers, or else the width stays as it is.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping
@@ -22,8 +24,9 @@ STATISTICS = ("running_mean", "running_var")
 
 
 def fix_own_numbers(notes: ChannelMap, never_trained: Container[str] = ()) -> None:
-    """Fixes the widths of frozen parameters, of those that are ``never_trained`` though they are not frozen, and of buffers, whose
-    channels are not all the same; the statistics of norms apart."""
+    """Fixes the widths of frozen parameters, of those that are ``never_trained`` though they are
+    not frozen, and of buffers, whose channels are not all the same; the statistics of norms
+    apart."""
     for path, dims in notes.dims.items():
         tensor = notes.tensors[path]
         if (tensor.requires_grad and path not in never_trained) or is_statistic(notes, path):
@@ -31,32 +34,58 @@ def fix_own_numbers(notes: ChannelMap, never_trained: Container[str] = ()) -> No
         kind = "is frozen" if isinstance(tensor, nn.Parameter) else "is a buffer"
         for dim, name in enumerate(dims):
             if name is not None and repeated(notes, tensor, dim, name) is None:
-                why = f"{path} {'gets no gradient' if tensor.requires_grad else kind}, and its channels differ"
+                why = (
+                    f"{path} {'gets no gradient' if tensor.requires_grad else kind}, and its "
+                    "channels differ"
+                )
                 notes.widths.fix(notes.values[name].pieces, why)
 
 
 def without_gradient(network: nn.Module, images: int, image_size: int) -> set[str]:
-    """The parameters that get no gradient, of those that are not frozen: what is computed without gradients, or detached.
+    """The parameters that get no gradient, of those that are not frozen: what is computed without
+    gradients, or detached.
 
-    In evaluation, where nothing is left out at random. Only shapes are computed; where a network's code can't do that, none is known.
+    In evaluation, where nothing is left out at random. Only shapes are computed; where a network's
+    code can't do that, none is known.
     """
     with random_state_kept():
         try:
             copied = on_meta(network, gradients=True)
             parameters = dict(copied.named_parameters())
-            dtype = next((parameter.dtype for parameter in parameters.values() if parameter.is_floating_point()), torch.float32)
-            output = copied(torch.zeros(images, COLOURS, image_size, image_size, device="meta", dtype=dtype))
-            torch.stack([tensor.sum() for tensor in tensors_in(output) if tensor.requires_grad]).sum().backward()
+            dtype = next(
+                (
+                    parameter.dtype
+                    for parameter in parameters.values()
+                    if parameter.is_floating_point()
+                ),
+                torch.float32,
+            )
+            output = copied(
+                torch.zeros(images, COLOURS, image_size, image_size, device="meta", dtype=dtype)
+            )
+            torch.stack(
+                [tensor.sum() for tensor in tensors_in(output) if tensor.requires_grad]
+            ).sum().backward()
         except Exception:  # whatever its code does with what has no numbers
             return set()
-    return {name for name, parameter in parameters.items() if parameter.requires_grad and parameter.grad is None}
+    return {
+        name
+        for name, parameter in parameters.items()
+        if parameter.requires_grad and parameter.grad is None
+    }
 
 
 def tensors_in(output: Any) -> Iterator[Tensor]:
     """The tensors in what a network gives: itself, or of a tuple, a list or a dict."""
     if isinstance(output, Tensor):
         yield output
-    for part in output.values() if isinstance(output, Mapping) else output if isinstance(output, (tuple, list)) else ():
+    for part in (
+        output.values()
+        if isinstance(output, Mapping)
+        else output
+        if isinstance(output, (tuple, list))
+        else ()
+    ):
         yield from tensors_in(part)
 
 
@@ -66,9 +95,16 @@ def is_statistic(notes: ChannelMap, path: str) -> bool:
     return name in STATISTICS and isinstance(notes.layers[owner], _NormBase)
 
 
-def repeated(notes: ChannelMap, tensor: Tensor, dim: int, name: str, units: Callable[[int], int] | None = None) -> Tensor | None:
-    """``tensor`` with other channels along ``dim``, those of the node ``name``: of each free width ``units(root)`` units, each with
-    the numbers that all its units have. None where these differ, or are not known.
+def repeated(
+    notes: ChannelMap,
+    tensor: Tensor,
+    dim: int,
+    name: str,
+    units: Callable[[int], int] | None = None,
+) -> Tensor | None:
+    """``tensor`` with other channels along ``dim``, those of the node ``name``: of each free width
+    ``units(root)`` units, each with the numbers that all its units have. None where these differ,
+    or are not known.
     """
     if tensor.is_meta:
         return None

@@ -1,8 +1,10 @@
 """Reads from a network's graph which channels of which results belong together.
 
-One pass with shapes follows every result. A convolution or a linear layer makes a new width; what works channel by
-channel keeps those it is given; sums and products tie the widths of their operands; a concatenation lines them up.
+One pass with shapes follows every result. A convolution or a linear layer makes a new width; what
+works channel by channel keeps those it is given; sums and products tie the widths of their
+operands; a concatenation lines them up.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -20,20 +22,24 @@ from model.graph.tracer import COLOURS, images, on_meta
 
 
 class Reading(ChannelMap):
-    """The notes on a whole network, for square images of ``image_size`` pixels; ``logits`` is the shape of its output, ``live`` are
-    the nodes from which it follows.
+    """The notes on a whole network, for square images of ``image_size`` pixels; ``logits`` is the
+    shape of its output, ``live`` are the nodes from which it follows.
 
-    Raises UnreadableNetwork, in a line that names the operation that can't be read, and where it is.
+    Raises UnreadableNetwork, in a line that names the operation that can't be read, and where it
+    is.
     """
 
     def __init__(self, network: nn.Module, image_size: int, graph: fx.Graph | None = None):
-        self.graph, self.whole, self.module_calls = Traced(graph, True, []) if graph else trace(network, image_size)
+        self.graph, self.whole, self.module_calls = (
+            Traced(graph, True, []) if graph else trace(network, image_size)
+        )
         super().__init__(network)
         self.live = live_nodes(self.graph)
         try:
             logits = run_on_shapes(network, self.graph, BATCH, image_size, self)
         except UnreadableNetwork as error:
-            raise UnreadableNetwork(str(error).splitlines()[0]) from None  # torch.fx adds lines of its own
+            # torch.fx adds lines of its own
+            raise UnreadableNetwork(str(error).splitlines()[0]) from None
         fix_counted(self)
         self.logits = tuple(logits.shape) if isinstance(logits, Tensor) else None
 
@@ -42,10 +48,15 @@ class Reading(ChannelMap):
         nodes = [node for node in self.graph.nodes if node.name in self.live]
         called = {str(node.target) for node in nodes if node.op == "call_module"}
         taken = {str(node.target) for node in nodes if node.op == "get_attr"}
-        return {path for name, path in self.path.items() if name in taken or name.rpartition(".")[0] in called}
+        return {
+            path
+            for name, path in self.path.items()
+            if name in taken or name.rpartition(".")[0] in called
+        }
 
     def fix_dead_widths(self) -> None:
-        """Fixes the widths that only a branch has from which no logits follow: a head that is not used in evaluation, say."""
+        """Fixes the widths that only a branch has from which no logits follow: a head that is not
+        used in evaluation, say."""
         roots: dict[bool, set[int]] = {True: set(), False: set()}
         for name, value in self.values.items():
             roots[name in self.live] |= {self.widths.root(piece.width) for piece in value.pieces}
@@ -58,7 +69,9 @@ class Reading(ChannelMap):
             self.shapes[node.name] = result.shape
         if node.op == "placeholder":
             if isinstance(result, Tensor):
-                images = Piece(self.widths.add(COLOURS, fixed="the channels of the images"), COLOURS)
+                images = Piece(
+                    self.widths.add(COLOURS, fixed="the channels of the images"), COLOURS
+                )
                 self.set(node, Value(1, (images,)), Step([]))
         elif node.op == "get_attr":
             if isinstance(result, Tensor):
@@ -70,7 +83,8 @@ class Reading(ChannelMap):
 
 
 def live_nodes(graph: fx.Graph) -> set[str]:
-    """The nodes from which the output of a graph follows. What operations in place have changed is taken from these already."""
+    """The nodes from which the output of a graph follows. What operations in place have changed is
+    taken from these already."""
     live: set[str] = set()
     for node in reversed(graph.nodes):
         if node.op == "output" or any(user.name in live for user in node.users):
@@ -81,7 +95,9 @@ def live_nodes(graph: fx.Graph) -> set[str]:
 class _Walk(fx.Interpreter):
     """Runs a graph on shapes; tells a reading of each node."""
 
-    def __init__(self, network: nn.Module, graph: fx.Graph, image_size: int, reading: Reading | None):
+    def __init__(
+        self, network: nn.Module, graph: fx.Graph, image_size: int, reading: Reading | None
+    ):
         super().__init__(network, graph=graph)
         self.image_size, self.reading = image_size, reading
         self.numbers: dict[str, int] = {}  # of each node, how many its result has
@@ -96,15 +112,20 @@ class _Walk(fx.Interpreter):
             result = super().run_node(node)
         except Exception as error:  # whatever an operation says of shapes that don't fit
             reason = " ".join(str(error).split())[:150]
-            raise UnreadableNetwork(f"{self.reading.operation(node)} does not take what images of {self.image_size} pixels give it "
-                                    f"({type(error).__name__}: {reason})") from None
+            raise UnreadableNetwork(
+                f"{self.reading.operation(node)} does not take what images of {self.image_size} "
+                "pixels give it "
+                f"({type(error).__name__}: {reason})"
+            ) from None
         self.reading.follow(node, result)
         return result
 
 
-def run_on_shapes(network: nn.Module, graph: fx.Graph, batch: int, image_size: int, reading: Reading | None = None) -> Any:
-    """The output of a network for images (batch, 3, S, S), shapes without numbers; without a ``reading``, how many numbers
-    each node's result has."""
+def run_on_shapes(
+    network: nn.Module, graph: fx.Graph, batch: int, image_size: int, reading: Reading | None = None
+) -> Any:
+    """The output of a network for images (batch, 3, S, S), shapes without numbers; without a
+    ``reading``, how many numbers each node's result has."""
     walk = _Walk(on_meta(network), graph, image_size, reading)
     with torch.device("meta"):  # what it makes of nothing, too
         output = walk.run(images(network, batch, image_size))

@@ -1,4 +1,6 @@
-"""What follows from an operation along dimensions: over pixels it keeps channels apart, over channels it does not."""
+"""What follows from an operation along dimensions: over pixels it keeps channels apart, over
+channels it does not."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -13,8 +15,13 @@ from model.graph.shape_rules import dimensions
 
 
 def reduce(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """A mean over pixels keeps channels apart; one over channels reads them all, and has none of a width itself."""
-    rank, axis, what = len(notes.shapes[source.name]), notes.values[source.name].axis, notes.function(node)
+    """A mean over pixels keeps channels apart; one over channels reads them all, and has none of a
+    width itself."""
+    rank, axis, what = (
+        len(notes.shapes[source.name]),
+        notes.values[source.name].axis,
+        notes.function(node),
+    )
     if len(notes.tracked(node)) > 1 or any(isinstance(arg, fx.Node) for arg in given):
         raise notes.not_apart(node)
     place = 1 if what in ops.NORMS_ALONG else 0
@@ -27,9 +34,20 @@ def reduce(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) 
     zero = "all" if what in ops.ZERO_REDUCTIONS else "none"
     kept = node.kwargs.get("keepdim", given[place + 1] if len(given) > place + 1 else False) is True
     if node.name in notes.shapes:
-        notes.keeps(node, source, zero, axis if len(notes.shapes[node.name]) == rank else axis - sum(dim < axis for dim in dims))
+        notes.keeps(
+            node,
+            source,
+            zero,
+            axis
+            if len(notes.shapes[node.name]) == rank
+            else axis - sum(dim < axis for dim in dims),
+        )
     else:  # of max and min, with the places
-        notes.parts[node.name] = source, zero, axis if kept else axis - sum(dim < axis for dim in dims)
+        notes.parts[node.name] = (
+            source,
+            zero,
+            axis if kept else axis - sum(dim < axis for dim in dims),
+        )
 
 
 def parts(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
@@ -51,7 +69,8 @@ def softmax(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any])
 
 
 def normalize(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """F.normalize(x, p, dim): along the channels, each is divided by the norm of all, in which zeros are nothing."""
+    """F.normalize(x, p, dim): along the channels, each is divided by the norm of all, in which
+    zeros are nothing."""
     dims = dimensions(node, given[1:2], "dim", len(notes.shapes[source.name])) or [1]
     notes.keeps(node, source)
     if notes.values[source.name].axis in dims:

@@ -1,4 +1,6 @@
-"""A network whose graph was read, at any widths: its tensors in place, or its graph run instead of its code."""
+"""A network whose graph was read, at any widths: its tensors in place, or its graph run instead of
+its code."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -19,9 +21,9 @@ from model.graph.trace import TrainingFlagCall, write_literals
 
 
 class Resizable:
-    """``template``: the network's own widths, in units: filters, or groups of filters. ``free``: which widths of the reading
-    these are, ``position`` of each its number. Raises UnreadableNetwork for a network that can't be read, or has no logits
-    (N, num_classes).
+    """``template``: the network's own widths, in units: filters, or groups of filters. ``free``:
+    which widths of the reading these are, ``position`` of each its number. Raises UnreadableNetwork
+    for a network that can't be read, or has no logits (N, num_classes).
     """
 
     def __init__(self, network: nn.Module, num_classes: int, image_size: int):
@@ -30,30 +32,60 @@ class Resizable:
         self.reading = reading = Reading(network, image_size)
         self.network = without_flag_calls(network, reading)  # for trials, of copies
         if reading.logits != (BATCH, num_classes):
-            raise UnreadableNetwork(f"gives {reading.logits or 'no tensor'} for {BATCH} images, not the logits ({BATCH}, {num_classes})")
+            raise UnreadableNetwork(
+                f"gives {reading.logits or 'no tensor'} for {BATCH} images, not the logits "
+                f"({BATCH}, {num_classes})"
+            )
         fix_own_numbers(reading, {reading.path[name] for name in untrained} & reading.live_paths())
         reading.fix_dead_widths()
-        self.image_shape = next(reading.shapes[node.name] for node in reading.graph.nodes if node.op == "placeholder")[1:]
+        self.image_shape = next(
+            reading.shapes[node.name] for node in reading.graph.nodes if node.op == "placeholder"
+        )[1:]
         self.free = reading.widths.free()
         if not self.free:
-            raise UnreadableNetwork("; ".join(["has no width that could be chosen", *fixed_layers(reading)[:2]]))
+            raise UnreadableNetwork(
+                "; ".join(["has no width that could be chosen", *fixed_layers(reading)[:2]])
+            )
         self.template = [reading.widths.units[width] for width in self.free]
-        self.group_sizes = [min(reading.per_unit(piece) for value in reading.values.values() for piece in value.pieces
-                                if reading.widths.root(piece.width) == width) for width in self.free]
+        self.group_sizes = [
+            min(
+                reading.per_unit(piece)
+                for value in reading.values.values()
+                for piece in value.pieces
+                if reading.widths.root(piece.width) == width
+            )
+            for width in self.free
+        ]
         self.position = {width: position for position, width in enumerate(self.free)}
-        self.constants = {node.target: getattr(network, node.target) for node in reading.graph.nodes  # that tracing made
-                          if node.op == "get_attr" and node.target.startswith("_tensor_constant")}
+        # that tracing made
+        self.constants = {
+            node.target: getattr(network, node.target)
+            for node in reading.graph.nodes
+            if node.op == "get_attr" and node.target.startswith("_tensor_constant")
+        }
 
     def resized(self, network: nn.Module, filters: Sequence[int]) -> nn.Module:
         """``network``, given other widths in place; untouched at its own."""
         if list(filters) != self.template:
-            resize(network, self.reading, lambda name: int(self.channels(name, filters)), lambda root: filters[self.position[root]])
+            resize(
+                network,
+                self.reading,
+                lambda name: int(self.channels(name, filters)),
+                lambda root: filters[self.position[root]],
+            )
         return network
 
-    def run_graph(self, network: nn.Module, filters: Sequence[int], gated: bool = False) -> fx.GraphModule:
-        """A network of these widths as one that runs its graph, with the same layers; without what no logits follow from."""
+    def run_graph(
+        self, network: nn.Module, filters: Sequence[int], gated: bool = False
+    ) -> fx.GraphModule:
+        """A network of these widths as one that runs its graph, with the same layers; without what
+        no logits follow from."""
         built = self.graph_module(network)
-        write_literals(built.graph, self.reading.literals, {name: int(self.channels(name, filters)) for name in self.reading.values})
+        write_literals(
+            built.graph,
+            self.reading.literals,
+            {name: int(self.channels(name, filters)) for name in self.reading.values},
+        )
         for node in reversed(built.graph.nodes):
             if node.name not in self.reading.live and node.op != "placeholder":
                 built.graph.erase_node(node)
@@ -64,7 +96,8 @@ class Resizable:
         return built
 
     def graph_module(self, network: nn.Module) -> fx.GraphModule:
-        """A network as one that runs its graph, with the same layers, of the same widths as when it was read."""
+        """A network as one that runs its graph, with the same layers, of the same widths as when it
+        was read."""
         for name, tensor in self.constants.items():
             setattr(network, name, tensor)
         for name, call in flag_calls(self.reading).items():
@@ -77,8 +110,13 @@ class Resizable:
 
     @cached_property
     def claimed(self) -> dict[str, str]:
-        """The names of its parts that no module which runs its graph can have, and what they are called there."""
-        return other_names(str(node.target) for node in self.reading.graph.nodes if node.op in ("call_module", "get_attr"))
+        """The names of its parts that no module which runs its graph can have, and what they are
+        called there."""
+        return other_names(
+            str(node.target)
+            for node in self.reading.graph.nodes
+            if node.op in ("call_module", "get_attr")
+        )
 
     @cached_property
     def hooks(self) -> HookPlan:
@@ -90,7 +128,11 @@ class Resizable:
         total: Number = 0
         for piece in self.reading.values[name].pieces:
             position = self.position.get(self.reading.widths.root(piece.width))
-            total = total + (piece.channels if position is None else self.reading.per_unit(piece) * filters[position])
+            total = total + (
+                piece.channels
+                if position is None
+                else self.reading.per_unit(piece) * filters[position]
+            )
         return total
 
     def numel(self, path: str, filters: Number) -> Number:
@@ -104,17 +146,26 @@ class Resizable:
 
 
 def fixed_layers(reading: Reading) -> list[str]:
-    """A line for each reason for which widths can't be chosen: the layers that make them, and why."""
+    """A line for each reason for which widths can't be chosen: the layers that make them, and
+    why."""
     fixed: dict[str, list[str]] = {}
     for width, why in enumerate(reading.widths.fixed):
         if why and reading.widths.root(width) == width and reading.widths.layers[width]:
             fixed.setdefault(why, []).extend(reading.widths.layers[width])
-    return [f"fixed: {', '.join(layers[:4])}{', …' * (len(layers) > 4)}: {why}" for why, layers in fixed.items()]
+    return [
+        f"fixed: {', '.join(layers[:4])}{', …' * (len(layers) > 4)}: {why}"
+        for why, layers in fixed.items()
+    ]
 
 
 def flag_calls(reading: Reading) -> dict[str, TrainingFlagCall]:
-    """The calls of functions that are told whether the network is training, by the name that they have in the graph."""
-    return {name: module for name, module in reading.layers.items() if isinstance(module, TrainingFlagCall)}
+    """The calls of functions that are told whether the network is training, by the name that they
+    have in the graph."""
+    return {
+        name: module
+        for name, module in reading.layers.items()
+        if isinstance(module, TrainingFlagCall)
+    }
 
 
 def without_flag_calls(network: nn.Module, reading: Reading) -> nn.Module:

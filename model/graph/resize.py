@@ -1,4 +1,6 @@
-"""Puts other tensors into a network in place: its own layers, with other widths or with fewer filters."""
+"""Puts other tensors into a network in place: its own layers, with other widths or with fewer
+filters."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -12,36 +14,68 @@ from model.graph.own_numbers import is_statistic, repeated
 from model.graph.reinit import Initialisation
 
 
-def resize(network: nn.Module, notes: ChannelMap, channels: Callable[[str], int], units: Callable[[int], int]) -> None:
-    """Draws anew what has the channels of free widths: ``channels(node)`` of each node's result, ``units(root)`` of each width."""
+def resize(
+    network: nn.Module,
+    notes: ChannelMap,
+    channels: Callable[[str], int],
+    units: Callable[[int], int],
+) -> None:
+    """Draws anew what has the channels of free widths: ``channels(node)`` of each node's result,
+    ``units(root)`` of each width."""
     tensors = tensors_of(network)
-    shapes = {path: tuple(size if name is None else channels(name) for size, name in zip(notes.tensors[path].shape, dims))
-              for path, dims in notes.dims.items() if path in tensors}
-    initialisation = Initialisation(tensors[path] for path in set(notes.path.values()) & tensors.keys())
+    shapes = {
+        path: tuple(
+            size if name is None else channels(name)
+            for size, name in zip(notes.tensors[path].shape, dims)
+        )
+        for path, dims in notes.dims.items()
+        if path in tensors
+    }
+    initialisation = Initialisation(
+        tensors[path] for path in set(notes.path.values()) & tensors.keys()
+    )
     new: dict[str, Tensor] = {}
     for path, shape in shapes.items():
         old, weight = tensors[path].detach(), path.rpartition(".")[0] + ".weight"
-        of = (tensors[weight], shapes[weight]) if path.endswith(".bias") and weight in shapes else (None, ())
+        of = (
+            (tensors[weight], shapes[weight])
+            if path.endswith(".bias") and weight in shapes
+            else (None, ())
+        )
         if shape == old.shape and (of[0] is None or of[1] == of[0].shape):
             continue
         same: Tensor | None = old
         for dim, name in enumerate(notes.dims[path]):
             if name is not None and same is not None:
-                same = None if is_statistic(notes, path) else repeated(notes, same, dim, name, units)
-        new[path] = initialisation.redrawn(tensors[path], shape, *of) if same is None or shape == old.shape else same
+                same = (
+                    None if is_statistic(notes, path) else repeated(notes, same, dim, name, units)
+                )
+        new[path] = (
+            initialisation.redrawn(tensors[path], shape, *of)
+            if same is None or shape == old.shape
+            else same
+        )
     replace(network, notes, new)
 
 
-def replace(network: nn.Module, notes: ChannelMap, new: Mapping[str, Tensor]) -> dict[Tensor, Tensor]:
-    """Puts these tensors, by their path, in the place of others, wherever these are used, and lets layers note their sizes.
+def replace(
+    network: nn.Module, notes: ChannelMap, new: Mapping[str, Tensor]
+) -> dict[Tensor, Tensor]:
+    """Puts these tensors, by their path, in the place of others, wherever these are used, and lets
+    layers note their sizes.
 
-    Parameters stay parameters, frozen ones frozen, and buffers buffers. Returns for each old tensor the new one.
+    Parameters stay parameters, frozen ones frozen, and buffers buffers. Returns for each old tensor
+    the new one.
     """
     tensors = tensors_of(network)
     put: dict[str, Tensor] = {}
     for path, tensor in new.items():
         old = tensors[path]
-        put[path] = nn.Parameter(tensor, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else tensor
+        put[path] = (
+            nn.Parameter(tensor, requires_grad=old.requires_grad)
+            if isinstance(old, nn.Parameter)
+            else tensor
+        )
     for alias, path in notes.path.items():
         if path in put and alias in tensors:
             owner, _, name = alias.rpartition(".")
@@ -52,11 +86,20 @@ def replace(network: nn.Module, notes: ChannelMap, new: Mapping[str, Tensor]) ->
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
     """All parameters and buffers by name, those that are used twice by each of their names."""
-    return {**dict(network.named_parameters(remove_duplicate=False)), **dict(network.named_buffers(remove_duplicate=False))}
+    return {
+        **dict(network.named_parameters(remove_duplicate=False)),
+        **dict(network.named_buffers(remove_duplicate=False)),
+    }
 
 
-def cut(network: nn.Module, notes: ChannelMap, left: Mapping[str, Tensor], optimizer: torch.optim.Optimizer | None) -> None:
-    """Keeps the channels ``left`` of each node, by number, in every weight that has them, and its momentum. Gradients go."""
+def cut(
+    network: nn.Module,
+    notes: ChannelMap,
+    left: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer | None,
+) -> None:
+    """Keeps the channels ``left`` of each node, by number, in every weight that has them, and its
+    momentum. Gradients go."""
     tensors, new = tensors_of(network), dict[str, Tensor]()
     for path in notes.dims.keys() & tensors.keys():  # a graph has only what its outputs follow from
         old = tensors[path]
@@ -69,14 +112,18 @@ def cut(network: nn.Module, notes: ChannelMap, left: Mapping[str, Tensor], optim
     for path in new:
         if (old := tensors[path]) in optimizer.state:
             optimizer.state[renamed[old]] = {
-                key: chosen(value, notes.dims[path], left) if isinstance(value, Tensor) and value.dim() else value
-                for key, value in optimizer.state.pop(old).items()}
+                key: chosen(value, notes.dims[path], left)
+                if isinstance(value, Tensor) and value.dim()
+                else value
+                for key, value in optimizer.state.pop(old).items()
+            }
     for group in optimizer.param_groups:
         group["params"] = [renamed.get(parameter, parameter) for parameter in group["params"]]
 
 
 def chosen(tensor: Tensor, dims: tuple[str | None, ...], left: Mapping[str, Tensor]) -> Tensor:
-    """The channels ``left`` of a tensor whose dimensions have the channels of these nodes, laid out in memory as it is."""
+    """The channels ``left`` of a tensor whose dimensions have the channels of these nodes, laid out
+    in memory as it is."""
     channels_last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
     for dim, name in enumerate(dims):
         if name is not None and len(left[name]) < tensor.shape[dim]:

@@ -1,7 +1,10 @@
-"""What follows from an operation of a network for the widths of its result: a rule for each kind in model/graph/operations.py.
+"""What follows from an operation of a network for the widths of its result: a rule for each kind in
+model/graph/operations.py.
 
-What no rule is sure of fixes the widths of all that it takes, and its result has none: it is a function of what is there always.
+What no rule is sure of fixes the widths of all that it takes, and its result has none: it is a
+function of what is there always.
 """
+
 from __future__ import annotations
 
 import operator
@@ -19,18 +22,43 @@ from model.graph.channel_map import ChannelMap, NotApart
 from model.graph.channels import Input, Piece, Step, Value
 from model.graph.layer_rules import convolution, layer_function, layer_of, linear, norm, slopes
 from model.graph.reduce_rules import normalize, parts, reduce, softmax
-from model.graph.shape_rules import expand, flat, join, movedim, pad, permute, pick, reshape, squeeze, transpose, unsqueeze
+from model.graph.shape_rules import (
+    expand,
+    flat,
+    join,
+    movedim,
+    pad,
+    permute,
+    pick,
+    reshape,
+    squeeze,
+    transpose,
+    unsqueeze,
+)
 from model.graph.sizes import compares, fixes_counts, number
 from model.graph.trace import TrainingFlagCall
 from model.graph.tracer import DECIDES
 from model.graph.whole import known
 
 SHAPES: dict[Any, Callable[[ChannelMap, fx.Node, fx.Node, list[Any]], None]] = {
-    **dict.fromkeys(ops.RESHAPES, reshape), **dict.fromkeys(ops.REDUCTIONS, reduce), **dict.fromkeys(ops.PARTS, parts),
-    **dict.fromkeys(ops.SOFTMAX, softmax), **dict.fromkeys([torch.transpose, torch.swapaxes, "transpose", "swapaxes"], transpose),
-    torch.permute: permute, "permute": permute, **dict.fromkeys([torch.movedim, "movedim", torch.moveaxis, "moveaxis"], movedim),
-    torch.squeeze: squeeze, "squeeze": squeeze, torch.unsqueeze: unsqueeze, "unsqueeze": unsqueeze, operator.getitem: pick,
-    "expand": expand, "expand_as": expand, F.pad: pad, F.normalize: normalize}
+    **dict.fromkeys(ops.RESHAPES, reshape),
+    **dict.fromkeys(ops.REDUCTIONS, reduce),
+    **dict.fromkeys(ops.PARTS, parts),
+    **dict.fromkeys(ops.SOFTMAX, softmax),
+    **dict.fromkeys([torch.transpose, torch.swapaxes, "transpose", "swapaxes"], transpose),
+    torch.permute: permute,
+    "permute": permute,
+    **dict.fromkeys([torch.movedim, "movedim", torch.moveaxis, "moveaxis"], movedim),
+    torch.squeeze: squeeze,
+    "squeeze": squeeze,
+    torch.unsqueeze: unsqueeze,
+    "unsqueeze": unsqueeze,
+    operator.getitem: pick,
+    "expand": expand,
+    "expand_as": expand,
+    F.pad: pad,
+    F.normalize: normalize,
+}
 RESHAPED = {*ops.RESHAPES, "expand"}  # they may be given a number of channels as such
 
 
@@ -38,10 +66,17 @@ def follow(notes: ChannelMap, node: fx.Node, result: Any) -> None:
     """Note what the result of a module, function or method has of widths."""
     if not node.all_input_nodes:
         return
-    if isinstance(result, torch.Size) or not any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
+    if isinstance(result, torch.Size) or not any(
+        isinstance(leaf, Tensor) for leaf in tree_leaves(result)
+    ):
         number(notes, node)
-        decided = node.all_input_nodes if result is None else [node] if node.meta.get(DECIDES) else []
-        fixes_counts(notes, node, numbers=[number for number in decided if not compares(notes, number)])  # the code goes by it
+        decided = (
+            node.all_input_nodes if result is None else [node] if node.meta.get(DECIDES) else []
+        )
+        # the code goes by it
+        fixes_counts(
+            notes, node, numbers=[number for number in decided if not compares(notes, number)]
+        )
         return
 
     source = node.all_input_nodes[0]
@@ -54,8 +89,13 @@ def follow(notes: ChannelMap, node: fx.Node, result: Any) -> None:
     except NotApart as reason:
         notes.values.pop(node.name, None)
         notes.fixes(node, str(reason))
-    for weight in node.all_input_nodes:  # of several dimensions, which nothing has met: it is taken as it is
-        if notes.attributes.get(weight.name) in notes.tensors and weight.name not in notes.values and not layer_takes(notes, node):
+    # of several dimensions, which nothing has met: it is taken as it is
+    for weight in node.all_input_nodes:
+        if (
+            notes.attributes.get(weight.name) in notes.tensors
+            and weight.name not in notes.values
+            and not layer_takes(notes, node)
+        ):
             path = notes.attributes[weight.name]
             for name in notes.dims.get(notes.path[path], ()):
                 if name is not None:
@@ -65,7 +105,12 @@ def follow(notes: ChannelMap, node: fx.Node, result: Any) -> None:
 
 def same_weight(notes: ChannelMap, node: fx.Node, source: fx.Node) -> bool:
     """Whether the result is a weight of the network, in another format at most."""
-    if source.name in notes.attributes and source.name not in notes.values and node.op == "call_method" and node.target in ops.SAME:
+    if (
+        source.name in notes.attributes
+        and source.name not in notes.values
+        and node.op == "call_method"
+        and node.target in ops.SAME
+    ):
         notes.attributes[node.name] = notes.attributes[source.name]
         return True
     return False
@@ -77,7 +122,8 @@ def layer_takes(notes: ChannelMap, node: fx.Node) -> bool:
 
 
 def fetch(notes: ChannelMap, node: fx.Node, tensor: Tensor) -> None:
-    """A tensor of the network. Where it has one dimension alone, this may have the channels of what it meets."""
+    """A tensor of the network. Where it has one dimension alone, this may have the channels of what
+    it meets."""
     path = notes.attributes[node.name] = notes.path.get(str(node.target), "")
     long = [dim for dim, size in enumerate(tensor.shape) if size > 1]
     if path and len(long) == 1 and not for_layer(notes, node):
@@ -89,14 +135,18 @@ def fetch(notes: ChannelMap, node: fx.Node, tensor: Tensor) -> None:
 def for_layer(notes: ChannelMap, node: fx.Node) -> bool:
     """Whether a tensor is the weight of a layer or norm that is called as a function."""
     same = [user for user in node.users if user.op == "call_method" and user.target in ops.SAME]
-    return any(notes.function(user) in ops.LAYER_FUNCTIONS for user in node.users) or any(for_layer(notes, user) for user in same)
+    return any(notes.function(user) in ops.LAYER_FUNCTIONS for user in node.users) or any(
+        for_layer(notes, user) for user in same
+    )
 
 
 def apply(notes: ChannelMap, node: fx.Node, source: fx.Node, result: Any) -> None:
     """The rule for a node. Raises NotApart where there is none, or it does not hold."""
     module = notes.layer(node)
     if isinstance(module, ops.LAYERS) and known(module):
-        (linear if isinstance(module, nn.Linear) else convolution)(notes, node, layer_of(module, str(node.target)), source)
+        (linear if isinstance(module, nn.Linear) else convolution)(
+            notes, node, layer_of(module, str(node.target)), source
+        )
     elif notes.function(node) in ops.LAYER_FUNCTIONS:
         layer_function(notes, node, notes.function(node), source)
     elif not notes.tracked(node):
@@ -131,14 +181,17 @@ def along_pixels(notes: ChannelMap, node: fx.Node, source: fx.Node, spatial: boo
         raise notes.not_apart(node, "works along the channels")
 
 
-# --- functions and methods -----------------------------------------------------------------------------------------
+# --- functions and methods ------------------------------------------------------------------------
+
 
 def function(notes: ChannelMap, node: fx.Node, what: Any, source: fx.Node, result: Any) -> None:
     if what in ops.NO_NUMBERS:
         return
     if what in SHAPES and source.name in notes.values:
         SHAPES[what](notes, node, source, list(node.args[1:]))
-    elif source.name in notes.parts and ((what is operator.getitem and isinstance(node.args[1], int)) or what is getattr):
+    elif source.name in notes.parts and (
+        (what is operator.getitem and isinstance(node.args[1], int)) or what is getattr
+    ):
         of, zero, axis = notes.parts[source.name]
         notes.keeps(node, of, zero, axis)
     elif not isinstance(result, Tensor):
@@ -147,7 +200,9 @@ def function(notes: ChannelMap, node: fx.Node, what: Any, source: fx.Node, resul
         elementwise(notes, node, what, result)
     elif what in ops.JOINS or what is torch.stack:
         join(notes, node)
-    elif source.name in notes.values and (what in ops.ZERO_FUNCTIONS or what in ops.OTHER_FUNCTIONS):
+    elif source.name in notes.values and (
+        what in ops.ZERO_FUNCTIONS or what in ops.OTHER_FUNCTIONS
+    ):
         along_pixels(notes, node, source, what in ops.SPATIAL_FUNCTIONS)
         notes.keeps(node, source, "all" if what in ops.ZERO_FUNCTIONS else "none")
     else:
@@ -155,12 +210,14 @@ def function(notes: ChannelMap, node: fx.Node, what: Any, source: fx.Node, resul
 
 
 def elementwise(notes: ChannelMap, node: fx.Node, what: Any, result: Tensor) -> None:
-    """Ties the widths of operands that meet, channel by channel; one of a single channel is applied to all."""
+    """Ties the widths of operands that meet, channel by channel; one of a single channel is applied
+    to all."""
     operands = [arg for arg in node.all_input_nodes if arg.name in notes.shapes]
     if len(operands) < len([arg for arg in node.all_input_nodes if arg.name not in notes.counts]):
         raise notes.not_apart(node)
     tracked, axis = meeting(notes, node, operands)
-    tracked.sort(key=lambda arg: arg.name in notes.of_weights)  # the first operand is what its filters are told by
+    # the first operand is what its filters are told by
+    tracked.sort(key=lambda arg: arg.name in notes.of_weights)
     aligned = [arg for arg in tracked if notes.values[arg.name].channels == result.shape[-axis]]
     if not aligned:
         raise notes.not_apart(node, "applies them to what has other channels always")
@@ -173,20 +230,25 @@ def elementwise(notes: ChannelMap, node: fx.Node, what: Any, result: Tensor) -> 
             if notes.meets(node, arg, axis):
                 step.inputs.append(Input(arg.name))
         elif arg not in aligned:
-            notes.widths.fix(notes.values[arg.name].pieces, f"{notes.operation(node)} applies them to all channels")
+            notes.widths.fix(
+                notes.values[arg.name].pieces,
+                f"{notes.operation(node)} applies them to all channels",
+            )
         else:
             notes.tie(aligned[0].name, arg.name)
 
     both = [arg for arg in node.args[:2] if arg in aligned]
     if what in ops.PRODUCTS:
         step.zero_if = "any"
-    elif (what in ops.SUMS and len(both) == 2) or (what in ops.QUOTIENTS and operands == aligned == [node.args[0]]):
+    elif (what in ops.SUMS and len(both) == 2) or (
+        what in ops.QUOTIENTS and operands == aligned == [node.args[0]]
+    ):
         step.zero_if = "all"
 
 
 def meeting(notes: ChannelMap, node: fx.Node, operands: list[fx.Node]) -> tuple[list[fx.Node], int]:
-    """The operands with channels of widths, and how many dimensions from the end these are. A weight whose numbers lie along another
-    dimension meets none of them: it is as it is."""
+    """The operands with channels of widths, and how many dimensions from the end these are. A
+    weight whose numbers lie along another dimension meets none of them: it is as it is."""
     tracked = [arg for arg in operands if arg.name in notes.values]
     from_end = {arg: len(notes.shapes[arg.name]) - notes.values[arg.name].axis for arg in tracked}
     firm = {from_end[arg] for arg in tracked if not notes.loose(arg.name)}

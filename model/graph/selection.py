@@ -1,4 +1,6 @@
-"""Picks channels out of a result: what a compacted network puts between layers that keep different ones."""
+"""Picks channels out of a result: what a compacted network puts between layers that keep different
+ones."""
+
 from typing import Any
 
 import torch
@@ -6,10 +8,11 @@ from torch import Tensor, nn
 
 
 class Selection(nn.Module):
-    """From a result with the channels ``source``, those of ``target``; zeros for what it does not have.
+    """From a result with the channels ``source``, those of ``target``; zeros for what it does not
+    have.
 
-    Both are bools per channel of the full network. Shapes: (N, C, ...) -> (N, C', ...), C and C' their sums; or with the
-    channels along another ``axis``.
+    Both are bools per channel of the full network. Shapes: (N, C, ...) -> (N, C', ...), C and C'
+    their sums; or with the channels along another ``axis``.
     """
 
     def __init__(self, source: Tensor, target: Tensor, axis: int = 1):
@@ -24,10 +27,13 @@ class Selection(nn.Module):
 
 
 class _Select(torch.autograd.Function):
-    """The backward pass of a selection is the selection back: several times faster than the one of index_select."""
+    """The backward pass of a selection is the selection back: several times faster than the one of
+    index_select."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, index: Tensor, back: Tensor, complete: tuple[bool, bool], axis: int) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, index: Tensor, back: Tensor, complete: tuple[bool, bool], axis: int
+    ) -> Tensor:
         ctx.save_for_backward(back)
         ctx.complete, ctx.axis = complete[1], axis
         return _select(x, index, complete[0], axis)
@@ -38,7 +44,8 @@ class _Select(torch.autograd.Function):
 
 
 def _select(x: Tensor, index: Tensor, complete: bool, axis: int) -> Tensor:
-    """Channels ``index`` of x, zeros where it is -1 (nowhere, if ``complete``): a gather along the innermost dimension."""
+    """Channels ``index`` of x, zeros where it is -1 (nowhere, if ``complete``): a gather along the
+    innermost dimension."""
     rows = x.movedim(axis, -1)
     picked = rows.gather(-1, index.clamp(min=0).expand(*rows.shape[:-1], -1))
     if not complete:

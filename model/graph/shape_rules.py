@@ -1,4 +1,6 @@
-"""What follows from an operation that changes the shape of a result, for where its channels are: a rule for each."""
+"""What follows from an operation that changes the shape of a result, for where its channels are: a
+rule for each."""
+
 from __future__ import annotations
 
 import math
@@ -15,15 +17,25 @@ LIKE = {"view_as", "reshape_as"}
 
 
 def dimensions(node: fx.Node, given: list[Any], name: str, rank: int) -> list[int] | None:
-    """The dimensions that an argument names, given as numbers or in a list; None where it says nothing, or is computed."""
+    """The dimensions that an argument names, given as numbers or in a list; None where it says
+    nothing, or is computed."""
     listed = given[0] if len(given) == 1 and isinstance(given[0], (list, tuple)) else given
     said: Any = node.kwargs.get(name, node.kwargs.get("axis", listed))
-    numbers = [dim for dim in (said if isinstance(said, (list, tuple)) else [said]) if isinstance(dim, int) and not isinstance(dim, bool)]
-    return [dim % rank for dim in numbers] if numbers and said in (numbers, tuple(numbers), numbers[0]) else None
+    numbers = [
+        dim
+        for dim in (said if isinstance(said, (list, tuple)) else [said])
+        if isinstance(dim, int) and not isinstance(dim, bool)
+    ]
+    return (
+        [dim % rank for dim in numbers]
+        if numbers and said in (numbers, tuple(numbers), numbers[0])
+        else None
+    )
 
 
 def join(notes: ChannelMap, node: fx.Node) -> None:
-    """Channels behind each other; or, along another dimension, an old one or a new one, results of equal widths."""
+    """Channels behind each other; or, along another dimension, an old one or a new one, results of
+    equal widths."""
     parts: Any = node.args[0] if node.args else node.kwargs["tensors"]
     if not isinstance(parts, (list, tuple)):
         raise notes.not_apart(node)
@@ -38,12 +50,16 @@ def join(notes: ChannelMap, node: fx.Node) -> None:
 
     if stacked or dim != axis:  # side by side: a channel of the result is that channel of each
         if len(tracked) < len(set(parts)):
-            notes.fixes(node, f"{notes.operation(node)} joins them with what has as many channels always")
+            notes.fixes(
+                node, f"{notes.operation(node)} joins them with what has as many channels always"
+            )
         for part in tracked:
             notes.tie(tracked[0].name, part.name)
         zero = "all" if len(tracked) == len(set(parts)) else "none"
         pieces = notes.values[tracked[0].name].pieces
-        return notes.set(node, Value(axis, pieces), Step([Input(part.name) for part in tracked], zero))
+        return notes.set(
+            node, Value(axis, pieces), Step([Input(part.name) for part in tracked], zero)
+        )
 
     found, step, start = list[Piece](), Step([]), 0
     for part in parts:
@@ -52,16 +68,30 @@ def join(notes: ChannelMap, node: fx.Node) -> None:
             found += notes.values[part.name].pieces
             step.inputs.append(Input(part.name, start))
         else:
-            found.append(Piece(notes.widths.add(size, fixed="what is joined to others has these channels always"), size))
+            found.append(
+                Piece(
+                    notes.widths.add(
+                        size, fixed="what is joined to others has these channels always"
+                    ),
+                    size,
+                )
+            )
             step.solid.append((start, start + size))
         start += size
     notes.set(node, Value(axis, tuple(found)), step)
 
 
 def reshape(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """Channels stay a dimension, or become one with the pixels behind them; whatever else is done, their widths are fixed."""
-    value, before, after = notes.values[source.name], notes.shapes[source.name], notes.shapes[node.name]
-    if node.kwargs.keys() & {"shape", "size", "other"} or len(notes.tracked(node)) > 1 + (node.target in LIKE):
+    """Channels stay a dimension, or become one with the pixels behind them; whatever else is done,
+    their widths are fixed."""
+    value, before, after = (
+        notes.values[source.name],
+        notes.shapes[source.name],
+        notes.shapes[node.name],
+    )
+    if node.kwargs.keys() & {"shape", "size", "other"} or len(notes.tracked(node)) > 1 + (
+        node.target in LIKE
+    ):
         fixes_counts(notes, node)
         raise notes.not_apart(node, "has its sizes by name")
     outer, channels = math.prod(before[: value.axis]), value.channels
@@ -69,7 +99,10 @@ def reshape(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any])
         size = after[axis]
         if math.prod(after[:axis]) != outer or size < channels or size % channels:
             continue
-        behind = [math.prod(before[value.axis + 1 : end]) for end in range(value.axis + 1, len(before) + 1)]
+        behind = [
+            math.prod(before[value.axis + 1 : end])
+            for end in range(value.axis + 1, len(before) + 1)
+        ]
         if size // channels in behind:
             times = size // channels
             pieces = tuple(Piece(piece.width, piece.channels * times) for piece in value.pieces)
@@ -85,10 +118,14 @@ def flat(notes: ChannelMap, node: fx.Node, source: fx.Node) -> None:
 
 
 def literal(notes: ChannelMap, node: fx.Node, given: list[Any], axis: int) -> None:
-    """Note a number of channels that stands in the arguments, or is computed for them from another result."""
+    """Note a number of channels that stands in the arguments, or is computed for them from another
+    result."""
     listed = len(given) == 1 and isinstance(given[0], (list, tuple))
     sizes = given[0] if listed else given
-    if node.target in LIKE or (len(given) == 1 and given[0] in [arg for arg in node.all_input_nodes if arg.name in notes.sizes]):
+    if node.target in LIKE or (
+        len(given) == 1
+        and given[0] in [arg for arg in node.all_input_nodes if arg.name in notes.sizes]
+    ):
         return shaped_like(notes, node, given[0], axis)
     if node.target in ("flatten", torch.flatten) or axis >= len(sizes):
         return fixes_counts(notes, node)
@@ -119,7 +156,8 @@ def shaped_like(notes: ChannelMap, node: fx.Node, other: fx.Node, axis: int) -> 
 
 
 def goes_with(notes: ChannelMap, node: fx.Node, number: fx.Node) -> None:
-    """The channels of a result are as many as a number says that counts those of others: they are of one width."""
+    """The channels of a result are as many as a number says that counts those of others: they are
+    of one width."""
     pieces = notes.values[node.name].pieces
     roots = {notes.widths.root(piece.width) for piece in pieces}
     for of in channels_counted(notes, number):
@@ -135,9 +173,17 @@ def goes_with(notes: ChannelMap, node: fx.Node, number: fx.Node) -> None:
 
 def expand(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     """Along the pixels alone: the channels stay."""
-    axis = len(notes.shapes[node.name]) - len(notes.shapes[source.name]) + notes.values[source.name].axis
+    axis = (
+        len(notes.shapes[node.name])
+        - len(notes.shapes[source.name])
+        + notes.values[source.name].axis
+    )
     whole = [arg for arg in node.all_input_nodes if arg.name in notes.shapes]
-    if notes.shapes[node.name][axis] != notes.values[source.name].channels or node.kwargs or len(notes.tracked(node)) < len(whole):
+    if (
+        notes.shapes[node.name][axis] != notes.values[source.name].channels
+        or node.kwargs
+        or len(notes.tracked(node)) < len(whole)
+    ):
         fixes_counts(notes, node)
         raise notes.not_apart(node, "has sizes that are there always")
     notes.keeps(node, source, axis=axis)
@@ -178,7 +224,8 @@ def movedim(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any])
 def squeeze(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
     before, axis = notes.shapes[source.name], notes.values[source.name].axis
     dims = dimensions(node, given, "dim", len(before))
-    if dims is None and not given and not node.kwargs:  # said, that a width of one filter is none of them
+    # said, that a width of one filter is none of them
+    if dims is None and not given and not node.kwargs:
         dims = [dim for dim, size in enumerate(before) if size == 1]
         node.args = (source, tuple(dims))
     if dims is None or axis in dims:
@@ -195,9 +242,12 @@ def unsqueeze(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any
 
 
 def pick(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """Part of a result, x[...]: of its pixels, with all channels; parts of the channels fix their widths."""
+    """Part of a result, x[...]: of its pixels, with all channels; parts of the channels fix their
+    widths."""
     index = list(given[0]) if isinstance(given[0], tuple) else [given[0]]
-    if not all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in index):
+    if not all(
+        part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in index
+    ):
         raise notes.not_apart(node)
     rank = len(notes.shapes[source.name])
     if Ellipsis in index:
@@ -219,7 +269,9 @@ def pad(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> 
     rank, axis = len(notes.shapes[source.name]), notes.values[source.name].axis
     around: Any = given[0] if given else node.kwargs["pad"]
     behind = 2 * (rank - 1 - axis)
-    if not isinstance(around, (list, tuple)) or any(size != 0 for size in around[behind : behind + 2]):
+    if not isinstance(around, (list, tuple)) or any(
+        size != 0 for size in around[behind : behind + 2]
+    ):
         raise notes.not_apart(node, "adds to them, or takes of them")
     filled = [*given[2:], *([node.kwargs["value"]] if "value" in node.kwargs else [])]
     notes.keeps(node, source, "all" if not any(filled) else "none")

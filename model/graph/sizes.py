@@ -1,4 +1,6 @@
-"""Numbers that a network computes from the shapes of its results: which of them depend on how many channels there are."""
+"""Numbers that a network computes from the shapes of its results: which of them depend on how many
+channels there are."""
+
 from __future__ import annotations
 
 import operator
@@ -9,13 +11,26 @@ from torch import fx
 from model.graph.channel_map import ChannelMap
 
 ASKED = {operator.getitem, "size"}  # what gives a size as it is
-NO_SIZE = {"dim", "ndimension", "is_floating_point", "is_complex", "is_contiguous", "element_size", "get_device", "type"}
+NO_SIZE = {
+    "dim",
+    "ndimension",
+    "is_floating_point",
+    "is_complex",
+    "is_contiguous",
+    "element_size",
+    "get_device",
+    "type",
+}
 
 
 def number(notes: ChannelMap, node: fx.Node) -> None:
     """Note what a number, or a shape, depends on."""
     source = node.all_input_nodes[0]
-    if node.target is operator.getitem and source.name in notes.sizes and isinstance(index := node.args[1], (int, slice)):
+    if (
+        node.target is operator.getitem
+        and source.name in notes.sizes
+        and isinstance(index := node.args[1], (int, slice))
+    ):
         [of], dims = notes.counts[source.name], notes.sizes[source.name]
         there = dims[index] if isinstance(index, slice) else [dims[index]]
         if isinstance(index, slice):
@@ -30,12 +45,15 @@ def number(notes: ChannelMap, node: fx.Node) -> None:
         for of, dims_of in notes.counts.get(arg.name, {}).items():
             found.setdefault(of, set()).update(dims_of)
     notes.counts[node.name] = found
-    if node.args[1:] == ("shape",) or (node.target == "size" and len(node.args) == 1 and not node.kwargs):
+    if node.args[1:] == ("shape",) or (
+        node.target == "size" and len(node.args) == 1 and not node.kwargs
+    ):
         notes.sizes[node.name] = list(range(len(notes.shapes[source.name])))
 
 
 def _asked(node: fx.Node, rank: int) -> list[int]:
-    """The dimensions of a result that a number which is asked of it depends on: none of those that are no size at all."""
+    """The dimensions of a result that a number which is asked of it depends on: none of those that
+    are no size at all."""
     if node.target == "size" and (len(node.args) > 1 or node.kwargs):
         said: Any = node.args[1] if len(node.args) > 1 else next(iter(node.kwargs.values()))
         return [said % rank] if isinstance(said, int) else list(range(rank))
@@ -45,12 +63,16 @@ def _asked(node: fx.Node, rank: int) -> list[int]:
 
 
 def compares(notes: ChannelMap, node: fx.Node) -> bool:
-    """Whether a node asks if results have the same shape, or as many channels. What has is tied, and stays so."""
+    """Whether a node asks if results have the same shape, or as many channels. What has is tied,
+    and stays so."""
     numbers = [arg for arg in node.args if isinstance(arg, fx.Node) and arg.name in notes.counts]
     if node.target not in (operator.eq, operator.ne) or len(numbers) != 2 or len(node.args) != 2:
         return False
     counted = [channels_counted(notes, number) for number in numbers]
-    dims = [[dims for of, dims in notes.counts[number.name].items() if of in notes.values] for number in numbers]
+    dims = [
+        [dims for of, dims in notes.counts[number.name].items() if of in notes.values]
+        for number in numbers
+    ]
     as_they_are = all(number.name in notes.sizes or number.target in ASKED for number in numbers)
     if not (as_they_are and all(len(of) == 1 for of in counted) and dims[0] == dims[1]):
         return False
@@ -63,22 +85,34 @@ def compares(notes: ChannelMap, node: fx.Node) -> bool:
 
 def channels_counted(notes: ChannelMap, number: fx.Node) -> list[str]:
     """The results whose channels a number counts. One of a weight says so when all is read."""
-    return [of for of, dims in notes.counts.get(number.name, {}).items() if of in notes.values and notes.values[of].axis in dims]
+    return [
+        of
+        for of, dims in notes.counts.get(number.name, {}).items()
+        if of in notes.values and notes.values[of].axis in dims
+    ]
 
 
-def fixes_counts(notes: ChannelMap, node: fx.Node, allowed: Any = None, numbers: list[fx.Node] | None = None) -> None:
-    """What a node does depends on the ``numbers``, those it takes but for the one ``allowed``: the channels they count stay as they are."""
+def fixes_counts(
+    notes: ChannelMap, node: fx.Node, allowed: Any = None, numbers: list[fx.Node] | None = None
+) -> None:
+    """What a node does depends on the ``numbers``, those it takes but for the one ``allowed``: the
+    channels they count stay as they are."""
     why = f"{notes.operation(node)} goes by their number"
     for number in node.all_input_nodes if numbers is None else numbers:
         if number is allowed:
             continue
         for of in channels_counted(notes, number):
             notes.fix(of, why)
-        notes.counted += [(why, of, dims) for of, dims in notes.counts.get(number.name, {}).items() if of in notes.attributes]
+        notes.counted += [
+            (why, of, dims)
+            for of, dims in notes.counts.get(number.name, {}).items()
+            if of in notes.attributes
+        ]
 
 
 def fix_counted(notes: ChannelMap) -> None:
-    """All is read, and with it which dimensions of weights have channels: those that were counted stay as they are."""
+    """All is read, and with it which dimensions of weights have channels: those that were counted
+    stay as they are."""
     for why, of, dims in notes.counted:
         for dim, name in enumerate(notes.dims.get(notes.path.get(notes.attributes[of], ""), ())):
             if dim in dims and name is not None:

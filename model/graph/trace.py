@@ -1,4 +1,5 @@
 """The graph of a network (torch.fx): what it does, whatever its code looks like."""
+
 from __future__ import annotations
 
 import contextlib
@@ -20,7 +21,8 @@ from model.graph.whole import no_dimension_checks
 
 
 class Traced(NamedTuple):
-    """The graph of a network in evaluation. ``whole``: it does nothing else in training. ``calls``: of its modules, in order."""
+    """The graph of a network in evaluation. ``whole``: it does nothing else in training. ``calls``:
+    of its modules, in order."""
 
     graph: fx.Graph
     whole: bool
@@ -28,7 +30,8 @@ class Traced(NamedTuple):
 
 
 class TrainingFlagCall(nn.Module):
-    """A function that is told whether the network is in training: dropout, as a graph alone can't hold it.
+    """A function that is told whether the network is in training: dropout, as a graph alone can't
+    hold it.
 
     ``place`` is the argument, by its number or name, that says so.
     """
@@ -43,13 +46,14 @@ class TrainingFlagCall(nn.Module):
         return self.function(*args[: self.place], self.training, *args[self.place + 1 :], **kwargs)
 
 
-WHOLE = (Gate, GatedBatchNorm2d, Selection, TrainingFlagCall)  # modules of this project that a graph has as they are
+# modules of this project that a graph has as they are
+WHOLE = (Gate, GatedBatchNorm2d, Selection, TrainingFlagCall)
 
 
 def trace(network: nn.Module, image_size: int | None = None) -> Traced:
-    """The graph of a network as it is in evaluation, with what is drawn at random in training; and whether that is all that it does
-    in training, which auxiliary heads are not. Where code goes by the shapes of results, it is that for images of ``image_size``
-    pixels. Raises UnreadableNetwork.
+    """The graph of a network as it is in evaluation, with what is drawn at random in training; and
+    whether that is all that it does in training, which auxiliary heads are not. Where code goes by
+    the shapes of results, it is that for images of ``image_size`` pixels. Raises UnreadableNetwork.
 
     Modules ``mode_<n>`` are added to the network where a function is told whether it is training.
     """
@@ -74,8 +78,11 @@ def trace(network: nn.Module, image_size: int | None = None) -> Traced:
     return Traced(graph, len(alike) == len(train.nodes) == len(graph.nodes), calls)
 
 
-def traced(network: nn.Module, image_size: int | None, training: bool, buffers: bool) -> tuple[fx.Graph, list[ModuleCall]]:
-    """The graph in training or in evaluation, with the calls of modules. Raises UnreadableNetwork."""
+def traced(
+    network: nn.Module, image_size: int | None, training: bool, buffers: bool
+) -> tuple[fx.Graph, list[ModuleCall]]:
+    """The graph in training or in evaluation, with the calls of modules. Raises
+    UnreadableNetwork."""
     try:
         with untouched(network), no_dimension_checks():
             network.train(training)
@@ -83,8 +90,11 @@ def traced(network: nn.Module, image_size: int | None, training: bool, buffers: 
             return tracer.trace(network), tracer.calls
     except Exception as error:  # whatever a network's own code does with what is no tensor
         reason = " ".join(str(error).split())[:150]
-        raise UnreadableNetwork(f"torch.fx can't trace it{own_line(error)} ({type(error).__name__}: {reason}); what it does must not "
-                                "depend on the images") from None
+        raise UnreadableNetwork(
+            f"torch.fx can't trace it{own_line(error)} ({type(error).__name__}: {reason}); what "
+            "it does must not "
+            "depend on the images"
+        ) from None
 
 
 KEEPS = (dict, list, set)  # what a module may keep results in
@@ -94,13 +104,26 @@ KEEPS = (dict, list, set)  # what a module may keep results in
 def untouched(network: nn.Module) -> Iterator[None]:
     """What a forward pass keeps in its modules is as it was before."""
     parts = ("_parameters", "_buffers", "_modules")
-    before = [(module, dict(vars(module)), [dict(vars(module)[part]) for part in parts]) for module in network.modules()]
-    held_in = [(value, type(value)(value)) for module in network.modules() for value in vars(module).values() if type(value) in KEEPS]
+    before = [
+        (module, dict(vars(module)), [dict(vars(module)[part]) for part in parts])
+        for module in network.modules()
+    ]
+    held_in = [
+        (value, type(value)(value))
+        for module in network.modules()
+        for value in vars(module).values()
+        if type(value) in KEEPS
+    ]
     tensors = {tensor: tensor.clone() for tensor in network.buffers() if not tensor.is_meta}
     try:
         yield
     finally:
-        constants = {name: value for name, value in vars(network).items() if name.startswith("_tensor_constant")}  # that tracing made
+        # that tracing made
+        constants = {
+            name: value
+            for name, value in vars(network).items()
+            if name.startswith("_tensor_constant")
+        }
         for module, attributes, held in before:
             vars(module).clear()
             vars(module).update(attributes)
@@ -127,11 +150,19 @@ def refuse_hidden_code(network: nn.Module) -> None:
     for name, module in network.named_modules():
         where = f"{type(module).__name__} ({name})" if name else "the network"
         if any(is_lazy(parameter) for parameter in module.parameters(recurse=False)):
-            raise UnreadableNetwork(f"{where} has weights without a shape yet; say how many channels it takes")
+            raise UnreadableNetwork(
+                f"{where} has weights without a shape yet; say how many channels it takes"
+            )
         if module._forward_hooks or module._forward_pre_hooks:
-            raise UnreadableNetwork(f"{where} has hooks, which a graph does not show; put what they do into the forward pass")
+            raise UnreadableNetwork(
+                f"{where} has hooks, which a graph does not show; put what they do into the "
+                "forward pass"
+            )
         if hasattr(module, "parametrizations"):
-            raise UnreadableNetwork(f"{where} has weights that are computed from others (parametrizations); make them plain ones")
+            raise UnreadableNetwork(
+                f"{where} has weights that are computed from others (parametrizations); make "
+                "them plain ones"
+            )
 
 
 def _alike(train: fx.Graph, evaluate: fx.Graph) -> Iterator[tuple[fx.Node, fx.Node]]:
@@ -141,7 +172,9 @@ def _alike(train: fx.Graph, evaluate: fx.Graph) -> Iterator[tuple[fx.Node, fx.No
     if ours == theirs:
         yield from zip(one, other)
         return
-    for a, b, size in difflib.SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks():
+    for a, b, size in difflib.SequenceMatcher(
+        None, ours, theirs, autojunk=False
+    ).get_matching_blocks():
         yield from zip(one[a : a + size], other[b : b + size])
 
 
@@ -151,15 +184,22 @@ def own_line(error: Exception) -> str:
     while step:
         frames.append((step.tb_frame.f_code.co_filename, step.tb_lineno))
         step = step.tb_next
-    own = [(name, line) for name, line in frames if "/torch/" not in name and "/model/graph/trace" not in name]
+    own = [
+        (name, line)
+        for name, line in frames
+        if "/torch/" not in name and "/model/graph/trace" not in name
+    ]
     return f" at {own[-1][0]}:{own[-1][1]}" if own else ""
 
 
 def _mode_of(train: fx.Node, evaluate: fx.Node) -> int | str | None:
-    """The argument of a function that is True in training and False in evaluation, if there is one."""
+    """The argument of a function that is True in training and False in evaluation, if there is
+    one."""
     if train.op != "call_function":
         return None
-    places: list[tuple[int | str, Any, Any]] = [(i, a, b) for i, (a, b) in enumerate(zip(train.args, evaluate.args))]
+    places: list[tuple[int | str, Any, Any]] = [
+        (i, a, b) for i, (a, b) in enumerate(zip(train.args, evaluate.args))
+    ]
     places += [(name, train.kwargs[name], evaluate.kwargs.get(name)) for name in train.kwargs]
     return next((place for place, a, b in places if a is True and b is False), None)
 
@@ -174,7 +214,9 @@ def random_state_kept() -> Iterator[None]:
         torch.set_rng_state(state)
 
 
-def write_literals(graph: fx.Graph, literals: Iterable[Literal], channels: Mapping[str, int]) -> None:
+def write_literals(
+    graph: fx.Graph, literals: Iterable[Literal], channels: Mapping[str, int]
+) -> None:
     """Puts the channels that results now have where a graph has numbers for them."""
     nodes = {node.name: node for node in graph.nodes}
     for literal in literals:

@@ -1,4 +1,6 @@
-"""Tracing with the size of the images known: code may go by shapes, but not by what is in the images, nor by how many these are."""
+"""Tracing with the size of the images known: code may go by shapes, but not by what is in the
+images, nor by how many these are."""
+
 from __future__ import annotations
 
 import copy
@@ -16,13 +18,23 @@ from model.graph.whole import known
 DECIDES = "decides"  # in the notes on a node: its number said which way the code goes
 COLOURS = 3
 NUMBERS = (1, 2, 3)  # of images that are tried
-FACTORIES = (torch.zeros, torch.ones, torch.empty, torch.full, torch.arange, torch.linspace, torch.eye, torch.rand, torch.randn,
-             torch.tensor)  # with sizes that are computed they are part of the graph
+FACTORIES = (
+    torch.zeros,
+    torch.ones,
+    torch.empty,
+    torch.full,
+    torch.arange,
+    torch.linspace,
+    torch.eye,
+    torch.rand,
+    torch.randn,
+    torch.tensor,
+)  # with sizes that are computed they are part of the graph
 
 
 class ModuleCall(NamedTuple):
-    """A call of the module ``path``: what it is given first and what it returns, where these are results of nodes. The nodes from
-    number ``first`` to before ``end`` are its own."""
+    """A call of the module ``path``: what it is given first and what it returns, where these are
+    results of nodes. The nodes from number ``first`` to before ``end`` are its own."""
 
     path: str
     given: str | None
@@ -32,43 +44,75 @@ class ModuleCall(NamedTuple):
 
 
 class Tracer(fx.Tracer):
-    """Goes into every module of other people's whose operation is not known as a whole, and notes which modules are called.
+    """Goes into every module of other people's whose operation is not known as a whole, and notes
+    which modules are called.
 
-    Where ``image_size`` is given, numbers that follow from it can be asked for. ``buffers``: whether they are taken from the network as
-    its parameters are; code that goes by what is in a buffer must have it as it is.
+    Where ``image_size`` is given, numbers that follow from it can be asked for. ``buffers``:
+    whether they are taken from the network as its parameters are; code that goes by what is in a
+    buffer must have it as it is.
     """
 
-    def __init__(self, network: nn.Module, leaves: tuple[type[nn.Module], ...], image_size: int | None, buffers: bool):
-        others = [module for name in ("einops",) if (module := sys.modules.get(name))]  # whose functions want tensors
-        super().__init__(autowrap_modules=(math, *others))  # type: ignore[arg-type]  # modules, as its default
+    def __init__(
+        self,
+        network: nn.Module,
+        leaves: tuple[type[nn.Module], ...],
+        image_size: int | None,
+        buffers: bool,
+    ):
+        # whose functions want tensors
+        others = [module for name in ("einops",) if (module := sys.modules.get(name))]
+        # modules, as its default
+        super().__init__(autowrap_modules=(math, *others))  # type: ignore[arg-type]
         self._autowrap_search.append(torch)
         self._autowrap_function_ids |= {id(function) for function in FACTORIES}
         self.proxy_buffer_attributes = buffers
         self.sizes = None if image_size is None else Sizes(network, image_size)
         self.calls: list[ModuleCall] = []
         self.modules = set(network.modules())
-        self.leaves = {module for module in self.modules if isinstance(module, leaves) or known(module) is not None}
+        self.leaves = {
+            module
+            for module in self.modules
+            if isinstance(module, leaves) or known(module) is not None
+        }
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return m in self.leaves or type(m).__module__.startswith("einops.") or super().is_leaf_module(m, module_qualified_name)
+        return (
+            m in self.leaves
+            or type(m).__module__.startswith("einops.")
+            or super().is_leaf_module(m, module_qualified_name)
+        )
 
-    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
         if m not in self.modules:  # of the copy that computes sizes
             return forward(*args, **kwargs)
         first = len(self.graph.nodes)
         result = super().call_module(m, forward, args, kwargs)
-        given, returned = (value.node.name if isinstance(value, fx.Proxy) else None for value in (args[0] if args else None, result))
-        self.calls.append(ModuleCall(self.path_of_module(m), given, returned, first, len(self.graph.nodes)))
+        given, returned = (
+            value.node.name if isinstance(value, fx.Proxy) else None
+            for value in (args[0] if args else None, result)
+        )
+        self.calls.append(
+            ModuleCall(self.path_of_module(m), given, returned, first, len(self.graph.nodes))
+        )
         return result
 
-    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
+    def create_args_for_root(
+        self, root_fn: Any, is_module: bool, concrete_args: Any = None
+    ) -> tuple[Any, list[Any]]:
         """The images; whatever else a forward pass can be given has its default."""
         return root_fn, [self.root, self.create_proxy("placeholder", "images", (), {})]
 
     def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
         graph = super().trace(root, concrete_args)
         for node in graph.nodes:
-            if node.target in FACTORIES:  # else a module made of the graph would wrap "torch.zeros", which is no name
+            # else a module made of the graph would wrap "torch.zeros", which is no name
+            if node.target in FACTORIES:
                 node.meta.pop("is_wrapped", None)
         return graph
 
@@ -86,7 +130,8 @@ class Tracer(fx.Tracer):
         return iter([operator.getitem(obj, place) for place in range(len(value))])
 
     def value(self, obj: fx.Proxy) -> Any:
-        """What a result is for images of this size; None where it differs with their number, or isn't known."""
+        """What a result is for images of this size; None where it differs with their number, or
+        isn't known."""
         value = None if self.sizes is None else self.sizes.of(self.graph, obj.node)
         if isinstance(value, (bool, int, float)):
             obj.node.meta[DECIDES] = True
@@ -94,7 +139,8 @@ class Tracer(fx.Tracer):
 
 
 class Result(fx.Proxy):
-    """A result whose length can be asked for, and that is a number, where that follows from the size of the images."""
+    """A result whose length can be asked for, and that is a number, where that follows from the
+    size of the images."""
 
     def __getattr__(self, k: str) -> fx.proxy.Attribute:
         return Attribute(self, k)
@@ -126,20 +172,26 @@ class Attribute(Result, fx.proxy.Attribute):
 
 
 class Sizes:
-    """What the results of a graph that is being made are for images of a size: shapes, and numbers that follow from these."""
+    """What the results of a graph that is being made are for images of a size: shapes, and numbers
+    that follow from these."""
 
     def __init__(self, network: nn.Module, image_size: int):
         self.network, self.image_size = on_meta(network), image_size
         self.walks: list[fx.Interpreter] = []  # for each number of images
 
     def of(self, graph: fx.Graph, node: fx.Node) -> Any:
-        """The result of a node: numbers where they are the same for any number of images; else None."""
+        """The result of a node: numbers where they are the same for any number of images; else
+        None."""
         if not self.walks:
             self.walks = [self.walk(graph, number) for number in NUMBERS]
         values = [value for walk in self.walks if (value := self.run(walk, node)) is not None]
         if values and isinstance(values[-1], (Tensor, tuple, list)):
             return values[-1]
-        return values[0] if len(values) == len(self.walks) and all(value == values[0] for value in values) else None
+        return (
+            values[0]
+            if len(values) == len(self.walks) and all(value == values[0] for value in values)
+            else None
+        )
 
     def walk(self, graph: fx.Graph, number: int) -> fx.Interpreter:
         walk = fx.Interpreter(self.network, garbage_collect_values=False, graph=graph)
@@ -147,7 +199,8 @@ class Sizes:
         return walk
 
     def run(self, walk: fx.Interpreter, node: fx.Node) -> Any:
-        """Goes on to a node. None where it can't be computed from shapes alone, or not for so many images."""
+        """Goes on to a node. None where it can't be computed from shapes alone, or not for so many
+        images."""
         for new in walk.graph.nodes:
             if new not in walk.env and new.op != "output":
                 try:
@@ -162,14 +215,28 @@ class Sizes:
 
 def images(network: nn.Module, number: int, image_size: int) -> Tensor:
     """So many images without numbers, (N, 3, S, S)."""
-    dtype = next((tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()), torch.float32)
+    dtype = next(
+        (tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()),
+        torch.float32,
+    )
     return torch.zeros(number, COLOURS, image_size, image_size, device="meta", dtype=dtype)
 
 
 def on_meta(network: nn.Module, gradients: bool = False) -> nn.Module:
     """A copy of a network that computes shapes and no numbers, in evaluation."""
-    plain = [value for module in network.modules() for value in vars(module).values() if isinstance(value, Tensor)]
+    plain = [
+        value
+        for module in network.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor)
+    ]
     tensors = [*network.parameters(), *network.buffers(), *plain]
-    memo: dict[int, Any] = {id(tensor): nn.Parameter(tensor.detach().to("meta"), requires_grad=gradients and tensor.requires_grad)
-                            if isinstance(tensor, nn.Parameter) else tensor.detach().to("meta") for tensor in tensors}
+    memo: dict[int, Any] = {
+        id(tensor): nn.Parameter(
+            tensor.detach().to("meta"), requires_grad=gradients and tensor.requires_grad
+        )
+        if isinstance(tensor, nn.Parameter)
+        else tensor.detach().to("meta")
+        for tensor in tensors
+    }
     return copy.deepcopy(network, memo).eval()

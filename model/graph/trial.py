@@ -1,4 +1,5 @@
 """Whether a network's own code can be run at other widths, as is found out by running it."""
+
 from __future__ import annotations
 
 import contextlib
@@ -13,13 +14,17 @@ from model.graph.hooks import hook_gates
 from model.graph.resizable import Resizable
 from model.graph.trace import own_line, random_state_kept
 
-CLOSE = 1e-4  # relative to the largest output; in float32 the same operations in the same order differ by less
+# relative to the largest output; in float32 the same operations in the same order differ by less
+CLOSE = 1e-4
 SEED = 0
 
 
 def trial_widths(template: list[int]) -> Iterator[list[int]]:
     """Widths unlike the network's own: about half of each, and one of each."""
-    yield [units + 1 if units < 3 else (units + 1) // 2 + number % 2 * (units > 4) for number, units in enumerate(template)]
+    yield [
+        units + 1 if units < 3 else (units + 1) // 2 + number % 2 * (units > 4)
+        for number, units in enumerate(template)
+    ]
     yield [2 if units == 1 else 1 for units in template]
 
 
@@ -27,24 +32,32 @@ def trial_widths(template: list[int]) -> Iterator[list[int]]:
 def why_not_own_code(blueprint: Resizable, network: nn.Module) -> str:
     """Why a network can't be run by its own code at other widths; "" where it can.
 
-    At test widths it must give what its graph gives, in evaluation, for a single image too, and logits in training.
+    At test widths it must give what its graph gives, in evaluation, for a single image too, and
+    logits in training.
     """
     with random_state_kept():
         for number, widths in enumerate(trial_widths(blueprint.template)):
             own = copy.deepcopy(network)
             blueprint.resized(own, widths)
             expected = None
-            with contextlib.suppress(Exception):  # whatever an operation says of one channel: that is not the code's fault
+            # whatever an operation says of one channel: that is not the code's fault
+            with contextlib.suppress(Exception):
                 expected = outputs(blueprint.run_graph(own, widths), blueprint)
             if expected is None and number:
                 continue
             try:
                 if expected is not None and not alike(outputs(own, blueprint), expected):
-                    return "its own code gives other outputs at other widths than its graph: it goes by a number of channels"
+                    return (
+                        "its own code gives other outputs at other widths than its graph: it "
+                        "goes by a number of channels"
+                    )
                 problem = "" if number else shapes_differ(own, blueprint)
             except Exception as error:  # whatever its code raises
                 run = "trained" if own.training else "run"
-                return f"its own code can't be {run} at other widths{own_line(error)} ({described(error)})"
+                return (
+                    f"its own code can't be {run} at other widths{own_line(error)} "
+                    f"({described(error)})"
+                )
             if problem:
                 return problem
     return ""
@@ -76,17 +89,24 @@ def why_no_hooks(blueprint: Resizable, network: nn.Module) -> str:
             return f"its own code can't be run with gates{own_line(error)} ({described(error)})"
 
 
-def outputs(network: nn.Module, blueprint: Resizable, images: int = 2, training: bool = False) -> object:
+def outputs(
+    network: nn.Module, blueprint: Resizable, images: int = 2, training: bool = False
+) -> object:
     """What a network gives for random images."""
     parameter = next(network.parameters())
     torch.manual_seed(SEED)
-    batch = torch.randn(images, *blueprint.image_shape, dtype=parameter.dtype, device=parameter.device)
+    batch = torch.randn(
+        images, *blueprint.image_shape, dtype=parameter.dtype, device=parameter.device
+    )
     return network.train(training)(batch)
 
 
 def alike(given: object, expected: object) -> bool:
-    """Whether two outputs are the same but for rounding; of networks without numbers, their shapes."""
-    if not (isinstance(given, Tensor) and isinstance(expected, Tensor) and given.shape == expected.shape):
+    """Whether two outputs are the same but for rounding; of networks without numbers, their
+    shapes."""
+    if not (
+        isinstance(given, Tensor) and isinstance(expected, Tensor) and given.shape == expected.shape
+    ):
         return False
     if given.is_meta:
         return True
@@ -96,11 +116,18 @@ def alike(given: object, expected: object) -> bool:
 
 def shapes_differ(network: nn.Module, blueprint: Resizable) -> str:
     """What is wrong with the outputs for one image, and in training; "" if nothing is."""
-    one, training = outputs(network, blueprint, images=1), outputs(network, blueprint, training=True)
+    one, training = (
+        outputs(network, blueprint, images=1),
+        outputs(network, blueprint, training=True),
+    )
     if not isinstance(one, Tensor) or one.shape != (1, blueprint.num_classes):
         return "its own code does not give logits for a single image"
     if not isinstance(training, Tensor) or training.shape != (2, blueprint.num_classes):
-        kind = f"a tensor {tuple(training.shape)}" if isinstance(training, Tensor) else f"a {type(training).__name__}"
+        kind = (
+            f"a tensor {tuple(training.shape)}"
+            if isinstance(training, Tensor)
+            else f"a {type(training).__name__}"
+        )
         return f"its own code gives {kind} in training, not logits alone"
     return ""
 

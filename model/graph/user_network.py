@@ -1,4 +1,6 @@
-"""Networks of other people's, named MODULE:FUNCTION or FILE.py:FUNCTION, and read from their graph."""
+"""Networks of other people's, named MODULE:FUNCTION or FILE.py:FUNCTION, and read from their
+graph."""
+
 from __future__ import annotations
 
 import inspect
@@ -25,7 +27,8 @@ SIZES = (224, 64, 32)  # pixels that are tried where nobody says any
 
 
 class UserNetwork(Architecture):
-    """A network that is imported, and read, when it is first asked for something. Raises UnreadableNetwork."""
+    """A network that is imported, and read, when it is first asked for something. Raises
+    UnreadableNetwork."""
 
     search_extra = 0  # it is searched as it is
 
@@ -45,16 +48,22 @@ class UserNetwork(Architecture):
         """The network as it was read for images of this size, and so many classes."""
         from model.graph.blueprint import Blueprint
         from model.graph.trace import random_state_kept
+
         key = num_classes, image_size
         if key not in self.read:
             with random_state_kept():
                 try:
                     found = Blueprint(self.make(num_classes), num_classes, image_size)
                 except UnreadableNetwork as error:
-                    raise UnreadableNetwork(f"{self.name}: {str(error).removeprefix(f'{self.name}: ')}") from None
+                    raise UnreadableNetwork(
+                        f"{self.name}: {str(error).removeprefix(f'{self.name}: ')}"
+                    ) from None
             for other in self.read.values():
                 if (other.template, other.layers()) != (found.template, found.layers()):
-                    raise UnreadableNetwork(f"{self.name}: has other widths for {num_classes} classes and {image_size} pixels than before")
+                    raise UnreadableNetwork(
+                        f"{self.name}: has other widths for {num_classes} classes and "
+                        f"{image_size} pixels than before"
+                    )
             self.read[key] = found
         return self.read[key]
 
@@ -63,6 +72,7 @@ class UserNetwork(Architecture):
         from torch import nn
 
         from model.graph.as_before import as_before
+
         function = find(self.parsed.place, self.parsed.function)
         arguments = {"num_classes": num_classes, **self.parsed.arguments}
         self._refuse_arguments(function, arguments)
@@ -70,13 +80,18 @@ class UserNetwork(Architecture):
             with as_before(random=False):
                 network = function(**arguments)
         except (Exception, SystemExit) as error:  # whatever its code raises
-            raise UnreadableNetwork(f"{self.name}: calling it with {as_options(arguments)} raised {_said(error)}") from None
+            raise UnreadableNetwork(
+                f"{self.name}: calling it with {as_options(arguments)} raised {_said(error)}"
+            ) from None
         if not isinstance(network, nn.Module):
-            raise UnreadableNetwork(f"{self.name}: gives a {type(network).__name__}, not a torch.nn.Module")
+            raise UnreadableNetwork(
+                f"{self.name}: gives a {type(network).__name__}, not a torch.nn.Module"
+            )
         return network
 
     def _refuse_arguments(self, function: Callable[..., Any], arguments: dict[str, Any]) -> None:
-        """Raises UnreadableNetwork where a function does not take what it is given, or wants more."""
+        """Raises UnreadableNetwork where a function does not take what it is given, or wants
+        more."""
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError):
@@ -84,23 +99,43 @@ class UserNetwork(Architecture):
         try:
             signature.bind(**arguments)
         except TypeError as error:
-            missing = [part.name for part in signature.parameters.values() if part.default is part.empty and part.name not in arguments
-                       and part.kind not in (part.VAR_POSITIONAL, part.VAR_KEYWORD)]
-            example = " ".join(f"{name}={3 if re.match('in_?ch|channels', name) else 'VALUE'}" for name in missing)
+            missing = [
+                part.name
+                for part in signature.parameters.values()
+                if part.default is part.empty
+                and part.name not in arguments
+                and part.kind not in (part.VAR_POSITIONAL, part.VAR_KEYWORD)
+            ]
+            example = " ".join(
+                f"{name}={3 if re.match('in_?ch|channels', name) else 'VALUE'}" for name in missing
+            )
             hint = f"; give it with --model-args {example}" if missing else ""
             said = as_options(arguments).replace(" ", ", ")
-            raise UnreadableNetwork(f"{self.name}: can't be called as f({said}): {error}{hint}") from None
+            raise UnreadableNetwork(
+                f"{self.name}: can't be called as f({said}): {error}{hint}"
+            ) from None
 
-    def build(self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool) -> nn.Module:
+    def build(
+        self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool
+    ) -> nn.Module:
         self._refuse(convcut)
         blueprint = self.blueprint(num_classes, image_size)
         return blueprint.build(self.make(num_classes), list(filters), gated)
 
-    def count(self, cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool) -> None:
+    def count(
+        self, cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool
+    ) -> None:
         self._refuse(convcut)
         self.blueprint(num_classes, image_size).count(cost, filters)
 
-    def compactor(self, network: nn.Module, num_classes: int, image_size: int, multiple: int, through_norms: bool) -> Compaction:
+    def compactor(
+        self,
+        network: nn.Module,
+        num_classes: int,
+        image_size: int,
+        multiple: int,
+        through_norms: bool,
+    ) -> Compaction:
         return self.blueprint(num_classes, image_size).cutter(network, multiple, through_norms)
 
     def layers(self) -> list[list[str]]:
@@ -113,7 +148,8 @@ class UserNetwork(Architecture):
         return self.blueprint(num_classes, image_size).described()
 
     def first(self, num_classes: int = CLASSES, sizes: Sequence[int] = SIZES) -> Blueprint:
-        """As it was read first; where it was not yet, for the first of these sizes of images that it takes."""
+        """As it was read first; where it was not yet, for the first of these sizes of images that
+        it takes."""
         if self.read:
             return next(iter(self.read.values()))
         errors = []
@@ -126,7 +162,10 @@ class UserNetwork(Architecture):
 
     def _refuse(self, convcut: bool) -> None:
         if convcut:
-            raise UnreadableNetwork(f"{self.name}: --convcut is for resnet18 and mobilenetv2; a graph can't say what is a shortcut")
+            raise UnreadableNetwork(
+                f"{self.name}: --convcut is for resnet18 and mobilenetv2; a graph can't say "
+                "what is a shortcut"
+            )
 
 
 def _said(error: BaseException) -> str:
@@ -135,8 +174,10 @@ def _said(error: BaseException) -> str:
 
 @cache
 def find(place: str, function: str) -> Callable[..., Any]:
-    """A function of the module, or of the file that ends in .py, ``place``. Raises UnreadableNetwork."""
+    """A function of the module, or of the file that ends in .py, ``place``. Raises
+    UnreadableNetwork."""
     from model.graph.as_before import as_before
+
     name, file = f"{place}:{function}", Path(place) if place.endswith(".py") else None
     if file and not file.is_file():
         raise UnreadableNetwork(f"{name}: there is no file {place}")
@@ -151,9 +192,14 @@ def find(place: str, function: str) -> Callable[..., Any]:
     found = getattr(module, function, None)
     if found is None:
         near = get_close_matches(function, vars(module), 3)
-        raise UnreadableNetwork(f"{name}: {place} has no {function}{'; is it ' * bool(near)}{' or '.join(near)}{'?' * bool(near)}")
+        raise UnreadableNetwork(
+            f"{name}: {place} has no "
+            f"{function}{'; is it ' * bool(near)}{' or '.join(near)}{'?' * bool(near)}"
+        )
     if not callable(found):
-        raise UnreadableNetwork(f"{name}: {function} is a {type(found).__name__}, nothing that can be called")
+        raise UnreadableNetwork(
+            f"{name}: {function} is a {type(found).__name__}, nothing that can be called"
+        )
     result: Callable[..., Any] = found
     return result
 

@@ -1,4 +1,6 @@
-"""Which modules are taken as a whole: those whose forward pass is known, in place of the operations in it."""
+"""Which modules are taken as a whole: those whose forward pass is known, in place of the operations
+in it."""
+
 from __future__ import annotations
 
 import contextlib
@@ -16,27 +18,40 @@ SPELLED_OUT: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 def known(module: nn.Module) -> type[nn.Module] | None:
-    """The class by which a module is known: its own, or one whose forward pass it inherits or spells out."""
+    """The class by which a module is known: its own, or one whose forward pass it inherits or
+    spells out."""
     forward: Any = type(module).forward
-    theirs = any(forward is getattr(base, "forward", None) for base in type(module).__mro__ if base.__module__.startswith("torch.nn."))
-    norm_and_activation = isinstance(module, _NormBase) and type(module).__module__.startswith("timm.layers")
+    theirs = any(
+        forward is getattr(base, "forward", None)
+        for base in type(module).__mro__
+        if base.__module__.startswith("torch.nn.")
+    )
+    norm_and_activation = isinstance(module, _NormBase) and type(module).__module__.startswith(
+        "timm.layers"
+    )
     for kind in KNOWN_MODULES:
-        if isinstance(module, kind) and (theirs or norm_and_activation or (kind in (*NORMS, *LAYERS) and spells_out(module))):
+        if isinstance(module, kind) and (
+            theirs or norm_and_activation or (kind in (*NORMS, *LAYERS) and spells_out(module))
+        ):
             return kind
     return None
 
 
 def spells_out(module: nn.Module) -> bool:
-    """Whether the forward pass of a layer is, call by call, that of the class of torch.nn that it inherits from."""
+    """Whether the forward pass of a layer is, call by call, that of the class of torch.nn that it
+    inherits from."""
     if module not in SPELLED_OUT:
-        base = next(base for base in type(module).__mro__ if base.__module__.startswith("torch.nn."))
+        base = next(
+            base for base in type(module).__mro__ if base.__module__.startswith("torch.nn.")
+        )
         theirs, own = _calls(module, base), _calls(module, type(module))
         SPELLED_OUT[module] = theirs is not None and theirs == own
     return SPELLED_OUT[module]
 
 
 def _calls(module: nn.Module, kind: type[nn.Module]) -> list[str] | None:
-    """What the forward pass of ``kind`` does with what a module holds, call by call; None where it can't be traced."""
+    """What the forward pass of ``kind`` does with what a module holds, call by call; None where it
+    can't be traced."""
     twin = kind.__new__(kind)
     twin.__dict__.update(module.__dict__, training=False)
     try:
@@ -47,13 +62,20 @@ def _calls(module: nn.Module, kind: type[nn.Module]) -> list[str] | None:
     said: dict[fx.Node, str] = {}
     for node in graph.nodes:
         given = fx.node.map_arg((node.args, node.kwargs), said.__getitem__)
-        said[node] = "images" if node.op == "placeholder" else str(node.target) if node.op == "get_attr" else f"{node.target} of {given}"
+        said[node] = (
+            "images"
+            if node.op == "placeholder"
+            else str(node.target)
+            if node.op == "get_attr"
+            else f"{node.target} of {given}"
+        )
     return [said[node] for node in graph.nodes if node.op not in ("placeholder", "get_attr")]
 
 
 @contextlib.contextmanager
 def no_dimension_checks() -> Iterator[None]:
-    """Norms don't ask what they are given how many dimensions it has, which nothing that is traced can answer."""
+    """Norms don't ask what they are given how many dimensions it has, which nothing that is traced
+    can answer."""
     kinds = [kind for kind in _all_subclasses(_NormBase) if "_check_input_dim" in vars(kind)]
     with contextlib.ExitStack() as stack:
         for kind in kinds:

@@ -1,4 +1,5 @@
 """Batches of images on the device: cropped, flipped, rotated and normalised together."""
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,7 +11,8 @@ from torch import Tensor
 from utils.data.dataset import Data, Split
 
 PADDING = 4  # pixels around an image, for random crops
-EVALUATED = 500  # images of 64 pixels or fewer, or of larger ones as many pixels, that are evaluated together
+# images of 64 pixels or fewer, or of larger ones as many pixels, that are evaluated together
+EVALUATED = 500
 
 
 @dataclass(frozen=True)
@@ -25,18 +27,26 @@ class Augmentation:
 class Batches:
     """The batches of a split: (images (B, 3, S, S) float, labels (B,)) on its device, normalised.
 
-    With an ``augmentation`` the images are shuffled and augmented, afresh for each ``epoch(generator)``. The last batch has the
-    rest; where that is one image alone, it goes with the batch before: one image has no mean and deviation over a batch.
+    With an ``augmentation`` the images are shuffled and augmented, afresh for each
+    ``epoch(generator)``. The last batch has the rest; where that is one image alone, it goes with
+    the batch before: one image has no mean and deviation over a batch.
     """
 
-    def __init__(self, data: Data, split: Split, batch_size: int, augmentation: Augmentation | None = None,
-                 dtype: torch.dtype = torch.float32):
+    def __init__(
+        self,
+        data: Data,
+        split: Split,
+        batch_size: int,
+        augmentation: Augmentation | None = None,
+        dtype: torch.dtype = torch.float32,
+    ):
         self.split, self.batch_size, self.augmentation = split, batch_size, augmentation
         self.size = data.image_size
         self.scale, self.shift = (1 / data.std).to(dtype), (data.mean / data.std).to(dtype)
         self.padding = PADDING if augmentation and augmentation.crop else 0
         self.side = self.size + 2 * self.padding
-        self.pixels = self._rows(split.images) if isinstance(split.images, Tensor) else None  # else they are read by batches
+        # else they are read by batches
+        self.pixels = self._rows(split.images) if isinstance(split.images, Tensor) else None
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -51,17 +61,24 @@ class Batches:
 
     def _rows(self, images: Tensor) -> Tensor:
         """Images (B, S, S, 3), padded, as one row per pixel: a crop is a gather of rows."""
-        return (F.pad(images, (0, 0, *[self.padding] * 4)) if self.padding else images).reshape(-1, 3)
+        return (F.pad(images, (0, 0, *[self.padding] * 4)) if self.padding else images).reshape(
+            -1, 3
+        )
 
     def _read(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """The images ``index`` (B,), on the CPU, from where they are stored, in their order there, and where each is among them."""
+        """The images ``index`` (B,), on the CPU, from where they are stored, in their order there,
+        and where each is among them."""
         stored, place = np.unique(index.numpy(), return_inverse=True)
         read = np.ascontiguousarray(self.split.images[stored]), place
-        images, at = (torch.from_numpy(array).to(self.split.labels.device, non_blocking=True) for array in read)
+        images, at = (
+            torch.from_numpy(array).to(self.split.labels.device, non_blocking=True)
+            for array in read
+        )
         return self._rows(images), at
 
     def epoch(self, generator: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """One pass over the split. ``generator`` (on the CPU) decides order and augmentation, if there is any."""
+        """One pass over the split. ``generator`` (on the CPU) decides order and augmentation, if
+        there is any."""
         device, n = self.split.labels.device, len(self.split)
         order = torch.arange(n)
         top, left, flip, angle = torch.zeros(4, n)
@@ -71,11 +88,16 @@ class Batches:
             flip = torch.rand(n, generator=generator) < 0.5 if self.augmentation.flip else flip
             angle = (2 * torch.rand(n, generator=generator) - 1) * self.augmentation.rotation
         stored = order
-        order, top, left, flip, angle = (t.to(device, non_blocking=True) for t in (order, top.long(), left.long(), flip.bool(), angle))
+        order, top, left, flip, angle = (
+            t.to(device, non_blocking=True)
+            for t in (order, top.long(), left.long(), flip.bool(), angle)
+        )
         line = torch.arange(self.size, device=device)
         for part in self.parts:
             index = order[part]
-            pixels, place = (self.pixels, index) if self.pixels is not None else self._read(stored[part])
+            pixels, place = (
+                (self.pixels, index) if self.pixels is not None else self._read(stored[part])
+            )
             rows = (place * self.side + top[part])[:, None] + line
             columns = left[part, None] + torch.where(flip[part, None], self.size - 1 - line, line)
             at = rows[:, :, None] * self.side + columns[:, None, :]
@@ -83,29 +105,43 @@ class Batches:
             images = images.permute(0, 3, 1, 2).to(self.scale.dtype)  # laid out as channels_last
             if self.augmentation and self.augmentation.rotation:
                 images = rotate(images, angle[part])
-            yield images * self.scale[:, None, None] - self.shift[:, None, None], self.split.labels[index]
+            yield (
+                images * self.scale[:, None, None] - self.shift[:, None, None],
+                self.split.labels[index],
+            )
 
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
-    """Each image (N, 3, S, S) turned about its centre by its own angle (N,); nearest pixel, black corners."""
+    """Each image (N, 3, S, S) turned about its centre by its own angle (N,); nearest pixel, black
+    corners."""
     radians = torch.deg2rad(degrees)
     cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
-    theta = torch.stack([torch.stack([cos, -sin, zero], dim=1), torch.stack([sin, cos, zero], dim=1)], dim=1)
+    theta = torch.stack(
+        [torch.stack([cos, -sin, zero], dim=1), torch.stack([sin, cos, zero], dim=1)], dim=1
+    )
     grid = F.affine_grid(theta.to(images.dtype), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
 def augmentation(data: Data, *, search: bool = False) -> Augmentation:
     """What the data set asks for (the search may crop less)."""
-    return Augmentation(data.settings.crop and (data.settings.search_crop or not search), data.settings.flip, data.settings.rotation)
+    return Augmentation(
+        data.settings.crop and (data.settings.search_crop or not search),
+        data.settings.flip,
+        data.settings.rotation,
+    )
 
 
-def training_batches(data: Data, batch_size: int, *, search: bool = False, dtype: torch.dtype = torch.float32) -> Batches:
+def training_batches(
+    data: Data, batch_size: int, *, search: bool = False, dtype: torch.dtype = torch.float32
+) -> Batches:
     """The training images, augmented."""
     return Batches(data, data.train, batch_size, augmentation(data, search=search), dtype)
 
 
-def evaluation_batches(data: Data, batch_size: int | None = None, split: Split | None = None) -> Batches:
+def evaluation_batches(
+    data: Data, batch_size: int | None = None, split: Split | None = None
+) -> Batches:
     """The test images, or another ``split``, in order and as they are."""
     split = split or data.test
     batch_size = batch_size or max(1, EVALUATED * 64**2 // max(64, data.image_size) ** 2)

@@ -1,4 +1,5 @@
 """What a data set is: images and labels to train on and to test on, and what goes with them."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ AT_ONCE = 64  # images that are measured together
 
 
 class Images(Protocol):
-    """Images of shape (N, S, S, 3), uint8, in memory or not. An array of indices (B,) reads (B, S, S, 3)."""
+    """Images of shape (N, S, S, 3), uint8, in memory or not. An array of indices (B,) reads (B, S,
+    S, 3)."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -34,7 +36,8 @@ def in_memory(images: Images) -> TypeGuard[np.ndarray]:
 
 @dataclass
 class Split:
-    """Images (N, S, S, 3), uint8, and labels (N,), int64, on one device; or labels on it, and images that are read by batches."""
+    """Images (N, S, S, 3), uint8, and labels (N,), int64, on one device; or labels on it, and
+    images that are read by batches."""
 
     images: Tensor | Images
     labels: Tensor
@@ -66,26 +69,38 @@ class Data:
 
     @property
     def told(self) -> dict[str, list[float] | list[str]]:
-        """What has to be known to use a network of these images elsewhere: ``mean`` and ``std`` of pixels between 0 and 1, ``classes``."""
+        """What has to be known to use a network of these images elsewhere: ``mean`` and ``std`` of
+        pixels between 0 and 1, ``classes``."""
         facts = self.settings
-        mean, std = (list(facts.mean), list(facts.std)) if facts.mean and facts.std else (
-            (tensor.double() / 255).tolist() for tensor in (self.mean, self.std))
+        mean, std = (
+            (list(facts.mean), list(facts.std))
+            if facts.mean and facts.std
+            else ((tensor.double() / 255).tolist() for tensor in (self.mean, self.std))
+        )
         return {"mean": mean, "std": std, "classes": list(self.classes)}
 
     @property
     def shape(self) -> Shape:
-        """What the networks for this data have in common, as the keyword arguments of ``model``'s functions."""
+        """What the networks for this data have in common, as the keyword arguments of ``model``'s
+        functions."""
         return {"num_classes": self.num_classes, "image_size": self.image_size}
 
 
 def mean_and_std(images: Images) -> tuple[np.ndarray, np.ndarray]:
-    """Of images (N, S, S, 3), uint8: per channel, shape (3,), over all pixels; of evenly spaced images where N >= 2 * MEASURED.
+    """Of images (N, S, S, 3), uint8: per channel, shape (3,), over all pixels; of evenly spaced
+    images where N >= 2 * MEASURED.
 
     The sums are exact, and taken over a few images at a time.
     """
     chosen = np.arange(0, len(images), max(1, len(images) // MEASURED))
     total, square, pixels = np.zeros(3), np.zeros(3), 0
-    for start in tqdm(range(0, len(chosen), AT_ONCE), "mean and deviation", disable=None, delay=1, dynamic_ncols=True):
+    for start in tqdm(
+        range(0, len(chosen), AT_ONCE),
+        "mean and deviation",
+        disable=None,
+        delay=1,
+        dynamic_ncols=True,
+    ):
         part = images[chosen[start : start + AT_ONCE]]
         pixels += part.size // 3
         total += np.einsum("nhwc->c", part, dtype=np.float64, casting="safe")
@@ -96,14 +111,16 @@ def mean_and_std(images: Images) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """How many images are asked for, equally many of each class; None is all. Those to validate on are held out of training."""
+    """How many images are asked for, equally many of each class; None is all. Those to validate on
+    are held out of training."""
 
     train: int | None = None
     test: int | None = None
     validate: int | None = None
 
     def chosen(self, train: np.ndarray, test: np.ndarray) -> Chosen:
-        """Which images, by the labels of all. Those held out are the last of their classes, however many are trained on.
+        """Which images, by the labels of all. Those held out are the last of their classes, however
+        many are trained on.
 
         Raises UserError where a class would have no image left to train on.
         """
@@ -112,13 +129,17 @@ class Wanted:
         held = np.sort(len(train) - 1 - balanced(train[::-1], self.validate))
         rest = np.setdiff1d(np.arange(len(train)), held)
         if len({*train}) > len({*train[rest]}):
-            raise UserError(f"--validate {self.validate}: of {len(train)} training images, in {len({*train})} classes, that leaves a class "
-                            "without any to train on")
+            raise UserError(
+                f"--validate {self.validate}: of {len(train)} training images, in "
+                f"{len({*train})} classes, that leaves a class "
+                "without any to train on"
+            )
         return Chosen(rest[balanced(train[rest], self.train)], balanced(test, self.test), held)
 
 
 class Chosen(NamedTuple):
-    """Indices of images: to train on and to validate on, of the training images; to test on, of the test images."""
+    """Indices of images: to train on and to validate on, of the training images; to test on, of the
+    test images."""
 
     train: np.ndarray
     test: np.ndarray
@@ -126,7 +147,8 @@ class Chosen(NamedTuple):
 
 
 def balanced(labels: np.ndarray, limit: int | None) -> np.ndarray:
-    """The indices of the first ``limit`` images, taking the classes in turn; all of them without a limit."""
+    """The indices of the first ``limit`` images, taking the classes in turn; all of them without a
+    limit."""
     if limit is None or limit >= len(labels):
         return np.arange(len(labels))
     by_class = np.argsort(labels, kind="stable")

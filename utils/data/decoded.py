@@ -1,4 +1,6 @@
-"""Images that are decoded once, into a file that all processes read from then on: bytes of pixels and nothing else."""
+"""Images that are decoded once, into a file that all processes read from then on: bytes of pixels
+and nothing else."""
+
 import contextlib
 import hashlib
 import os
@@ -15,23 +17,35 @@ from utils.records.locks import in_turn
 from utils.records.paths import all_decoded_images, decoded_images
 
 RULES = 1  # of decoding; another number than that of a file asks for the file anew
-PER_IMAGE, PER_BYTE = 2e-4, 1 / 15e6  # seconds that decoding takes on one thread: of JPEG files of 32x32 pixels, of large ones
+# seconds that decoding takes on one thread: of JPEG files of 32x32 pixels, of large ones
+PER_IMAGE, PER_BYTE = 2e-4, 1 / 15e6
 MOMENT = 0.5  # seconds; what is decoded in less gets no file
 
-File = tuple[str, int, int]  # the name of an image below its folder, its length in bytes, when it was changed
+# the name of an image below its folder, its length in bytes, when it was changed
+File = tuple[str, int, int]
 
 
 class Decoded:
-    """The file below ``cache_dir`` of the images (N, S, S, 3), uint8, that are made of ``paths``: the ``part`` of ``folder``.
+    """The file below ``cache_dir`` of the images (N, S, S, 3), uint8, that are made of ``paths``:
+    the ``part`` of ``folder``.
 
-    It is renamed into its place when it is whole. One that the images have changed since has another name, and is removed
-    where a new one is made. Of two processes that need it, the second waits. Raises UserError for an image that is none.
+    It is renamed into its place when it is whole. One that the images have changed since has
+    another name, and is removed where a new one is made. Of two processes that need it, the second
+    waits. Raises UserError for an image that is none.
     """
 
-    def __init__(self, paths: list[str], shape: tuple[int, ...], folder: Path, part: object, cache_dir: str):
-        self.shape, self.amount, self.folder, self.cache_dir = shape, int(np.prod(shape)), folder, cache_dir
+    def __init__(
+        self, paths: list[str], shape: tuple[int, ...], folder: Path, part: object, cache_dir: str
+    ):
+        self.shape, self.amount, self.folder, self.cache_dir = (
+            shape,
+            int(np.prod(shape)),
+            folder,
+            cache_dir,
+        )
         files = files_of(folder, paths)
-        self.seconds = len(files) * PER_IMAGE + sum(length for _, length, _ in files) * PER_BYTE  # to decode them, about
+        # to decode them, about
+        self.seconds = len(files) * PER_IMAGE + sum(length for _, length, _ in files) * PER_BYTE
         self.source = f"{folder.name}_{shape[1]}_{_hash(os.path.realpath(folder), part)[:8]}"
         self.path = decoded_images(cache_dir, self.source, fingerprint(files, shape[1]))
 
@@ -40,9 +54,11 @@ class Decoded:
         return self.path.is_file() and self.path.stat().st_size == self.amount
 
     def read(self, decode: Callable[[], np.ndarray], what: str) -> np.ndarray:
-        """The images in memory, read from the file; where it is not there, what ``decode`` gives, which is written into it.
+        """The images in memory, read from the file; where it is not there, what ``decode`` gives,
+        which is written into it.
 
-        ``what`` says what they are. A file that can't be written is no reason to stop: a line says why.
+        ``what`` says what they are. A file that can't be written is no reason to stop: a line says
+        why.
         """
         with contextlib.ExitStack() as turn:
             if not self.is_whole:
@@ -67,7 +83,8 @@ class Decoded:
             return decode()
 
     def mapped(self, decode: Callable[[], Iterable[np.ndarray]], what: str) -> np.ndarray:
-        """The images, mapped from the file, read only; it is made of what ``decode`` gives, one after the other, where it is not there.
+        """The images, mapped from the file, read only; it is made of what ``decode`` gives, one
+        after the other, where it is not there.
 
         ``what`` says what they are. Raises UserError where the file can't be written.
         """
@@ -81,36 +98,54 @@ class Decoded:
         try:
             return np.memmap(self.path, np.uint8, "r", shape=self.shape)
         except OSError as error:  # a limit on addresses counts files too
-            raise UserError(f"{self.path}: can't be mapped into memory ({error.strerror}); raise the limit (ulimit -v), or "
-                            "--no-cache") from None
+            raise UserError(
+                f"{self.path}: can't be mapped into memory ({error.strerror}); raise the limit "
+                "(ulimit -v), or "
+                "--no-cache"
+            ) from None
 
     def _turn(self) -> contextlib.AbstractContextManager[None]:
-        return in_turn(self.path, f"{self.path}: waits for another process, which decodes these images")
+        return in_turn(
+            self.path, f"{self.path}: waits for another process, which decodes these images"
+        )
 
     def _write(self, images: Iterable[np.ndarray]) -> None:
-        """Makes the file, of arrays whose bytes are put behind each other; then removes those that it takes the place of."""
+        """Makes the file, of arrays whose bytes are put behind each other; then removes those that
+        it takes the place of."""
         with replacing(self.path) as temporary:
             if (free := shutil.disk_usage(self.path.parent).free) < self.amount:
-                raise UserError(f"{self.path.parent}: decoded images take {self.amount / 2**30:.1f} GiB there, and {free / 2**30:.1f} are "
-                                "free; make room, give another --record-dir, or --no-cache")
+                raise UserError(
+                    f"{self.path.parent}: decoded images take {self.amount / 2**30:.1f} GiB "
+                    f"there, and {free / 2**30:.1f} are "
+                    "free; make room, give another --record-dir, or --no-cache"
+                )
             with temporary.open("wb") as stream:
                 for part in images:
                     stream.write(np.ascontiguousarray(part).data)
 
         for stale in all_decoded_images(self.cache_dir, self.source):
             if stale != self.path:
-                with contextlib.suppress(OSError):  # another process was faster, or it is somebody else's
+                # another process was faster, or it is somebody else's
+                with contextlib.suppress(OSError):
                     stale.unlink()
-                    print(f"{stale}: removed; the images of {self.folder} have changed since they were decoded into it", flush=True)
+                    print(
+                        f"{stale}: removed; the images of {self.folder} have changed since they "
+                        "were decoded into it",
+                        flush=True,
+                    )
 
 
 def files_of(folder: Path, paths: list[str]) -> list[File]:
     """What tells whether images have changed. Raises UserError for one that is not there."""
     begin = len(os.path.join(folder, ""))
     try:
-        return [(path[begin:], (about := os.stat(path)).st_size, about.st_mtime_ns) for path in paths]
+        return [
+            (path[begin:], (about := os.stat(path)).st_size, about.st_mtime_ns) for path in paths
+        ]
     except OSError as error:  # a link that leads nowhere
-        raise UserError(f"{error.filename}: not an image ({error.strerror}); replace or remove it") from None
+        raise UserError(
+            f"{error.filename}: not an image ({error.strerror}); replace or remove it"
+        ) from None
 
 
 def fingerprint(files: list[File], size: int) -> str:

@@ -1,4 +1,5 @@
 """Folders of images: decoding them once, and what is done where they do not fit into memory."""
+
 import contextlib
 import os
 import stat
@@ -23,13 +24,16 @@ from utils.settings import FOLDER_SIZES
 AT_ONCE, PER_TURN = 128, 16  # images that are handed to the threads together, and to one of them
 
 Part = tuple[Images, np.ndarray]  # images (N, S, S, 3), uint8, and labels (N,)
-Parts = tuple[Part, Part, Part | None, list[str]]  # to train on, to test on, to validate on, and the classes
+# to train on, to test on, to validate on, and the classes
+Parts = tuple[Part, Part, Part | None, list[str]]
 
 
 class ImageFiles:
-    """Images (N, S, S, 3), uint8, that are decoded whenever they are read, and brought to ``size`` x ``size`` pixels.
+    """Images (N, S, S, 3), uint8, that are decoded whenever they are read, and brought to ``size``
+    x ``size`` pixels.
 
-    Reading raises UserError for a file that is damaged, or no image. As many threads as torch has read together.
+    Reading raises UserError for a file that is damaged, or no image. As many threads as torch has
+    read together.
     """
 
     def __init__(self, paths: list[str], size: int):
@@ -44,7 +48,9 @@ class ImageFiles:
     def all(self, title: str) -> Iterator[np.ndarray]:
         """One after the other; on a terminal with a bar, unless that takes no time."""
         images = (image for part in cut(self.paths, AT_ONCE) for image in self._read(part))
-        yield from tqdm(images, title, len(self), unit=" images", disable=None, delay=1, dynamic_ncols=True)
+        yield from tqdm(
+            images, title, len(self), unit=" images", disable=None, delay=1, dynamic_ncols=True
+        )
 
     def _read(self, paths: list[str]) -> Iterator[np.ndarray]:
         with torn_is_an_error(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -60,31 +66,51 @@ def cut(paths: list[str], length: int) -> Iterator[list[str]]:
     return (paths[start : start + length] for start in range(0, len(paths), length))
 
 
-def read_folder(root: Path, wanted: Wanted, size: int | None, device: str, cache_dir: str | None) -> Parts:
-    """The images below train/<class>/** and test/<class>/**; those that are not size x size are resized.
+def read_folder(
+    root: Path, wanted: Wanted, size: int | None, device: str, cache_dir: str | None
+) -> Parts:
+    """The images below train/<class>/** and test/<class>/**; those that are not size x size are
+    resized.
 
-    They are decoded once, into files below ``cache_dir``, unless that takes no time. What does not fit into memory is read by batches:
-    from such a file, or else from the images themselves. Raises UserError.
+    They are decoded once, into files below ``cache_dir``, unless that takes no time. What does not
+    fit into memory is read by batches: from such a file, or else from the images themselves. Raises
+    UserError.
     """
     train, test = list_parts(root)
     room, side = room_for_images(device), size or own_size(train)
 
     def read(listing: Listing, indices: np.ndarray, part: object) -> Part:
         nonlocal room
-        images = _within(room, ImageFiles([listing.paths[i] for i in indices], side), listing.folder, part, cache_dir)
+        images = _within(
+            room,
+            ImageFiles([listing.paths[i] for i in indices], side),
+            listing.folder,
+            part,
+            cache_dir,
+        )
         room -= images.nbytes if in_memory(images) else 0
         return images, listing.labels[indices]
 
     chosen = wanted.chosen(train.labels, test.labels)
     if chosen.validation is None:
-        return read(train, chosen.train, wanted.train), read(test, chosen.test, wanted.test), None, named(root, train.classes)
+        return (
+            read(train, chosen.train, wanted.train),
+            read(test, chosen.test, wanted.test),
+            None,
+            named(root, train.classes),
+        )
     held = wanted.train, wanted.validate
-    return (read(train, chosen.train, held), read(test, chosen.test, wanted.test), read(train, chosen.validation, ("validation", *held)),
-            named(root, train.classes))
+    return (
+        read(train, chosen.train, held),
+        read(test, chosen.test, wanted.test),
+        read(train, chosen.validation, ("validation", *held)),
+        named(root, train.classes),
+    )
 
 
 def named(root: Path, classes: list[str]) -> list[str]:
-    """The classes of a folder, by their numbers: its names; where these are WordNet's and words.txt says what they mean, with that."""
+    """The classes of a folder, by their numbers: its names; where these are WordNet's and words.txt
+    says what they mean, with that."""
     try:
         lines = (root / "words.txt").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -94,7 +120,8 @@ def named(root: Path, classes: list[str]) -> list[str]:
 
 
 def folder_shape(root: Path, size: int | None = None) -> Shape:
-    """The classes of a folder of images, and how many pixels a side has to which its images are brought: ``size``, or its own.
+    """The classes of a folder of images, and how many pixels a side has to which its images are
+    brought: ``size``, or its own.
 
     Reads the first image alone. Raises UserError.
     """
@@ -103,14 +130,18 @@ def folder_shape(root: Path, size: int | None = None) -> Shape:
 
 
 def own_size(train: Listing) -> int:
-    """The size that a folder's images are brought to where nobody asks for one: the first one decides."""
+    """The size that a folder's images are brought to where nobody asks for one: the first one
+    decides."""
     with torn_is_an_error():
         shorter = min(decode(train.paths[0]).size)
     return min(FOLDER_SIZES, key=lambda size: abs(size - shorter))
 
 
-def _within(room: int, files: ImageFiles, folder: Path, part: object, cache_dir: str | None) -> Images:
-    """The images in memory, if that has ``room`` bytes for them; else how they are read from the disk.
+def _within(
+    room: int, files: ImageFiles, folder: Path, part: object, cache_dir: str | None
+) -> Images:
+    """The images in memory, if that has ``room`` bytes for them; else how they are read from the
+    disk.
 
     ``part``: which images of the folder they are.
     """
@@ -124,19 +155,26 @@ def _within(room: int, files: ImageFiles, folder: Path, part: object, cache_dir:
         return images
 
     if amount <= room:
-        kept = Decoded(files.paths, files.shape, folder, part, cache_dir) if cache_dir is not None else None
+        kept = (
+            Decoded(files.paths, files.shape, folder, part, cache_dir)
+            if cache_dir is not None
+            else None
+        )
         return kept.read(decoded, what) if kept and kept.seconds > MOMENT else decoded()
 
     what += f", {amount / 2**30:.1f} GiB, are too many to keep in memory"
     if cache_dir is None:
         print(f"{what}; they are decoded in each epoch anew", flush=True)
         return files
-    return Decoded(files.paths, files.shape, folder, part, cache_dir).mapped(lambda: files.all(title), what)
+    return Decoded(files.paths, files.shape, folder, part, cache_dir).mapped(
+        lambda: files.all(title), what
+    )
 
 
 @contextlib.contextmanager
 def torn_is_an_error() -> Iterator[None]:
-    """Of a torn TIFF Pillow would make what it can, and warn. What warnings do is said once for all threads."""
+    """Of a torn TIFF Pillow would make what it can, and warn. What warnings do is said once for all
+    threads."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Truncated")
         yield
@@ -150,4 +188,6 @@ def decode(path: str) -> Image.Image:
         with open(path, "rb") as stream:
             return Image.open(stream).convert("RGB")
     except Exception as error:  # Pillow raises whatever the damage happens to cause
-        raise UserError(f"{path}: not an image, or damaged ({error}); replace or remove it") from None
+        raise UserError(
+            f"{path}: not an image, or damaged ({error}); replace or remove it"
+        ) from None

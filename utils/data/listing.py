@@ -1,4 +1,6 @@
-"""What a folder of images holds: its classes and the files of each, in the order in which everything else counts them."""
+"""What a folder of images holds: its classes and the files of each, in the order in which
+everything else counts them."""
+
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,12 +11,14 @@ import numpy as np
 from utils.errors import UserError
 from utils.records.paths import is_hidden
 
-KINDS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # endings of images' names, in any case
+# endings of images' names, in any case
+KINDS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of one part of a data set, train/ or test/: class by class, and in a class by their paths."""
+    """The images of one part of a data set, train/ or test/: class by class, and in a class by
+    their paths."""
 
     folder: Path
     classes: list[str]  # in the order of their numbers
@@ -23,18 +27,23 @@ class Listing:
 
 
 def list_parts(root: Path) -> tuple[Listing, Listing]:
-    """The images to train on and to test on: those below train/<class>/ and test/<class>/. Raises UserError where these are
-    missing, or differ in their classes."""
+    """The images to train on and to test on: those below train/<class>/ and test/<class>/. Raises
+    UserError where these are missing, or differ in their classes."""
     hint = "; run val_format.py first" if (root / "val").is_dir() else ""
     for part in ("train", "test"):
         if not (root / part).is_dir():
-            raise UserError(f"{root / part}: there is no such folder; a data set has train/<class>/ and test/<class>/{hint}")
+            raise UserError(
+                f"{root / part}: there is no such folder; a data set has train/<class>/ and "
+                f"test/<class>/{hint}"
+            )
     train, test = (list_images(root / part, hint) for part in ("train", "test"))
 
     if train.classes != test.classes:
         odd = sorted(set(train.classes) ^ set(test.classes))
         hint = "; run val_format.py first" if (root / "val" / "images").is_dir() else ""
-        raise UserError(f"{root}: train and test have different classes, {', '.join(odd[:3])} for one{hint}")
+        raise UserError(
+            f"{root}: train and test have different classes, {', '.join(odd[:3])} for one{hint}"
+        )
     return train, test
 
 
@@ -44,7 +53,11 @@ def list_images(folder: Path, hint: str = "") -> Listing:
     Raises UserError, which ends with ``hint``, where there is no class, or one without images.
     """
     try:
-        classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name))
+        classes = sorted(
+            entry.name
+            for entry in os.scandir(folder)
+            if entry.is_dir() and not is_hidden(entry.name)
+        )
     except OSError as error:
         raise UserError(f"{folder}: can't be read ({error.strerror})") from None
     if not classes:
@@ -53,23 +66,40 @@ def list_images(folder: Path, hint: str = "") -> Listing:
     found = [image_files(os.path.join(folder, name)) for name in classes]
     if empty := [name for name, paths in zip(classes, found) if not paths]:
         more = f", with {len(empty) - 3} more" * (len(empty) > 3)
-        raise UserError(f"{folder}: no images in {', '.join(empty[:3])}{more}; images end with {', '.join(KINDS)}{hint}")
+        raise UserError(
+            f"{folder}: no images in {', '.join(empty[:3])}{more}; images end with "
+            f"{', '.join(KINDS)}{hint}"
+        )
     labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in found])
     return Listing(folder, classes, [path for paths in found for path in paths], labels)
 
 
 def image_files(folder: str) -> list[str]:
-    """The images below ``folder``, hidden ones left out: folder by folder, in the order of their whole paths."""
-    return [os.path.join(place, name) for place, names in sorted(walk(folder)) for name in sorted(names) if name.lower().endswith(KINDS)]
+    """The images below ``folder``, hidden ones left out: folder by folder, in the order of their
+    whole paths."""
+    return [
+        os.path.join(place, name)
+        for place, names in sorted(walk(folder))
+        for name in sorted(names)
+        if name.lower().endswith(KINDS)
+    ]
 
 
 def walk(folder: str) -> Iterator[tuple[str, list[str]]]:
-    """Each folder below ``folder``, and the names of its files; not hidden ones, nor links to a folder that they lie in."""
+    """Each folder below ``folder``, and the names of its files; not hidden ones, nor links to a
+    folder that they lie in."""
     for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not (is_hidden(name) or leads_back(os.path.join(place, name)))]
+        folders[:] = [
+            name
+            for name in folders
+            if not (is_hidden(name) or leads_back(os.path.join(place, name)))
+        ]
         yield place, [name for name in files if not is_hidden(name)]
 
 
 def leads_back(path: str) -> bool:
-    """Whether ``path`` is a link to a folder that it lies in: whoever followed it would never come to an end."""
-    return os.path.islink(path) and any(os.path.samefile(path, above) for above in Path(path).parents)
+    """Whether ``path`` is a link to a folder that it lies in: whoever followed it would never come
+    to an end."""
+    return os.path.islink(path) and any(
+        os.path.samefile(path, above) for above in Path(path).parents
+    )

@@ -1,4 +1,5 @@
 """How much memory there is for images."""
+
 import contextlib
 import os
 from collections.abc import Iterator
@@ -7,12 +8,14 @@ from pathlib import Path
 import torch
 
 UNSAID = 8 * 2**30  # bytes that a machine is taken to have whose system does not say, Windows
-SHARE = 4  # images get a quarter: a training holds them twice, once padded for its crops, and its network beside them
+# images get a quarter: a training holds them twice, once padded for its crops, and its network
+# beside them
+SHARE = 4
 
 
 def room_for_images(device: str) -> int:
-    """The bytes that decoded images may take in memory: a share of what is free on this machine, by the limits of this process
-    and its control group, and on ``device``."""
+    """The bytes that decoded images may take in memory: a share of what is free on this machine, by
+    the limits of this process and its control group, and on ``device``."""
     free = [*_of_the_machine(), *_limits_of_the_process(), *_limits_of_the_group()]
     if device.startswith("cuda"):
         free.append(gpu_memory(device)[0])
@@ -21,7 +24,8 @@ def room_for_images(device: str) -> int:
 
 def gpu_memory(device: str) -> tuple[int, int]:
     """How many bytes are free on the GPU ``device``, cuda or cuda:N, and how many it has."""
-    return torch.cuda.mem_get_info(torch.device(device).index)  # of cuda, None: earlier versions of torch take no name
+    # of cuda, None: earlier versions of torch take no name
+    return torch.cuda.mem_get_info(torch.device(device).index)
 
 
 def _of_the_machine() -> Iterator[int]:
@@ -31,7 +35,9 @@ def _of_the_machine() -> Iterator[int]:
 
 def physical_memory() -> int | None:
     """How many bytes this machine has; None where the system does not say."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    return (
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    )
 
 
 def _limits_of_the_process() -> Iterator[int]:
@@ -46,10 +52,15 @@ def _limits_of_the_process() -> Iterator[int]:
 
 
 def _limits_of_the_group() -> Iterator[int]:
-    """Of Linux's control groups, which containers and clusters limit jobs with: this one's, and those it lies in."""
+    """Of Linux's control groups, which containers and clusters limit jobs with: this one's, and
+    those it lies in."""
     for line in _lines("/proc/self/cgroup"):
         kinds, path = line.split(":", 2)[1:]
-        root, name = ("/sys/fs/cgroup/memory", "memory.limit_in_bytes") if kinds else ("/sys/fs/cgroup", "memory.max")
+        root, name = (
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            if kinds
+            else ("/sys/fs/cgroup", "memory.max")
+        )
         if kinds in ("", "memory"):
             place = Path(root, path.lstrip("/"))
             for group in (place, *place.parents):
@@ -58,7 +69,9 @@ def _limits_of_the_group() -> Iterator[int]:
 
 def _kilobytes(path: str, name: str) -> int | None:
     """What a file of /proc says of ``name``, in bytes."""
-    return next((1024 * int(line.split()[1]) for line in _lines(path) if line.startswith(f"{name}:")), None)
+    return next(
+        (1024 * int(line.split()[1]) for line in _lines(path) if line.startswith(f"{name}:")), None
+    )
 
 
 def _lines(path: str | Path) -> list[str]:

@@ -1,4 +1,6 @@
-"""Data sets as uint8 tensors on the device: CIFAR, TinyImageNet, the digits, and any folder of images."""
+"""Data sets as uint8 tensors on the device: CIFAR, TinyImageNet, the digits, and any folder of
+images."""
+
 import gzip
 from dataclasses import replace
 from importlib.util import find_spec
@@ -21,18 +23,31 @@ NEITHER = f"--dataset {{}}: neither {', '.join(DATASETS)} nor a folder"
 NUM_DIGITS_TEST = 360  # the last of the 1,797 digits
 
 
-def load_data(dataset: str, data_dir: str = "data", device: str = "cpu", *, limit_train: int | None = None,
-              limit_test: int | None = None, validate: int | None = None, batch_size: int = 1, image_size: int | None = None,
-              default_size: int | None = None, cache_dir: str | None = None, **augmentation: Any) -> Data:
-    """Reads a data set from a folder with train/<class>/** and test/<class>/**, or by name: from its archive in ``data_dir``, from
-    such a folder of its name there, or else it is downloaded.
+def load_data(
+    dataset: str,
+    data_dir: str = "data",
+    device: str = "cpu",
+    *,
+    limit_train: int | None = None,
+    limit_test: int | None = None,
+    validate: int | None = None,
+    batch_size: int = 1,
+    image_size: int | None = None,
+    default_size: int | None = None,
+    cache_dir: str | None = None,
+    **augmentation: Any,
+) -> Data:
+    """Reads a data set from a folder with train/<class>/** and test/<class>/**, or by name: from
+    its archive in ``data_dir``, from such a folder of its name there, or else it is downloaded.
 
-    ``limit_train`` and ``limit_test``: so many images, equally many of each class; ``validate``: so many training images are held out.
-    ``image_size`` in pixels, and of ``augmentation`` what is not None of crop, flip and rotation (degrees), are in place of
-    a folder's own; so is ``default_size`` where ``image_size`` is None. A folder's images are decoded once into files below
-    ``cache_dir``; without it each time, and those that do not fit into memory for each batch.
+    ``limit_train`` and ``limit_test``: so many images, equally many of each class; ``validate``: so
+    many training images are held out. ``image_size`` in pixels, and of ``augmentation`` what is not
+    None of crop, flip and rotation (degrees), are in place of a folder's own; so is
+    ``default_size`` where ``image_size`` is None. A folder's images are decoded once into files
+    below ``cache_dir``; without it each time, and those that do not fit into memory for each batch.
 
-    Raises UserError for data that is missing, damaged, without classes, or has fewer images than a batch.
+    Raises UserError for data that is missing, damaged, without classes, or has fewer images than a
+    batch.
     """
     name = dataset_name(dataset)
     own = {key: value for key, value in augmentation.items() if value is not None}
@@ -40,14 +55,26 @@ def load_data(dataset: str, data_dir: str = "data", device: str = "cpu", *, limi
     wanted = Wanted(limit_train, limit_test, validate)
 
     # Where the images are. What only a folder's images take is refused before anything is read.
-    given = ["--image-size"] * bool(image_size) + ["--rotation" if key == "rotation" else f"--no-{key}" for key in own]
-    is_fixed = dataset == "tinyimagenet" and not Path(dataset).is_dir()  # of this name, wherever its folder is
+    given = ["--image-size"] * bool(image_size) + [
+        "--rotation" if key == "rotation" else f"--no-{key}" for key in own
+    ]
+    # of this name, wherever its folder is
+    is_fixed = dataset == "tinyimagenet" and not Path(dataset).is_dir()
     folder = None if is_fixed and given else image_folder(dataset, data_dir)
     if given and folder is None and dataset in DATASETS:
-        raise UserError(f"{given[0]} goes with a folder of images alone; {dataset}'s are the paper's (--dataset path/to/folder)")
+        raise UserError(
+            f"{given[0]} goes with a folder of images alone; {dataset}'s are the paper's "
+            "(--dataset path/to/folder)"
+        )
 
     if folder:
-        found = read_folder(folder, wanted, settings.image_size if is_fixed else image_size or default_size, device, cache_dir)
+        found = read_folder(
+            folder,
+            wanted,
+            settings.image_size if is_fixed else image_size or default_size,
+            device,
+            cache_dir,
+        )
     elif dataset in ARCHIVES:
         found = _read_cifar(dataset, Path(data_dir), wanted)
     elif dataset == "digits":
@@ -58,25 +85,51 @@ def load_data(dataset: str, data_dir: str = "data", device: str = "cpu", *, limi
     # What of them there is, and whether that is what was asked for.
     (train_images, train_labels), (_, test_labels), held, classes = found
     if len(train_labels) < batch_size:
-        raise UserError(f"--batch-size {batch_size}: there are only {len(train_labels)} training images")
-    for option, limit, labels in (("--limit-train", limit_train, train_labels), ("--limit-test", limit_test, test_labels)):
+        raise UserError(
+            f"--batch-size {batch_size}: there are only {len(train_labels)} training images"
+        )
+    for option, limit, labels in (
+        ("--limit-train", limit_train, train_labels),
+        ("--limit-test", limit_test, test_labels),
+    ):
         if limit and len(labels) < limit:
-            print(f"{option} {limit}: there are only {len(labels)} images; all of them are taken", flush=True)
+            print(
+                f"{option} {limit}: there are only {len(labels)} images; all of them are taken",
+                flush=True,
+            )
 
-    mean, std = (255 * np.array([settings.mean, settings.std])) if settings.mean else mean_and_std(train_images)
+    mean, std = (
+        (255 * np.array([settings.mean, settings.std]))
+        if settings.mean
+        else mean_and_std(train_images)
+    )
 
     def on_device(array: np.ndarray, dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device, dtype)
 
     def split(images: Images, labels: np.ndarray) -> Split:
-        return Split(on_device(images, torch.uint8) if in_memory(images) else images, on_device(labels, torch.int64))
+        return Split(
+            on_device(images, torch.uint8) if in_memory(images) else images,
+            on_device(labels, torch.int64),
+        )
 
-    return Data(name, split(*found[0]), split(*found[1]), len(classes), train_images.shape[1], on_device(mean, torch.float32),
-                on_device(np.maximum(std, 1.0), torch.float32), settings, split(*held) if held else None, tuple(classes))
+    return Data(
+        name,
+        split(*found[0]),
+        split(*found[1]),
+        len(classes),
+        train_images.shape[1],
+        on_device(mean, torch.float32),
+        on_device(np.maximum(std, 1.0), torch.float32),
+        settings,
+        split(*held) if held else None,
+        tuple(classes),
+    )
 
 
 def shape_of(dataset: str, image_size: int | None = None) -> Shape:
-    """What the networks for a data set have in common: its own facts, or of a folder what is found there. Reads one image.
+    """What the networks for a data set have in common: its own facts, or of a folder what is found
+    there. Reads one image.
 
     ``image_size`` as for load_data. Raises UserError for what is neither.
     """
@@ -88,13 +141,29 @@ def shape_of(dataset: str, image_size: int | None = None) -> Shape:
     return {"num_classes": facts.num_classes, "image_size": image_size or facts.image_size}
 
 
-# --- reading -------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
-def _parts(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, wanted: Wanted,
-           classes: list[str]) -> Parts:
+
+def _parts(
+    train: np.ndarray,
+    train_labels: np.ndarray,
+    test: np.ndarray,
+    test_labels: np.ndarray,
+    wanted: Wanted,
+    classes: list[str],
+) -> Parts:
     chosen = wanted.chosen(train_labels, test_labels)
-    held = None if chosen.validation is None else (train[chosen.validation], train_labels[chosen.validation])
-    return (train[chosen.train], train_labels[chosen.train]), (test[chosen.test], test_labels[chosen.test]), held, classes
+    held = (
+        None
+        if chosen.validation is None
+        else (train[chosen.validation], train_labels[chosen.validation])
+    )
+    return (
+        (train[chosen.train], train_labels[chosen.train]),
+        (test[chosen.test], test_labels[chosen.test]),
+        held,
+        classes,
+    )
 
 
 def _read_digits(wanted: Wanted) -> Parts:
@@ -102,15 +171,26 @@ def _read_digits(wanted: Wanted) -> Parts:
     images = np.round(digits * (255 / 16)).astype(np.uint8)
     images = images.repeat(4, axis=1).repeat(4, axis=2)[..., None].repeat(3, axis=3)
     train, test = slice(None, -NUM_DIGITS_TEST), slice(-NUM_DIGITS_TEST, None)
-    return _parts(images[train], labels[train], images[test], labels[test], wanted, list(DATASETS["digits"].classes))
+    return _parts(
+        images[train],
+        labels[train],
+        images[test],
+        labels[test],
+        wanted,
+        list(DATASETS["digits"].classes),
+    )
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray]:
-    """Images (1797, 8, 8) of numbers from 0 to 16, and labels: scikit-learn's, read without importing it, which takes seconds."""
+    """Images (1797, 8, 8) of numbers from 0 to 16, and labels: scikit-learn's, read without
+    importing it, which takes seconds."""
     spec = find_spec("sklearn")
-    path = Path(spec.origin or "").parent / "datasets" / "data" / "digits.csv.gz" if spec else Path()
+    path = (
+        Path(spec.origin or "").parent / "datasets" / "data" / "digits.csv.gz" if spec else Path()
+    )
     if not path.is_file():  # another version keeps them elsewhere
         from sklearn.datasets import load_digits
+
         digits = load_digits()
         return digits.images, digits.target
     with gzip.open(path, "rt") as stream:
@@ -122,15 +202,31 @@ def _read_cifar(name: str, root: Path, wanted: Wanted) -> Parts:
     from torchvision import datasets
 
     def read(download: bool) -> list[Any]:
-        return [getattr(datasets, name)(root=str(root), train=train, download=download) for train in (True, False)]
+        return [
+            getattr(datasets, name)(root=str(root), train=train, download=download)
+            for train in (True, False)
+        ]
 
     try:
         try:
             train, test = read(download=False)
-        except RuntimeError:  # it is not there, or not whole; two processes would download into one file
+        # it is not there, or not whole; two processes would download into one file
+        except RuntimeError:
             with in_turn(root / name, f"{root}: waits for another process, which downloads {name}"):
                 train, test = read(download=True)
-    except Exception as error:  # torchvision raises many kinds: no network, a bad checksum, a full disk
-        raise UserError(f"{root}: {name} is not there, or damaged, and can't be downloaded ({error}); put its archive "
-                        f"there, or its images, as {root / name / 'train'}/<class>/ and {root / name / 'test'}/<class>/") from None
-    return _parts(train.data, np.array(train.targets), test.data, np.array(test.targets), wanted, list(test.classes))
+    # torchvision raises many kinds: no network, a bad checksum, a full disk
+    except Exception as error:
+        raise UserError(
+            f"{root}: {name} is not there, or damaged, and can't be downloaded ({error}); put "
+            "its archive "
+            f"there, or its images, as {root / name / 'train'}/<class>/ and "
+            f"{root / name / 'test'}/<class>/"
+        ) from None
+    return _parts(
+        train.data,
+        np.array(train.targets),
+        test.data,
+        np.array(test.targets),
+        wanted,
+        list(test.classes),
+    )

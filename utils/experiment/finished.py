@@ -1,7 +1,9 @@
 """Which jobs are done: told by what they leave, which is refused where it is of other work.
 
-Only what is asked of it is read and checked, without torch: whoever draws or goes on with it checks all of it.
+Only what is asked of it is read and checked, without torch: whoever draws or goes on with it checks
+all of it.
 """
+
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -31,7 +33,8 @@ from utils.settings import (
 
 
 def search_finished(job: Job, settings: SearchSettings) -> bool:
-    """Whether a search is done. One that is may have any settings, but for those given; one that is not goes on with its own.
+    """Whether a search is done. One that is may have any settings, but for those given; one that is
+    not goes on with its own.
 
     Raises UserError where it has others, and for a damaged record.
     """
@@ -41,17 +44,29 @@ def search_finished(job: Job, settings: SearchSettings) -> bool:
     # What is asked for, and what the record has: where it does not say, the defaults.
     record, preset = read(job.result), search_preset(settings.dataset)
     wanted = {**named(settings), **stored(settings, TASK)}
-    has = {**stored(preset.morphnet() if settings.morph else preset, TASK), **record["settings"], **{key: record.get(key) for key in TASK}}
+    has = {
+        **stored(preset.morphnet() if settings.morph else preset, TASK),
+        **record["settings"],
+        **{key: record.get(key) for key in TASK},
+    }
     iterations = record.get("iterations")
     if not isinstance(iterations, list) or not is_number(has["iterations"], 1, 1000, whole=True):
-        raise UserError(f"{job.result}: not the record of a search, or damaged; restore it or remove it")
+        raise UserError(
+            f"{job.result}: not the record of a search, or damaged; restore it or remove it"
+        )
 
-    # More iterations than it has are searched, where so many were given; with fewer it would be another search.
+    # More iterations than it has are searched, where so many were given; with fewer it would be
+    # another search.
     may_grow = "iterations" in job.given
     done = len(iterations) >= (settings.iterations if may_grow else has["iterations"])
     names = {*TASK, "morph", *(job.given if done else wanted)} & {*wanted}
-    same_settings(job.result, {name: wanted[name] for name in names}, {name: has.get(name) for name in names},
-                  ("iterations",) if may_grow else (), advice="give that with --search-with, or another --search")
+    same_settings(
+        job.result,
+        {name: wanted[name] for name in names},
+        {name: has.get(name) for name in names},
+        ("iterations",) if may_grow else (),
+        advice="give that with --search-with, or another --search",
+    )
     return done
 
 
@@ -63,33 +78,59 @@ def best_of(job: Job, settings: TrainingSettings) -> float | None:
     if not job.result.exists():
         return None
     result = read(job.result)
-    origin = result["origin"] if isinstance(result.get("origin"), dict) else {"search": job.search}  # earlier versions did not say
+    # earlier versions did not say
+    origin = result["origin"] if isinstance(result.get("origin"), dict) else {"search": job.search}
 
     # One comparison for sweeps and experiments; what is asked here is known before data are read.
-    preset = fine_tuning_preset(settings.dataset) if job.script == "fine_tune.py" else training_preset(settings.dataset)
+    preset = (
+        fine_tuning_preset(settings.dataset)
+        if job.script == "fine_tune.py"
+        else training_preset(settings.dataset)
+    )
     says = {**result, "base": result.get("base", job.base), "search": origin.get("search")}
-    refuse_other(job.result, says, asked_of(job, settings, result), unsaid(preset), work="of a training",
-                 advice="give that, or other --plot-dir and --model-dir")
+    refuse_other(
+        job.result,
+        says,
+        asked_of(job, settings, result),
+        unsaid(preset),
+        work="of a training",
+        advice="give that, or other --plot-dir and --model-dir",
+    )
     refuse_network_of_another_search(job, origin)
 
     best: Any = result.get("best")
     if not is_number(best, 0, 100):
-        raise UserError(f"{job.result}: not the result of a training, or damaged; restore it or remove it")
+        raise UserError(
+            f"{job.result}: not the result of a training, or damaged; restore it or remove it"
+        )
     return float(best)
 
 
 def asked_of(job: Job, settings: TrainingSettings, result: dict[str, Any]) -> dict[str, Any]:
-    """What is asked of a training, by the names that its result has for it; what can't be told here is as the ``result`` says."""
+    """What is asked of a training, by the names that its result has for it; what can't be told here
+    is as the ``result`` says."""
     searched, of_search = search_of(job), bool(job.needs) and job.base is None
-    method = f"neuralscale_{number}" if job.method == LAST and (number := last_iteration(job, searched)) else job.method
+    method = (
+        f"neuralscale_{number}"
+        if job.method == LAST and (number := last_iteration(job, searched))
+        else job.method
+    )
     if re.fullmatch(method, str(result.get("method"))):
         method = result["method"]
-    said = result.get("budget", "params") if of_search and not searched else "params"  # its search is not there to say it
+    # its search is not there to say it
+    said = result.get("budget", "params") if of_search and not searched else "params"
     min_width, keep = floors_asked(job, searched, result)
-    found = asked(settings, method, job.ratio or 0, budget=job.budget or (searched.budget if searched else said), min_width=min_width,
-                  keep=keep)
+    found = asked(
+        settings,
+        method,
+        job.ratio or 0,
+        budget=job.budget or (searched.budget if searched else said),
+        min_width=min_width,
+        keep=keep,
+    )
 
-    # A folder's images are of the size that was given, else of that of the search, else of the first image's.
+    # A folder's images are of the size that was given, else of that of the search, else of the
+    # first image's.
     size = result["settings"].get("image_size")
     if settings.image_size is not None:
         found["image_size"] = settings.image_size
@@ -98,13 +139,20 @@ def asked_of(job: Job, settings: TrainingSettings, result: dict[str, Any]) -> di
     return {**found, "search": job.search, "base": job.base}
 
 
-def floors_asked(job: Job, searched: "Searched | None", result: dict[str, Any]) -> tuple[int, Sequence[str]]:
-    """The --min-width and --keep of a training's network: those of its search, or of its own script."""
+def floors_asked(
+    job: Job, searched: "Searched | None", result: dict[str, Any]
+) -> tuple[int, Sequence[str]]:
+    """The --min-width and --keep of a training's network: those of its search, or of its own
+    script."""
     if searched:
         return searched.floors
     if job.script == "fine_tune.py" and "min_width" in result:  # earlier versions had none
         return least_width(job.settings.model, None), ()
-    return (result.get("min_width", 0), result.get("keep", [])) if job.needs and job.base is None else (0, ())
+    return (
+        (result.get("min_width", 0), result.get("keep", []))
+        if job.needs and job.base is None
+        else (0, ())
+    )
 
 
 class Searched(NamedTuple):
@@ -117,11 +165,16 @@ class Searched(NamedTuple):
 
 
 def search_of(job: Job) -> Searched | None:
-    """Of the search that a training's network is of, if it has one of this project's records. Raises UserError for a damaged one."""
-    if not (job.needs and isinstance(job.needs.settings, SearchSettings) and job.needs.result.exists()):
+    """Of the search that a training's network is of, if it has one of this project's records.
+    Raises UserError for a damaged one."""
+    if not (
+        job.needs and isinstance(job.needs.settings, SearchSettings) and job.needs.result.exists()
+    ):
         return None
     record = read_record(job.needs.result, job.settings.model, job.needs.result.stat().st_mtime_ns)
-    iterations = record["settings"].get("iterations", search_preset(job.settings.dataset).iterations)
+    iterations = record["settings"].get(
+        "iterations", search_preset(job.settings.dataset).iterations
+    )
     return Searched(iterations, budget_of(record), record["image_size"], floors_of(record))
 
 
@@ -133,37 +186,56 @@ def read_record(path: Path, model: str, changed: int) -> SearchRecord:
 
 @lru_cache
 def found_by(path: Path, model: str, changed: int) -> list[tuple[object, object]]:
-    """The iterations of a search, and the fingerprints of what they found; read again where its record has ``changed``."""
+    """The iterations of a search, and the fingerprints of what they found; read again where its
+    record has ``changed``."""
     networks = networks_of(str(path.parent), path.stem, read_record(path, model, changed))
     return [(source["iteration"], source["fingerprint"]) for *_, source in networks]
 
 
 def last_iteration(job: Job, searched: Searched | None) -> int | None:
-    """The number of the last iteration, counted from 1, of the search that a network is of; None where that can't be told."""
+    """The number of the last iteration, counted from 1, of the search that a network is of; None
+    where that can't be told."""
     if job.search == PUBLISHED:
-        return len(read_published_scaling(job.settings.model, dataset_name(job.settings.dataset))["iterations"])
+        return len(
+            read_published_scaling(job.settings.model, dataset_name(job.settings.dataset))[
+                "iterations"
+            ]
+        )
     search = job.needs
-    if search and isinstance(search.settings, SearchSettings) and "iterations" in search.given and (
-            searched or not release_record(str(search.result.parent), search.result.stem).exists()):
+    if (
+        search
+        and isinstance(search.settings, SearchSettings)
+        and "iterations" in search.given
+        and (searched or not release_record(str(search.result.parent), search.result.stem).exists())
+    ):
         return search.settings.iterations
     return searched.iterations if searched else None
 
 
 def refuse_network_of_another_search(job: Job, origin: dict[str, Any]) -> None:
-    """Raises UserError for a training whose network is not what its search gives by now, as where that was searched again."""
+    """Raises UserError for a training whose network is not what its search gives by now, as where
+    that was searched again."""
     source = origin.get("iteration"), origin.get("fingerprint")
     if not (source[1] and job.needs and search_of(job)):  # results of earlier versions have none
         return
-    if source not in found_by(job.needs.result, job.settings.model, job.needs.result.stat().st_mtime_ns):
-        raise UserError(f"{job.result}: its network is of another search than {job.needs.result} is now, which was searched again; remove "
-                        f"this result and {job.weights}, and it is trained again, or restore that record")
+    if source not in found_by(
+        job.needs.result, job.settings.model, job.needs.result.stat().st_mtime_ns
+    ):
+        raise UserError(
+            f"{job.result}: its network is of another search than {job.needs.result} is now, "
+            "which was searched again; remove "
+            f"this result and {job.weights}, and it is trained again, or "
+            "restore that record"
+        )
 
 
 def read(path: Path) -> dict[str, Any]:
     """A record or a result, if that is what it looks like. Raises UserError."""
     content = read_json(path)
     if not (isinstance(content, dict) and isinstance(content.get("settings"), dict)):
-        raise UserError(f"{path}: not what a search or a training leaves, or damaged; restore it or remove it")
+        raise UserError(
+            f"{path}: not what a search or a training leaves, or damaged; restore it or remove it"
+        )
     return content
 
 

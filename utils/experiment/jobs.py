@@ -1,4 +1,6 @@
-"""The jobs of an experiment, a pure function of its settings: each is a command line of the README."""
+"""The jobs of an experiment, a pure function of its settings: each is a command line of the
+README."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -34,8 +36,10 @@ from utils.settings import (
 from utils.settings.option import flag
 
 TASK = ("model", "dataset")  # named in every command
-LAST = r"neuralscale_\d+"  # what results call the networks of the last iteration, whichever number that has
-CURVES = {"neuralscale": "neuralscale_15", "morph": "morphnet"}  # whose default names the trainings of a method have, if not its own
+# what results call the networks of the last iteration, whichever number that has
+LAST = r"neuralscale_\d+"
+# whose default names the trainings of a method have, if not its own
+CURVES = {"neuralscale": "neuralscale_15", "morph": "morphnet"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class Job:
     needs: Job | None = None
     method: str = ""  # of a training, what its result says it is, a pattern
     search: str | None = None  # where its network comes from
-    budget: str | None = None  # what its network is scaled to; None: what its search says, else parameters
+    # what its network is scaled to; None: what its search says, else parameters
+    budget: str | None = None
     base: str | None = None  # of a fine-tuning, the name of its base network
     ratio: float | None = None  # of a training
     weights: Path | None = None  # what a training leaves beside its result
@@ -69,12 +74,18 @@ class Job:
 
 
 def jobs_of(experiment: Experiment, places: Places, machine: Machine) -> list[Job]:
-    """All jobs of an experiment: what others need, then its trainings, seed by seed. Raises UserError for what can't work."""
+    """All jobs of an experiment: what others need, then its trainings, seed by seed. Raises
+    UserError for what can't work."""
     check(experiment)
     planner = Planner(experiment, places, machine)
     needs = planner.needed()
-    trainings = [planner.training(method, seed, ratio, needs.get(method)) for seed in experiment.seeds for method in experiment.methods
-                 for ratio in ratios_of(experiment) if method != "magnitude" or ratio < experiment.base_ratio]
+    trainings = [
+        planner.training(method, seed, ratio, needs.get(method))
+        for seed in experiment.seeds
+        for method in experiment.methods
+        for ratio in ratios_of(experiment)
+        if method != "magnitude" or ratio < experiment.base_ratio
+    ]
     return [*dict.fromkeys(needs.values()), *trainings]
 
 
@@ -87,40 +98,74 @@ def check(experiment: Experiment) -> None:
     """Raises UserError for what no job of the experiment could mend."""
     methods, ratios = experiment.methods, ratios_of(experiment)
     if experiment.dataset not in DATASETS and not Path(experiment.dataset).is_dir():
-        raise UserError(f"--dataset {experiment.dataset}: neither {', '.join(DATASETS)} nor a folder")
+        raise UserError(
+            f"--dataset {experiment.dataset}: neither {', '.join(DATASETS)} nor a folder"
+        )
     if len({paths.percent(ratio) for ratio in ratios}) < len(ratios):
-        raise UserError(f"--ratios {' '.join(map(str, ratios))}: two of them share a file name, which has int(100 * ratio)")
+        raise UserError(
+            f"--ratios {' '.join(map(str, ratios))}: two of them share a file name, which has "
+            "int(100 * ratio)"
+        )
     searched = any(method.startswith("neuralscale") for method in methods)
     if searched != bool(experiment.search):
-        raise UserError("--methods neuralscale needs --search NAME, or --search published" if searched else
-                        f"--search {experiment.search} goes with --methods neuralscale")
-    if experiment.morph_search and ("morph" not in methods or experiment.morph_search == experiment.search):
-        raise UserError(f"--morph-search {experiment.morph_search} goes with --methods morph, and is another name than --search")
+        raise UserError(
+            "--methods neuralscale needs --search NAME, or --search published"
+            if searched
+            else f"--search {experiment.search} goes with --methods neuralscale"
+        )
+    if experiment.morph_search and (
+        "morph" not in methods or experiment.morph_search == experiment.search
+    ):
+        raise UserError(
+            f"--morph-search {experiment.morph_search} goes with --methods morph, and is "
+            "another name than --search"
+        )
     if "magnitude" in methods and min(ratios) >= experiment.base_ratio:
-        raise UserError(f"--methods magnitude prunes to ratios below --base-ratio {experiment.base_ratio:g}; --ratios has none")
+        raise UserError(
+            "--methods magnitude prunes to ratios below --base-ratio "
+            f"{experiment.base_ratio:g}; --ratios has none"
+        )
     for name in ("base_ratio", "base_seed"):
-        if "magnitude" not in methods and (value := getattr(experiment, name)) != getattr(Experiment, name):
+        if "magnitude" not in methods and (value := getattr(experiment, name)) != getattr(
+            Experiment, name
+        ):
             raise UserError(f"{flag(name)} {value:g} goes with --methods magnitude alone")
 
 
 def check_networks(experiment: Experiment) -> None:
     """The same for networks that can't be. It loads torch, which --status does without."""
     model, dataset = experiment.model, dataset_name(experiment.dataset)
-    refuse_impossible(model, experiment.dataset, *ratios_of(experiment), experiment.base_ratio, image_size=image_size_of(experiment))
+    refuse_impossible(
+        model,
+        experiment.dataset,
+        *ratios_of(experiment),
+        experiment.base_ratio,
+        image_size=image_size_of(experiment),
+    )
     if experiment.search == PUBLISHED:
         iterations = len(read_published_scaling(model, dataset)["iterations"])
-        if beyond := [method for method in experiment.methods if (iteration_of(method) or 0) > iterations]:
-            raise UserError(f"--methods {beyond[0]}: the published search has {iterations} iterations")
+        if beyond := [
+            method for method in experiment.methods if (iteration_of(method) or 0) > iterations
+        ]:
+            raise UserError(
+                f"--methods {beyond[0]}: the published search has {iterations} iterations"
+            )
     if "morph" in experiment.methods and not experiment.morph_search:
         try:
             read_published_morph(model, dataset)
         except UserError as error:
-            raise UserError(f"--methods morph: {str(error).split(';')[0]}; search them with --morph-search NAME") from None
+            raise UserError(
+                f"--methods morph: {str(error).split(';')[0]}; search them with --morph-search NAME"
+            ) from None
 
 
 def image_size_of(experiment: Experiment) -> int | None:
-    """The pixels to which its images are brought, as its settings say it, those of its searches before those of its trainings."""
-    for preset, texts in ((search_preset, experiment.search_with), (training_preset, experiment.train_with)):
+    """The pixels to which its images are brought, as its settings say it, those of its searches
+    before those of its trainings."""
+    for preset, texts in (
+        (search_preset, experiment.search_with),
+        (training_preset, experiment.train_with),
+    ):
         given = assigned(preset(experiment.dataset), texts or ())
         if "image_size" in given:
             size: int = given["image_size"]
@@ -129,11 +174,19 @@ def image_size_of(experiment: Experiment) -> int | None:
 
 
 def name_of(experiment: Experiment, method: str) -> str:
-    """What the runs of a method are called, without their seeds. No name ends in _N, which would be a seed."""
+    """What the runs of a method are called, without their seeds. No name ends in _N, which would be
+    a seed."""
     iteration = iteration_of(method)
-    called = f"neuralscale_it{iteration}" if iteration and (experiment.name or iteration > 1) else method
-    name = f"{experiment.name}_{called}" if experiment.name else default_name(
-        CURVES.get(called, called), experiment.model, dataset_name(experiment.dataset))
+    called = (
+        f"neuralscale_it{iteration}" if iteration and (experiment.name or iteration > 1) else method
+    )
+    name = (
+        f"{experiment.name}_{called}"
+        if experiment.name
+        else default_name(
+            CURVES.get(called, called), experiment.model, dataset_name(experiment.dataset)
+        )
+    )
     if method in ("base", "magnitude") and experiment.base_ratio != Experiment.base_ratio:
         name += f".{paths.percent(experiment.base_ratio)}"  # of another base network
     return name
@@ -150,7 +203,10 @@ class Planner:
 
     def __init__(self, experiment: Experiment, places: Places, machine: Machine):
         self.experiment, self.places, self.machine = experiment, places, machine
-        shared = {name: getattr(experiment, name) for name in ("limit_train", "limit_test", "validate", "amp")}
+        shared = {
+            name: getattr(experiment, name)
+            for name in ("limit_train", "limit_test", "validate", "amp")
+        }
         self.shared = {name: value for name, value in shared.items() if value}
         self.task = {"model": experiment.model, "dataset": experiment.dataset}
 
@@ -160,7 +216,9 @@ class Planner:
         found: dict[str, Job] = {}
         if asked.search and asked.search != PUBLISHED:
             search = self.search(asked.search, morph=False)
-            found |= {method: search for method in asked.methods if method.startswith("neuralscale")}
+            found |= {
+                method: search for method in asked.methods if method.startswith("neuralscale")
+            }
         if asked.morph_search:
             found["morph"] = self.search(asked.morph_search, morph=True)
         if "magnitude" in asked.methods:
@@ -170,17 +228,36 @@ class Planner:
     def search(self, save: str, morph: bool) -> Job:
         preset = search_preset(self.experiment.dataset)
         given = self.given(preset, "--search-with", self.experiment.search_with, "morph")
-        settings: SearchSettings = self.settled(preset, "--search-with", given | ({"morph": True} if morph else {}))
-        options = [*self.options("architecture_descent.py", save, compile=False), *["--morph"] * morph,
-                   *arguments(settings, preset.morphnet() if morph else preset, (*TASK, "morph"))]
-        return Job(paths.as_search(save), "architecture_descent.py", tuple(options), paths.search_record(self.places.record_dir, save),
-                   paths.job_log(self.places.model_dir, settings.model, paths.as_search(save)), settings, frozenset(given))
+        settings: SearchSettings = self.settled(
+            preset, "--search-with", given | ({"morph": True} if morph else {})
+        )
+        options = [
+            *self.options("architecture_descent.py", save, compile=False),
+            *["--morph"] * morph,
+            *arguments(settings, preset.morphnet() if morph else preset, (*TASK, "morph")),
+        ]
+        return Job(
+            paths.as_search(save),
+            "architecture_descent.py",
+            tuple(options),
+            paths.search_record(self.places.record_dir, save),
+            paths.job_log(self.places.model_dir, settings.model, paths.as_search(save)),
+            settings,
+            frozenset(given),
+        )
 
     def base(self) -> Job:
         """The base network of the magnitude baseline."""
         save, network = self.base_name(), BaseNetwork(ratio=self.experiment.base_ratio)
-        return self.job("train_norm.py", save, save, network.ratio, *self.from_scratch(self.experiment.base_seed),
-                        arguments(network, BaseNetwork()), method="base")
+        return self.job(
+            "train_norm.py",
+            save,
+            save,
+            network.ratio,
+            *self.from_scratch(self.experiment.base_seed),
+            arguments(network, BaseNetwork()),
+            method="base",
+        )
 
     def base_name(self) -> str:
         """What the base network is called; one without a number has the seed 0."""
@@ -192,28 +269,83 @@ class Planner:
         if method == "magnitude":
             preset = fine_tuning_preset(self.experiment.dataset)
             given = self.given(preset, "--tune-with", self.experiment.tune_with, "seed")
-            settings: TrainingSettings = self.settled(preset, "--tune-with", {**given, "seed": seed})
-            return self.job("fine_tune.py", save, paths.at_ratio(save, ratio), ratio, settings, preset,
-                            ["--prune-fname", self.base_name(), "--ratio", shortest(ratio), *self.budget()],
-                            needs=needs, method="magnitude", budget=self.experiment.budget, base=self.base_name())
-        search = {"uniform": None, "morph": self.experiment.morph_search}.get(method, self.experiment.search)
+            settings: TrainingSettings = self.settled(
+                preset, "--tune-with", {**given, "seed": seed}
+            )
+            return self.job(
+                "fine_tune.py",
+                save,
+                paths.at_ratio(save, ratio),
+                ratio,
+                settings,
+                preset,
+                ["--prune-fname", self.base_name(), "--ratio", shortest(ratio), *self.budget()],
+                needs=needs,
+                method="magnitude",
+                budget=self.experiment.budget,
+                base=self.base_name(),
+            )
+        search = {"uniform": None, "morph": self.experiment.morph_search}.get(
+            method, self.experiment.search
+        )
         iteration = iteration_of(method)
-        if iteration and needs and "iterations" in needs.given and isinstance(needs.settings, SearchSettings) and (
-                iteration > (iterations := needs.settings.iterations)):
-            raise UserError(f"--methods {method}: {search} is a search of {iterations} iterations (--search-with iterations=N)")
-        networks = Networks(uniform=method == "uniform", morph=method == "morph", prune_fname=search,
-                            descent_idx=iteration - 1 if iteration else None)
-        return self.job("ratio_swipe.py", save, paths.at_ratio(save, ratio), ratio, *self.from_scratch(seed),
-                        [*arguments(networks, Networks()), "--ratios", shortest(ratio), *self.budget()], needs=needs,
-                        method={"neuralscale": LAST, "morph": "morphnet"}.get(method, method),
-                        search=search or (PUBLISHED if method == "morph" else None), budget=self.experiment.budget)
+        if (
+            iteration
+            and needs
+            and "iterations" in needs.given
+            and isinstance(needs.settings, SearchSettings)
+            and (iteration > (iterations := needs.settings.iterations))
+        ):
+            raise UserError(
+                f"--methods {method}: {search} is a search of {iterations} iterations "
+                "(--search-with iterations=N)"
+            )
+        networks = Networks(
+            uniform=method == "uniform",
+            morph=method == "morph",
+            prune_fname=search,
+            descent_idx=iteration - 1 if iteration else None,
+        )
+        return self.job(
+            "ratio_swipe.py",
+            save,
+            paths.at_ratio(save, ratio),
+            ratio,
+            *self.from_scratch(seed),
+            [*arguments(networks, Networks()), "--ratios", shortest(ratio), *self.budget()],
+            needs=needs,
+            method={"neuralscale": LAST, "morph": "morphnet"}.get(method, method),
+            search=search or (PUBLISHED if method == "morph" else None),
+            budget=self.experiment.budget,
+        )
 
-    def job(self, script: str, save: str, name: str, ratio: float, settings: TrainingSettings, preset: TrainingSettings,
-            networks: list[str], **more: Any) -> Job:
-        options = [*self.options(script, save), *networks, *arguments(settings, preset, (*TASK, "seed"))]
-        return Job(name, script, tuple(options), paths.result_file(self.places.plot_dir, settings.model, save, ratio),
-                   paths.job_log(self.places.model_dir, settings.model, name), settings, ratio=ratio,
-                   weights=paths.weights_file(self.places.model_dir, settings.model, name), **more)
+    def job(
+        self,
+        script: str,
+        save: str,
+        name: str,
+        ratio: float,
+        settings: TrainingSettings,
+        preset: TrainingSettings,
+        networks: list[str],
+        **more: Any,
+    ) -> Job:
+        options = [
+            *self.options(script, save),
+            *networks,
+            *arguments(settings, preset, (*TASK, "seed")),
+        ]
+        return Job(
+            name,
+            script,
+            tuple(options),
+            paths.result_file(self.places.plot_dir, settings.model, save, ratio),
+            paths.job_log(self.places.model_dir, settings.model, name),
+            settings,
+            ratio=ratio,
+            weights=paths.weights_file(self.places.model_dir, settings.model, name),
+            **more,
+        )
 
     def from_scratch(self, seed: int) -> tuple[TrainingSettings, TrainingSettings]:
         """The settings of a training from scratch, and what they are by default."""
@@ -221,8 +353,11 @@ class Planner:
         given = self.given(preset, "--train-with", self.experiment.train_with, "seed")
         return self.settled(preset, "--train-with", {**given, "seed": seed}), preset
 
-    def given(self, preset: Settings, flag: str, texts: tuple[str, ...] | None, *without: str) -> dict[str, Any]:
-        """The settings that were given for a kind of job, by the names of fields. Raises UserError."""
+    def given(
+        self, preset: Settings, flag: str, texts: tuple[str, ...] | None, *without: str
+    ) -> dict[str, Any]:
+        """The settings that were given for a kind of job, by the names of fields. Raises
+        UserError."""
         try:
             return {**self.shared, **assigned(preset, texts or (), (*TASK, *without))}
         except UserError as error:
@@ -236,7 +371,14 @@ class Planner:
 
     def options(self, script: str, save: str, *, compile: bool = True) -> Iterator[str]:
         """What every command has."""
-        yield from ("--model", self.experiment.model, "--dataset", self.experiment.dataset, "--save", save)
+        yield from (
+            "--model",
+            self.experiment.model,
+            "--dataset",
+            self.experiment.dataset,
+            "--save",
+            save,
+        )
         yield from arguments(self.places, Places())
         yield from arguments(self.machine, Machine(), () if compile else ("compile",))
 

@@ -1,4 +1,5 @@
 """Runs jobs on this machine, so many at a time, each with its GPU or its share of the cores."""
+
 import os
 import subprocess
 import sys
@@ -24,37 +25,60 @@ def cores() -> int:
 
 
 def environments(cluster: Cluster) -> list[dict[str, str]]:
-    """What each of the jobs that run at once has of this machine. Raises UserError for more GPUs than there are."""
+    """What each of the jobs that run at once has of this machine. Raises UserError for more GPUs
+    than there are."""
     jobs = cluster.jobs or 1
     share = threads(max(1, cores() // jobs))
     if not cluster.gpus:
         return [share] * jobs
     import torch
+
     if cluster.gpus > (there := torch.cuda.device_count()):
         raise UserError(f"--gpus {cluster.gpus}: this machine has {there}")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(there)))
-    return [{**share, "CUDA_VISIBLE_DEVICES": visible.split(",")[slot % cluster.gpus]} for slot in range(jobs)]
+    return [
+        {**share, "CUDA_VISIBLE_DEVICES": visible.split(",")[slot % cluster.gpus]}
+        for slot in range(jobs)
+    ]
 
 
 class Here:
     """The jobs of an experiment on this machine, each run once: to its end or its failure."""
 
-    def __init__(self, states: list[State], slots: list[dict[str, str]], time_left: Callable[[list[Job]], float | None] = lambda _: None):
-        """``time_left``: the seconds that jobs may take which are not done yet, where that can be told."""
+    def __init__(
+        self,
+        states: list[State],
+        slots: list[dict[str, str]],
+        time_left: Callable[[list[Job]], float | None] = lambda _: None,
+    ):
+        """``time_left``: the seconds that jobs may take which are not done yet, where that can be
+        told."""
         self.slots, self.total, self.time_left = slots, len(states), time_left
-        self.ended = {state.job.key: True for state in states if state.kind == "finished"}  # whether well
+        # whether well
+        self.ended = {state.job.key: True for state in states if state.kind == "finished"}
         self.pending = [state.job for state in states if state.kind != "finished"]
         self.running: dict[int, tuple[Job, subprocess.Popen[bytes]]] = {}  # by slot
         self.look = 0.0  # when to look again for something to begin
-        self.bar = tqdm(total=self.total, initial=len(self.ended), unit="job", disable=not sys.stderr.isatty(), dynamic_ncols=True)
+        self.bar = tqdm(
+            total=self.total,
+            initial=len(self.ended),
+            unit="job",
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+        )
 
     def run(self) -> None:
         """Raises KeyboardInterrupt or Terminated, with what to do, when all have stopped."""
         try:
             while self.pending or self.running:
                 self.reap()
-                if len(self.running) < len(self.slots) and time.monotonic() >= self.look and not self.begin_one():
-                    self.look = time.monotonic() + PATIENCE  # all that is left waits, or others run it
+                if (
+                    len(self.running) < len(self.slots)
+                    and time.monotonic() >= self.look
+                    and not self.begin_one()
+                ):
+                    # all that is left waits, or others run it
+                    self.look = time.monotonic() + PATIENCE
                 time.sleep(POLL)
         except (KeyboardInterrupt, Terminated) as stop:
             self.stop()
@@ -90,7 +114,9 @@ class Here:
             else:
                 slot = min({*range(len(self.slots))} - {*self.running})
                 self.running[slot] = job, begin(job.command, job.log, self.slots[slot], apart=True)
-                self.bar.set_postfix_str(", ".join(job.name for job, _ in self.running.values())[:100])
+                self.bar.set_postfix_str(
+                    ", ".join(job.name for job, _ in self.running.values())[:100]
+                )
                 return True
         return False
 
@@ -99,8 +125,14 @@ class Here:
         self.look = 0.0  # there may be something that needed it
         self.bar.update(1)
         undone = [*self.pending, *(job for job, _ in self.running.values())]
-        left = f", about {tqdm.format_interval(seconds)} left" if undone and (seconds := self.time_left(undone)) else ""
-        self.bar.write(f"{job.name}: {how} ({len(self.ended)} of {self.total}{left})", file=sys.stdout)
+        left = (
+            f", about {tqdm.format_interval(seconds)} left"
+            if undone and (seconds := self.time_left(undone))
+            else ""
+        )
+        self.bar.write(
+            f"{job.name}: {how} ({len(self.ended)} of {self.total}{left})", file=sys.stdout
+        )
         sys.stdout.flush()
 
     def stop(self) -> None:
@@ -115,4 +147,8 @@ def described(state: State) -> str:
     """How a job ended, in a few words."""
     if state.kind == "finished":
         return "finished" + (f", best {state.accuracy:.2f} %" if state.accuracy is not None else "")
-    return f"{state.kind}: {state.note}; see {state.job.log}" if state.kind == "failed" else f"stopped ({state.note})"
+    return (
+        f"{state.kind}: {state.note}; see {state.job.log}"
+        if state.kind == "failed"
+        else f"stopped ({state.note})"
+    )

@@ -1,4 +1,6 @@
-"""Hands jobs to Slurm through submitit, and reads its queue. Nothing here asks sacct, which not every Slurm has."""
+"""Hands jobs to Slurm through submitit, and reads its queue. Nothing here asks sacct, which not
+every Slurm has."""
+
 from __future__ import annotations
 
 import contextlib
@@ -21,8 +23,19 @@ from utils.records.locks import exclusive
 from utils.records.paths import PROJECT, submission_folder, submission_record, submissions
 from utils.settings import Cluster
 
-OURS = ("array", "dependency", "job-name", "output", "error", "open-mode", "requeue", "no-requeue", "kill-on-invalid-dep")
-REQUEUES = 1000  # of one job by its time limit; it is bounded, for one whose epoch is longer than that
+OURS = (
+    "array",
+    "dependency",
+    "job-name",
+    "output",
+    "error",
+    "open-mode",
+    "requeue",
+    "no-requeue",
+    "kill-on-invalid-dep",
+)
+# of one job by its time limit; it is bounded, for one whose epoch is longer than that
+REQUEUES = 1000
 STOPPING = 600  # seconds until a job that was asked to stop, and did, ends by itself
 PATIENCE = 30  # seconds that Slurm's commands may take
 
@@ -40,19 +53,27 @@ class Work:
         while (status := self.process.poll()) is None:
             time.sleep(0.2)
         end(self.log, status)
-        if status in STOPPED:  # by Slurm, which will end this too, and knows whether the job is cancelled or to be queued again
+        # by Slurm, which will end this too, and knows whether the job is cancelled or to be queued
+        # again
+        if status in STOPPED:
             time.sleep(STOPPING)
         if status:
             raise SystemExit(f"{self.command[0]} ended with exit status {status}: {self.log}")
 
     def checkpoint(self) -> Any:
-        """Called by submitit where time runs out: stops the job at its last epoch; what is to be called when it goes on."""
+        """Called by submitit where time runs out: stops the job at its last epoch; what is to be
+        called when it goes on."""
         from submitit.helpers import DelayedSubmission
+
         if self.process and self.process.returncode is None:
             self.process.terminate()
-            ended = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)  # __call__ may be in poll, which is not entered twice
+            # __call__ may be in poll, which is not entered twice
+            ended = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
             if ended:
-                end(self.log, ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
+                end(
+                    self.log,
+                    ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status,
+                )
         return DelayedSubmission(Work(self.command, self.log))
 
 
@@ -62,11 +83,22 @@ def sbatch_options(cluster: Cluster) -> dict[str, str | bool]:
     for text in cluster.slurm or ():
         key, equals, value = text.lstrip("-").partition("=")
         if not key or key in options or key in OURS:
-            raise UserError(f"--slurm {text}: " + ("must be KEY=VALUE" if not key else "is there twice" if key in options else
-                                                   "submit.py sets it itself; leave it out"))
+            raise UserError(
+                f"--slurm {text}: "
+                + (
+                    "must be KEY=VALUE"
+                    if not key
+                    else "is there twice"
+                    if key in options
+                    else "submit.py sets it itself; leave it out"
+                )
+            )
         options[key] = value if equals else True
     if "time" not in options:
-        raise UserError("--slurm: say how long a job may run, as in time=08:00:00; one that needs longer goes on in another of that length")
+        raise UserError(
+            "--slurm: say how long a job may run, as in time=08:00:00; one that needs longer "
+            "goes on in another of that length"
+        )
     return options
 
 
@@ -74,28 +106,40 @@ def executor_of(cluster: Cluster, folder: Path) -> Any:
     """submitit's. Raises UserError where it or Slurm is not installed."""
     options = sbatch_options(cluster)
     if not (shutil.which("sbatch") and shutil.which("srun")):
-        raise UserError("--cluster slurm: there is no sbatch on this machine; run submit.py where you submit jobs, or --cluster local")
+        raise UserError(
+            "--cluster slurm: there is no sbatch on this machine; run submit.py where you "
+            "submit jobs, or --cluster local"
+        )
     try:
         import submitit
     except ImportError:
-        raise UserError("--cluster slurm needs submitit: pip install -r requirements-cluster.txt") from None
+        raise UserError(
+            "--cluster slurm needs submitit: pip install -r requirements-cluster.txt"
+        ) from None
     executor = submitit.SlurmExecutor(folder, max_num_timeout=REQUEUES)
-    executor.update_parameters(setup=setup(), array_parallelism=cluster.jobs or 100_000,
-                               additional_parameters={"requeue": True, "kill-on-invalid-dep": "yes", **options})
+    executor.update_parameters(
+        setup=setup(),
+        array_parallelism=cluster.jobs or 100_000,
+        additional_parameters={"requeue": True, "kill-on-invalid-dep": "yes", **options},
+    )
     return executor
 
 
 def setup() -> list[str]:
     """The lines of a job's shell script that come before its command."""
-    return [f"export PYTHONPATH={shlex.quote(str(PROJECT))}${{PYTHONPATH:+:$PYTHONPATH}}",
-            "export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}"]
+    return [
+        f"export PYTHONPATH={shlex.quote(str(PROJECT))}${{PYTHONPATH:+:$PYTHONPATH}}",
+        "export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}",
+    ]
 
 
 def submit_to_slurm(jobs: list[Job], cluster: Cluster, model_dir: str) -> int:
-    """Submits what is neither finished, running nor queued; how many jobs that is. Raises UserError.
+    """Submits what is neither finished, running nor queued; how many jobs that is. Raises
+    UserError.
 
-    First what needs nothing that is still to do, as one array; then, for each job that others need, those, which begin when
-    it has ended well. With a limit of jobs at once, an array waits for all that were submitted before it too.
+    First what needs nothing that is still to do, as one array; then, for each job that others need,
+    those, which begin when it has ended well. With a limit of jobs at once, an array waits for all
+    that were submitted before it too.
     """
     folder = submissions(model_dir)
     executor_of(cluster, folder)  # refuses what can't be, before anything is written
@@ -108,23 +152,30 @@ def submit_to_slurm(jobs: list[Job], cluster: Cluster, model_dir: str) -> int:
         ids = {key: queued.id for key, queued in queue.items()}
         groups: dict[str, list[Job]] = {"": []}  # by what they need
         for job in todo:
-            groups.setdefault(job.needs.key if job.needs and job.needs.key in undone else "", []).append(job)
+            groups.setdefault(
+                job.needs.key if job.needs and job.needs.key in undone else "", []
+            ).append(job)
         if elsewhere := {*groups} - {"", *ids, *(job.key for job in todo)}:
-            raise UserError(f"{elsewhere.pop()} runs, but not in Slurm's queue; wait for it, others need it")
+            raise UserError(
+                f"{elsewhere.pop()} runs, but not in Slurm's queue; wait for it, others need it"
+            )
         for needed, group in groups.items():
             after = [f"afterok:{ids[needed]}"] if needed in ids else []
             if cluster.jobs and ids:
-                after.append("afterany:" + ":".join(sorted({id.partition("_")[0] for id in ids.values()})))
+                after.append(
+                    "afterany:" + ":".join(sorted({id.partition("_")[0] for id in ids.values()}))
+                )
             if group:
                 ids |= submit_array(cluster, group, ",".join(after), model_dir)
     return len(todo)
 
 
 def submit_array(cluster: Cluster, jobs: list[Job], after: str, model_dir: str) -> dict[str, str]:
-    """Submits ``jobs`` as one array, to begin ``after`` others; their ids, by key. Raises UserError.
+    """Submits ``jobs`` as one array, to begin ``after`` others; their ids, by key. Raises
+    UserError.
 
-    Which jobs these are is written down first: whatever happens then, the queue can be read. What submitit keeps is in a
-    folder of this array's own, and goes with it where it is refused.
+    Which jobs these are is written down first: whatever happens then, the queue can be read. What
+    submitit keeps is in a folder of this array's own, and goes with it where it is refused.
     """
     name = f"neuralscale-{uuid.uuid4().hex[:12]}"
     note, folder = submission_record(model_dir, name), submission_folder(model_dir, name)
@@ -132,7 +183,8 @@ def submit_array(cluster: Cluster, jobs: list[Job], after: str, model_dir: str) 
     executor = executor_of(cluster, folder)
     executor.update_parameters(job_name=name, dependency=after or None)
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # what sbatch complains of is in the error too
+        # what sbatch complains of is in the error too
+        with contextlib.redirect_stderr(io.StringIO()):
             begun = executor.submit_array([Work(job.command, job.log.absolute()) for job in jobs])
     except (RuntimeError, OSError) as error:  # submitit's, where sbatch refuses
         shutil.rmtree(folder, ignore_errors=True)
@@ -143,25 +195,40 @@ def submit_array(cluster: Cluster, jobs: list[Job], after: str, model_dir: str) 
 
 
 def queue_of(model_dir: str) -> Queue:
-    """What Slurm has of the jobs that were submitted, by their keys. Raises UserError where it can't be asked."""
+    """What Slurm has of the jobs that were submitted, by their keys. Raises UserError where it
+    can't be asked."""
     known = noted(model_dir)
     if not known:
         return {}
     try:
-        asked = subprocess.run(["squeue", "--me", "--noheader", "--array", "--format=%i|%K|%T|%r|%j"], capture_output=True, text=True,
-                               errors="replace", timeout=PATIENCE)
+        asked = subprocess.run(
+            ["squeue", "--me", "--noheader", "--array", "--format=%i|%K|%T|%r|%j"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE,
+        )
     except FileNotFoundError:
-        raise UserError(f"{submissions(model_dir)}: jobs were submitted to Slurm, and there is no squeue here; run submit.py where you "
-                        "submitted them, or remove that folder") from None
+        raise UserError(
+            f"{submissions(model_dir)}: jobs were submitted to Slurm, and there is no squeue "
+            "here; run submit.py where you "
+            "submitted them, or remove that folder"
+        ) from None
     except subprocess.TimeoutExpired:
         raise UserError(f"squeue does not answer within {PATIENCE} s; try again later") from None
     if asked.returncode:
-        raise UserError(f"Slurm can't be asked: {(asked.stderr.strip().splitlines() or ['squeue failed'])[0]}; try again later")
+        raise UserError(
+            "Slurm can't be asked: "
+            f"{(asked.stderr.strip().splitlines() or ['squeue failed'])[0]}; try again later"
+        )
     queue = {}
     for line in asked.stdout.splitlines():
-        id, index, state, reason, name = [*line.split("|", 4), *[""] * 4][:5]  # what others call their jobs may have anything in it
+        # what others call their jobs may have anything in it
+        id, index, state, reason, name = [*line.split("|", 4), *[""] * 4][:5]
         if name in known:
-            queue[known[name][int(index) if index.isdigit() else 0]] = Queued(id, state not in ("PENDING", "SUSPENDED"), reason)
+            queue[known[name][int(index) if index.isdigit() else 0]] = Queued(
+                id, state not in ("PENDING", "SUSPENDED"), reason
+            )
     return queue
 
 
@@ -173,7 +240,8 @@ def forget(model_dir: str, queue: Queue) -> None:
 
 
 def noted(model_dir: str) -> dict[str, list[str]]:
-    """The keys of the jobs of each submission that is noted, by its name. Raises UserError for a damaged note."""
+    """The keys of the jobs of each submission that is noted, by its name. Raises UserError for a
+    damaged note."""
     found = {}
     for note in submissions(model_dir).glob("neuralscale-*.json"):
         try:
@@ -184,6 +252,8 @@ def noted(model_dir: str) -> dict[str, list[str]]:
             continue  # its jobs have ended, and another process has removed it meanwhile
         keys = content.get("jobs") if isinstance(content, dict) else None
         if not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
-            raise UserError(f"{note}: damaged; when none of your jobs is in Slurm's queue any more, remove it")
+            raise UserError(
+                f"{note}: damaged; when none of your jobs is in Slurm's queue any more, remove it"
+            )
         found[note.stem] = keys
     return found

@@ -1,4 +1,6 @@
-"""How far the jobs of an experiment are: told by their results, locks and logs, and by a scheduler's queue."""
+"""How far the jobs of an experiment are: told by their results, locks and logs, and by a
+scheduler's queue."""
+
 import signal
 import sys
 from collections.abc import Mapping
@@ -35,7 +37,8 @@ class State:
     job: Job
     kind: str
     note: str = ""
-    accuracy: float | None = None  # in %: of a finished training the best, of another that of its last epoch
+    # in %: of a finished training the best, of another that of its last epoch
+    accuracy: float | None = None
 
 
 def states_of(jobs: list[Job], queue: Queue) -> list[State]:
@@ -57,16 +60,32 @@ def state_of(job: Job, queued: Queued | None = None, needed: State | None = None
     log = told(job.log)
     note, accuracy = progress(job, log) if log else "", log.accuracy if log else None
     if worked_on(job.result) or (queued and queued.runs):
-        return State(job, "running", (note or "starting") + (f", Slurm job {queued.id}" if queued else ""), accuracy)
+        return State(
+            job,
+            "running",
+            (note or "starting") + (f", Slurm job {queued.id}" if queued else ""),
+            accuracy,
+        )
     if queued:
-        return State(job, "queued", f"{note}{', ' * bool(note)}Slurm job {queued.id} ({queued.reason})", accuracy)
+        return State(
+            job,
+            "queued",
+            f"{note}{', ' * bool(note)}Slurm job {queued.id} ({queued.reason})",
+            accuracy,
+        )
     if needed and needed.kind == "failed":
         return State(job, "waiting", f"needs {needed.job.name}, which failed", accuracy)
     if log is None or log.status in STOPPED or log.status == 0:
         return State(job, "waiting", f"stopped after {note}" if note else "", accuracy)
     if log.fresh:
         return State(job, "running", note or "starting", accuracy)
-    reason = LOST if log.status is None else f"killed by {signal_name(-log.status)}" if log.status < 0 else log.reason
+    reason = (
+        LOST
+        if log.status is None
+        else f"killed by {signal_name(-log.status)}"
+        if log.status < 0
+        else log.reason
+    )
     return State(job, "failed", reason, accuracy)
 
 
@@ -98,12 +117,18 @@ def table(states: list[State]) -> str:
 
 
 def end_unfinished(states: list[State], first: State) -> NoReturn:
-    """Exit status 1, and a line that says how far the jobs are, and why the ``first`` of those that are left is."""
-    print(f"{Path(sys.argv[0]).name}: {summary(states)}; {first.job.name}: {first.note} ({first.job.log}). The same command goes on",
-          file=sys.stderr)
+    """Exit status 1, and a line that says how far the jobs are, and why the ``first`` of those that
+    are left is."""
+    print(
+        f"{Path(sys.argv[0]).name}: {summary(states)}; {first.job.name}: {first.note} "
+        f"({first.job.log}). The same command goes on",
+        file=sys.stderr,
+    )
     raise SystemExit(1)
 
 
 def summary(states: list[State]) -> str:
     counts = {kind: sum(state.kind == kind for state in states) for kind in KINDS}
-    return f"{len(states)} jobs: " + ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
+    return f"{len(states)} jobs: " + ", ".join(
+        f"{number} {kind}" for kind, number in counts.items() if number
+    )

@@ -1,4 +1,6 @@
-"""What submit.py does with the jobs of an experiment: runs them, shows how far they are, and draws what has come out."""
+"""What submit.py does with the jobs of an experiment: runs them, shows how far they are, and draws
+what has come out."""
+
 import sys
 import time
 
@@ -18,7 +20,8 @@ IDLE = 30.0  # seconds without a job that runs, until nothing more is expected
 
 
 def submit(jobs: list[Job], places: Places, cluster: Cluster) -> list[State]:
-    """Runs what is left of an experiment, or hands it to Slurm; how far it is then. Raises UserError."""
+    """Runs what is left of an experiment, or hands it to Slurm; how far it is then. Raises
+    UserError."""
     if cluster.slurm and cluster.cluster != "slurm":
         raise UserError("--slurm goes with --cluster slurm")
     if cluster.gpus and cluster.cluster != "local":
@@ -26,10 +29,16 @@ def submit(jobs: list[Job], places: Places, cluster: Cluster) -> list[State]:
     states = states_of(jobs, queue_of(places.model_dir))
     if cluster.cluster == "slurm":
         number = submit_to_slurm(jobs, cluster, places.model_dir)
-        print(f"submitted {number} jobs; see how far they are with the same command and --status, or --watch")
+        print(
+            f"submitted {number} jobs; see how far they are with the same command and --status, "
+            "or --watch"
+        )
         return states_of(jobs, queue_of(places.model_dir))
     if queued := [state for state in states if state.kind == "queued"]:
-        raise UserError(f"--cluster local: {len(queued)} jobs are in Slurm's queue, as {queued[0].job.name}; wait, or scancel them")
+        raise UserError(
+            f"--cluster local: {len(queued)} jobs are in Slurm's queue, as "
+            f"{queued[0].job.name}; wait, or scancel them"
+        )
     slots = environments(cluster)
     fetch(states, places.data)
     Here(states, slots).run()
@@ -37,7 +46,8 @@ def submit(jobs: list[Job], places: Places, cluster: Cluster) -> list[State]:
 
 
 def follow(jobs: list[Job], places: Places, *, renew: bool) -> list[State]:
-    """Shows how far the jobs are; renewed until none runs, nor is about to. How far they are at the end."""
+    """Shows how far the jobs are; renewed until none runs, nor is about to. How far they are at the
+    end."""
     shown, active = "", time.monotonic()
     while True:
         states = states_of(jobs, queue_of(places.model_dir))
@@ -46,28 +56,47 @@ def follow(jobs: list[Job], places: Places, *, renew: bool) -> list[State]:
             shown = text
         if any(state.kind in ("running", "queued") for state in states):
             active = time.monotonic()
-        if not renew or all(state.kind == "finished" for state in states) or time.monotonic() - active > IDLE:
+        if (
+            not renew
+            or all(state.kind == "finished" for state in states)
+            or time.monotonic() - active > IDLE
+        ):
             return states
         time.sleep(RENEW)
 
 
 def report(states: list[State], experiment: Experiment, places: Places, *, ended: bool) -> None:
-    """When all is done, the table and the figure of plot_ratio.py, and the figure of plot_training.py.
+    """When all is done, the table and the figure of plot_ratio.py, and the figure of
+    plot_training.py.
 
     Exit status 1 where a job has failed, or is left when all has ended.
     """
-    left = [state for state in states if state.kind == "failed" or (ended and state.kind != "finished")]
+    left = [
+        state for state in states if state.kind == "failed" or (ended and state.kind != "finished")
+    ]
     if all(state.kind == "finished" for state in states):
         from utils.figures.comparison import compare_methods
         from utils.figures.curves import subject_of
         from utils.figures.training import draw_training
-        usual = not experiment.name and {*experiment.methods} <= USUAL and experiment.base_ratio == 1  # plot_ratio.py finds them
-        runs = None if usual else tuple(f"{method}={name_of(experiment, method)}" for method in experiment.methods)
+
+        # plot_ratio.py finds them
+        usual = (
+            not experiment.name and {*experiment.methods} <= USUAL and experiment.base_ratio == 1
+        )
+        runs = (
+            None
+            if usual
+            else tuple(f"{method}={name_of(experiment, method)}" for method in experiment.methods)
+        )
         asked = Comparison(axis=experiment.budget or "params", runs=runs)
         subject = subject_of(experiment.model, experiment.dataset, places.plot_dir)
         compare_methods(subject, asked)
-        draw_training(subject.model, subject.folder, [name_of(experiment, method) for method in experiment.methods],
-                      subject.folder / f"{subject.dataset}_training.png")
+        draw_training(
+            subject.model,
+            subject.folder,
+            [name_of(experiment, method) for method in experiment.methods],
+            subject.folder / f"{subject.dataset}_training.png",
+        )
         tell_stand_ins(experiment, places)
     elif left:
         end_unfinished(states, left[0])
@@ -76,8 +105,15 @@ def report(states: list[State], experiment: Experiment, places: Places, *, ended
 def tell_stand_ins(experiment: Experiment, places: Places) -> None:
     """Says for which of the iterations that were trained no power law was fitted."""
     name = experiment.search
-    if name and name != PUBLISHED and search_record(places.record_dir, name).exists():  # not the original release's
-        record = read_search(places.record_dir, name, experiment.model, dataset_name(experiment.dataset))
-        used = [iteration_of(method) or len(record["iterations"]) for method in experiment.methods if method.startswith("neuralscale")]
+    # not the original release's
+    if name and name != PUBLISHED and search_record(places.record_dir, name).exists():
+        record = read_search(
+            places.record_dir, name, experiment.model, dataset_name(experiment.dataset)
+        )
+        used = [
+            iteration_of(method) or len(record["iterations"])
+            for method in experiment.methods
+            if method.startswith("neuralscale")
+        ]
         if told := not_fitted(record, [iteration - 1 for iteration in used]):
             print(f"{name}: {told}")

@@ -1,4 +1,6 @@
-"""One job as a process: the project's own script, what it prints in its log, and its end noted there."""
+"""One job as a process: the project's own script, what it prints in its log, and its end noted
+there."""
+
 import os
 import re
 import shlex
@@ -15,12 +17,16 @@ from utils.records.paths import PROJECT
 
 BEGAN, ENDED = "submit.py: begins", "submit.py: ended with exit status"
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
-STARTING = 60  # seconds that a script may take until it locks its files and says so; clocks may differ by as much
+# seconds that a script may take until it locks its files and says so; clocks may differ by as much
+STARTING = 60
 TAIL = 4096  # bytes of a log that are read
-EPOCH = re.compile(r"(?:iteration (?:\d+ \(--descent-idx )?(\d+)\)?, )?epoch (\d+): loss")  # each counted from 0, as earlier logs say both
+# each counted from 0, as earlier logs say both
+EPOCH = re.compile(r"(?:iteration (?:\d+ \(--descent-idx )?(\d+)\)?, )?epoch (\d+): loss")
 
 
-def begin(command: list[str], log: Path, environment: Mapping[str, str], *, apart: bool = False) -> "subprocess.Popen[bytes]":
+def begin(
+    command: list[str], log: Path, environment: Mapping[str, str], *, apart: bool = False
+) -> "subprocess.Popen[bytes]":
     """Starts a job; ``apart``, where a terminal's Ctrl-C does not reach it.
 
     It is deaf to the signal by which a scheduler warns all processes of a job at once.
@@ -28,14 +34,23 @@ def begin(command: list[str], log: Path, environment: Mapping[str, str], *, apar
     log.parent.mkdir(parents=True, exist_ok=True)
     note(log, f"{BEGAN} {shlex.join(command)}")
     with log.open("a") as out:
-        return subprocess.Popen([sys.executable, str(PROJECT / command[0]), *command[1:]], stdin=subprocess.DEVNULL, stdout=out,
-                                stderr=subprocess.STDOUT, env={**os.environ, **environment}, start_new_session=apart,
-                                preexec_fn=deaf if hasattr(signal, "SIGUSR2") else None)  # Windows has no such signal
+        return subprocess.Popen(
+            [sys.executable, str(PROJECT / command[0]), *command[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            start_new_session=apart,
+            # Windows has no such signal
+            preexec_fn=deaf if hasattr(signal, "SIGUSR2") else None,
+        )
 
 
 def threads(cores: int) -> dict[str, str]:
-    """The environment of a job that has so many cores, unless this process's own says something else."""
-    share = {"OMP_NUM_THREADS": str(cores), "OMP_WAIT_POLICY": "PASSIVE"}  # with ACTIVE, jobs wait for each other's threads
+    """The environment of a job that has so many cores, unless this process's own says something
+    else."""
+    # with ACTIVE, jobs wait for each other's threads
+    share = {"OMP_NUM_THREADS": str(cores), "OMP_WAIT_POLICY": "PASSIVE"}
     return {name: os.environ.get(name) or value for name, value in share.items()}
 
 
@@ -82,7 +97,8 @@ def told(log: Path) -> Told | None:
         if line.startswith(BEGAN):
             found.status, last = None, deque([""], 1)
         elif line.startswith(ENDED):
-            if match := re.fullmatch(rf"{ENDED} (-?\d{{1,10}})\r?\n", line):  # one that is torn says nothing
+            # one that is torn says nothing
+            if match := re.fullmatch(rf"{ENDED} (-?\d{{1,10}})\r?\n", line):
                 found.status, found.reason = int(match[1]), last[0]
         elif not line.strip():
             continue

@@ -1,8 +1,11 @@
-"""Runs an exported network.py in a process of its own, as somebody else would: nothing of this project is imported here.
+"""Runs an exported network.py in a process of its own, as somebody else would: nothing of this
+project is imported here.
 
-Arguments: the exported folder; a file of ``images``, a list of batches, and ``labels``, those of the last one; the file to write:
-``outputs`` of each batch in evaluation, and of one step of training on the last its ``trained`` outputs, ``gradients`` and ``buffers``.
+Arguments: the exported folder; a file of ``images``, a list of batches, and ``labels``, those of
+the last one; the file to write: ``outputs`` of each batch in evaluation, and of one step of
+training on the last its ``trained`` outputs, ``gradients`` and ``buffers``.
 """
+
 import sys
 from typing import Any
 
@@ -11,8 +14,11 @@ import torch
 SEED = 0
 
 
-def training_step(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
-    """What one step of training does, before it changes weights; or the ``error`` that PyTorch raises."""
+def training_step(
+    network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor
+) -> dict[str, Any]:
+    """What one step of training does, before it changes weights; or the ``error`` that PyTorch
+    raises."""
     network.train()
     torch.manual_seed(SEED)
     try:
@@ -20,20 +26,31 @@ def training_step(network: torch.nn.Module, images: torch.Tensor, labels: torch.
     except (RuntimeError, ValueError) as error:  # as a norm does of a single number per channel
         return {"error": str(error)[:200]}
     torch.nn.functional.cross_entropy(outputs, labels).backward()
-    gradients = {name: weight.grad for name, weight in network.named_parameters(remove_duplicate=False) if weight.grad is not None}
-    return {"trained": outputs.detach(), "gradients": gradients, "buffers": dict(network.named_buffers(remove_duplicate=False))}
+    gradients = {
+        name: weight.grad
+        for name, weight in network.named_parameters(remove_duplicate=False)
+        if weight.grad is not None
+    }
+    return {
+        "trained": outputs.detach(),
+        "gradients": gradients,
+        "buffers": dict(network.named_buffers(remove_duplicate=False)),
+    }
 
 
 def main(folder: str, given: str, found: str) -> None:
     torch.set_num_threads(1)
     sys.path.insert(0, folder)
     from network import Network  # type: ignore[import-not-found]  # the folder's
+
     network = Network()
     network.load_state_dict(torch.load(f"{folder}/weights.pt", weights_only=True))
     task = torch.load(given, weights_only=True)
     with torch.no_grad():
         outputs = [network.eval()(images) for images in task["images"]]
-    torch.save({"outputs": outputs, **training_step(network, task["images"][-1], task["labels"])}, found)
+    torch.save(
+        {"outputs": outputs, **training_step(network, task["images"][-1], task["labels"])}, found
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Reads each file of an exported folder again, by what others have too, and compares it with the network."""
+"""Reads each file of an exported folder again, by what others have too, and compares it with the
+network."""
+
 from __future__ import annotations
 
 import os
@@ -33,15 +35,21 @@ def random_images(number: int, size: int) -> Tensor:
 
 
 def random_pixels(number: int, size: int) -> Tensor:
-    return torch.randint(0, 256, (number, size, size, 3), generator=torch.Generator().manual_seed(number)).to(torch.uint8)
+    return torch.randint(
+        0, 256, (number, size, size, 3), generator=torch.Generator().manual_seed(number)
+    ).to(torch.uint8)
 
 
 @torch.no_grad()
-def differences(network: nn.Module, folder: Path, image_size: int, images: Images, reference: nn.Module | None) -> dict[str, Any]:
-    """How far each file's outputs are from the network's on random images, at most, relative to the largest.
+def differences(
+    network: nn.Module, folder: Path, image_size: int, images: Images, reference: nn.Module | None
+) -> dict[str, Any]:
+    """How far each file's outputs are from the network's on random images, at most, relative to the
+    largest.
 
-    ``images``: how these become the network's input; ``reference``: what network.py is to train like, where it was written. That it
-    does otherwise is said under "training". Raises UserError where a difference is more than rounding.
+    ``images``: how these become the network's input; ``reference``: what network.py is to train
+    like, where it was written. That it does otherwise is said under "training". Raises UserError
+    where a difference is more than rounding.
     """
     found: dict[str, Any] = {}
     expected = {size: network(random_images(size, image_size)) for size in BATCHES}
@@ -50,12 +58,21 @@ def differences(network: nn.Module, folder: Path, image_size: int, images: Image
         for size in BATCHES:
             for name, forward in files.items():
                 pixels = images.inside and name == ONNX
-                given = random_pixels(size, image_size) if pixels else random_images(size, image_size)
-                _note(found, name, forward(given), network(images.from_pixels(given)) if pixels else expected[size])
+                given = (
+                    random_pixels(size, image_size) if pixels else random_images(size, image_size)
+                )
+                _note(
+                    found,
+                    name,
+                    forward(given),
+                    network(images.from_pixels(given)) if pixels else expected[size],
+                )
 
     if reference is not None:
-        task = {"images": [random_images(size, image_size) for size in (*BATCHES, TRAINED)],
-                "labels": torch.arange(TRAINED) % expected[1].shape[1]}
+        task = {
+            "images": [random_images(size, image_size) for size in (*BATCHES, TRAINED)],
+            "labels": torch.arange(TRAINED) % expected[1].shape[1],
+        }
         ran = run_alone(folder, task)
         for size, outputs in zip(BATCHES, ran["outputs"]):
             _note(found, SOURCE, outputs, expected[size])
@@ -66,17 +83,24 @@ def differences(network: nn.Module, folder: Path, image_size: int, images: Image
 def _note(found: dict[str, Any], name: str, outputs: Tensor, expected: Tensor) -> None:
     difference = float((outputs - expected).abs().max() / expected.abs().max())
     if not difference <= TOLERANCE:  # so that NaN is one too
-        raise UserError(f"{name} gives other outputs than the network: they differ by {difference:.1e} of the largest, at most "
-                        f"{TOLERANCE:.0e} is rounding; are the weights finite? Nothing was exported")
+        raise UserError(
+            f"{name} gives other outputs than the network: they differ by {difference:.1e} of "
+            "the largest, at most "
+            f"{TOLERANCE:.0e} is rounding; are the weights finite? Nothing was "
+            "exported"
+        )
     found[name] = max(difference, found.get(name, 0.0))
 
 
 def _read_again(folder: Path) -> dict[str, Forward]:
     """The network as each file gives it, but network.py."""
     import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(str(folder / ONNX), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(folder / ONNX), options, providers=["CPUExecutionProvider"]
+    )
     program, weighted = (torch.export.load(folder / PROGRAM).module() for _ in range(2))
     weighted.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
 
@@ -86,10 +110,12 @@ def _read_again(folder: Path) -> dict[str, Forward]:
     return {ONNX: onnx, PROGRAM: program, WEIGHTS: weighted}
 
 
-# --- in other processes --------------------------------------------------------------------------------------------
+# --- in other processes ---------------------------------------------------------------------------
+
 
 def run_alone(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
-    """What network.py does with the batches of ``task``, in a process that doesn't see this project. Raises UserError."""
+    """What network.py does with the batches of ``task``, in a process that doesn't see this
+    project. Raises UserError."""
     with tempfile.TemporaryDirectory() as place:
         given, found = f"{place}/given.pt", f"{place}/found.pt"
         torch.save(task, given)
@@ -100,10 +126,25 @@ def run_alone(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 def _run(arguments: list[str], place: str, name: str) -> str:
     """What a piece of Python source prints, as a process of its own in the folder ``place``."""
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and Path(path).resolve() != PROJECT]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "utf-8"}
-    ran = subprocess.run([sys.executable, "-c", *arguments], cwd=place, env=environment, capture_output=True, encoding="utf-8",
-                         stdin=subprocess.DEVNULL)
+    paths = [
+        path
+        for path in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        if path and Path(path).resolve() != PROJECT
+    ]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
+    ran = subprocess.run(
+        [sys.executable, "-c", *arguments],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        stdin=subprocess.DEVNULL,
+    )
     if ran.returncode:
         last = (ran.stderr.strip().splitlines() or [f"it ended with {ran.returncode}"])[-1]
         raise UserError(f"{name} can't be run: {last[:200]}; nothing was exported")
@@ -112,49 +153,75 @@ def _run(arguments: list[str], place: str, name: str) -> str:
 
 @torch.enable_grad()
 def training_difference(ran: dict[str, Any], reference: nn.Module, task: dict[str, Any]) -> str:
-    """In what a step of training of network.py differs from one of the network, if it does; else ""."""
+    """In what a step of training of network.py differs from one of the network, if it does; else
+    ""."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as there
     try:
         with torch.random.fork_rng(devices=[]):
             own = alone.training_step(reference, task["images"][-1], task["labels"])
     except Exception as error:  # whatever the network's own code does in training
-        return f"in training the network itself gives no logits ({type(error).__name__}); network.py trains as it evaluates"
+        return (
+            f"in training the network itself gives no logits ({type(error).__name__}); "
+            "network.py trains as it evaluates"
+        )
     finally:
         torch.set_num_threads(threads)
     if "error" in ran or "error" in own:
-        return "" if ran.get("error") == own.get("error") else f"in training it can't be run ({ran.get('error') or own['error']})"
+        return (
+            ""
+            if ran.get("error") == own.get("error")
+            else f"in training it can't be run ({ran.get('error') or own['error']})"
+        )
     if not _close(ran["trained"], own["trained"], float(own["trained"].abs().max())):
         return "in training it gives other outputs than the network does"
-    largest = max((float(gradient.abs().max()) for gradient in own["gradients"].values()), default=0.0)
+    largest = max(
+        (float(gradient.abs().max()) for gradient in own["gradients"].values()), default=0.0
+    )
     for name, gradient in ran["gradients"].items():
         if not _close(gradient, own["gradients"].get(name, torch.zeros_like(gradient)), largest):
             return f"in training {name} gets another gradient than in the network"
     for name, statistic in own["buffers"].items():
-        if name in ran["buffers"] and not _close(ran["buffers"][name].float(), statistic.float(), float(statistic.float().abs().max())):
+        if name in ran["buffers"] and not _close(
+            ran["buffers"][name].float(), statistic.float(), float(statistic.float().abs().max())
+        ):
             return f"in training {name} becomes something else than in the network"
     return ""
 
 
 def _close(one: Tensor, other: Tensor, scale: float) -> bool:
-    return one.shape == other.shape and (torch.equal(one, other) or bool((one - other).abs().max() <= OF_TRAINING * scale))
+    return one.shape == other.shape and (
+        torch.equal(one, other) or bool((one - other).abs().max() <= OF_TRAINING * scale)
+    )
 
 
 def check_example(folder: Path, network: nn.Module, image_size: int, images: Images) -> None:
-    """Raises UserError where example.py says another class, or probability, of an image than is said here."""
+    """Raises UserError where example.py says another class, or probability, of an image than is
+    said here."""
     from PIL import Image
 
     from utils.data.folder import decode
+
     with tempfile.TemporaryDirectory() as place:
-        pixels = np.random.default_rng(0).integers(0, 256, (image_size + 7, 2 * image_size, 3), dtype=np.uint8)
+        pixels = np.random.default_rng(0).integers(
+            0, 256, (image_size + 7, 2 * image_size, 3), dtype=np.uint8
+        )
         Image.fromarray(pixels).save(path := f"{place}/image.png")
-        source = "import runpy, sys; sys.argv[:1] = []; runpy.run_path(sys.argv[0], run_name='__main__')"
+        source = (
+            "import runpy, sys; sys.argv[:1] = []; runpy.run_path(sys.argv[0], run_name='__main__')"
+        )
         said = _run([source, str(folder / "example.py"), path], place, "example.py").strip()
         with torch.no_grad():
             percent = 100 * network(images.normalised(decode(path), image_size))[0].softmax(0)
     name, number, _ = said.rsplit(" ", 2)
     classes = images.names(len(percent))
-    if name not in classes or abs(float(percent[classes.index(name)]) - float(number)) > OF_PROBABILITY or (
-            float(percent.max()) - float(number) > OF_PROBABILITY):
-        raise UserError(f"example.py says {said!r} of an image that is {classes[int(percent.argmax())]} with {float(percent.max()):.1f} %; "
-                        "nothing was exported")
+    if (
+        name not in classes
+        or abs(float(percent[classes.index(name)]) - float(number)) > OF_PROBABILITY
+        or (float(percent.max()) - float(number) > OF_PROBABILITY)
+    ):
+        raise UserError(
+            f"example.py says {said!r} of an image that is {classes[int(percent.argmax())]} "
+            f"with {float(percent.max()):.1f} %; "
+            "nothing was exported"
+        )

@@ -1,4 +1,5 @@
 """What an exported folder holds of a network, and what is said of it."""
+
 from __future__ import annotations
 
 import copy
@@ -24,7 +25,8 @@ ARCHITECTURE, README = "architecture.json", "README.md"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is written of a network: as others can load it, its weights, and its source, or the ``reason`` why there is none.
+    """What is written of a network: as others can load it, its weights, and its source, or the
+    ``reason`` why there is none.
 
     ``reference``: what network.py is to train like.
     """
@@ -41,17 +43,26 @@ class Plan:
         """Raises UserError for a network that can't be exported at all."""
         size = shape["image_size"]
         try:
-            bare = plain(network, torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0)))
+            bare = plain(
+                network, torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+            )
         except NotImplementedError as error:
             raise UserError(f"this network can't be exported: {error}") from None
-        frozen = {name for name, weight in network.named_parameters(remove_duplicate=False) if not weight.requires_grad}
+        frozen = {
+            name
+            for name, weight in network.named_parameters(remove_duplicate=False)
+            if not weight.requires_grad
+        }
         training = copy.deepcopy(network).train()
         held = [name for name, module in training.named_modules() if name and not module.training]
         reference = copy.deepcopy(bare)
         for name, weight in reference.named_parameters(remove_duplicate=False):
             weight.requires_grad_(name not in frozen)
 
-        title = f"{model} for {dataset}: {shape['num_classes']} classes, images of {size} x {size} pixels."
+        title = (
+            f"{model} for {dataset}: {shape['num_classes']} classes, images of {size} x {size} "
+            "pixels."
+        )
         shapes = f"Images (N, 3, {size}, {size}), normalised -> logits (N, {shape['num_classes']})."
         try:
             found = write_source(bare, title, shapes, sorted(frozen), held, size)
@@ -68,38 +79,81 @@ def number_of(network: nn.Module) -> int:
 def interface(images: Images, shape: Shape) -> dict[str, Any]:
     """What goes into the network, and what comes out."""
     size = shape["image_size"]
-    given = {"name": "images", "shape": ["N", 3, size, size], "type": "float32", "range": [0, 1], "mean": images.mean, "std": images.std,
-             "colour": "RGB", "resize": images.resize}
-    pixels = {"name": "images", "shape": ["N", size, size, 3], "type": "uint8", "range": [0, 255], "colour": "RGB", "resize": images.resize}
-    return {"input": given, "onnx_input": pixels if images.inside else given,
-            "output": {"name": "logits", "shape": ["N", shape["num_classes"]]}}
+    given = {
+        "name": "images",
+        "shape": ["N", 3, size, size],
+        "type": "float32",
+        "range": [0, 1],
+        "mean": images.mean,
+        "std": images.std,
+        "colour": "RGB",
+        "resize": images.resize,
+    }
+    pixels = {
+        "name": "images",
+        "shape": ["N", size, size, 3],
+        "type": "uint8",
+        "range": [0, 255],
+        "colour": "RGB",
+        "resize": images.resize,
+    }
+    return {
+        "input": given,
+        "onnx_input": pixels if images.inside else given,
+        "output": {"name": "logits", "shape": ["N", shape["num_classes"]]},
+    }
 
 
 def own_class(about: dict[str, Any], state: dict[str, Tensor]) -> str:
     """How the network's own class is made at these widths, with this project."""
-    shape = {key: about[key] for key in ("num_classes", "image_size", *["convcut"] * about["convcut"])}
-    call = f"build_model({json.dumps(about['model'])}, filters, {', '.join(f'{key}={value}' for key, value in shape.items())})"
+    shape = {
+        key: about[key] for key in ("num_classes", "image_size", *["convcut"] * about["convcut"])
+    }
+    call = (
+        f"build_model({json.dumps(about['model'])}, filters, "
+        f"{', '.join(f'{key}={value}' for key, value in shape.items())})"
+    )
     with random_state_kept():
         built = build_model(about["model"], about["filters"], **shape).state_dict()
-    fits = {name: tensor.shape for name, tensor in built.items()} == {name: tensor.shape for name, tensor in state.items()}
+    fits = {name: tensor.shape for name, tensor in built.items()} == {
+        name: tensor.shape for name, tensor in state.items()
+    }
     own = "your own class" if is_imported(about["model"]) else "its class"
-    return (f"With the project that wrote this, `from model import build_model; {call}` makes {own} at these widths, `filters` of "
-            f"architecture.json; `weights.pt` {'fits' if fits else 'does not fit'} it.")
+    return (
+        f"With the project that wrote this, `from model import build_model; {call}` makes {own} "
+        "at these widths, `filters` of "
+        f"architecture.json; `weights.pt` {'fits' if fits else 'does not fit'} it."
+    )
 
 
 def say(about: dict[str, Any], sizes: dict[str, int]) -> None:
     """Prints what was exported, and how far its files' outputs are from the network's."""
     params, stored = about["params"], about["stored_params"]
-    print(f"{about['model']} on {about['dataset']}, {about['method']} at ratio {about['ratio']:g}: {params:,} parameters, "
-          f"{about['macs'] / 1e6:.1f} MMACs" + (f"; {stored:,} parameters as exported, for channels that only some layers of a region "
-                                                "kept are there in all, as zeros" if stored != params else ""))
+    print(
+        f"{about['model']} on {about['dataset']}, {about['method']} at ratio "
+        f"{about['ratio']:g}: {params:,} parameters, "
+        f"{about['macs'] / 1e6:.1f} MMACs"
+        + (
+            f"; {stored:,} parameters as exported, for channels that only some layers of a "
+            "region "
+            "kept are there in all, as zeros"
+            if stored != params
+            else ""
+        )
+    )
     for name, difference in about["differences"].items():
-        print(f"  {name}: {sizes[name] / 1e6:.2f} MB, outputs at batch {' and '.join(map(str, BATCHES))} within {difference:.1e} of the "
-              f"network's (allowed {TOLERANCE:.0e})")
+        print(
+            f"  {name}: {sizes[name] / 1e6:.2f} MB, outputs at batch "
+            f"{' and '.join(map(str, BATCHES))} within {difference:.1e} of the "
+            f"network's (allowed {TOLERANCE:.0e})"
+        )
     for name, reason in about["not_written"].items():
         print(f"  {name}: not written, as plain PyTorch can't say what this does: {reason}")
     if about["training_differs"]:
         print(f"  {SOURCE}: {about['training_differs']}")
     if unknown := [key for key in ("mean", "std", "classes") if about[key] is None]:
-        print(f"  {ARCHITECTURE}: {', '.join(unknown)}: not known; where --dataset is the path to the folder of the images, they are "
-              "taken from there")
+        print(
+            f"  {ARCHITECTURE}: {', '.join(unknown)}: not known; where --dataset is the path to "
+            "the folder of the images, they are "
+            "taken from there"
+        )

@@ -1,4 +1,5 @@
 """Exports a network, trained or not: the folder that needs nothing of this project."""
+
 from __future__ import annotations
 
 import json
@@ -15,7 +16,16 @@ from utils.errors import UserError
 from utils.export.compare import TOLERANCE, check_example, differences
 from utils.export.contents import ARCHITECTURE, README, Plan, interface, own_class, say
 from utils.export.folder import check_free, replacing_folder
-from utils.export.formats import EXAMPLE, ONNX, PACKAGES, PROGRAM, SOURCE, WEIGHTS, check_packages, written
+from utils.export.formats import (
+    EXAMPLE,
+    ONNX,
+    PACKAGES,
+    PROGRAM,
+    SOURCE,
+    WEIGHTS,
+    check_packages,
+    written,
+)
 from utils.export.known import Images, images_of, measured, stored_with
 from utils.export.texts import example_text, readme
 from utils.records.methods import is_own, method_of, read_scalings, refuse_impossible
@@ -27,26 +37,58 @@ from utils.settings import DATASETS, Folders, Networks, Task, dataset_name
 from utils.training.device import seed_from
 
 FILES = (ARCHITECTURE, WEIGHTS, ONNX, PROGRAM, README, SOURCE, EXAMPLE)
-OF_RESULTS = ("method", "ratio", "seed", "budget", "round_to", "min_width", "keep", "origin", "best", "last", "images", "test_images",
-              "settings", "versions", "threads", "commit", "base")  # what of a training's result goes with its network
+OF_RESULTS = (
+    "method",
+    "ratio",
+    "seed",
+    "budget",
+    "round_to",
+    "min_width",
+    "keep",
+    "origin",
+    "best",
+    "last",
+    "images",
+    "test_images",
+    # what of a training's result goes with its network
+    "settings",
+    "versions",
+    "threads",
+    "commit",
+    "base",
+)
 
 
-def export_trained(task: Task, save: str, ratio: float, out: str | None, folders: Folders, model_dir: str, overwrite: bool = False,
-                   preprocessing: bool = False) -> Path:
-    """Exports the network that a training ``save`` left: from scratch at ``ratio``, fine-tuned, or a base network.
+def export_trained(
+    task: Task,
+    save: str,
+    ratio: float,
+    out: str | None,
+    folders: Folders,
+    model_dir: str,
+    overwrite: bool = False,
+    preprocessing: bool = False,
+) -> Path:
+    """Exports the network that a training ``save`` left: from scratch at ``ratio``, fine-tuned, or
+    a base network.
 
-    Raises UserError where it isn't there or isn't whole, where ``out`` is taken, and where what was written gives other outputs.
+    Raises UserError where it isn't there or isn't whole, where ``out`` is taken, and where what was
+    written gives other outputs.
     """
     check_packages()
     target = Path(out or named_after("exported", task.model) / f"{save}_{percent(ratio)}")
     check_free(target, FILES, overwrite)
     path = weights_file(model_dir, task.model, at_ratio(save, ratio))
-    if not path.exists() and (base := weights_file(model_dir, task.model, save)).exists():  # train_norm.py's have no ratio in their name
+    # train_norm.py's have no ratio in their name
+    if not path.exists() and (base := weights_file(model_dir, task.model, save)).exists():
         path = base
     stored, dataset = read_stored(path, task.model), dataset_name(task.dataset)
     if (stored["model"], stored["dataset"]) != (task.model, dataset):
-        raise UserError(f"{path}: a {stored['model']} of {stored['dataset']}, not a {task.model} of {dataset}; give its --model and "
-                        "--dataset")
+        raise UserError(
+            f"{path}: a {stored['model']} of {stored['dataset']}, not a {task.model} of "
+            f"{dataset}; give its --model and "
+            "--dataset"
+        )
     source = result_file(folders.plot_dir, task.model, save, ratio)
     result = read_result(source)
     if result["ratio"] != ratio:  # the same file name has int(100 * ratio)
@@ -55,19 +97,44 @@ def export_trained(task: Task, save: str, ratio: float, out: str | None, folders
     same_settings(path, {key: told.get(key) for key in stored["begun_with"]}, stored["begun_with"])
     if stored["filters"] != result["filters"]:
         raise UserError(f"{path}: has other filters than its result {source}; train it again")
-    about = {"trained": True, "name": save, "accuracy": told["last"], **{key: told[key] for key in OF_RESULTS if key in told}}
-    settings = {**told["settings"], "image_size": stored["image_size"]}  # of a folder's images, wherever that size comes from
-    known = stored_with(path, stored) or known_of(task.dataset, stored["num_classes"], settings, told)
+    about = {
+        "trained": True,
+        "name": save,
+        "accuracy": told["last"],
+        **{key: told[key] for key in OF_RESULTS if key in told},
+    }
+    # of a folder's images, wherever that size comes from
+    settings = {**told["settings"], "image_size": stored["image_size"]}
+    known = stored_with(path, stored) or known_of(
+        task.dataset, stored["num_classes"], settings, told
+    )
     images = replace(images_of(dataset, known, stored["num_classes"]), inside=preprocessing)
-    return write(network_of(path, stored), stored["filters"], stored["convcut"], task.model, dataset,
-                 {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}, about, target, overwrite,
-                 images=images)
+    return write(
+        network_of(path, stored),
+        stored["filters"],
+        stored["convcut"],
+        task.model,
+        dataset,
+        {"num_classes": stored["num_classes"], "image_size": stored["image_size"]},
+        about,
+        target,
+        overwrite,
+        images=images,
+    )
 
 
-def export_untrained(task: Task, networks: Networks, ratio: float, out: str | None, folders: Folders, overwrite: bool = False,
-                     image_size: int | None = None, preprocessing: bool = False) -> Path:
-    """Exports a network as a sweep would begin to train it with the seed 0: for images of ``image_size``, or of its search's,
-    else its data set's. Raises UserError."""
+def export_untrained(
+    task: Task,
+    networks: Networks,
+    ratio: float,
+    out: str | None,
+    folders: Folders,
+    overwrite: bool = False,
+    image_size: int | None = None,
+    preprocessing: bool = False,
+) -> Path:
+    """Exports a network as a sweep would begin to train it with the seed 0: for images of
+    ``image_size``, or of its search's, else its data set's. Raises UserError."""
     check_packages()
     model, dataset = task.model, dataset_name(task.dataset)
     method = method_of(networks, model, dataset, folders.record_dir)
@@ -77,71 +144,144 @@ def export_untrained(task: Task, networks: Networks, ratio: float, out: str | No
     if line := method.other_size(shape["image_size"]):
         print(line)
 
-    kind = "_".join([method.name, *["macs"] * (method.budget == "macs"), *[f"by{method.round_to}"] * (method.round_to != 1),
-                     *[f"from{method.min_width}"] * (networks.min_width is not None), *["kept"] * (networks.keep is not None)])
+    kind = "_".join(
+        [
+            method.name,
+            *["macs"] * (method.budget == "macs"),
+            *[f"by{method.round_to}"] * (method.round_to != 1),
+            *[f"from{method.min_width}"] * (networks.min_width is not None),
+            *["kept"] * (networks.keep is not None),
+        ]
+    )
     name = f"{networks.prune_fname}_{kind}" if networks.prune_fname else kind
-    target = Path(out or named_after("exported", model) / f"{dataset}_{name}_{percent(ratio)}_untrained")
+    target = Path(
+        out or named_after("exported", model) / f"{dataset}_{name}_{percent(ratio)}_untrained"
+    )
     check_free(target, FILES, overwrite)
 
     filters = method.filters(ratio, **shape)
     torch.manual_seed(seed_from(0))
-    about = {"trained": False, "method": method.name, "ratio": ratio, "seed": 0, "budget": method.budget, "round_to": method.round_to,
-             "min_width": method.min_width, "keep": list(method.keep), "origin": method.origin}
+    about = {
+        "trained": False,
+        "method": method.name,
+        "ratio": ratio,
+        "seed": 0,
+        "budget": method.budget,
+        "round_to": method.round_to,
+        "min_width": method.min_width,
+        "keep": list(method.keep),
+        "origin": method.origin,
+    }
     network = build_model(model, filters, convcut=method.convcut, **shape)
     known = known_of(task.dataset, shape["num_classes"], {"image_size": shape["image_size"]}, {})
     images = replace(images_of(dataset, known, shape["num_classes"]), inside=preprocessing)
-    return write(network, filters, method.convcut, model, dataset, shape, about, target, overwrite, images=images)
+    return write(
+        network,
+        filters,
+        method.convcut,
+        model,
+        dataset,
+        shape,
+        about,
+        target,
+        overwrite,
+        images=images,
+    )
 
 
 def untrained_shape(task: Task, networks: Networks, folders: Folders) -> Shape:
-    """The classes and the image size of a network that nobody has trained: its search's, else its data set's. Raises UserError."""
+    """The classes and the image size of a network that nobody has trained: its search's, else its
+    data set's. Raises UserError."""
     dataset = dataset_name(task.dataset)
     if networks.prune_fname:
         record = read_scalings(folders.record_dir, networks.prune_fname, task.model, dataset)
         if is_own(record):
             return {"num_classes": record["num_classes"], "image_size": record["image_size"]}
     if not (dataset in DATASETS or Path(task.dataset).is_dir()):
-        raise UserError(f"--dataset {task.dataset}: its classes are not known here; give its folder's path, export a trained network of it "
-                        "with --save, or one of a search of it with --prune-fname")
+        raise UserError(
+            f"--dataset {task.dataset}: its classes are not known here; give its folder's path, "
+            "export a trained network of it "
+            "with --save, or one of a search of it with --prune-fname"
+        )
     return shape_of(task.dataset)
 
 
-def known_of(dataset: str, num_classes: int, settings: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
-    """What weights don't say of their images, from these themselves, where the data set's name doesn't say it all."""
+def known_of(
+    dataset: str, num_classes: int, settings: dict[str, Any], counts: dict[str, Any]
+) -> dict[str, Any]:
+    """What weights don't say of their images, from these themselves, where the data set's name
+    doesn't say it all."""
     by_name = images_of(dataset_name(dataset), {}, num_classes)
     if by_name.mean and by_name.classes and not Path(dataset).is_dir():
         return {}
     found = measured(dataset, settings, counts)
-    return found if len(found.get("classes", ())) == num_classes else {}  # else they are other images by now
+    # else they are other images by now
+    return found if len(found.get("classes", ())) == num_classes else {}
 
 
-def write(network: nn.Module, filters: list[int], convcut: bool, model: str, dataset: str, shape: Shape, about: dict[str, Any],
-          target: Path, overwrite: bool = False, *, images: Images | None = None) -> Path:
-    """Writes the folder ``target``, whole or not at all, and says what is in it. Each file is read again and compared.
+def write(
+    network: nn.Module,
+    filters: list[int],
+    convcut: bool,
+    model: str,
+    dataset: str,
+    shape: Shape,
+    about: dict[str, Any],
+    target: Path,
+    overwrite: bool = False,
+    *,
+    images: Images | None = None,
+) -> Path:
+    """Writes the folder ``target``, whole or not at all, and says what is in it. Each file is read
+    again and compared.
 
     ``images``: how images become the network's input; by itself what the data set's name says.
     """
     images = images or images_of(dataset, {}, shape["num_classes"])
     if images.inside and images.mean is None:
-        raise UserError("--preprocessing: the mean and deviation of the training images are not known; give --dataset the path to the "
-                        "folder with these images")
+        raise UserError(
+            "--preprocessing: the mean and deviation of the training images are not known; "
+            "give --dataset the path to the "
+            "folder with these images"
+        )
     network = network.cpu().eval()
     plan = Plan.of(network, model, dataset, shape)
-    counts = {"params": count_params(model, filters, convcut=convcut, **shape),
-              "macs": count_macs(model, filters, convcut=convcut, **shape)}
-    told = {"model": model, "dataset": dataset, **shape, "classes": images.classes, "mean": images.mean, "std": images.std,
-            "convcut": convcut, "filters": filters, **counts, "stored_params": plan.params, **interface(images, shape), **about,
-            "not_written": {SOURCE: plan.reason} if plan.reason else {}}
+    counts = {
+        "params": count_params(model, filters, convcut=convcut, **shape),
+        "macs": count_macs(model, filters, convcut=convcut, **shape),
+    }
+    told = {
+        "model": model,
+        "dataset": dataset,
+        **shape,
+        "classes": images.classes,
+        "mean": images.mean,
+        "std": images.std,
+        "convcut": convcut,
+        "filters": filters,
+        **counts,
+        "stored_params": plan.params,
+        **interface(images, shape),
+        **about,
+        "not_written": {SOURCE: plan.reason} if plan.reason else {},
+    }
 
     with replacing_folder(target, FILES, overwrite) as folder:
-        for name, content in written(plan.network, plan.state, plan.source, shape["image_size"], images):
+        for name, content in written(
+            plan.network, plan.state, plan.source, shape["image_size"], images
+        ):
             (folder / name).write_bytes(content)
         found = differences(network, folder, shape["image_size"], images, plan.reference)
-        told |= {"training_differs": found.pop("training", ""), "exported_with": {**provenance("cpu")["versions"], **versions()},
-                 "differences": found}
-        texts = {ARCHITECTURE: json.dumps(told, indent=1, ensure_ascii=False) + "\n",
-                 EXAMPLE: example_text(images.resize, images.inside),
-                 README: readme(told, TOLERANCE, own_class(told, plan.state))}
+        told |= {
+            "training_differs": found.pop("training", ""),
+            "exported_with": {**provenance("cpu")["versions"], **versions()},
+            "differences": found,
+        }
+        texts = {
+            ARCHITECTURE: json.dumps(told, indent=1, ensure_ascii=False) + "\n",
+            EXAMPLE: example_text(images.resize, images.inside),
+            README: readme(told, TOLERANCE, own_class(told, plan.state)),
+        }
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
         if images.mean:
@@ -154,4 +294,5 @@ def write(network: nn.Module, filters: list[int], convcut: bool, model: str, dat
 
 def versions() -> dict[str, str]:
     from importlib.metadata import version
+
     return {name: version(name) for name in PACKAGES}

@@ -1,4 +1,5 @@
 """Folders that are whole or not there."""
+
 import contextlib
 import os
 import re
@@ -12,7 +13,8 @@ from utils.records.locks import exclusive
 
 
 def check_free(folder: Path, ours: Collection[str], overwrite: bool) -> None:
-    """Raises UserError where ``folder`` can't be written: it is a file, or has files in it, and is not to be overwritten.
+    """Raises UserError where ``folder`` can't be written: it is a file, or has files in it, and is
+    not to be overwritten.
 
     What is overwritten has files with the names of ``ours`` alone.
     """
@@ -20,14 +22,21 @@ def check_free(folder: Path, ours: Collection[str], overwrite: bool) -> None:
         raise UserError(f"{folder}: is a file, no folder; choose another --out")
     there = sorted(os.listdir(folder)) if folder.exists() else []
     if there and not overwrite:
-        raise UserError(f"{folder}: is there already, with {there[0]} in it; choose another --out, or --overwrite")
+        raise UserError(
+            f"{folder}: is there already, with {there[0]} in it; choose another --out, or "
+            "--overwrite"
+        )
     if others := [name for name in there if name not in ours or not (folder / name).is_file()]:
-        raise UserError(f"{folder}: has {others[0]}, which no export wrote; --overwrite would remove it. Choose another --out")
+        raise UserError(
+            f"{folder}: has {others[0]}, which no export wrote; --overwrite would remove it. "
+            "Choose another --out"
+        )
 
 
 @contextlib.contextmanager
 def replacing_folder(folder: Path, ours: Collection[str], overwrite: bool) -> Iterator[Path]:
-    """A temporary folder beside ``folder``, put in its place when the block ends well; on an error ``folder`` stays as it is.
+    """A temporary folder beside ``folder``, put in its place when the block ends well; on an error
+    ``folder`` stays as it is.
 
     ``folder`` is held meanwhile, and has to be free as ``check_free`` says. Raises UserError.
     """
@@ -47,7 +56,10 @@ def replacing_folder(folder: Path, ours: Collection[str], overwrite: bool) -> It
                 folder.rename(aside)
             temporary.rename(folder)
         except OSError as error:
-            raise UserError(f"{folder}: can't be written ({error.strerror or error}); what was there is untouched") from None
+            raise UserError(
+                f"{folder}: can't be written ({error.strerror or error}); what was there is "
+                "untouched"
+            ) from None
         finally:
             if aside.exists() and not folder.exists():
                 aside.rename(folder)
@@ -56,12 +68,16 @@ def replacing_folder(folder: Path, ours: Collection[str], overwrite: bool) -> It
 
 
 def mend(folder: Path) -> None:
-    """Removes what writers of ``folder`` left that were killed, and puts back what they had put aside.
+    """Removes what writers of ``folder`` left that were killed, and puts back what they had put
+    aside.
 
-    For whoever holds ``folder``: no other process is writing it then, whatever numbers of processes earlier versions called theirs by.
+    For whoever holds ``folder``: no other process is writing it then, whatever numbers of processes
+    earlier versions called theirs by.
     """
     for remains in folder.parent.glob(".*"):
-        match = re.fullmatch(re.escape(f".{folder.name}.") + r"(?:[0-9a-f]{16}|\d{1,10})\.(tmp|old)", remains.name)
+        match = re.fullmatch(
+            re.escape(f".{folder.name}.") + r"(?:[0-9a-f]{16}|\d{1,10})\.(tmp|old)", remains.name
+        )
         if not match:
             continue
         if match[1] == "old" and not folder.exists():

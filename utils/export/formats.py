@@ -1,4 +1,5 @@
 """The files of an exported network that others can load: how each is made."""
+
 from __future__ import annotations
 
 import io
@@ -15,11 +16,21 @@ from torch import Tensor, nn
 from utils.errors import UserError, is_out_of_memory
 from utils.export.known import Images
 
-WEIGHTS, ONNX, PROGRAM, SOURCE, EXAMPLE = "weights.pt", "network.onnx", "network.pt2", "network.py", "example.py"
+WEIGHTS, ONNX, PROGRAM, SOURCE, EXAMPLE = (
+    "weights.pt",
+    "network.onnx",
+    "network.pt2",
+    "network.py",
+    "example.py",
+)
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-ORIGINS = ("stack_trace", "nn_module_stack", "source_fn_stack")  # files and classes that this machine and this project have alone
-ADAPTIVE_MAX = [torch.ops.aten.adaptive_max_pool1d.default, torch.ops.aten.adaptive_max_pool2d.default,
-                torch.ops.aten.adaptive_max_pool3d.default]
+# files and classes that this machine and this project have alone
+ORIGINS = ("stack_trace", "nn_module_stack", "source_fn_stack")
+ADAPTIVE_MAX = [
+    torch.ops.aten.adaptive_max_pool1d.default,
+    torch.ops.aten.adaptive_max_pool2d.default,
+    torch.ops.aten.adaptive_max_pool3d.default,
+]
 
 
 class FromPixels(nn.Module):
@@ -40,13 +51,22 @@ class FromPixels(nn.Module):
 def check_packages() -> None:
     """Raises UserError where a package is missing that exporting needs."""
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
-        raise UserError(f"export needs {', '.join(missing)}, not installed here: python3 -m pip install -r requirements-export.txt")
+        raise UserError(
+            f"export needs {', '.join(missing)}, not installed here: python3 -m pip install -r "
+            "requirements-export.txt"
+        )
 
 
 @torch.no_grad()
-def written(network: nn.Module, state: dict[str, Tensor], source: str | None, image_size: int,
-            images: Images) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each file of a network without gates, (N, 3, S, S) -> (N, classes): batches of any size.
+def written(
+    network: nn.Module,
+    state: dict[str, Tensor],
+    source: str | None,
+    image_size: int,
+    images: Images,
+) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each file of a network without gates, (N, 3, S, S) -> (N, classes):
+    batches of any size.
 
     ``state``: its weights; ``source``: its source, where it could be written.
     """
@@ -63,8 +83,15 @@ def written(network: nn.Module, state: dict[str, Tensor], source: str | None, im
         if images.inside:
             example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
             program = exported(FromPixels(network, images).eval(), example)
-        converted = torch.onnx.export(with_plain_poolings(program), (example,), dynamo=True, verbose=False, dynamic_shapes=({0: "batch"},),
-                                      input_names=["images"], output_names=["logits"])
+        converted = torch.onnx.export(
+            with_plain_poolings(program),
+            (example,),
+            dynamo=True,
+            verbose=False,
+            dynamic_shapes=({0: "batch"},),
+            input_names=["images"],
+            output_names=["logits"],
+        )
         assert converted is not None  # as it is without dynamo alone
         content = converted.model_proto.SerializeToString()
     yield ONNX, content
@@ -72,7 +99,9 @@ def written(network: nn.Module, state: dict[str, Tensor], source: str | None, im
 
 def exported(network: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
     """What a network does, for batches of any size; without a word of where it was found."""
-    program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False)
+    program = torch.export.export(
+        network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
+    )
     for node in program.graph.nodes:
         for key in ORIGINS:
             node.meta.pop(key, None)
@@ -80,22 +109,40 @@ def exported(network: nn.Module, example: Tensor) -> torch.export.ExportedProgra
 
 
 def with_plain_poolings(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """The same program without adaptive max poolings whose windows differ in size: ONNX has none. Those of which more than the maxima
-    is taken stay."""
+    """The same program without adaptive max poolings whose windows differ in size: ONNX has none.
+    Those of which more than the maxima is taken stay."""
     poolings = [node for node in program.graph.nodes if node.target in ADAPTIVE_MAX]
-    uneven = [node for node in poolings if any(length % cells for length, cells in zip(
-        node.args[0].meta["val"].shape[::-1], node.args[1][::-1]))]
-    if not uneven or any(taken.users and taken.args[1] != 0 for node in poolings for taken in node.users):  # 0: the maxima
+    uneven = [
+        node
+        for node in poolings
+        if any(
+            length % cells
+            for length, cells in zip(node.args[0].meta["val"].shape[::-1], node.args[1][::-1])
+        )
+    ]
+    # 0: the maxima
+    if not uneven or any(
+        taken.users and taken.args[1] != 0 for node in poolings for taken in node.users
+    ):
         return program
     return program.run_decompositions({node.target: maxima for node in uneven})
 
 
 def maxima(images: Tensor, output_size: list[int]) -> tuple[Tensor, Tensor]:
-    """An adaptive max pooling of images (..., H, W) to ``output_size``; instead of the places of the maxima there are zeros."""
+    """An adaptive max pooling of images (..., H, W) to ``output_size``; instead of the places of
+    the maxima there are zeros."""
     for dim, cells in enumerate(output_size, -len(output_size)):
         length = images.shape[dim]
-        windows = [(cell * length // cells, -(-(cell + 1) * length // cells)) for cell in range(cells)]
-        images = torch.cat([images.narrow(dim, start, end - start).amax(dim, keepdim=True) for start, end in windows], dim)
+        windows = [
+            (cell * length // cells, -(-(cell + 1) * length // cells)) for cell in range(cells)
+        ]
+        images = torch.cat(
+            [
+                images.narrow(dim, start, end - start).amax(dim, keepdim=True)
+                for start, end in windows
+            ],
+            dim,
+        )
     return images, torch.zeros_like(images, dtype=torch.int64)
 
 
@@ -107,7 +154,8 @@ def saved(save: Callable[[io.BytesIO], object]) -> bytes:
 
 @contextmanager
 def in_a_line(name: str) -> Iterator[None]:
-    """What an exporter raises for a network that the file ``name`` can't hold, which is many kinds, as a UserError."""
+    """What an exporter raises for a network that the file ``name`` can't hold, which is many kinds,
+    as a UserError."""
     try:
         yield
     except Exception as error:
@@ -116,7 +164,9 @@ def in_a_line(name: str) -> Iterator[None]:
         operation = re.search(r"target=torch\.ops\.([\w.]+)", str(error))
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
         reason = f"there is no counterpart of {operation[1]}" if operation else reason
-        raise UserError(f"this network can't be exported as {name}: {reason}. Nothing was exported") from None
+        raise UserError(
+            f"this network can't be exported as {name}: {reason}. Nothing was exported"
+        ) from None
 
 
 @contextmanager
@@ -124,7 +174,11 @@ def quiet() -> Iterator[None]:
     """Without what exporters say on the way: of what fails they raise errors."""
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

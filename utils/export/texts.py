@@ -1,4 +1,5 @@
 """The texts of an exported folder: example.py, README.md."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -52,7 +53,10 @@ def normalised(pixels):
 
 
 '''
-LOADING = '`from network import Network; network = Network(); network.load_state_dict(torch.load("weights.pt", weights_only=True))`'
+LOADING = (
+    "`from network import Network; network = Network(); "
+    'network.load_state_dict(torch.load("weights.pt", weights_only=True))`'
+)
 README_TEXT = """\
 # {model} for {dataset}: {num_classes} classes, {accuracy}, {params:,} parameters, {mmacs:.1f} million multiply-accumulates
 - `python3 example.py IMAGE` prints the class of an image and its probability. It needs onnxruntime, numpy and Pillow.
@@ -70,7 +74,9 @@ README_TEXT = """\
 def example_text(resize: str, inside: bool) -> str:
     """example.py; ``inside``: network.onnx takes pixels."""
     images = "pixels_of(path)" if inside else "normalised(pixels_of(path))"
-    return EXAMPLE_SOURCE.format(resize=resize.upper(), normalise="" if inside else NORMALISE, images=images)
+    return EXAMPLE_SOURCE.format(
+        resize=resize.upper(), normalise="" if inside else NORMALISE, images=images
+    )
 
 
 def readme(about: dict[str, Any], tolerance: float, own_class: str) -> str:
@@ -78,12 +84,26 @@ def readme(about: dict[str, Any], tolerance: float, own_class: str) -> str:
     size = about["image_size"]
     inside = about["onnx_input"]["type"] == "uint8"
     if reason := about["not_written"].get("network.py"):
-        source = f"There is no `network.py`, as plain PyTorch can't say what this does: {reason}. The other files are whole."
+        source = (
+            f"There is no `network.py`, as plain PyTorch can't say what this does: {reason}. "
+            "The other files are whole."
+        )
     else:
         but = f". But {about['training_differs']}" if about["training_differs"] else ""
         source = f"`network.py`: plain PyTorch, which trains, too: {LOADING}{but}."
     return README_TEXT.format(
-        **{key: about[key] for key in ("model", "dataset", "num_classes", "params")}, mmacs=about["macs"] / 1e6, size=size, source=source,
-        accuracy=f"{about['accuracy']:.2f} % of the test images right" if about["trained"] else "not trained",
-        onnx_input=f"(N, {size}, {size}, 3), uint8: pixels as Pillow and numpy have them, normalised inside" if inside else
-        f"(N, 3, {size}, {size}), float32, normalised", resize=about["input"]["resize"], own_class=own_class, tolerance=tolerance)
+        **{key: about[key] for key in ("model", "dataset", "num_classes", "params")},
+        mmacs=about["macs"] / 1e6,
+        size=size,
+        source=source,
+        accuracy=f"{about['accuracy']:.2f} % of the test images right"
+        if about["trained"]
+        else "not trained",
+        onnx_input=f"(N, {size}, {size}, 3), uint8: pixels as Pillow and numpy have them, normalised "
+        "inside"
+        if inside
+        else f"(N, 3, {size}, {size}), float32, normalised",
+        resize=about["input"]["resize"],
+        own_class=own_class,
+        tolerance=tolerance,
+    )

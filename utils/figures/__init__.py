@@ -1,1 +1,2 @@
-"""Figures: curves gathered from results, the gap to uniform scaling, tables, pictures and their style."""
+"""Figures: curves gathered from results, the gap to uniform scaling, tables, pictures and their
+style."""

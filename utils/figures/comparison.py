@@ -1,4 +1,5 @@
 """Curves compared: the table and the picture of accuracy against parameters, MACs or latency."""
+
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from utils.settings import Comparison
 
 
 def compare_methods(subject: Subject, asked: Comparison, out: Path | None = None) -> None:
-    """The paper's comparison: what was published of every method, and the user's runs, as a table and as the PNG ``out``."""
+    """The paper's comparison: what was published of every method, and the user's runs, as a table
+    and as the PNG ``out``."""
     known = subject.known("uniform", "morphnet", "magnitude", "neuralscale_1", "neuralscale_15")
     curves = gather(subject, known, runs=list(asked.runs or ()), published=asked.published)
     out = out or subject.folder / f"{subject.dataset}_accuracy_{asked.axis}.png"
@@ -26,40 +28,80 @@ def show(curves: list[Curve], subject: Subject, asked: Comparison, title: str, p
     draw(curves, asked.axis, title, path, device)
 
 
-def print_table(curves: list[Curve], subject: Subject, axis: str = "params", *, ratio: float | None = None, device: str = "") -> None:
-    """Parameters, MACs, latency (measured on ``device``), mean, std, n and gap to uniform at equal ``axis`` of every point.
+def print_table(
+    curves: list[Curve],
+    subject: Subject,
+    axis: str = "params",
+    *,
+    ratio: float | None = None,
+    device: str = "",
+) -> None:
+    """Parameters, MACs, latency (measured on ``device``), mean, std, n and gap to uniform at equal
+    ``axis`` of every point.
 
     Of those at ``ratio`` alone, if given.
     """
     references = [reference_of(curve, curves) for curve in curves]
-    print(f"{subject.model} on {subject.dataset}: best test accuracy in %; gap: to uniform's mean at equal {AXES[axis]} ({RULE})")
+    print(
+        f"{subject.model} on {subject.dataset}: best test accuracy in %; gap: to uniform's mean "
+        f"at equal {AXES[axis]} ({RULE})"
+    )
     if any(curve.published for curve in curves):
-        print("(published: mean of per-batch accuracies; an exact count, as in runs of this project, reads up to 0.3 lower)")
-    if any(not curve.published and reference and reference.published for curve, reference in zip(curves, references)):
-        print("(there are no uniform runs of yours: the gap of your runs is to the published uniform networks)")
-    if unlike := [curve.label for curve, reference in zip(curves, references) if reference and is_unlike(curve, reference)]:
-        print(f"(no uniform runs of yours have their epochs and images, so their gap says little: {'; '.join(unlike)})")
+        print(
+            "(published: mean of per-batch accuracies; an exact count, as in runs of this "
+            "project, reads up to 0.3 lower)"
+        )
+    if any(
+        not curve.published and reference and reference.published
+        for curve, reference in zip(curves, references)
+    ):
+        print(
+            "(there are no uniform runs of yours: the gap of your runs is to the published "
+            "uniform networks)"
+        )
+    if unlike := [
+        curve.label
+        for curve, reference in zip(curves, references)
+        if reference and is_unlike(curve, reference)
+    ]:
+        print(
+            "(no uniform runs of yours have their epochs and images, so their gap says little: "
+            f"{'; '.join(unlike)})"
+        )
     timed = axis == "latency"
     if timed:
         print(f"(ms: latency of 100 images, {device})")
     width = max(6, *(len(curve.label) for curve in curves))
     milliseconds = f" {'ms':>8}" if timed else ""
-    print(f"{'method':{width}} {'ratio':>6} {'parameters':>11} {'MMACs':>8}{milliseconds} {'mean':>7} {'std':>6} {'n':>3} {'gap':>7}")
+    print(
+        f"{'method':{width}} {'ratio':>6} {'parameters':>11} {'MMACs':>8}{milliseconds} "
+        f"{'mean':>7} {'std':>6} {'n':>3} {'gap':>7}"
+    )
     for curve, reference in zip(curves, references):
         gap = gaps(curve, reference, axis) if reference and reference is not curve else {}
         for at, point in curve.points.items():
             if ratio not in (None, at):
                 continue
-            std = f"{np.std(point.accuracy, ddof=1):6.2f}" if len(point.accuracy) > 1 else f"{'-':>6}"
+            std = (
+                f"{np.std(point.accuracy, ddof=1):6.2f}" if len(point.accuracy) > 1 else f"{'-':>6}"
+            )
             difference = f"{round(gap[at].mean, 2) + 0:+7.2f}" if at in gap else f"{'-':>7}"
             time = f" {point.latency:8.1f}" if timed else ""
-            print(f"{curve.label:{width}} {at:6g} {point.params:11,} {point.macs / 1e6:8.1f}{time} {point.mean:7.2f} {std} "
-                  f"{len(point.accuracy):3} {difference}")
+            print(
+                f"{curve.label:{width}} {at:6g} {point.params:11,} "
+                f"{point.macs / 1e6:8.1f}{time} {point.mean:7.2f} {std} "
+                f"{len(point.accuracy):3} {difference}"
+            )
 
 
 def is_unlike(curve: Curve, reference: Curve) -> bool:
-    """Whether a run of the user's was trained for other epochs or on other images than the user's uniform runs.
+    """Whether a run of the user's was trained for other epochs or on other images than the user's
+    uniform runs.
 
     A magnitude baseline always is: what it is fine-tuned for says nothing of its base network.
     """
-    return not reference.published and kind_of(curve.method) != "magnitude" and curve.trained != reference.trained
+    return (
+        not reference.published
+        and kind_of(curve.method) != "magnitude"
+        and curve.trained != reference.trained
+    )

@@ -1,4 +1,6 @@
-"""Gathers trainings, the user's and the published ones, into curves: accuracy against the size of the network."""
+"""Gathers trainings, the user's and the published ones, into curves: accuracy against the size of
+the network."""
+
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +21,8 @@ from utils.settings import AUGMENTATION, DATASETS, dataset_facts, dataset_name
 
 @dataclass
 class Point:
-    """All seeds of one method at one ratio: best test accuracies in %, and the network that was trained."""
+    """All seeds of one method at one ratio: best test accuracies in %, and the network that was
+    trained."""
 
     filters: tuple[int, ...]
     params: int
@@ -44,7 +47,8 @@ class Curve:
     budget: str = "params"  # what its networks were scaled to
     round_to: int = 1  # what its widths are multiples of
     warmup: int | None = None  # epochs, where their number is what is compared
-    trained: tuple[object, ...] | None = None  # epochs and images of the user's runs, where they say so
+    # epochs and images of the user's runs, where they say so
+    trained: tuple[object, ...] | None = None
     points: dict[float, Point] = field(default_factory=dict)
 
 
@@ -78,13 +82,17 @@ class Subject:
     def point(self, method: Method, ratio: float) -> Point:
         """The network of a method at a ratio, without accuracies."""
         filters = method.filters(ratio, **self.shape)
-        return Point(tuple(filters), count_params(self.model, filters, convcut=method.convcut, **self.shape),
-                     count_macs(self.model, filters, convcut=method.convcut, **self.shape))
+        return Point(
+            tuple(filters),
+            count_params(self.model, filters, convcut=method.convcut, **self.shape),
+            count_macs(self.model, filters, convcut=method.convcut, **self.shape),
+        )
 
 
 def subject_of(model: str, dataset: str, plot_dir: str = "saved_plots") -> Subject:
-    """The subject ``dataset``, a name or a path: a built-in one as it is known, others and folders as a result of theirs says, or
-    as the folder is. Raises UserError for an unknown data set without a result."""
+    """The subject ``dataset``, a name or a path: a built-in one as it is known, others and folders
+    as a result of theirs says, or as the folder is. Raises UserError for an unknown data set
+    without a result."""
     name, is_folder = dataset_name(dataset), Path(dataset).is_dir()
     facts = dataset_facts(name)
     subject = Subject(model, name, facts.num_classes or 0, facts.image_size, plot_dir)
@@ -94,21 +102,38 @@ def subject_of(model: str, dataset: str, plot_dir: str = "saved_plots") -> Subje
         content = read_json(path)
         if isinstance(content, dict) and content.get("dataset") == name:
             result = read_result(path)
-            return replace(subject, num_classes=result["num_classes"], image_size=result["image_size"])
+            return replace(
+                subject, num_classes=result["num_classes"], image_size=result["image_size"]
+            )
     if not is_folder:
-        raise UserError(f"--dataset {dataset}: nothing was published for it, and {subject.folder} has no result of it")
+        raise UserError(
+            f"--dataset {dataset}: nothing was published for it, and {subject.folder} has no "
+            "result of it"
+        )
     from utils.data import shape_of  # with torch, which pictures do without
+
     return replace(subject, **shape_of(dataset))
 
 
 def published_curve(subject: Subject, known: Known) -> Curve | None:
-    """The published trainings of one method; None where there are none, or none on as many classes of as large images."""
+    """The published trainings of one method; None where there are none, or none on as many classes
+    of as large images."""
     method, facts = known.method, dataset_facts(subject.dataset)
-    rows = [row for row in read_accuracy()
-            if (row["model"], row["dataset"], row["method"]) == (subject.model, subject.dataset, method)]
-    if not rows or (facts.num_classes, facts.image_size) != tuple(subject.shape.values()):  # a folder that is called as a data set is
+    rows = [
+        row
+        for row in read_accuracy()
+        if (row["model"], row["dataset"], row["method"]) == (subject.model, subject.dataset, method)
+    ]
+    # a folder that is called as a data set is
+    if not rows or (facts.num_classes, facts.image_size) != tuple(subject.shape.values()):
         return None
-    curve = Curve(f"{label_of(method, known.warmup)}, published", method, True, method == "convcut", warmup=known.warmup)
+    curve = Curve(
+        f"{label_of(method, known.warmup)}, published",
+        method,
+        True,
+        method == "convcut",
+        warmup=known.warmup,
+    )
     networks = published_method(subject.model, subject.dataset, method)
     for row in sorted(rows, key=lambda row: row["ratio"]):
         ratio = row["ratio"]
@@ -118,12 +143,15 @@ def published_curve(subject: Subject, known: Known) -> Curve | None:
     return curve
 
 
-def run_curve(subject: Subject, name: str, *, label: str | None = None, known: Known | None = None) -> Curve | None:
-    """The user's runs NAME and NAME_0, NAME_1, ... (its seeds) at all ratios; None where there are none.
+def run_curve(
+    subject: Subject, name: str, *, label: str | None = None, known: Known | None = None
+) -> Curve | None:
+    """The user's runs NAME and NAME_0, NAME_1, ... (its seeds) at all ratios; None where there are
+    none.
 
-    Without ``label`` it is called what its results say they are. ``known`` is what NAME is the default name of. Raises
-    UserError for a file that is damaged or of another model or data set, for seeds that differ in more than the seed,
-    and for a seed that is there twice.
+    Without ``label`` it is called what its results say they are. ``known`` is what NAME is the
+    default name of. Raises UserError for a file that is damaged or of another model or data set,
+    for seeds that differ in more than the seed, and for a seed that is there twice.
     """
     pattern = re.compile(re.escape(name) + r"(?:_(\d+))?_(\d+)\.(json|pk)")
     curve = Curve(label or "", "", False, warmup=known.warmup if known else None)
@@ -135,21 +163,40 @@ def run_curve(subject: Subject, name: str, *, label: str | None = None, known: K
         if not (match := pattern.fullmatch(path.name)):
             continue
         seed, ratio = int(match[1] or 0), int(match[2]) / 100
-        result = read_result(path) if match[3] == "json" else old_result(path, subject, known, ratio, seed)
+        result = (
+            read_result(path)
+            if match[3] == "json"
+            else old_result(path, subject, known, ratio, seed)
+        )
 
         # Refuse what is no seed of this curve.
         if (result["model"], result["dataset"]) != (subject.model, subject.dataset):
-            raise UserError(f"{path}: of {result['model']} on {result['dataset']}, not {subject.model} on {subject.dataset}")
+            raise UserError(
+                f"{path}: of {result['model']} on {result['dataset']}, not {subject.model} on "
+                f"{subject.dataset}"
+            )
         for key, value in common(result).items():
             first, where = said.setdefault(key, (value, path))
             if first != value:
-                raise UserError(f"{path}: has other {key} than {where} ({value}, not {first}); the runs of one curve, {name} and {name}_X, "
-                                "differ in nothing but the seed; move one of them away")
+                raise UserError(
+                    f"{path}: has other {key} than {where} ({value}, not {first}); the runs of "
+                    f"one curve, {name} and {name}_X, "
+                    "differ in nothing but the seed; move one of them away"
+                )
         if (first := seeds.setdefault((result["ratio"], result["seed"]), path)) != path:
-            raise UserError(f"{path}: has the seed {result['seed']}, as {first} has; a seed counts once; move one of them away")
-        if (shape := (result["num_classes"], result["image_size"])) != tuple(subject.shape.values()):
-            raise UserError(f"{path}: of {shape[0]} classes of {shape[1]} pixels; {subject.dataset} has {subject.num_classes} of "
-                            f"{subject.image_size}. Two data sets have one name; rename a folder, or move the result away")
+            raise UserError(
+                f"{path}: has the seed {result['seed']}, as {first} has; a seed counts once; "
+                "move one of them away"
+            )
+        if (shape := (result["num_classes"], result["image_size"])) != tuple(
+            subject.shape.values()
+        ):
+            raise UserError(
+                f"{path}: of {shape[0]} classes of {shape[1]} pixels; {subject.dataset} has "
+                f"{subject.num_classes} of "
+                f"{subject.image_size}. Two data sets have one name; rename a "
+                "folder, or move the result away"
+            )
 
         # Take it in.
         point = Point(tuple(result["filters"]), result["params"], result["macs"])
@@ -168,20 +215,46 @@ def run_curve(subject: Subject, name: str, *, label: str | None = None, known: K
 
 
 def common(result: Result) -> dict[str, object]:
-    """What the runs of one curve agree in: all that a result says it depends on, but the seed; at one ratio, the filters."""
-    said = {**dict.fromkeys(AUGMENTATION), **result["settings"], "budget": result.get("budget", "params"),
-            "round_to": result.get("round_to", 1), f"filters at ratio {result['ratio']}": list(result["filters"])}
-    said |= {key: result[key] for key in ("method", "convcut", "num_classes", "image_size", "images", "test_images") if key in result}
+    """What the runs of one curve agree in: all that a result says it depends on, but the seed; at
+    one ratio, the filters."""
+    said = {
+        **dict.fromkeys(AUGMENTATION),
+        **result["settings"],
+        "budget": result.get("budget", "params"),
+        "round_to": result.get("round_to", 1),
+        f"filters at ratio {result['ratio']}": list(result["filters"]),
+    }
+    said |= {
+        key: result[key]
+        for key in ("method", "convcut", "num_classes", "image_size", "images", "test_images")
+        if key in result
+    }
     return {key: said[key] for key in said if key != "seed"}
 
 
-def old_result(path: Path, subject: Subject, known: Known | None, ratio: float, seed: int) -> Result:
-    """A ``.pk`` of the original release, which has accuracies alone, with what its default name says of its network."""
+def old_result(
+    path: Path, subject: Subject, known: Known | None, ratio: float, seed: int
+) -> Result:
+    """A ``.pk`` of the original release, which has accuracies alone, with what its default name
+    says of its network."""
     if known is None:
-        raise UserError(f"{path}: does not say what network it is of; name it as the README's default names do")
+        raise UserError(
+            f"{path}: does not say what network it is of; name it as the README's default names do"
+        )
     networks = published_method(subject.model, subject.dataset, known.method)
     point = subject.point(networks, ratio)
-    return {"model": subject.model, "dataset": subject.dataset, "convcut": networks.convcut, "ratio": ratio, "seed": seed,
-            "num_classes": subject.num_classes, "image_size": subject.image_size,
-            "method": known.method if known.warmup is None else "neuralscale_15", "settings": {}, "filters": list(point.filters),
-            "params": point.params, "macs": point.macs, "best": max(read_test_accuracy(path))}
+    return {
+        "model": subject.model,
+        "dataset": subject.dataset,
+        "convcut": networks.convcut,
+        "ratio": ratio,
+        "seed": seed,
+        "num_classes": subject.num_classes,
+        "image_size": subject.image_size,
+        "method": known.method if known.warmup is None else "neuralscale_15",
+        "settings": {},
+        "filters": list(point.filters),
+        "params": point.params,
+        "macs": point.macs,
+        "best": max(read_test_accuracy(path)),
+    }

@@ -1,4 +1,6 @@
-"""The picture of curves that are compared: accuracy, and the gap to uniform, against the size of the networks."""
+"""The picture of curves that are compared: accuracy, and the gap to uniform, against the size of
+the networks."""
+
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +12,11 @@ from utils.figures.curves import Curve
 from utils.figures.gaps import AXES, gaps, reference_of
 from utils.figures.looks import looks_of
 
-AXIS_LABELS = {"params": "parameters", "macs": "multiply-accumulates per image", "latency": "latency of 100 images"}
+AXIS_LABELS = {
+    "params": "parameters",
+    "macs": "multiply-accumulates per image",
+    "latency": "latency of 100 images",
+}
 
 
 class Frame(NamedTuple):
@@ -27,13 +33,19 @@ class Frame(NamedTuple):
 
     def crosses(self, curve: Curve, axis: str) -> bool:
         """Whether any part of a curve, points or the lines between them, lies in it."""
-        x, means = zip(*sorted((math.log(getattr(point, axis)), point.mean) for point in curve.points.values()))
+        x, means = zip(
+            *sorted((math.log(getattr(point, axis)), point.mean) for point in curve.points.values())
+        )
         between = np.linspace(x[0], x[-1], 1000)
-        return any(self.has(math.exp(at), mean) for at, mean in [*zip(x, means), *zip(between, np.interp(between, x, means))])
+        return any(
+            self.has(math.exp(at), mean)
+            for at, mean in [*zip(x, means), *zip(between, np.interp(between, x, means))]
+        )
 
 
 def spanned(numbers: Sequence[float], own: bool) -> tuple[float, float]:
-    """From the lowest to the highest number of percentage points, with a margin: around the user's ``own`` more is shown."""
+    """From the lowest to the highest number of percentage points, with a margin: around the user's
+    ``own`` more is shown."""
     part, least = (0.25, 1.0) if own else (0.05, 0.1)
     more = max(part * (max(numbers) - min(numbers)), least)
     return min(numbers) - more, max(numbers) + more
@@ -41,11 +53,17 @@ def spanned(numbers: Sequence[float], own: bool) -> tuple[float, float]:
 
 def seeds_of(curves: list[Curve]) -> list[float]:
     """The accuracies of all trainings, in %."""
-    return [accuracy for curve in curves for point in curve.points.values() for accuracy in point.accuracy]
+    return [
+        accuracy
+        for curve in curves
+        for point in curve.points.values()
+        for accuracy in point.accuracy
+    ]
 
 
 def frame_of(curves: list[Curve], axis: str) -> Frame:
-    """What a picture of ``curves`` over ``axis`` shows: the user's own, where there are any, with some more around them."""
+    """What a picture of ``curves`` over ``axis`` shows: the user's own, where there are any, with
+    some more around them."""
     own = [curve for curve in curves if not curve.published]
     x = [getattr(point, axis) for curve in own or curves for point in curve.points.values()]
     margin = max(1.25 if own else 1.05, (max(x) / min(x)) ** 0.05)
@@ -53,7 +71,8 @@ def frame_of(curves: list[Curve], axis: str) -> Frame:
 
 
 def within(curves: list[Curve], axis: str) -> tuple[list[Curve], Frame]:
-    """The curves that a picture shows, and its frame; a printed line names the published ones that lie outside of it."""
+    """The curves that a picture shows, and its frame; a printed line names the published ones that
+    lie outside of it."""
     frame = frame_of(curves, axis)
     shown = [curve for curve in curves if not curve.published or frame.crosses(curve, axis)]
     if left := [curve.label for curve in curves if curve not in shown]:
@@ -62,19 +81,31 @@ def within(curves: list[Curve], axis: str) -> tuple[list[Curve], Frame]:
 
 
 def draw(curves: list[Curve], axis: str, title: str, path: Path, device: str = "") -> None:
-    """Accuracy above, the gap to uniform at equal ``axis`` below, both against it: parameters, MACs or latency (on ``device``)."""
+    """Accuracy above, the gap to uniform at equal ``axis`` below, both against it: parameters, MACs
+    or latency (on ``device``)."""
     from utils.figures import style  # matplotlib, which a table alone does without
+
     references = {id(curve): reference_of(curve, curves) for curve in curves}
     shown, frame = within(curves, axis)
     has_gap = any(references[id(curve)] not in (None, curve) for curve in shown)
 
-    fig, axes = style.figure(2 if has_gap else 1, 1, width=7.2, height=7.0 if has_gap else 4.6, sharex=True, squeeze=False,
-                             height_ratios=[3, 2] if has_gap else None)
+    fig, axes = style.figure(
+        2 if has_gap else 1,
+        1,
+        width=7.2,
+        height=7.0 if has_gap else 4.6,
+        sharex=True,
+        squeeze=False,
+        height_ratios=[3, 2] if has_gap else None,
+    )
     top, bottom = axes[0, 0], axes[-1, 0]
     gaps_of: dict[bool, list[float]] = {True: [], False: []}  # of published curves, of the user's
     for curve, look in zip(shown, looks_of(shown)):
         x = [getattr(point, axis) for point in curve.points.values()]
-        accuracy = [(point.mean, min(point.accuracy), max(point.accuracy)) for point in curve.points.values()]
+        accuracy = [
+            (point.mean, min(point.accuracy), max(point.accuracy))
+            for point in curve.points.values()
+        ]
         style.band(top, x, accuracy, look, curve.label)
         if has_gap and (reference := references[id(curve)]):
             gap = gaps(curve, reference, axis)
@@ -82,11 +113,15 @@ def draw(curves: list[Curve], axis: str, title: str, path: Path, device: str = "
             style.band(bottom, x, list(gap.values()), look, f"gap of {curve.label}")
             gaps_of[curve.published] += [number for one in gap.values() for number in one]
 
-    top.set(title=style.wrapped(title), ylabel="best test accuracy (%)", xlim=frame[:2], ylim=frame[2:])
+    top.set(
+        title=style.wrapped(title), ylabel="best test accuracy (%)", xlim=frame[:2], ylim=frame[2:]
+    )
     if has_gap:
         bottom.set_ylabel(f"gap to uniform at\nequal {AXES[axis]}\n(percentage points)")
         if seen := gaps_of[False] or gaps_of[True]:
             bottom.set_ylim(spanned(seen, bool(gaps_of[False])))
-    style.scale_x(bottom, *frame[:2], AXIS_LABELS[axis], (1.0, f"ms, {device}") if axis == "latency" else None)
+    style.scale_x(
+        bottom, *frame[:2], AXIS_LABELS[axis], (1.0, f"ms, {device}") if axis == "latency" else None
+    )
     style.legend_below(fig, *top.get_legend_handles_labels())
     style.save(fig, path)

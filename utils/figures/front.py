@@ -1,4 +1,6 @@
-"""What accuracy costs: all networks compared by multiply-accumulates and by parameters at once, and the best of each budget."""
+"""What accuracy costs: all networks compared by multiply-accumulates and by parameters at once, and
+the best of each budget."""
+
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +14,13 @@ from utils.records.methods import Method
 from utils.settings import Comparison
 
 UNITS = ("macs", "params")
-LARGEST, SMALLEST = 300.0, 12.0  # areas of markers, in square points: of the largest network, and what none is below
+# areas of markers, in square points: of the largest network, and what none is below
+LARGEST, SMALLEST = 300.0, 12.0
 
 
 class Best(NamedTuple):
-    """The most accurate network that costs at most ``amount``, what the uniform one of ``ratio`` does."""
+    """The most accurate network that costs at most ``amount``, what the uniform one of ``ratio``
+    does."""
 
     ratio: float
     amount: int
@@ -26,19 +30,27 @@ class Best(NamedTuple):
 
 
 def best_within(curves: list[Curve], subject: Subject, unit: str) -> list[Best]:
-    """The best network of each budget, in ``unit``, that some network is within. The budgets are those of the curves' ratios."""
+    """The best network of each budget, in ``unit``, that some network is within. The budgets are
+    those of the curves' ratios."""
     networks = [(curve, at, point) for curve in curves for at, point in curve.points.items()]
     found = []
     for ratio in sorted({at for _, at, _ in networks}):
         amount = getattr(subject.point(Method("uniform", subject.model), ratio), unit)
         within = [network for network in networks if getattr(network[2], unit) <= amount]
         if within:
-            found.append(Best(ratio, amount, *max(within, key=lambda network: (network[2].mean, -getattr(network[2], unit)))))
+            found.append(
+                Best(
+                    ratio,
+                    amount,
+                    *max(within, key=lambda network: (network[2].mean, -getattr(network[2], unit))),
+                )
+            )
     return found
 
 
 def front_of(points: list[Point]) -> list[Point]:
-    """The networks that no other one beats: none is at least as accurate with fewer multiply-accumulates. By rising MACs."""
+    """The networks that no other one beats: none is at least as accurate with fewer
+    multiply-accumulates. By rising MACs."""
     front: list[Point] = []
     for point in sorted(points, key=lambda point: (point.macs, -point.mean)):
         if not front or point.mean > front[-1].mean:
@@ -50,20 +62,34 @@ def print_best(curves: list[Curve], subject: Subject) -> None:
     """The best network of each budget, in multiply-accumulates and in parameters, as two tables."""
     width = max(6, *(len(curve.label) for curve in curves))
     for unit in UNITS:
-        print(f"\nthe most accurate network within the {AXES[unit]} of each ratio's uniform network")
-        print(f"{'budget':>6} {'at most':>12}  {'method':{width}} {'ratio':>6} {'parameters':>11} {'MMACs':>8} {'mean':>7}")
+        print(
+            f"\nthe most accurate network within the {AXES[unit]} of each ratio's uniform network"
+        )
+        print(
+            f"{'budget':>6} {'at most':>12}  {'method':{width}} {'ratio':>6} {'parameters':>11} "
+            f"{'MMACs':>8} {'mean':>7}"
+        )
         for best in best_within(curves, subject, unit):
             amount = f"{best.amount / 1e6:,.1f} MMACs" if unit == "macs" else f"{best.amount:,}"
-            print(f"{best.ratio:6g} {amount:>12}  {best.curve.label:{width}} {best.at:6g} {best.point.params:11,} "
-                  f"{best.point.macs / 1e6:8.1f} {best.point.mean:7.2f}")
+            print(
+                f"{best.ratio:6g} {amount:>12}  {best.curve.label:{width}} {best.at:6g} "
+                f"{best.point.params:11,} "
+                f"{best.point.macs / 1e6:8.1f} {best.point.mean:7.2f}"
+            )
 
 
 def draw_front(curves: list[Curve], title: str, path: Path) -> None:
     """Accuracy against multiply-accumulates; the area of a marker grows with the parameters."""
     from utils.figures import style
+
     fig, axes = style.figure(width=7.6, height=5.8)
     shown, frame = within(curves, "macs")
-    inside = [point for curve in shown for point in curve.points.values() if frame.has(point.macs, point.mean)]
+    inside = [
+        point
+        for curve in shown
+        for point in curve.points.values()
+        if frame.has(point.macs, point.mean)
+    ]
     largest = max(point.params for point in inside)
 
     def area(params: float) -> float:
@@ -71,34 +97,83 @@ def draw_front(curves: list[Curve], title: str, path: Path) -> None:
 
     # The best networks as a staircase, then all of them.
     front = front_of(inside)
-    axes.plot([point.macs for point in front], [point.mean for point in front], color="0.8", linewidth=5, drawstyle="steps-post", zorder=1,
-              label="the best that costs so much or less")
+    axes.plot(
+        [point.macs for point in front],
+        [point.mean for point in front],
+        color="0.8",
+        linewidth=5,
+        drawstyle="steps-post",
+        zorder=1,
+        label="the best that costs so much or less",
+    )
     for curve, look in zip(shown, looks_of(shown)):
         points = list(curve.points.values())
         macs, means = [point.macs for point in points], [point.mean for point in points]
         face = look.colour if look.filled else "none"
-        axes.plot(macs, means, color=look.colour, linewidth=0.9, linestyle=look.dash, alpha=0.6, marker=look.marker, markersize=0,
-                  markerfacecolor=face, label=curve.label, zorder=2)
-        axes.scatter(macs, means, s=[area(point.params) for point in points], facecolors=face, marker=look.marker, alpha=0.65,
-                     edgecolors="white" if look.filled else look.colour, linewidths=0.7, zorder=3)
+        axes.plot(
+            macs,
+            means,
+            color=look.colour,
+            linewidth=0.9,
+            linestyle=look.dash,
+            alpha=0.6,
+            marker=look.marker,
+            markersize=0,
+            markerfacecolor=face,
+            label=curve.label,
+            zorder=2,
+        )
+        axes.scatter(
+            macs,
+            means,
+            s=[area(point.params) for point in points],
+            facecolors=face,
+            marker=look.marker,
+            alpha=0.65,
+            edgecolors="white" if look.filled else look.colour,
+            linewidths=0.7,
+            zorder=3,
+        )
 
     # Scales, and what the sizes mean.
-    axes.set(title=style.wrapped(title), ylabel="best test accuracy (%)", xlim=frame[:2], ylim=frame[2:])
+    axes.set(
+        title=style.wrapped(title), ylabel="best test accuracy (%)", xlim=frame[:2], ylim=frame[2:]
+    )
     style.scale_x(axes, *frame[:2], AXIS_LABELS["macs"])
-    sizes = [axes.scatter([], [], s=area(params), color="0.55", edgecolors="white", label=style.counted(params))
-             for params in style.round_numbers(largest)]
-    axes.legend(handles=sizes, title="parameters", loc="best", labelspacing=1.3, borderpad=1.0, handletextpad=1.2)
+    sizes = [
+        axes.scatter(
+            [], [], s=area(params), color="0.55", edgecolors="white", label=style.counted(params)
+        )
+        for params in style.round_numbers(largest)
+    ]
+    axes.legend(
+        handles=sizes,
+        title="parameters",
+        loc="best",
+        labelspacing=1.3,
+        borderpad=1.0,
+        handletextpad=1.2,
+    )
     handles, labels = axes.get_legend_handles_labels()
-    lines = {label: style.key(handle) for handle, label in zip(handles, labels) if handle not in sizes}
+    lines = {
+        label: style.key(handle) for handle, label in zip(handles, labels) if handle not in sizes
+    }
     style.legend_below(fig, [*lines.values()], [*lines])
     style.save(fig, path)
 
 
 def show_front(subject: Subject, asked: Comparison, out: Path | None = None) -> None:
-    """Prints the table of all methods and the best networks, and draws all of them as the PNG ``out``."""
-    known = subject.known("uniform", "convcut", "morphnet", "magnitude", "neuralscale_1", "neuralscale_15")
+    """Prints the table of all methods and the best networks, and draws all of them as the PNG
+    ``out``."""
+    known = subject.known(
+        "uniform", "convcut", "morphnet", "magnitude", "neuralscale_1", "neuralscale_15"
+    )
     curves = gather(subject, known, runs=list(asked.runs or ()), published=asked.published)
     device = measure_latency(curves, subject, asked.device) if asked.axis == "latency" else ""
     print_table(curves, subject, asked.axis, device=device)
     print_best(curves, subject)
-    draw_front(curves, f"{subject.title}: what accuracy costs", out or subject.folder / f"{subject.dataset}_front.png")
+    draw_front(
+        curves,
+        f"{subject.title}: what accuracy costs",
+        out or subject.folder / f"{subject.dataset}_front.png",
+    )

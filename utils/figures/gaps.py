@@ -1,4 +1,5 @@
 """The gap to uniform scaling at equal parameters, MACs or latency."""
+
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,12 +9,18 @@ import numpy as np
 from utils.figures.curves import Curve
 
 AXES = {"params": "parameters", "macs": "MACs", "latency": "latency"}
-MARGIN = 0.01  # a budget is met from below, in whole filters: the smallest network is a little smaller than the smallest uniform one
-RULE = f"interpolated in the logarithm; up to {100 * MARGIN:g} % outside uniform's range, its end's; farther out, -"
+# a budget is met from below, in whole filters: the smallest network is a little smaller than the
+# smallest uniform one
+MARGIN = 0.01
+RULE = (
+    f"interpolated in the logarithm; up to {100 * MARGIN:g} % outside uniform's range, its "
+    "end's; farther out, -"
+)
 
 
 class Gap(NamedTuple):
-    """How much more accurate than uniform scaling, in percentage points: the mean, the lowest and the highest seed."""
+    """How much more accurate than uniform scaling, in percentage points: the mean, the lowest and
+    the highest seed."""
 
     mean: float
     low: float
@@ -21,31 +28,41 @@ class Gap(NamedTuple):
 
 
 def reference_of(curve: Curve, curves: list[Curve]) -> Curve | None:
-    """The uniform curve that a curve is compared with: of its own side, published or the user's; else the published one.
+    """The uniform curve that a curve is compared with: of its own side, published or the user's;
+    else the published one.
 
-    Of several, the first that was trained alike, for as many epochs on as many images; else the first.
+    Of several, the first that was trained alike, for as many epochs on as many images; else the
+    first.
     """
     uniform = [other for other in curves if other.method == "uniform"]
-    sides = [other for other in uniform if other.published == curve.published] or [other for other in uniform if other.published]
-    return min(sides, key=lambda other: (other.trained != curve.trained, other.round_to), default=None)
+    sides = [other for other in uniform if other.published == curve.published] or [
+        other for other in uniform if other.published
+    ]
+    return min(
+        sides, key=lambda other: (other.trained != curve.trained, other.round_to), default=None
+    )
 
 
 def gaps(curve: Curve, reference: Curve, axis: str) -> dict[float, Gap]:
-    """The gap at each ratio: to ``reference``'s mean where it has this curve's own x on ``axis``, not its ratio.
+    """The gap at each ratio: to ``reference``'s mean where it has this curve's own x on ``axis``,
+    not its ratio.
 
-    The mean is interpolated linearly in ln x. A point up to 1 % outside the reference's range is compared with its end; one
-    farther outside has no gap, and is left out.
+    The mean is interpolated linearly in ln x. A point up to 1 % outside the reference's range is
+    compared with its end; one farther outside has no gap, and is left out.
     """
     known = [(getattr(point, axis), point.mean) for point in reference.points.values()]
     found = {}
     for ratio, point in curve.points.items():
         if (level := interpolated(known, getattr(point, axis))) is not None:
-            found[ratio] = Gap(point.mean - level, min(point.accuracy) - level, max(point.accuracy) - level)
+            found[ratio] = Gap(
+                point.mean - level, min(point.accuracy) - level, max(point.accuracy) - level
+            )
     return found
 
 
 def interpolated(known: Sequence[tuple[float, float]], at: float) -> float | None:
-    """The accuracy at ``at`` between ``known`` pairs of x and accuracy, linear in ln x; None more than 1 % outside their range."""
+    """The accuracy at ``at`` between ``known`` pairs of x and accuracy, linear in ln x; None more
+    than 1 % outside their range."""
     x, accuracies = zip(*sorted(known))
     if not x[0] * (1 - MARGIN) <= at <= x[-1] * (1 + MARGIN):
         return None

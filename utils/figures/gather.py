@@ -1,4 +1,5 @@
 """Which curves are drawn: what was published, and the user's runs, named by the user or found."""
+
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,16 +15,31 @@ MANY = 12  # curves of the user's own, in one picture
 ORDER = ("uniform", "convcut", "morphnet", "magnitude", "neuralscale")  # of curves that are found
 
 
-def gather(subject: Subject, known: list[Known], *, runs: list[str] | None = None, published: bool = True,
-           found: Callable[[str], bool] = lambda kind: kind != "base") -> list[Curve]:
+def gather(
+    subject: Subject,
+    known: list[Known],
+    *,
+    runs: list[str] | None = None,
+    published: bool = True,
+    found: Callable[[str], bool] = lambda kind: kind != "base",
+) -> list[Curve]:
     """The curves to draw: what was published of the methods ``known``, and the user's runs.
 
-    ``runs`` (LABEL=NAME ...) names the user's. Without it they are those under the default names of ``known``, and all
-    others of this model and data set whose kind of method (see ``kind_of``) is to be ``found``. Raises UserError for a
-    NAME that has no result, for damaged results under a default name, and when there is nothing to draw.
+    ``runs`` (LABEL=NAME ...) names the user's. Without it they are those under the default names of
+    ``known``, and all others of this model and data set whose kind of method (see ``kind_of``) is
+    to be ``found``. Raises UserError for a NAME that has no result, for damaged results under a
+    default name, and when there is nothing to draw.
     """
-    curves = [curve for method in known if (curve := published_curve(subject, method))] if published else []
-    own = list(named(subject, runs)) if runs else [*usual(subject, known), *others(subject, known, found)]
+    curves = (
+        [curve for method in known if (curve := published_curve(subject, method))]
+        if published
+        else []
+    )
+    own = (
+        list(named(subject, runs))
+        if runs
+        else [*usual(subject, known), *others(subject, known, found)]
+    )
 
     labels = Counter(curve.label for _, curve in own)
     for name, curve in own:
@@ -31,10 +47,16 @@ def gather(subject: Subject, known: list[Known], *, runs: list[str] | None = Non
             curve.label += f" ({name})"
     curves += [curve for _, curve in own]
     if not curves:
-        raise UserError(f"nothing to draw for {subject.model} on {subject.dataset}: no published figures, and no runs in {subject.folder} "
-                        f"({', '.join(method.name for method in known)}, or --runs LABEL=NAME)")
+        raise UserError(
+            f"nothing to draw for {subject.model} on {subject.dataset}: no published figures, "
+            f"and no runs in {subject.folder} "
+            f"({', '.join(method.name for method in known)}, or --runs LABEL=NAME)"
+        )
     if len(own) > MANY and not runs:
-        print(f"({len(own)} curves of your own are many for one picture; choose some with --runs LABEL=NAME ...)")
+        print(
+            f"({len(own)} curves of your own are many for one picture; choose some with --runs "
+            "LABEL=NAME ...)"
+        )
     return curves
 
 
@@ -45,7 +67,10 @@ def named(subject: Subject, runs: list[str]) -> Iterator[tuple[str, Curve]]:
         if not (label and equals and name):
             raise UserError(f"--runs {run}: must be LABEL=NAME")
         if not (curve := run_curve(subject, name, label=label)):
-            raise UserError(f"--runs {run}: no {name}_<ratio>.json or {name}_<seed>_<ratio>.json in {subject.folder}")
+            raise UserError(
+                f"--runs {run}: no {name}_<ratio>.json or {name}_<seed>_<ratio>.json in "
+                f"{subject.folder}"
+            )
         yield name, curve
 
 
@@ -56,11 +81,14 @@ def usual(subject: Subject, known: list[Known]) -> Iterator[tuple[str, Curve]]:
             yield method.name, curve
 
 
-def others(subject: Subject, known: list[Known], found: Callable[[str], bool]) -> Iterator[tuple[str, Curve]]:
-    """The runs of this model and data set under any other name, by method and name; each curve with its name.
+def others(
+    subject: Subject, known: list[Known], found: Callable[[str], bool]
+) -> Iterator[tuple[str, Curve]]:
+    """The runs of this model and data set under any other name, by method and name; each curve with
+    its name.
 
-    NAME_0, NAME_1, ... are one curve; where they differ in more than the seed, a curve each. What can't be drawn is no
-    obstacle to the rest: a printed line says why it is left out.
+    NAME_0, NAME_1, ... are one curve; where they differ in more than the seed, a curve each. What
+    can't be drawn is no obstacle to the rest: a printed line says why it is left out.
     """
     saves: dict[str, set[str]] = {}  # NAME -> NAME, NAME_0, ..., as --save was given
     kinds: dict[str, str] = {}
@@ -75,7 +103,10 @@ def others(subject: Subject, known: list[Known], found: Callable[[str], bool]) -
             print(f"left out: {error}")
             continue
         is_result = isinstance(result, dict) and isinstance(result.get("method"), str)
-        if is_result and (result.get("model"), result.get("dataset")) == (subject.model, subject.dataset):
+        if is_result and (result.get("model"), result.get("dataset")) == (
+            subject.model,
+            subject.dataset,
+        ):
             saves.setdefault(match[2], set()).add(match[1])
             kinds.setdefault(match[2], kind_of(result["method"]))
 
@@ -87,7 +118,8 @@ def others(subject: Subject, known: list[Known], found: Callable[[str], bool]) -
 
 
 def curves_of(subject: Subject, name: str, saves: list[str]) -> Iterator[tuple[str, Curve]]:
-    """The curve of all runs NAME and NAME_X; where they are no curve, one of each; a printed line where there is none."""
+    """The curve of all runs NAME and NAME_X; where they are no curve, one of each; a printed line
+    where there is none."""
     try:
         if curve := run_curve(subject, name):
             yield name, curve
@@ -100,16 +132,20 @@ def curves_of(subject: Subject, name: str, saves: list[str]) -> Iterator[tuple[s
 
 
 def measure_latency(curves: list[Curve], subject: Subject, device: str) -> str:
-    """Fills in the latency of every point, each network measured once; returns the name of the device."""
+    """Fills in the latency of every point, each network measured once; returns the name of the
+    device."""
     from utils.training.device import Runner, pick_device
     from utils.training.latency import latency
+
     runner = Runner(pick_device(device))
     known: dict[tuple[int, ...], float] = {}
     for curve in curves:
         for point in curve.points.values():
             key = (*point.filters, curve.convcut)
             if key not in known:
-                network = build_model(subject.model, list(point.filters), convcut=curve.convcut, **subject.shape)
+                network = build_model(
+                    subject.model, list(point.filters), convcut=curve.convcut, **subject.shape
+                )
                 known[key] = latency(network, subject.image_size, runner)
             point.latency = known[key]
     return provenance(runner.device)["versions"]["device"]

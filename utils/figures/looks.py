@@ -1,4 +1,6 @@
-"""How curves look: one colour for each method in all pictures; what else tells two curves apart is dash and marker."""
+"""How curves look: one colour for each method in all pictures; what else tells two curves apart is
+dash and marker."""
+
 import math
 from collections import Counter
 from collections.abc import Iterable
@@ -14,13 +16,22 @@ PUBLISHED = ":"  # beside runs of the user's own
 
 # Okabe & Ito's colours, which stay apart for colour-blind readers; their lightness differs too.
 METHODS: dict[str, tuple[str, str, Dash]] = {
-    "uniform": ("#000000", "o", "-"), "convcut": ("#0072B2", "s", "--"), "morphnet": ("#CC79A7", "D", "-."),
-    "magnitude": ("#8C6D1F", "X", LONG), "weights_kept": ("#5E3C99", "P", "-")}
-SEARCHED: dict[tuple[str, bool], tuple[str, str, Dash]] = {  # scaled to what; whether of iteration 1
-    ("params", True): ("#56B4E9", "^", "--"), ("params", False): ("#009E73", "v", "-"),
-    ("macs", True): ("#E69F00", "<", "--"), ("macs", False): ("#D55E00", ">", "-")}
+    "uniform": ("#000000", "o", "-"),
+    "convcut": ("#0072B2", "s", "--"),
+    "morphnet": ("#CC79A7", "D", "-."),
+    "magnitude": ("#8C6D1F", "X", LONG),
+    "weights_kept": ("#5E3C99", "P", "-"),
+}
+# scaled to what; whether of iteration 1
+SEARCHED: dict[tuple[str, bool], tuple[str, str, Dash]] = {
+    ("params", True): ("#56B4E9", "^", "--"),
+    ("params", False): ("#009E73", "v", "-"),
+    ("macs", True): ("#E69F00", "<", "--"),
+    ("macs", False): ("#D55E00", ">", "-"),
+}
 OTHER: tuple[str, str, Dash] = ("#7F7F7F", "*", "-")
-SHORTEST, USUAL, LONGEST = "#DCC80A", SEARCHED["params", False][0], "#4B2A8B"  # warm-ups: of none, of 10 epochs, of 60
+# warm-ups: of none, of 10 epochs, of 60
+SHORTEST, USUAL, LONGEST = "#DCC80A", SEARCHED["params", False][0], "#4B2A8B"
 
 
 class Look(NamedTuple):
@@ -50,7 +61,12 @@ def look_of(method: str, budget: str = "params", warmup: int | None = None) -> L
         step = int(math.sqrt(2 * warmup))
         return Look(shade(warmup), MARKERS[(1 + step) % len(MARKERS)], DASHES[step % len(DASHES)])
     if kind_of(method) == "neuralscale":
-        return Look(*SEARCHED["macs" if budget == "macs" else "params", method.partition("+")[0] == "neuralscale_1"])
+        return Look(
+            *SEARCHED[
+                "macs" if budget == "macs" else "params",
+                method.partition("+")[0] == "neuralscale_1",
+            ]
+        )
     return Look(*METHODS.get(kind_of(method), OTHER))
 
 
@@ -58,13 +74,20 @@ def shade(warmup: int) -> str:
     """The colour of a warm-up of so many epochs; of 10 that of NeuralScale in other pictures."""
     longer = warmup > 10
     ends = (USUAL, LONGEST) if longer else (SHORTEST, USUAL)
-    part = min(1.0, math.log(warmup / 10) / math.log(6)) if longer else math.log1p(warmup) / math.log(11)
-    numbers = ([int(end[at:at + 2], 16) for at in (1, 3, 5)] for end in ends)
-    return "#" + "".join(f"{round(first + part * (last - first)):02X}" for first, last in zip(*numbers))
+    part = (
+        min(1.0, math.log(warmup / 10) / math.log(6))
+        if longer
+        else math.log1p(warmup) / math.log(11)
+    )
+    numbers = ([int(end[at : at + 2], 16) for at in (1, 3, 5)] for end in ends)
+    return "#" + "".join(
+        f"{round(first + part * (last - first)):02X}" for first, last in zip(*numbers)
+    )
 
 
 def looks_of(curves: Iterable[Drawn]) -> list[Look]:
-    """The look of each curve: published ones dotted and hollow beside the user's own; several of one method differ."""
+    """The look of each curve: published ones dotted and hollow beside the user's own; several of
+    one method differ."""
     curves = list(curves)
     beside, drawn, found = any(not curve.published for curve in curves), Counter[str](), []
     for curve in curves:
@@ -80,4 +103,6 @@ def looks_of(curves: Iterable[Drawn]) -> list[Look]:
 def variant(look: Look, number: int) -> Look:
     """The look of the curve ``number`` of a method, counted from 0."""
     marker = MARKERS[(MARKERS.index(look.marker) + number) % len(MARKERS)]
-    return look._replace(marker=marker, dash=DASHES[(DASHES.index(look.dash) + number) % len(DASHES)])
+    return look._replace(
+        marker=marker, dash=DASHES[(DASHES.index(look.dash) + number) % len(DASHES)]
+    )

@@ -1,4 +1,6 @@
-"""The look of the figures: one style, scales of axes, legends beside the curves, the numbers of a picture in its file."""
+"""The look of the figures: one style, scales of axes, legends beside the curves, the numbers of a
+picture in its file."""
+
 import json
 import math
 import os
@@ -7,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ["MPLBACKEND"] = "Agg"  # pictures are files: no display is needed, nor a notebook's own backend, which may not be installed
+# pictures are files: no display is needed, nor a notebook's own backend, which may not be installed
+os.environ["MPLBACKEND"] = "Agg"
 import matplotlib
 import numpy as np
 
@@ -24,13 +27,26 @@ from utils.records.files import replacing
 
 SPREAD = 8.0  # an axis whose largest number is above so many times its smallest is logarithmic
 
-plt.rcParams.update({
-    "text.parse_math": False,  # names of users' folders and runs may have a $
-    "font.size": 10, "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
-    "lines.linewidth": 1.6, "lines.markersize": 5, "legend.frameon": False, "figure.dpi": 110, "savefig.dpi": 130})
+plt.rcParams.update(
+    {
+        "text.parse_math": False,  # names of users' folders and runs may have a $
+        "font.size": 10,
+        "axes.grid": True,
+        "grid.alpha": 0.3,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "lines.linewidth": 1.6,
+        "lines.markersize": 5,
+        "legend.frameon": False,
+        "figure.dpi": 110,
+        "savefig.dpi": 130,
+    }
+)
 
 
-def figure(rows: int = 1, columns: int = 1, width: float = 7.5, height: float = 4.2, **more: Any) -> tuple[Figure, Any]:
+def figure(
+    rows: int = 1, columns: int = 1, width: float = 7.5, height: float = 4.2, **more: Any
+) -> tuple[Figure, Any]:
     """A figure and its axes, laid out so that nothing is cut off."""
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **more)
 
@@ -40,8 +56,11 @@ def unit_of(low: float, high: float) -> tuple[float, str]:
     return (1e6, "millions") if math.sqrt(low * high) >= 1e6 else (1e3, "thousands")
 
 
-def scale_x(axes: Axes, low: float, high: float, what: str, unit: tuple[float, str] | None = None) -> None:
-    """The x axis for numbers from ``low`` to ``high``, logarithmic where they are far apart, labelled with ``what`` and its unit.
+def scale_x(
+    axes: Axes, low: float, high: float, what: str, unit: tuple[float, str] | None = None
+) -> None:
+    """The x axis for numbers from ``low`` to ``high``, logarithmic where they are far apart,
+    labelled with ``what`` and its unit.
 
     Without a ``unit``, its size and its name, the numbers are counted in thousands or millions.
     """
@@ -54,7 +73,8 @@ def scale_x(axes: Axes, low: float, high: float, what: str, unit: tuple[float, s
 
 
 def plain_log(axes: Axes, which: str, unit: float = 1) -> None:
-    """The axis ``which``, x or y, logarithmic, labelled with plain numbers of ``unit`` at 1, 2, 5."""
+    """The axis ``which``, x or y, logarithmic, labelled with plain numbers of ``unit`` at 1, 2,
+    5."""
     axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
@@ -62,18 +82,42 @@ def plain_log(axes: Axes, which: str, unit: float = 1) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit:g}"))
 
 
-def band(axes: Axes, x: Sequence[float], values: Sequence[tuple[float, float, float]], look: Look, label: str) -> None:
-    """Values (mean, lowest, highest) at each x: the means as a line with markers, the range as a band."""
+def band(
+    axes: Axes,
+    x: Sequence[float],
+    values: Sequence[tuple[float, float, float]],
+    look: Look,
+    label: str,
+) -> None:
+    """Values (mean, lowest, highest) at each x: the means as a line with markers, the range as a
+    band."""
     mean, low, high = zip(*values) if values else ((), (), ())
-    axes.plot(x, mean, marker=look.marker, color=look.colour, linestyle=look.dash, label=label,
-              markerfacecolor=look.colour if look.filled else "white")
-    axes.fill_between(x, low, high, color=look.colour, alpha=0.11 if look.filled else 0.06, linewidth=0)
+    axes.plot(
+        x,
+        mean,
+        marker=look.marker,
+        color=look.colour,
+        linestyle=look.dash,
+        label=label,
+        markerfacecolor=look.colour if look.filled else "white",
+    )
+    axes.fill_between(
+        x, low, high, color=look.colour, alpha=0.11 if look.filled else 0.06, linewidth=0
+    )
 
 
-def legend_below(fig: Figure, handles: Sequence[Any], labels: Sequence[str], longest: int = 44) -> None:
-    """A legend below the axes, where long labels have room, in two columns or in one; the figure grows with its lines."""
+def legend_below(
+    fig: Figure, handles: Sequence[Any], labels: Sequence[str], longest: int = 44
+) -> None:
+    """A legend below the axes, where long labels have room, in two columns or in one; the figure
+    grows with its lines."""
     columns = 2 if max(map(len, labels), default=0) <= longest else 1
-    fig.legend(handles, [wrapped(label, 2 * longest) for label in labels], loc="outside lower center", ncols=columns)
+    fig.legend(
+        handles,
+        [wrapped(label, 2 * longest) for label in labels],
+        loc="outside lower center",
+        ncols=columns,
+    )
     width, height = fig.get_size_inches()
     fig.set_size_inches(width, height + 0.2 * max(0, -(-len(labels) // columns) - 4))
 
@@ -85,17 +129,33 @@ def wrapped(text: str, length: int = 80) -> str:
 
 def key(line: Line2D) -> Line2D:
     """A line as a legend shows it where its markers differ in size."""
-    return Line2D([], [], color=line.get_color(), linewidth=line.get_linewidth(), linestyle=line.get_linestyle(), marker=line.get_marker(),
-                  markerfacecolor=line.get_markerfacecolor(), markersize=7)
+    return Line2D(
+        [],
+        [],
+        color=line.get_color(),
+        linewidth=line.get_linewidth(),
+        linestyle=line.get_linestyle(),
+        marker=line.get_marker(),
+        markerfacecolor=line.get_markerfacecolor(),
+        markersize=7,
+    )
 
 
 def counted(number: float) -> str:
     """A large number in words: 20 million, 50 thousand."""
-    return next((f"{number / size:g} {word}" for size, word in ((1e6, "million"), (1e3, "thousand")) if number >= size), f"{number:g}")
+    return next(
+        (
+            f"{number / size:g} {word}"
+            for size, word in ((1e6, "million"), (1e3, "thousand"))
+            if number >= size
+        ),
+        f"{number:g}",
+    )
 
 
 def round_numbers(largest: float) -> list[float]:
     """Three round numbers up to ``largest``: about all, a third and a tenth of it."""
+
     def rounded(number: float) -> float:
         ten = 10.0 ** np.floor(np.log10(number))
         return float(ten * max(digit for digit in (1, 2, 5) if digit * ten <= number))
@@ -103,37 +163,65 @@ def round_numbers(largest: float) -> list[float]:
     return [rounded(largest / 10), rounded(largest / 3), rounded(largest)]
 
 
-def heat_map(axes: Axes, widths: np.ndarray, title: str, highest: float) -> matplotlib.image.AxesImage:
+def heat_map(
+    axes: Axes, widths: np.ndarray, title: str, highest: float
+) -> matplotlib.image.AxesImage:
     """Widths (iterations, layers) as shades, with the numbers written in where they can be read."""
     image = axes.imshow(widths, aspect="auto", cmap="viridis", vmin=0, vmax=highest)
     axes.grid(False)
     axes.set(title=title, xlabel="layer", ylabel="iteration (--descent-idx + 1)")
-    axes.set_xticks(range(widths.shape[1]), [str(layer) for layer in range(1, widths.shape[1] + 1)], fontsize=8)
+    axes.set_xticks(
+        range(widths.shape[1]), [str(layer) for layer in range(1, widths.shape[1] + 1)], fontsize=8
+    )
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda row, _: f"{row + 1:g}"))
     size = 8 if widths.shape[1] < 10 else 5.5
     for (row, column), width in np.ndenumerate(widths):
-        axes.text(column, row, str(int(width)), ha="center", va="center", fontsize=size,
-                  color="black" if width > 0.6 * highest else "white")
+        axes.text(
+            column,
+            row,
+            str(int(width)),
+            ha="center",
+            va="center",
+            fontsize=size,
+            color="black" if width > 0.6 * highest else "white",
+        )
     return image
 
 
 def numbers(fig: Figure) -> str:
-    """What a figure shows, as JSON: of each of its axes, the lines [label, x, y], the rows of the images, and the sizes of markers."""
+    """What a figure shows, as JSON: of each of its axes, the lines [label, x, y], the rows of the
+    images, and the sizes of markers."""
+
     def plain(values: Any) -> list[Any]:
-        return [plain(value) if np.ndim(value) else float(f"{value:.6g}") for value in np.asarray(values, float)]
+        return [
+            plain(value) if np.ndim(value) else float(f"{value:.6g}")
+            for value in np.asarray(values, float)
+        ]
 
     def shown(axes: Axes) -> dict[str, Any]:
-        marks = [part for part in axes.collections if isinstance(part, PathCollection) and len(np.asarray(part.get_offsets()))]
-        content = {"lines": [[line.get_label(), plain(line.get_xdata()), plain(line.get_ydata())] for line in axes.lines],
-                   "images": [plain(image.get_array()) for image in axes.images]}
-        return {**content, "sizes": [plain(part.get_sizes()) for part in marks]} if marks else content
+        marks = [
+            part
+            for part in axes.collections
+            if isinstance(part, PathCollection) and len(np.asarray(part.get_offsets()))
+        ]
+        content = {
+            "lines": [
+                [line.get_label(), plain(line.get_xdata()), plain(line.get_ydata())]
+                for line in axes.lines
+            ],
+            "images": [plain(image.get_array()) for image in axes.images],
+        }
+        return (
+            {**content, "sizes": [plain(part.get_sizes()) for part in marks]} if marks else content
+        )
 
     return json.dumps([shown(axes) for axes in fig.axes])
 
 
 def save(fig: Figure, path: Path) -> None:
-    """Writes the figure as a PNG, whole or not at all, with its numbers as the text "Description"; says where."""
+    """Writes the figure as a PNG, whole or not at all, with its numbers as the text "Description";
+    says where."""
     with replacing(path) as temporary:
         fig.savefig(temporary, format="png", metadata={"Description": numbers(fig)})
     plt.close(fig)

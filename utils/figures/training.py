@@ -1,4 +1,6 @@
-"""The picture of trainings: loss and accuracy over the epochs, with the falls of the learning rate."""
+"""The picture of trainings: loss and accuracy over the epochs, with the falls of the learning
+rate."""
+
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +21,8 @@ WIDEST = 4  # names beside each other
 
 
 class Training(NamedTuple):
-    """All seeds of one name at one ratio; of each kind of images and seed, the losses and accuracies of the epochs."""
+    """All seeds of one name at one ratio; of each kind of images and seed, the losses and
+    accuracies of the epochs."""
 
     losses: dict[str, list[list[float]]]
     accuracies: dict[str, list[list[float]]]
@@ -30,8 +33,8 @@ class Training(NamedTuple):
 def trainings_of(folder: Path, name: str, dataset: str | None = None) -> dict[float, Training]:
     """The finished trainings NAME and NAME_0, NAME_1, ... in ``folder``, by ratio.
 
-    Raises UserError where there are none, for results that are damaged, of another ``dataset`` than asked for, or of
-    other numbers of epochs than another seed.
+    Raises UserError where there are none, for results that are damaged, of another ``dataset`` than
+    asked for, or of other numbers of epochs than another seed.
     """
     pattern = re.compile(re.escape(check_name(name)) + r"(?:_\d+)?_\d+\.json")
     found: dict[float, list[tuple[Path, Result]]] = {}
@@ -55,44 +58,76 @@ def training_of(seeds: list[tuple[Path, Result]]) -> Training:
         content: dict[str, Any] = {**result}
         epochs = len(result["test_acc"])
         if (epochs, result["dataset"]) != (len(like["test_acc"]), like["dataset"]):
-            raise UserError(f"{path}: of {epochs} epochs on {result['dataset']}, {first} of {len(like['test_acc'])} on {like['dataset']}; "
-                            "seeds of one name are trained alike; move one of them away")
+            raise UserError(
+                f"{path}: of {epochs} epochs on {result['dataset']}, {first} of "
+                f"{len(like['test_acc'])} on {like['dataset']}; "
+                "seeds of one name are trained alike; move one of them away"
+            )
         for kind in KINDS if "val_acc" in content else ("train", "test"):
             for what, kept, highest in (("loss", losses, HIGHEST), ("acc", accuracies, 100.0)):
                 curve = content.get(f"{kind}_{what}")
-                if not (isinstance(curve, list) and len(curve) == epochs and all(is_number(number, 0, highest) for number in curve)):
-                    raise UserError(f"{path}: {kind}_{what} is not a number for each epoch; restore it or remove it")
+                if not (
+                    isinstance(curve, list)
+                    and len(curve) == epochs
+                    and all(is_number(number, 0, highest) for number in curve)
+                ):
+                    raise UserError(
+                        f"{path}: {kind}_{what} is not a number for each epoch; restore it or "
+                        "remove it"
+                    )
                 kept.setdefault(kind, []).append(curve)
     return Training(losses, accuracies, falls_of(like), like["dataset"])
 
 
 def falls_of(result: Result) -> tuple[float, ...]:
-    """The epochs after which the learning rate of a training fell, as its settings say them; none where they do not."""
+    """The epochs after which the learning rate of a training fell, as its settings say them; none
+    where they do not."""
     settings = result["settings"]
     epochs, milestones = settings.get("epochs"), settings.get("milestones")
-    if not (is_number(epochs, 1, 10**6) and isinstance(milestones, (list, tuple)) and all(is_number(at, 0, 1) for at in milestones)):
+    if not (
+        is_number(epochs, 1, 10**6)
+        and isinstance(milestones, (list, tuple))
+        and all(is_number(at, 0, 1) for at in milestones)
+    ):
         return ()
     falls = [round(at * epochs) for at in milestones]
     return tuple(sorted({fall for fall in falls if 0 < fall < epochs}))
 
 
-def draw_training(model: str, folder: Path, names: Sequence[str], out: Path | None = None, dataset: str | None = None) -> None:
-    """Draws loss and accuracy over the epochs as the PNG ``out``: a column for each name, a colour for each ratio.
+def draw_training(
+    model: str,
+    folder: Path,
+    names: Sequence[str],
+    out: Path | None = None,
+    dataset: str | None = None,
+) -> None:
+    """Draws loss and accuracy over the epochs as the PNG ``out``: a column for each name, a colour
+    for each ratio.
 
-    Lines are means over the seeds, bands go from the lowest to the highest of them. Raises UserError.
+    Lines are means over the seeds, bands go from the lowest to the highest of them. Raises
+    UserError.
     """
     shown = {name: trainings_of(folder, name, dataset) for name in dict.fromkeys(names)}
     from matplotlib.pyplot import get_cmap
     from matplotlib.ticker import MaxNLocator
 
     from utils.figures import style
+
     ratios = sorted({ratio for trainings in shown.values() for ratio in trainings})
     shades = get_cmap("viridis")
-    colours = {ratio: shades(0.9 * index / max(1, len(ratios) - 1)) for index, ratio in enumerate(ratios)}
+    colours = {
+        ratio: shades(0.9 * index / max(1, len(ratios) - 1)) for index, ratio in enumerate(ratios)
+    }
     columns = min(len(shown), WIDEST)
     blocks = -(-len(shown) // columns)  # of a row of losses and one of accuracies
-    fig, axes = style.figure(2 * blocks, columns, width=max(6.4, 0.8 + 4.2 * columns), height=0.8 + 5.6 * blocks, sharey="row",
-                             squeeze=False)
+    fig, axes = style.figure(
+        2 * blocks,
+        columns,
+        width=max(6.4, 0.8 + 4.2 * columns),
+        height=0.8 + 5.6 * blocks,
+        sharey="row",
+        squeeze=False,
+    )
 
     for index, (name, trainings) in enumerate(shown.items()):
         block, column = divmod(index, columns)
@@ -104,7 +139,12 @@ def draw_training(model: str, folder: Path, names: Sequence[str], out: Path | No
         for fall in sorted({fall for training in trainings.values() for fall in training.falls}):
             for ax in (top, bottom):
                 ax.axvline(fall + 0.5, zorder=0, label="_fall", **FALL)  # between two epochs
-        top.set(title=style.wrapped(f"{shown_name(model)} on {next(iter(trainings.values())).dataset}, {name}", 46), ylabel="loss")
+        top.set(
+            title=style.wrapped(
+                f"{shown_name(model)} on {next(iter(trainings.values())).dataset}, {name}", 46
+            ),
+            ylabel="loss",
+        )
         bottom.set(xlabel="epoch", ylabel="accuracy (%)")
 
     for ax in axes.flat:
@@ -112,16 +152,28 @@ def draw_training(model: str, folder: Path, names: Sequence[str], out: Path | No
     for unused in range(len(shown), blocks * columns):
         for row in (0, 1):
             axes[2 * (unused // columns) + row, unused % columns].set_visible(False)
-    add_legend(fig, colours, {kind for trainings in shown.values() for one in trainings.values() for kind in one.losses},
-               any(one.falls for trainings in shown.values() for one in trainings.values()))
+    add_legend(
+        fig,
+        colours,
+        {kind for trainings in shown.values() for one in trainings.values() for kind in one.losses},
+        any(one.falls for trainings in shown.values() for one in trainings.values()),
+    )
     style.save(fig, out or folder / f"{'_'.join(shown)[:100]}_training.png")
 
 
 def draw_curve(ax: Any, seeds: np.ndarray, colour: Any, kind: str) -> None:
-    """One kind of images over the epochs, from (seeds, epochs): the mean as a line, the range as a band."""
+    """One kind of images over the epochs, from (seeds, epochs): the mean as a line, the range as a
+    band."""
     epochs = np.arange(1, seeds.shape[1] + 1)
-    ax.plot(epochs, seeds.mean(0), KINDS[kind][1], color=colour, linewidth=1.6 if kind == "test" else 1.0,
-            marker="o" if len(epochs) == 1 else None, label=kind)
+    ax.plot(
+        epochs,
+        seeds.mean(0),
+        KINDS[kind][1],
+        color=colour,
+        linewidth=1.6 if kind == "test" else 1.0,
+        marker="o" if len(epochs) == 1 else None,
+        label=kind,
+    )
     if len(seeds) > 1 and kind == "test":
         ax.fill_between(epochs, seeds.min(0), seeds.max(0), color=colour, alpha=0.15, linewidth=0)
 
@@ -129,9 +181,21 @@ def draw_curve(ax: Any, seeds: np.ndarray, colour: Any, kind: str) -> None:
 def add_legend(fig: Any, colours: dict[float, Any], kinds: set[str], falls: bool) -> None:
     """What the colours and dashes of the picture mean, below it."""
     from matplotlib.lines import Line2D
-    looks: dict[str, dict[str, Any]] = {f"ratio {ratio:g}": {"color": colour, "linewidth": 2} for ratio, colour in colours.items()}
-    looks |= {KINDS[kind][0]: {"color": "0.3", "linestyle": KINDS[kind][1]} for kind in KINDS if kind in kinds}
+
+    looks: dict[str, dict[str, Any]] = {
+        f"ratio {ratio:g}": {"color": colour, "linewidth": 2} for ratio, colour in colours.items()
+    }
+    looks |= {
+        KINDS[kind][0]: {"color": "0.3", "linestyle": KINDS[kind][1]}
+        for kind in KINDS
+        if kind in kinds
+    }
     if falls:
         looks["the learning rate falls"] = FALL
     keys = {label: Line2D([], [], **look) for label, look in looks.items()}
-    fig.legend([*keys.values()], [*keys], loc="outside lower center", ncols=max(2, int(fig.get_size_inches()[0] // 2.1)))
+    fig.legend(
+        [*keys.values()],
+        [*keys],
+        loc="outside lower center",
+        ncols=max(2, int(fig.get_size_inches()[0] // 2.1)),
+    )

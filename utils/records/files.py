@@ -1,8 +1,9 @@
 """Reading and writing files: whole or not at all, checked, and without running code from them.
 
-Files are written under a temporary name and renamed, so a reader never sees half of one. Tables and records are plain
-text; weights are read with ``weights_only=True``.
+Files are written under a temporary name and renamed, so a reader never sees half of one. Tables and
+records are plain text; weights are read with ``weights_only=True``.
 """
+
 import contextlib
 import csv
 import glob
@@ -28,7 +29,8 @@ MOST = 10**15  # of anything that is counted: filters, parameters, multiply-accu
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``, put in its place when the block ends well; on an error ``path`` stays."""
+    """A temporary path beside ``path``, put in its place when the block ends well; on an error
+    ``path`` stays."""
     if not path.name:
         raise UserError(f"{path}: is a folder, no place for a file")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp{path.suffix}")
@@ -39,11 +41,14 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
             os.fsync(descriptor)
             if sys.platform != "win32":  # where a file that is open can't be renamed
-                os.replace(temporary, path)  # while it is held, so that nobody takes it for what a killed writer left
+                # while it is held, so that nobody takes it for what a killed writer left
+                os.replace(temporary, path)
         if sys.platform == "win32":
             os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"{path}: can't be written ({error.strerror or error}); what was there is untouched") from None
+        raise UserError(
+            f"{path}: can't be written ({error.strerror or error}); what was there is untouched"
+        ) from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -51,7 +56,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def remove_stale(path: Path) -> None:
     """Removes what writers of ``path`` left that were killed."""
-    ours = re.compile(re.escape(f".{path.name}.") + r"([0-9a-f]{16}|\d{1,10})" + re.escape(f".tmp{path.suffix}"))  # \d: earlier versions'
+    # \d: earlier versions'
+    ours = re.compile(
+        re.escape(f".{path.name}.") + r"([0-9a-f]{16}|\d{1,10})" + re.escape(f".tmp{path.suffix}")
+    )
     for remains in path.parent.glob(f".{glob.escape(path.name)}.*.tmp{glob.escape(path.suffix)}"):
         with contextlib.suppress(OSError):  # it has gone, or is another user's
             if ours.fullmatch(remains.name) and is_free(remains):
@@ -75,13 +83,15 @@ def write_rows(path: Path, rows: list[list[int]]) -> None:
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
     """A dict of tensors, numbers, strings, lists and dicts of them."""
     import torch
+
     stream = io.BytesIO()
     torch.save(content, stream)
     with replacing(path) as temporary:
         temporary.write_bytes(stream.getvalue())
 
 
-# --- reading -------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
+
 
 def read_text(path: Path, hint: str = "") -> str:
     try:
@@ -89,7 +99,9 @@ def read_text(path: Path, hint: str = "") -> str:
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file{'; ' + hint if hint else ''}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can't be read ({getattr(error, 'strerror', None) or error})") from None
+        raise UserError(
+            f"{path}: can't be read ({getattr(error, 'strerror', None) or error})"
+        ) from None
 
 
 def read_json(path: Path, hint: str = "") -> Any:
@@ -106,28 +118,40 @@ def read_json(path: Path, hint: str = "") -> Any:
         return int(digits) if len(digits) < 18 else refuse(digits[:20])
 
     try:
-        return json.loads(read_text(path, hint), parse_constant=refuse, parse_float=finite, parse_int=countable)
+        return json.loads(
+            read_text(path, hint), parse_constant=refuse, parse_float=finite, parse_int=countable
+        )
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged or not JSON ({error}); restore it or remove it") from None
 
 
 def is_number(value: Any, low: float, high: float, *, whole: bool = False) -> bool:
     """Whether something that was read is a number, or a ``whole`` one, from ``low`` to ``high``."""
-    return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool) and low <= value <= high
+    return (
+        isinstance(value, int if whole else (int, float))
+        and not isinstance(value, bool)
+        and low <= value <= high
+    )
 
 
 def are_widths(value: Any, layers: int) -> bool:
     """Whether something that was read is a list of numbers of filters, one per layer."""
-    return isinstance(value, list) and len(value) == layers and all(is_number(width, 1, MOST, whole=True) for width in value)
+    return (
+        isinstance(value, list)
+        and len(value) == layers
+        and all(is_number(width, 1, MOST, whole=True) for width in value)
+    )
 
 
 def layers_in(model: str, filters: list[Any]) -> int:
-    """How many widths a network has; of one that is read from its graph, which reading a file must not import, as many as say."""
+    """How many widths a network has; of one that is read from its graph, which reading a file must
+    not import, as many as say."""
     return len(filters) if is_imported(model) else len(template(model))
 
 
 def read_rows(path: Path, layers: int, rounds: int | None = None) -> list[list[int]]:
-    """The recorded widths of one iteration. Raises UserError for anything else than ``rounds`` rows of ``layers`` counts."""
+    """The recorded widths of one iteration. Raises UserError for anything else than ``rounds`` rows
+    of ``layers`` counts."""
     try:
         text = read_text(path)
         if not text.endswith("\n"):
@@ -139,7 +163,9 @@ def read_rows(path: Path, layers: int, rounds: int | None = None) -> list[list[i
     if not rows or any(len(row) != layers for row in rows):
         raise UserError(f"{path}: damaged or of another model; expected rows of {layers} numbers")
     if rounds not in (None, len(rows)):
-        raise UserError(f"{path}: has {len(rows)} rows, its search recorded {rounds}; restore it or remove it")
+        raise UserError(
+            f"{path}: has {len(rows)} rows, its search recorded {rounds}; restore it or remove it"
+        )
     return rows
 
 
@@ -152,17 +178,25 @@ def _width(cell: str) -> int:
 
 
 def refuse_programs(path: Path, archive: zipfile.ZipFile) -> None:
-    """Raises UserError for a TorchScript archive: torch.load of some versions runs it, whatever ``weights_only`` says."""
+    """Raises UserError for a TorchScript archive: torch.load of some versions runs it, whatever
+    ``weights_only`` says."""
     for name in archive.namelist():
-        if name.lower().split("/")[1:2] in (["constants.pkl"], ["code"]):  # behind the archive's own name
-            raise UserError(f"{path}: a TorchScript archive, which holds code, not weights alone; save the network's state_dict() instead")
+        # behind the archive's own name
+        if name.lower().split("/")[1:2] in (["constants.pkl"], ["code"]):
+            raise UserError(
+                f"{path}: a TorchScript archive, which holds code, not weights alone; save the "
+                "network's state_dict() instead"
+            )
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """What write_tensors wrote, on the CPU. Raises UserError for anything else; runs no code from the file."""
+    """What write_tensors wrote, on the CPU. Raises UserError for anything else; runs no code from
+    the file."""
     import torch
+
     try:
-        with path.open("rb") as stream, warnings.catch_warnings():  # about odd pickles, which are refused here anyway
+        # about odd pickles, which are refused here anyway
+        with path.open("rb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with zipfile.ZipFile(stream) as archive:
                 refuse_programs(path, archive)
@@ -175,7 +209,9 @@ def read_tensors(path: Path) -> dict[str, Any]:
     except UserError:
         raise
     except Exception as error:  # torch raises whatever the damage happens to cause
-        raise UserError(f"{path}: damaged, or not weights ({type(error).__name__}); restore it or remove it") from None
+        raise UserError(
+            f"{path}: damaged, or not weights ({type(error).__name__}); restore it or remove it"
+        ) from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, not a checkpoint")
     return content

@@ -1,4 +1,6 @@
-"""Reads the original release's ``.pk`` files, results and records of searches, without trusting them."""
+"""Reads the original release's ``.pk`` files, results and records of searches, without trusting
+them."""
+
 import contextlib
 import math
 import re
@@ -17,17 +19,21 @@ MOST_ITERATIONS = MOST_LAYERS = 1000
 
 @contextlib.contextmanager
 def _unpickled(path: Path) -> Iterator[Any]:
-    """What is pickled in ``path``. Raises UserError for whatever goes wrong with it, inside the block too."""
+    """What is pickled in ``path``. Raises UserError for whatever goes wrong with it, inside the
+    block too."""
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"larger than {LARGEST} bytes")
         yield unpickle(path.read_bytes())
     except Exception as error:  # a damaged pickle raises nearly anything
-        raise UserError(f"{path}: refused or damaged ({str(error)[:300]}); only dicts of numbers are read") from None
+        raise UserError(
+            f"{path}: refused or damaged ({str(error)[:300]}); only dicts of numbers are read"
+        ) from None
 
 
 def _has(content: Any) -> str:
-    """What kind of thing it is, with its first keys, or those of the first thing in it: for a message."""
+    """What kind of thing it is, with its first keys, or those of the first thing in it: for a
+    message."""
     inside = content[0] if isinstance(content, (list, tuple)) and content else content
     keys = ", ".join(str(key)[:50] for key in list(inside)[:10]) if isinstance(inside, dict) else ""
     return f"it has a {type(content).__name__}{f' with {keys}' if keys else ''}"
@@ -42,10 +48,18 @@ def _number(value: Any) -> float:
 
 
 def _in_order(values: Any, most: int) -> Sequence[Any]:
-    """The values of a list, tuple or array, or of a dict whose keys end in 0, 1, 2, ... or 1, 2, 3, ... Raises ValueError."""
+    """The values of a list, tuple or array, or of a dict whose keys end in 0, 1, 2, ... or 1, 2, 3,
+    ... Raises ValueError."""
     if isinstance(values, dict) and len(values) <= most:
-        numbered = {int(number[1]): value for key, value in values.items() if (number := re.search(r"(\d{1,9})$", str(key)))}
-        if len(numbered) == len(values) and sorted(numbered) in (list(range(len(values))), list(range(1, len(values) + 1))):
+        numbered = {
+            int(number[1]): value
+            for key, value in values.items()
+            if (number := re.search(r"(\d{1,9})$", str(key)))
+        }
+        if len(numbered) == len(values) and sorted(numbered) in (
+            list(range(len(values))),
+            list(range(1, len(values) + 1)),
+        ):
             return [numbered[number] for number in sorted(numbered)]
     values = values.numbers() if isinstance(values, Array) else values
     if not isinstance(values, (list, tuple)) or len(values) > most:
@@ -58,9 +72,14 @@ def _numbers(values: Any, most: int) -> list[float]:
 
 
 def read_test_accuracy(path: Path) -> list[float]:
-    """The test accuracy of each epoch, in %. Raises UserError for a file that holds anything but numbers."""
+    """The test accuracy of each epoch, in %. Raises UserError for a file that holds anything but
+    numbers."""
     with _unpickled(path) as content:
-        curves = [value for key, value in content.items() if "test" in str(key).lower() and "acc" in str(key).lower()]
+        curves = [
+            value
+            for key, value in content.items()
+            if "test" in str(key).lower() and "acc" in str(key).lower()
+        ]
         if not curves:
             raise ValueError(f"no list of test accuracies; {_has(content)}")
         accuracy = _numbers(curves[0], MOST_EPOCHS)
@@ -70,9 +89,16 @@ def read_test_accuracy(path: Path) -> list[float]:
 
 
 def _pair(content: Any) -> list[Any]:
-    """The value under the one key that has alpha in its name, and under the one that has beta. Raises ValueError."""
-    found = [[value for key, value in content.items() if word in str(key).lower() and other not in str(key).lower()]
-             for word, other in (("alpha", "beta"), ("beta", "alpha"))]
+    """The value under the one key that has alpha in its name, and under the one that has beta.
+    Raises ValueError."""
+    found = [
+        [
+            value
+            for key, value in content.items()
+            if word in str(key).lower() and other not in str(key).lower()
+        ]
+        for word, other in (("alpha", "beta"), ("beta", "alpha"))
+    ]
     if [len(values) for values in found] != [1, 1]:
         raise ValueError("not one alpha and one beta")
     return [values[0] for values in found]
@@ -87,19 +113,32 @@ def _iterations(values: Any) -> Sequence[Any]:
 
 
 def read_release_search(path: Path, layers: int) -> list[IterationRecord]:
-    """alpha and beta after each iteration of a search, which the file holds in a dict, or in a list or dict of a dict for each.
+    """alpha and beta after each iteration of a search, which the file holds in a dict, or in a list
+    or dict of a dict for each.
 
-    Raises UserError for any other layout, and for numbers that are not of a network of ``layers`` layers.
+    Raises UserError for any other layout, and for numbers that are not of a network of ``layers``
+    layers.
     """
     with _unpickled(path) as content:
         try:
-            one_dict = isinstance(content, dict) and any("alpha" in str(key).lower() for key in content)
-            pairs = zip(*map(_iterations, _pair(content)), strict=True) if one_dict else map(_pair, _in_order(content, MOST_ITERATIONS))
-            found: list[IterationRecord] = [{"alpha": _numbers(a, MOST_LAYERS), "beta": _numbers(b, MOST_LAYERS)} for a, b in pairs]
+            one_dict = isinstance(content, dict) and any(
+                "alpha" in str(key).lower() for key in content
+            )
+            pairs = (
+                zip(*map(_iterations, _pair(content)), strict=True)
+                if one_dict
+                else map(_pair, _in_order(content, MOST_ITERATIONS))
+            )
+            found: list[IterationRecord] = [
+                {"alpha": _numbers(a, MOST_LAYERS), "beta": _numbers(b, MOST_LAYERS)}
+                for a, b in pairs
+            ]
             if not found:
                 raise ValueError("no iteration")
             for entry in found:
                 check_scaling(entry, layers)
         except (TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"no alpha and beta of {layers} layers for each iteration: {error}; {_has(content)}") from None
+            raise ValueError(
+                f"no alpha and beta of {layers} layers for each iteration: {error}; {_has(content)}"
+            ) from None
         return found

@@ -1,7 +1,9 @@
-"""One process per name: who works on a file holds a lock beside it, which is free again when that process ends, however it ends.
+"""One process per name: who works on a file holds a lock beside it, which is free again when that
+process ends, however it ends.
 
 The locks are filelock's: flock on POSIX, LockFileEx on Windows.
 """
+
 import contextlib
 import errno
 import os
@@ -16,10 +18,12 @@ from filelock import FileLock, Timeout, has_fcntl, lock_descriptor
 from utils.errors import UserError
 from utils.records.paths import lock_of
 
-PATIENCE = 0.1  # seconds until a name counts as taken, for whoever asks whether it is holds it for a moment
+# seconds until a name counts as taken, for whoever asks whether it is holds it for a moment
+PATIENCE = 0.1
 POLL = 0.02  # seconds between attempts
 WAITING = 0.2  # seconds between attempts where another process may work for long
-PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a file itself, no link to it, nor a pipe that is waited for
+# a file itself, no link to it, nor a pipe that is waited for
+PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class Busy(UserError):
@@ -30,8 +34,9 @@ class Busy(UserError):
 def exclusive(*paths: Path, option: str = "--save") -> Iterator[None]:
     """Holds what will be written to ``paths`` for this process.
 
-    Raises Busy while another process works on one of them, which says to choose another ``option``, and UserError where a
-    folder of theirs can't be written to, or what lies at a lock's place is none that this process may take.
+    Raises Busy while another process works on one of them, which says to choose another ``option``,
+    and UserError where a folder of theirs can't be written to, or what lies at a lock's place is
+    none that this process may take.
     """
     with contextlib.ExitStack() as held:
         for path in paths:
@@ -41,7 +46,8 @@ def exclusive(*paths: Path, option: str = "--save") -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_turn(path: Path, waiting: str) -> Iterator[None]:
-    """Holds ``path`` for this process, after those that hold it now; prints ``waiting`` if there are any."""
+    """Holds ``path`` for this process, after those that hold it now; prints ``waiting`` if there
+    are any."""
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(_held(path, "name"))
@@ -53,15 +59,20 @@ def in_turn(path: Path, waiting: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _held(path: Path, option: str, patience: float = PATIENCE) -> Iterator[None]:
-    """Holds ``path``, waiting so many seconds for others to let it go, or without end where that is negative."""
+    """Holds ``path``, waiting so many seconds for others to let it go, or without end where that is
+    negative."""
     lock = lock_of(path)
-    mine = FileLock(lock, thread_local=False, fallback_to_soft=False)  # a soft lock would outlive a process that is killed
+    # a soft lock would outlive a process that is killed
+    mine = FileLock(lock, thread_local=False, fallback_to_soft=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         refuse_other_than_locks(lock)
         mine.acquire(timeout=patience, poll_interval=WAITING if patience < 0 else POLL)
     except Timeout:
-        raise Busy(f"{path}: another process is working under this name; wait for it or choose another {option}") from None
+        raise Busy(
+            f"{path}: another process is working under this name; wait for it or choose another "
+            f"{option}"
+        ) from None
     except OSError as error:
         raise UserError(why_not(lock, error)) from None
 
@@ -70,12 +81,15 @@ def _held(path: Path, option: str, patience: float = PATIENCE) -> Iterator[None]
     finally:
         if has_fcntl:  # elsewhere letting go removes the file
             with contextlib.suppress(OSError):
-                lock.unlink()  # while it is held: whoever waits for it sees then that it has gone, and makes another
+                # while it is held: whoever waits for it sees then that it has gone, and makes
+                # another
+                lock.unlink()
         mine.release()
 
 
 def refuse_other_than_locks(lock: Path) -> None:
-    """Raises UserError where what lies at a lock's place is a link, or anything but a file of its own."""
+    """Raises UserError where what lies at a lock's place is a link, or anything but a file of its
+    own."""
     with contextlib.suppress(FileNotFoundError):
         about = os.lstat(lock)
         if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
@@ -87,13 +101,17 @@ def why_not(lock: Path, error: OSError) -> str:
     if not os.path.lexists(lock):
         return f"{lock.parent}: can't be written to ({error.strerror})"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return (f"{lock}: can't be locked ({error.strerror}), as another user's can't; if nobody works under this name any more, remove "
-                "it, else choose another name or folder")
+        return (
+            f"{lock}: can't be locked ({error.strerror}), as another user's can't; if nobody "
+            "works under this name any more, remove "
+            "it, else choose another name or folder"
+        )
     return f"{lock}: can't be locked ({error.strerror}); choose a folder on another disk"
 
 
 def worked_on(path: Path) -> bool:
-    """Whether a process holds ``path`` now, this user's or another's. Raises UserError where that can't be seen."""
+    """Whether a process holds ``path`` now, this user's or another's. Raises UserError where that
+    can't be seen."""
     lock = lock_of(path)
     try:
         refuse_other_than_locks(lock)
@@ -109,7 +127,8 @@ def worked_on(path: Path) -> bool:
 
 
 def is_free(file: Path) -> bool:
-    """Whether no process has locked ``file`` itself. Raises OSError where it can't be opened, not even to read it."""
+    """Whether no process has locked ``file`` itself. Raises OSError where it can't be opened, not
+    even to read it."""
     try:
         descriptor = os.open(file, os.O_RDWR | PLAIN)
     except FileNotFoundError:
@@ -128,10 +147,12 @@ def is_free(file: Path) -> bool:
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[int]:
-    """Makes a file that was not there, and holds it: ``is_free`` says so to others. What it yields is open for writing."""
+    """Makes a file that was not there, and holds it: ``is_free`` says so to others. What it yields
+    is open for writing."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | PLAIN, 0o666)
     try:
-        if sys.platform != "win32":  # where a file that is open can't be removed, and one that is locked not be written to
+        # where a file that is open can't be removed, and one that is locked not be written to
+        if sys.platform != "win32":
             with contextlib.suppress(OSError):
                 lock_descriptor(descriptor, blocking=False)
         yield descriptor

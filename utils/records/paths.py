@@ -1,4 +1,5 @@
 """Every path of the project. No other file spells a file name."""
+
 import re
 import zlib
 from collections.abc import Sequence
@@ -10,19 +11,33 @@ from utils.errors import UserError
 LONGEST_ARGUMENTS = 60  # characters, in the name of a folder
 PROJECT = Path(__file__).resolve().parents[2]  # its scripts, wherever they are run
 PUBLISHED_DIR = PROJECT / "saved_plots" / "published"
-ARCHIVES = {"CIFAR10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),  # as unpacked, and as downloaded
-            "CIFAR100": ("cifar-100-python", "cifar-100-python.tar.gz")}
-NO_DATA = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__", "thumbs.db", "desktop.ini"}
+# as unpacked, and as downloaded
+ARCHIVES = {
+    "CIFAR10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
+    "CIFAR100": ("cifar-100-python", "cifar-100-python.tar.gz"),
+}
+NO_DATA = {
+    "__macosx",
+    "@eadir",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "__pycache__",
+    "thumbs.db",
+    "desktop.ini",
+}
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or a folder of this name is no part of anybody's data: .git, ._x.jpg, or what a system leaves, as __MACOSX."""
+    """Whether a file or a folder of this name is no part of anybody's data: .git, ._x.jpg, or what
+    a system leaves, as __MACOSX."""
     return name.startswith(".") or name.lower() in NO_DATA
 
 
 def image_folder(dataset: str, data_dir: str) -> Path | None:
-    """The folder of images that ``--dataset`` and ``--data`` mean: a path as it is; of a built-in data set the folder
-    ``data_dir``/<its name>, with train/ and test/, where its archive is not there. None where there is none.
+    """The folder of images that ``--dataset`` and ``--data`` mean: a path as it is; of a built-in
+    data set the folder ``data_dir``/<its name>, with train/ and test/, where its archive is not
+    there. None where there is none.
 
     Raises UserError for TinyImageNet's, which is nowhere else.
     """
@@ -37,19 +52,25 @@ def image_folder(dataset: str, data_dir: str) -> Path | None:
         except UserError:
             if not is_there:
                 raise
-    elif dataset not in ARCHIVES or any((Path(data_dir) / archive).exists() for archive in ARCHIVES[dataset]):
+    elif dataset not in ARCHIVES or any(
+        (Path(data_dir) / archive).exists() for archive in ARCHIVES[dataset]
+    ):
         return None
     return folder if is_there else None
 
 
 def tiny_imagenet_folder(data_dir: str, parts: Sequence[str] = ("train", "val")) -> Path:
-    """Where TinyImageNet is, with these ``parts``: ``data_dir`` itself, or tiny-imagenet-200 in it or here. Raises UserError."""
+    """Where TinyImageNet is, with these ``parts``: ``data_dir`` itself, or tiny-imagenet-200 in it
+    or here. Raises UserError."""
     places = [Path(data_dir), Path(data_dir) / "tiny-imagenet-200", Path("tiny-imagenet-200")]
     for place in places:
         if all((place / part).exists() for part in parts):
             return place
-    raise UserError(f"no TinyImageNet with {' and '.join(parts)} in {', '.join(map(str, places))}: unzip tiny-imagenet-200.zip there, "
-                    "or say where it is with --data")
+    raise UserError(
+        f"no TinyImageNet with {' and '.join(parts)} in {', '.join(map(str, places))}: unzip "
+        "tiny-imagenet-200.zip there, "
+        "or say where it is with --data"
+    )
 
 
 def search_record(record_dir: str, save: str) -> Path:
@@ -66,25 +87,37 @@ def search_rows(record_dir: str, save: str, iteration: int) -> Path:
 
 
 def all_search_rows(record_dir: str, save: str) -> list[Path]:
-    """The rows of every iteration of the search ``save``, and of no other whose name begins alike."""
-    return [path for path in Path(record_dir).glob("*.csv") if re.fullmatch(re.escape(save) + r"_\d+\.csv", path.name)]
+    """The rows of every iteration of the search ``save``, and of no other whose name begins
+    alike."""
+    return [
+        path
+        for path in Path(record_dir).glob("*.csv")
+        if re.fullmatch(re.escape(save) + r"_\d+\.csv", path.name)
+    ]
 
 
 def file_name_of(model: str) -> str:
-    """What a network is called in names of files: MODULE:FUNCTION with a point, FILE.py:FUNCTION by the file's own name; behind that
-    what it is given, net.Net+depth-3+drop-0.1, with a number for what is long, or has characters that file names should not have."""
+    """What a network is called in names of files: MODULE:FUNCTION with a point, FILE.py:FUNCTION by
+    the file's own name; behind that what it is given, net.Net+depth-3+drop-0.1, with a number for
+    what is long, or has characters that file names should not have."""
     if not is_imported(model):
         return model
     name = parsed(model)
     called = f"{Path(name.place).stem if name.is_file else name.place}.{name.function}"
     if not name.arguments:
         return called
-    words = {key: value if isinstance(value, str) and re.fullmatch(r"(?!True$|False$|None$)[a-zA-Z][\w.]*", value) else spelled(value)
-             for key, value in sorted(name.arguments.items())}
+    words = {
+        key: value
+        if isinstance(value, str) and re.fullmatch(r"(?!True$|False$|None$)[a-zA-Z][\w.]*", value)
+        else spelled(value)
+        for key, value in sorted(name.arguments.items())
+    }
     said = "".join(f"+{key}-{word}" for key, word in words.items())
     safe = re.sub(r"[^\w.+-]+", "_", said, flags=re.ASCII).replace("-_", "-").rstrip("_")
     told_apart = safe == said and len(said) <= LONGEST_ARGUMENTS
-    return called + (safe if told_apart else f"{safe[:LONGEST_ARGUMENTS]}_{zlib.crc32(said.encode()):08x}")
+    return called + (
+        safe if told_apart else f"{safe[:LONGEST_ARGUMENTS]}_{zlib.crc32(said.encode()):08x}"
+    )
 
 
 def shown_name(model: str) -> str:
@@ -110,7 +143,8 @@ def percent(ratio: float) -> int:
 
 
 def at_ratio(save: str, ratio: float) -> str:
-    """What one training of a sweep calls its weights. No --save name has an @: x at ratio 0.25 is not the run x_25."""
+    """What one training of a sweep calls its weights. No --save name has an @: x at ratio 0.25 is
+    not the run x_25."""
     return f"{save}@{percent(ratio)}"
 
 

@@ -1,4 +1,5 @@
 """The figures of the published runs, which come with the project."""
+
 import csv
 from typing import Any
 
@@ -12,9 +13,11 @@ TRAININGS = 1260
 
 
 def read_published_scaling(model: str, dataset: str, warmup: int | None = None) -> dict[str, Any]:
-    """The published alpha and beta: {"warmup": P, "iterations": [{"alpha", "beta"}, ...]} of this model and dataset.
+    """The published alpha and beta: {"warmup": P, "iterations": [{"alpha", "beta"}, ...]} of this
+    model and dataset.
 
-    Without ``warmup`` the setting that the paper's curves use. Raises UserError where nothing was published.
+    Without ``warmup`` the setting that the paper's curves use. Raises UserError where nothing was
+    published.
     """
     path = PUBLISHED_DIR / "scaling.json"
     table = read_json(path, "it comes with the project; restore it")
@@ -22,7 +25,10 @@ def read_published_scaling(model: str, dataset: str, warmup: int | None = None) 
         if not (isinstance(table, list) and table):
             raise ValueError("not a list of searches")
         for entry in table:
-            if (entry["model"], entry["dataset"]) == (model, dataset) and warmup in (None, entry["warmup"]):
+            if (entry["model"], entry["dataset"]) == (model, dataset) and warmup in (
+                None,
+                entry["warmup"],
+            ):
                 if not entry["iterations"]:
                     raise ValueError("no iterations")
                 for iteration in entry["iterations"]:
@@ -35,7 +41,8 @@ def read_published_scaling(model: str, dataset: str, warmup: int | None = None) 
 
 
 def published_warmup(model: str, dataset: str) -> int | None:
-    """The warm-up of the published curves of this model and data set; None where nothing was published."""
+    """The warm-up of the published curves of this model and data set; None where nothing was
+    published."""
     try:
         return read_published_scaling(model, dataset)["warmup"]
     except UserError:
@@ -55,12 +62,16 @@ def read_published_morph(model: str, dataset: str) -> list[int]:
         pairs = [f"{m} on {d}" for m in table for d in table[m]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: damaged ({error}); restore it from the repository") from None
-    raise UserError(f"no MorphNet widths were published for {model} on {dataset} (there is {', '.join(pairs)}); search them with "
-                    "architecture_descent.py --morph and give its name with --prune-fname")
+    raise UserError(
+        f"no MorphNet widths were published for {model} on {dataset} (there is "
+        f"{', '.join(pairs)}); search them with "
+        "architecture_descent.py --morph and give its name with --prune-fname"
+    )
 
 
 def read_accuracy() -> list[dict[str, Any]]:
-    """The published trainings: model, dataset, method, ratio, seed, epochs, best_test_acc, last_test_acc."""
+    """The published trainings: model, dataset, method, ratio, seed, epochs, best_test_acc,
+    last_test_acc."""
     path = PUBLISHED_DIR / "accuracy.csv"
     try:
         rows, text = [], read_text(path, "it comes with the project; restore it")
@@ -68,8 +79,11 @@ def read_accuracy() -> list[dict[str, Any]]:
             raise ValueError("its last line is torn")
         for row in csv.DictReader(text.splitlines(), strict=True):
             numbers = {key: float(row[key]) for key in ("ratio", "best_test_acc", "last_test_acc")}
-            if None in row or not (0 < numbers["ratio"] <= 64 and 0 <= numbers["best_test_acc"] <= 100
-                                   and 0 <= numbers["last_test_acc"] <= 100):
+            if None in row or not (
+                0 < numbers["ratio"] <= 64
+                and 0 <= numbers["best_test_acc"] <= 100
+                and 0 <= numbers["last_test_acc"] <= 100
+            ):
                 raise ValueError("a ratio or an accuracy is out of range")
             counts = {key: int(row[key]) for key in ("seed", "epochs")}
             if not all(is_number(count, 0, MOST, whole=True) for count in counts.values()):

@@ -1,4 +1,5 @@
 """The results of trainings: what they hold, and reading them without trusting them."""
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -23,7 +24,8 @@ class Origin(TypedDict):
 
 
 class Result(TypedDict, total=False):
-    """One training. Beside these the file has each setting by its name, for readers of earlier versions."""
+    """One training. Beside these the file has each setting by its name, for readers of earlier
+    versions."""
 
     model: str
     dataset: str
@@ -34,10 +36,13 @@ class Result(TypedDict, total=False):
     ratio: float
     seed: int
     convcut: bool
-    budget: str  # what the network was scaled to; results of earlier versions, to parameters, do not say
-    round_to: int  # what its widths are multiples of; results of earlier versions, any whole number, do not say
+    # what the network was scaled to; results of earlier versions, to parameters, do not say
+    budget: str
+    # what its widths are multiples of; results of earlier versions, any whole number, do not say
+    round_to: int
     min_width: int  # the fewest filters of a layer; results of earlier versions, none, do not say
-    keep: list[str]  # layers that have the template's widths; results of earlier versions, none, do not say
+    # layers that have the template's widths; results of earlier versions, none, do not say
+    keep: list[str]
     filters: list[int]
     params: int
     macs: int
@@ -64,31 +69,65 @@ def read_result(path: Path) -> Result:
     result: Result = read_json(path)
     try:
         curve: Any = result["test_acc"]
-        if not (isinstance(curve, list) and all(is_number(accuracy, 0, 100) for accuracy in curve) and result["best"] == max(curve)
-                and result["last"] == curve[-1] and len(held := result.get("val_acc", curve)) == len(curve)
-                and all(is_number(accuracy, 0, 100) for accuracy in held)
-                and is_number(result["ratio"], 1e-9, 64) and is_number(result["seed"], 0, MOST, whole=True)
-                and all(is_number(result[key], 1, MOST, whole=True) for key in ("params", "macs", "num_classes", "image_size"))
-                and result.get("budget", "params") in list(BUDGETS) and is_number(result.get("round_to", 1), 1, MOST, whole=True)
-                and is_number(result.get("min_width", 0), 0, MOST, whole=True) and isinstance(result.get("keep", []), list)
-                and isinstance(result["convcut"], bool) and isinstance(result["settings"], dict)
-                and ("val_acc" in result) == (result["settings"].get("validate") is not None)
-                and all(isinstance(result[key], str) for key in ("model", "dataset", "method"))
-                and are_widths(result["filters"], layers_in(result["model"], result["filters"]))):
+        if not (
+            isinstance(curve, list)
+            and all(is_number(accuracy, 0, 100) for accuracy in curve)
+            and result["best"] == max(curve)
+            and result["last"] == curve[-1]
+            and len(held := result.get("val_acc", curve)) == len(curve)
+            and all(is_number(accuracy, 0, 100) for accuracy in held)
+            and is_number(result["ratio"], 1e-9, 64)
+            and is_number(result["seed"], 0, MOST, whole=True)
+            and all(
+                is_number(result[key], 1, MOST, whole=True)
+                for key in ("params", "macs", "num_classes", "image_size")
+            )
+            and result.get("budget", "params") in list(BUDGETS)
+            and is_number(result.get("round_to", 1), 1, MOST, whole=True)
+            and is_number(result.get("min_width", 0), 0, MOST, whole=True)
+            and isinstance(result.get("keep", []), list)
+            and isinstance(result["convcut"], bool)
+            and isinstance(result["settings"], dict)
+            and ("val_acc" in result) == (result["settings"].get("validate") is not None)
+            and all(isinstance(result[key], str) for key in ("model", "dataset", "method"))
+            and are_widths(result["filters"], layers_in(result["model"], result["filters"]))
+        ):
             raise ValueError("its numbers disagree")
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise UserError(f"{path}: not the result of a training, or damaged ({error}); restore it or remove it") from None
+        raise UserError(
+            f"{path}: not the result of a training, or damaged ({error}); restore it or remove it"
+        ) from None
     return result
 
 
-# --- whether a result is the one that is asked for -----------------------------------------------------------------
+# --- whether a result is the one that is asked for ------------------------------------------------
 
-def asked(settings: TrainingSettings, method: str, ratio: float, *, convcut: bool = False, budget: str = "params",
-          round_to: int = 1, min_width: int = 0, keep: Sequence[str] = ()) -> Begun:
-    """What a training depends on, by the names that its result has for it, but for what follows from its data."""
-    return {"model": settings.model, "dataset": dataset_name(settings.dataset), "method": method, "ratio": ratio, "convcut": convcut,
-            "budget": budget, "round_to": round_to, "min_width": min_width, "keep": list(keep),
-            **stored(settings, (*SUBJECT, "image_size"))}
+
+def asked(
+    settings: TrainingSettings,
+    method: str,
+    ratio: float,
+    *,
+    convcut: bool = False,
+    budget: str = "params",
+    round_to: int = 1,
+    min_width: int = 0,
+    keep: Sequence[str] = (),
+) -> Begun:
+    """What a training depends on, by the names that its result has for it, but for what follows
+    from its data."""
+    return {
+        "model": settings.model,
+        "dataset": dataset_name(settings.dataset),
+        "method": method,
+        "ratio": ratio,
+        "convcut": convcut,
+        "budget": budget,
+        "round_to": round_to,
+        "min_width": min_width,
+        "keep": list(keep),
+        **stored(settings, (*SUBJECT, "image_size")),
+    }
 
 
 def unsaid(defaults: TrainingSettings) -> Begun:
@@ -96,8 +135,16 @@ def unsaid(defaults: TrainingSettings) -> Begun:
     return {**UNSAID, **stored(defaults, SUBJECT)}
 
 
-def refuse_other(path: Path, result: Mapping[str, Any], asked: Begun, unsaid: Begun, *, work: str = "begun",
-                 advice: str = OTHERWISE) -> None:
-    """Raises UserError where the ``result`` that lies at ``path`` is of another training than is ``asked`` for."""
+def refuse_other(
+    path: Path,
+    result: Mapping[str, Any],
+    asked: Begun,
+    unsaid: Begun,
+    *,
+    work: str = "begun",
+    advice: str = OTHERWISE,
+) -> None:
+    """Raises UserError where the ``result`` that lies at ``path`` is of another training than is
+    ``asked`` for."""
     has = {**unsaid, **result["settings"], **result}
     same_settings(path, asked, {name: has.get(name) for name in asked}, work=work, advice=advice)

@@ -1,4 +1,5 @@
 """Whether a network can be searched: what was read of it, held against the network itself."""
+
 from __future__ import annotations
 
 import torch
@@ -6,7 +7,15 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from model import Shape, build_model, count_macs, count_params, is_imported, template, uniform_filters
+from model import (
+    Shape,
+    build_model,
+    count_macs,
+    count_params,
+    is_imported,
+    template,
+    uniform_filters,
+)
 from model.gate import gates_of
 from model.graph.compaction import Compactor
 from model.graph.tracer import on_meta
@@ -21,42 +30,75 @@ EXACT = 1e-6  # relative difference of float64 outputs that rounding explains
 
 
 def check(name: str, *, num_classes: int, image_size: int) -> None:
-    """Builds a network at random widths, counts it, closes gates, compacts it, and takes a training step; one of somebody else's is
-    compared with its owner's code.
+    """Builds a network at random widths, counts it, closes gates, compacts it, and takes a training
+    step; one of somebody else's is compared with its owner's code.
 
     Raises UserError where something is not as it was read.
     """
     shape: Shape = {"num_classes": num_classes, "image_size": image_size}
     draw = torch.Generator().manual_seed(0)
-    widths = [max(1, int(width * ratio)) for width, ratio in zip(template(name), (0.1 + 0.4 * torch.rand(10**4, generator=draw)).tolist())]
+    widths = [
+        max(1, int(width * ratio))
+        for width, ratio in zip(
+            template(name), (0.1 + 0.4 * torch.rand(10**4, generator=draw)).tolist()
+        )
+    ]
     images = torch.randn(BATCH, 3, image_size, image_size, generator=draw)
     _check_counts(name, widths, images, num_classes, image_size)
     if is_imported(name):
         for gated in (False, True):
-            print(*compare_training(name, shape, gated=gated)[1:], sep="\n")  # whose code is run, was said
+            # whose code is run, was said
+            print(*compare_training(name, shape, gated=gated)[1:], sep="\n")
     else:
-        network = build_model(name, widths, gated=True, num_classes=num_classes, image_size=image_size)
+        network = build_model(
+            name, widths, gated=True, num_classes=num_classes, image_size=image_size
+        )
         _check_compaction(network.double(), images.double(), image_size)
-    network = build_model(name, uniform_filters(name, 0.25), gated=True, num_classes=num_classes, image_size=image_size)
+    network = build_model(
+        name,
+        uniform_filters(name, 0.25),
+        gated=True,
+        num_classes=num_classes,
+        image_size=image_size,
+    )
     pruner = TaylorPruner(gates_of(network))
-    loss, _ = training_step(network, sgd(network, 0.01, 0.5, 5e-4), images, torch.arange(BATCH) % shape["num_classes"], Runner())
+    loss, _ = training_step(
+        network,
+        sgd(network, 0.01, 0.5, 5e-4),
+        images,
+        torch.arange(BATCH) % shape["num_classes"],
+        Runner(),
+    )
     if any(gate.weight.grad is None for gate in pruner.gates) or not loss.isfinite():
-        raise UserError(f"{name}: a training step gives some widths no gradient, or no finite loss ({loss.item():g})")
+        raise UserError(
+            f"{name}: a training step gives some widths no gradient, or no finite loss "
+            f"({loss.item():g})"
+        )
 
 
-def _check_counts(name: str, widths: list[int], images: Tensor, num_classes: int, image_size: int) -> None:
+def _check_counts(
+    name: str, widths: list[int], images: Tensor, num_classes: int, image_size: int
+) -> None:
     network = build_model(name, widths, num_classes=num_classes, image_size=image_size).eval()
-    built = sum(parameter.numel() for parameter in network.parameters()), _multiply_accumulates(network, images[:1])
-    counted = (count_params(name, widths, num_classes=num_classes, image_size=image_size),
-               count_macs(name, widths, num_classes=num_classes, image_size=image_size))
+    built = (
+        sum(parameter.numel() for parameter in network.parameters()),
+        _multiply_accumulates(network, images[:1]),
+    )
+    counted = (
+        count_params(name, widths, num_classes=num_classes, image_size=image_size),
+        count_macs(name, widths, num_classes=num_classes, image_size=image_size),
+    )
     if built != counted:
-        raise UserError(f"{name}: built at random widths it has {built[0]:,} parameters and {built[1]:,} multiply-accumulates, not the "
-                        f"{counted[0]:,} and {counted[1]:,} that were read from its graph")
+        raise UserError(
+            f"{name}: built at random widths it has {built[0]:,} parameters and {built[1]:,} "
+            "multiply-accumulates, not the "
+            f"{counted[0]:,} and {counted[1]:,} that were read from its graph"
+        )
 
 
 def _multiply_accumulates(network: nn.Module, image: Tensor) -> int:
-    """What torch.utils.flop_counter counts for an image; on shapes, where a network's code can be run on these: there it sees what
-    recurrent layers do, too."""
+    """What torch.utils.flop_counter counts for an image; on shapes, where a network's code can be
+    run on these: there it sees what recurrent layers do, too."""
     try:
         return _counted(on_meta(network), image.to("meta"))
     except Exception:  # whatever its code does with what has no numbers
@@ -81,6 +123,12 @@ def _check_compaction(network: nn.Module, images: Tensor, image_size: int) -> No
     compactor.compact(alive, worthwhile=0)
     difference = (compactor.network(images) - expected).abs().max() / expected.abs().max()
     if not difference < EXACT:
-        raise UserError(f"removing filters whose gates are closed changes the outputs, by {difference:.1e} of the largest")
+        raise UserError(
+            f"removing filters whose gates are closed changes the outputs, by {difference:.1e} "
+            "of the largest"
+        )
     after = sum(parameter.numel() for parameter in compactor.network.parameters())
-    print(f"closed half of the gates at random widths: {after / before:.0%} of the parameters are left, outputs differ by {difference:.1e}")
+    print(
+        f"closed half of the gates at random widths: {after / before:.0%} of the parameters are "
+        f"left, outputs differ by {difference:.1e}"
+    )

@@ -1,4 +1,6 @@
-"""One iteration of a search: warm up, then train and prune until a layer is at its end (paper, section 3.1)."""
+"""One iteration of a search: warm up, then train and prune until a layer is at its end (paper,
+section 3.1)."""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -44,8 +46,13 @@ class Pruning(State):
             return True
         rounds = self.pruner.rounds
         go_on = self.pruner.step()
-        if self.compactor and self.pruner.rounds > rounds and self.compactor.compact(
-                list(self.pruner.alive.split(self.pruner.full_widths)), self.optimizer):
+        if (
+            self.compactor
+            and self.pruner.rounds > rounds
+            and self.compactor.compact(
+                list(self.pruner.alive.split(self.pruner.full_widths)), self.optimizer
+            )
+        ):
             give_back_freed_memory()
         return go_on
 
@@ -53,7 +60,11 @@ class Pruning(State):
         return f", {sum(self.pruner.widths)} of {sum(self.pruner.full_widths)} filters"
 
     def state_dict(self) -> dict[str, Any]:
-        return {"kept": self.compactor.kept if self.compactor else None, "pruner": self.pruner.state_dict(), **super().state_dict()}
+        return {
+            "kept": self.compactor.kept if self.compactor else None,
+            "pruner": self.pruner.state_dict(),
+            **super().state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self.compactor:
@@ -75,29 +86,59 @@ def compactor_of(model: str, network: nn.Module, shape: Shape, *, aloud: bool) -
         return None
 
 
-def cost_of(settings: SearchSettings, filters: list[int], data: Data) -> Callable[[list[int]], list[float]]:
-    """What a filter of each layer counts for, at given widths of a network that began with ``filters``."""
+def cost_of(
+    settings: SearchSettings, filters: list[int], data: Data
+) -> Callable[[list[int]], list[float]]:
+    """What a filter of each layer counts for, at given widths of a network that began with
+    ``filters``."""
     macs = macs_per_filter(settings.model, filters, **data.shape)
     return lambda widths: [float(cost) ** settings.cost_exponent for cost in macs(widths)]
 
 
-def residual_filters(settings: SearchSettings, iteration: int, filters: list[int], data: Data, runner: Runner,
-                     run: SearchRun | None = None) -> tuple[list[list[int]], float]:
-    """One iteration on a fresh network of these ``filters``: the recorded rows of widths, and the seconds it took."""
+def residual_filters(
+    settings: SearchSettings,
+    iteration: int,
+    filters: list[int],
+    data: Data,
+    runner: Runner,
+    run: SearchRun | None = None,
+) -> tuple[list[list[int]], float]:
+    """One iteration on a fresh network of these ``filters``: the recorded rows of widths, and the
+    seconds it took."""
     torch.manual_seed(seed_from(settings.seed, iteration))
     network = runner.place(build_model(settings.model, filters, **data.shape, gated=True))
-    cutter = compactor_of(settings.model, network, data.shape, aloud=iteration == 0) if settings.compact else None
+    cutter = (
+        compactor_of(settings.model, network, data.shape, aloud=iteration == 0)
+        if settings.compact
+        else None
+    )
     traced = cutter.network if cutter else network
     optimizer = sgd(network, settings.lr, settings.momentum, settings.weight_decay)
-    pruner = TaylorPruner(gates_of(network), settings.prune_every, settings.prune_step, settings.prune_fraction,
-                          cost_of(settings, filters, data) if settings.budget == "macs" else None, settings.cost_at == "end",
-                          least_width(settings.model, settings.min_width), widths_of(settings.model, settings.keep))
-    state = Pruning(traced, optimizer, forward=traced, pruner=pruner, compactor=cutter, warmup=settings.warmup)
+    pruner = TaylorPruner(
+        gates_of(network),
+        settings.prune_every,
+        settings.prune_step,
+        settings.prune_fraction,
+        cost_of(settings, filters, data) if settings.budget == "macs" else None,
+        settings.cost_at == "end",
+        least_width(settings.model, settings.min_width),
+        widths_of(settings.model, settings.keep),
+    )
+    state = Pruning(
+        traced, optimizer, forward=traced, pruner=pruner, compactor=cutter, warmup=settings.warmup
+    )
     told = iteration_told(iteration, settings.morph)
     if run and run.take_up(iteration, filters, data, state.load_state_dict):
         print(f"goes on in {told} at epoch {state.epoch}", flush=True)
-    fit(state, training_batches(data, settings.batch_size, search=True), runner, epochs=settings.epochs,
-        seeds=(settings.seed, iteration), lr_at=lambda epoch: search_lr(epoch, settings.warmup, settings.lr),
-        title=f"{told}, ", checkpoint=lambda: run.save(state.state_dict()) if run else None)
+    fit(
+        state,
+        training_batches(data, settings.batch_size, search=True),
+        runner,
+        epochs=settings.epochs,
+        seeds=(settings.seed, iteration),
+        lr_at=lambda epoch: search_lr(epoch, settings.warmup, settings.lr),
+        title=f"{told}, ",
+        checkpoint=lambda: run.save(state.state_dict()) if run else None,
+    )
     pruner.finish()
     return pruner.history, state.seconds

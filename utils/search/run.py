@@ -1,4 +1,6 @@
-"""The files of a search: its record, one CSV of rows per iteration, its checkpoint. Finding and refusing earlier work."""
+"""The files of a search: its record, one CSV of rows per iteration, its checkpoint. Finding and
+refusing earlier work."""
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,20 +11,34 @@ from utils.errors import UserError
 from utils.records import paths
 from utils.records.files import write_json, write_rows
 from utils.records.run import Begun, Provenance, Run, same_settings
-from utils.records.searches import RULES, IterationRecord, SearchRecord, network_of, read_search, refuse_changed_network
+from utils.records.searches import (
+    RULES,
+    IterationRecord,
+    SearchRecord,
+    network_of,
+    read_search,
+    refuse_changed_network,
+)
 from utils.settings import SearchSettings, Storage, dataset_name, search_preset, stored
 
-NOT_COMPARED = ("model", "dataset")  # as settings: a record has them, the data set by its name, at its top
+# as settings: a record has them, the data set by its name, at its top
+NOT_COMPARED = ("model", "dataset")
 
 
 class SearchRun(Run):
-    """A search under its name. ``stored`` is the record that an earlier run left, if this one may go on with it."""
+    """A search under its name. ``stored`` is the record that an earlier run left, if this one may
+    go on with it."""
 
     def __init__(self, settings: SearchSettings, storage: Storage):
         self.settings, self.storage, preset = settings, storage, search_preset(settings.dataset)
-        super().__init__(paths.search_record(storage.record_dir, storage.save),
-                         paths.unfinished_search(storage.model_dir, settings.model, storage.save), resume=storage.resume,
-                         defaults=stored(preset.morphnet() if settings.morph else preset, (*NOT_COMPARED, "iterations")))
+        super().__init__(
+            paths.search_record(storage.record_dir, storage.save),
+            paths.unfinished_search(storage.model_dir, settings.model, storage.save),
+            resume=storage.resume,
+            defaults=stored(
+                preset.morphnet() if settings.morph else preset, (*NOT_COMPARED, "iterations")
+            ),
+        )
         self.found: SearchRecord = {"iterations": []}  # what is recorded so far
 
     @property
@@ -31,69 +47,127 @@ class SearchRun(Run):
         return self.found["iterations"]
 
     def finished(self) -> bool:
-        """Whether nothing is left to do. Raises UserError where what is stored under this name can't be gone on with."""
+        """Whether nothing is left to do. Raises UserError where what is stored under this name
+        can't be gone on with."""
         if self.storage.overwrite:
             return False
         if not self.result.exists():
             if self.checkpoint.exists() and not self.resume:
-                raise UserError(f"--save {self.storage.save}: an interrupted search has this name; --resume goes on with it, --overwrite "
-                                "begins anew")
-            if not self.resume and (rows := paths.all_search_rows(self.storage.record_dir, self.storage.save)):
-                raise UserError(f"{rows[0]}: there is a file of this name, but no record {self.result} that it belongs to; choose another "
-                                "--save, or --overwrite")
+                raise UserError(
+                    f"--save {self.storage.save}: an interrupted search has this name; --resume "
+                    "goes on with it, --overwrite "
+                    "begins anew"
+                )
+            if not self.resume and (
+                rows := paths.all_search_rows(self.storage.record_dir, self.storage.save)
+            ):
+                raise UserError(
+                    f"{rows[0]}: there is a file of this name, but no record {self.result} that "
+                    "it belongs to; choose another "
+                    "--save, or --overwrite"
+                )
             return False
-        self.found = read_search(self.storage.record_dir, self.storage.save, self.settings.model, dataset_name(self.settings.dataset))
-        same_settings(self.result, stored(self.settings, NOT_COMPARED), {**self.defaults, **self.found["settings"]}, ("iterations",))
+        self.found = read_search(
+            self.storage.record_dir,
+            self.storage.save,
+            self.settings.model,
+            dataset_name(self.settings.dataset),
+        )
+        same_settings(
+            self.result,
+            stored(self.settings, NOT_COMPARED),
+            {**self.defaults, **self.found["settings"]},
+            ("iterations",),
+        )
         refuse_changed_network(self.result, self.found, self.settings.model)
         if len(self.iterations) >= self.settings.iterations:
-            self.forget_own_checkpoint(lambda begun: bool(begun["iteration"] < len(self.iterations)))
+            self.forget_own_checkpoint(
+                lambda begun: bool(begun["iteration"] < len(self.iterations))
+            )
             return True
         refuse_old_rules(self.result, self.found)
         if is_imported(self.settings.model) and "min_width" not in self.found["settings"]:
-            raise UserError(f"{self.result}: begun by a version that searched narrow layers with 10 filters more; it can be swept as it "
-                            "is, but not gone on with. Choose another --save, or --overwrite")
+            raise UserError(
+                f"{self.result}: begun by a version that searched narrow layers with 10 filters "
+                "more; it can be swept as it "
+                "is, but not gone on with. Choose another --save, or --overwrite"
+            )
         if not self.resume:
-            raise UserError(f"--save {self.storage.save}: {self.result} has {len(self.iterations)} of {self.settings.iterations} "
-                            "iterations; --resume goes on with them, --overwrite begins anew")
+            raise UserError(
+                f"--save {self.storage.save}: {self.result} has {len(self.iterations)} of "
+                f"{self.settings.iterations} "
+                "iterations; --resume goes on with them, --overwrite begins anew"
+            )
         return False
 
     def begin(self, data: Data, provenance: Provenance) -> None:
-        """Opens the record: the one found, or a new one. Raises UserError where the data are others than it was begun with."""
-        if self.iterations and (self.found["num_classes"], self.found["image_size"]) != (data.num_classes, data.image_size):
-            raise UserError(f"{self.result}: begun with {self.found['num_classes']} classes of {self.found['image_size']} pixels; the data "
-                            f"now has {data.num_classes} of {data.image_size}")
-        if self.storage.overwrite:  # only now, when nothing the user can mend stands in the way of the new search
+        """Opens the record: the one found, or a new one. Raises UserError where the data are others
+        than it was begun with."""
+        if self.iterations and (self.found["num_classes"], self.found["image_size"]) != (
+            data.num_classes,
+            data.image_size,
+        ):
+            raise UserError(
+                f"{self.result}: begun with {self.found['num_classes']} classes of "
+                f"{self.found['image_size']} pixels; the data "
+                f"now has {data.num_classes} of {data.image_size}"
+            )
+        # only now, when nothing the user can mend stands in the way of the new search
+        if self.storage.overwrite:
             self.discard()
             for rows in paths.all_search_rows(self.storage.record_dir, self.storage.save):
                 rows.unlink(missing_ok=True)
         settings = stored(self.settings, NOT_COMPARED)
         if not self.iterations:
-            self.found = {"model": self.settings.model, "dataset": data.name, **data.shape, "rules": RULES, "settings": settings,
-                          **network_of(self.settings.model), **provenance, "iterations": []}
+            self.found = {
+                "model": self.settings.model,
+                "dataset": data.name,
+                **data.shape,
+                "rules": RULES,
+                "settings": settings,
+                **network_of(self.settings.model),
+                **provenance,
+                "iterations": [],
+            }
         self.found["settings"] = settings
 
     def record(self, iterations: list[IterationRecord], rows: list[list[int]]) -> None:
         """Writes down the last of the ``iterations``, and its ``rows``."""
-        write_rows(paths.search_rows(self.storage.record_dir, self.storage.save, len(iterations) - 1), rows)
+        write_rows(
+            paths.search_rows(self.storage.record_dir, self.storage.save, len(iterations) - 1), rows
+        )
         self.found["iterations"] = iterations
         write_json(self.result, self.found)
         self.checkpoint.unlink(missing_ok=True)
 
-    def take_up(self, iteration: int, filters: list[int], data: Data, load: Callable[[dict[str, Any]], None]) -> bool:
-        """Begins an iteration; hands the checkpoint to ``load``, if it is of this one. It is of an earlier one where the
-        record was written, but the process killed before the checkpoint was removed. Raises UserError."""
+    def take_up(
+        self, iteration: int, filters: list[int], data: Data, load: Callable[[dict[str, Any]], None]
+    ) -> bool:
+        """Begins an iteration; hands the checkpoint to ``load``, if it is of this one. It is of an
+        earlier one where the record was written, but the process killed before the checkpoint was
+        removed. Raises UserError."""
+
         def is_over(begun: Begun) -> bool:
             if begun["iteration"] >= iteration:
                 refuse_old_rules(self.checkpoint, begun)
             return bool(begun["iteration"] < iteration)
 
-        self.begun_with = {"iteration": iteration, "filters": filters, "dataset": data.name, "images": len(data.train), "rules": RULES,
-                           **stored(self.settings, (*NOT_COMPARED, "iterations"))}
+        self.begun_with = {
+            "iteration": iteration,
+            "filters": filters,
+            "dataset": data.name,
+            "images": len(data.train),
+            "rules": RULES,
+            **stored(self.settings, (*NOT_COMPARED, "iterations")),
+        }
         return self.restore(load, is_over)
 
 
 def refuse_old_rules(path: Path, stored: Any) -> None:
     """Raises UserError for the unfinished search of a version with other rules."""
     if stored.get("rules") != RULES:
-        raise UserError(f"{path}: begun by a version that pruned one epoch later than the paper; it can be swept as it is, but not gone on "
-                        "with. Choose another --save, or --overwrite")
+        raise UserError(
+            f"{path}: begun by a version that pruned one epoch later than the paper; it can be "
+            "swept as it is, but not gone on "
+            "with. Choose another --save, or --overwrite"
+        )

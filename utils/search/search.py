@@ -1,4 +1,6 @@
-"""A search from its settings to its record: what is checked, locked and opened around the descent."""
+"""A search from its settings to its record: what is checked, locked and opened around the
+descent."""
+
 from model import Shape, count_params, widths_of
 from model.errors import OverBudget
 from utils.errors import UserError
@@ -12,17 +14,34 @@ from utils.training.compare import check_training
 from utils.training.prepare import check_memory, prepare
 
 
-def search(settings: SearchSettings, storage: Storage, machine: Machine | None = None) -> SearchRecord:
-    """Searches, or goes on with a search, and records each iteration as it ends; the record. Raises UserError."""
-    refuse_impossible(settings.model, settings.dataset, settings.ratio, image_size=settings.image_size, keep=settings.keep)
+def search(
+    settings: SearchSettings, storage: Storage, machine: Machine | None = None
+) -> SearchRecord:
+    """Searches, or goes on with a search, and records each iteration as it ends; the record. Raises
+    UserError."""
+    refuse_impossible(
+        settings.model,
+        settings.dataset,
+        settings.ratio,
+        image_size=settings.image_size,
+        keep=settings.keep,
+    )
     run = SearchRun(settings, storage)
     with run.exclusive():
         if run.finished():
-            print(f"{run.result}: finished before, with these settings; nothing to do (--overwrite begins anew)")
+            print(
+                f"{run.result}: finished before, with these settings; nothing to do "
+                "(--overwrite begins anew)"
+            )
             return run.found
-        # The search never looks at the test images. By parameters, the networks of later iterations are about as large as the first.
-        data, runner = prepare(settings, storage, machine, batch_size=settings.batch_size, limit_test=1)
-        check_memory(count_params(settings.model, first_widths(settings, data.shape), **data.shape), runner)
+        # The search never looks at the test images. By parameters, the networks of later iterations
+        # are about as large as the first.
+        data, runner = prepare(
+            settings, storage, machine, batch_size=settings.batch_size, limit_test=1
+        )
+        check_memory(
+            count_params(settings.model, first_widths(settings, data.shape), **data.shape), runner
+        )
         check_training(settings.model, data.shape, gated=True)
         run.begin(data, provenance(runner.device))
         descend(settings, data, runner, run)
@@ -31,13 +50,19 @@ def search(settings: SearchSettings, storage: Storage, machine: Machine | None =
 
 
 def first_widths(settings: SearchSettings, shape: Shape) -> list[int]:
-    """The widths of the first network. Raises UserError where it can't be, or has nothing that could be pruned."""
-    min_width, kept = least_width(settings.model, settings.min_width), widths_of(settings.model, settings.keep)
+    """The widths of the first network. Raises UserError where it can't be, or has nothing that
+    could be pruned."""
+    min_width, kept = (
+        least_width(settings.model, settings.min_width),
+        widths_of(settings.model, settings.keep),
+    )
     try:
         filters = searched_widths(settings, None, shape)
     except OverBudget as error:
         raise impossible(error, settings.ratio, 1, min_width, settings.keep) from None
     if all(width <= min_width for layer, width in enumerate(filters) if layer not in kept):
-        given = [f"--min-width {min_width}"] * (min_width > 0) + [f"--keep {' '.join(settings.keep)}"] * bool(kept)
+        given = [f"--min-width {min_width}"] * (min_width > 0) + [
+            f"--keep {' '.join(settings.keep)}"
+        ] * bool(kept)
         raise UserError(f"{', '.join(given)}: no layer could lose a filter")
     return filters

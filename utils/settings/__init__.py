@@ -1,4 +1,6 @@
-"""Settings: what a search, a training or a plot depends on, each field with its default, bounds and help in one place."""
+"""Settings: what a search, a training or a plot depends on, each field with its default, bounds and
+help in one place."""
+
 from utils.settings.datasets import (
     DATASETS,
     FOLDER_SIZES,
@@ -29,7 +31,39 @@ from utils.settings.work import (
 )
 
 __all__ = [
-    "AUGMENTATION", "DATASETS", "FOLDER_SIZES", "METHODS", "PUBLISHED", "BaseNetwork", "Cluster", "Comparison", "Dataset", "Experiment",
-    "Folders", "Machine", "NetworkShape", "Networks", "Optimization", "Places", "PrunedNetwork", "SearchSettings", "Settings", "Storage",
-    "Task", "TrainingSettings", "arguments", "assigned", "check_name", "dataset_facts", "dataset_name", "fine_tuning_preset",
-    "least_width", "networks_preset", "option", "search_preset", "shortest", "stored", "training_preset"]
+    "AUGMENTATION",
+    "DATASETS",
+    "FOLDER_SIZES",
+    "METHODS",
+    "PUBLISHED",
+    "BaseNetwork",
+    "Cluster",
+    "Comparison",
+    "Dataset",
+    "Experiment",
+    "Folders",
+    "Machine",
+    "NetworkShape",
+    "Networks",
+    "Optimization",
+    "Places",
+    "PrunedNetwork",
+    "SearchSettings",
+    "Settings",
+    "Storage",
+    "Task",
+    "TrainingSettings",
+    "arguments",
+    "assigned",
+    "check_name",
+    "dataset_facts",
+    "dataset_name",
+    "fine_tuning_preset",
+    "least_width",
+    "networks_preset",
+    "option",
+    "search_preset",
+    "shortest",
+    "stored",
+    "training_preset",
+]

@@ -1,4 +1,5 @@
 """What a whole experiment is: a search and all its trainings; and where it runs."""
+
 import re
 from dataclasses import dataclass
 
@@ -27,47 +28,118 @@ def check_search(name: str) -> str:
 class Experiment(Task):
     """A training for each method, seed and ratio, and what they need first."""
 
-    name: str | None = option(None, "call the runs NAME_<method>_<seed>, so that several experiments share their folders", metavar="NAME",
-                              check=check_name, shown="the README's names")
-    search: str | None = option(None, "the search that NeuralScale's networks are of, begun if it does not exist; 'published': the paper's",
-                                metavar="NAME", check=check_search)
-    morph_search: str | None = option(None, "the --morph search that MorphNet's networks are of, begun if it does not exist",
-                                      metavar="NAME", check=check_name, shown="the published widths")
-    methods: tuple[str, ...] = option(("neuralscale", "uniform"), f"of {SHOWN}; neuralscale is the last iteration of a search, "
-                                      "neuralscale_N its N-th, magnitude a base network and, at smaller ratios, its fine-tuning",
-                                      check=check_method, metavar="METHOD", shown="neuralscale uniform")
-    seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), "a training of each", 0, 10**9 - 1, metavar="X", shown="0 to 4")
-    ratios: tuple[float, ...] | None = option(None, "scaling ratios", **RATIO, metavar="R",
-                                              shown="0.25 to 2 in steps of 0.25, on TinyImageNet to 1")
-    base_ratio: float = option(1.0, "scale the template of the magnitude baseline's base network", **RATIO, metavar="R")
+    name: str | None = option(
+        None,
+        "call the runs NAME_<method>_<seed>, so that several experiments share their folders",
+        metavar="NAME",
+        check=check_name,
+        shown="the README's names",
+    )
+    search: str | None = option(
+        None,
+        "the search that NeuralScale's networks are of, begun if it does not exist; "
+        "'published': the paper's",
+        metavar="NAME",
+        check=check_search,
+    )
+    morph_search: str | None = option(
+        None,
+        "the --morph search that MorphNet's networks are of, begun if it does not exist",
+        metavar="NAME",
+        check=check_name,
+        shown="the published widths",
+    )
+    methods: tuple[str, ...] = option(
+        ("neuralscale", "uniform"),
+        f"of {SHOWN}; neuralscale is the last iteration of a search, "
+        "neuralscale_N its N-th, magnitude a base network "
+        "and, at smaller ratios, its fine-tuning",
+        check=check_method,
+        metavar="METHOD",
+        shown="neuralscale uniform",
+    )
+    seeds: tuple[int, ...] = option(
+        (0, 1, 2, 3, 4), "a training of each", 0, 10**9 - 1, metavar="X", shown="0 to 4"
+    )
+    ratios: tuple[float, ...] | None = option(
+        None,
+        "scaling ratios",
+        **RATIO,
+        metavar="R",
+        shown="0.25 to 2 in steps of 0.25, on TinyImageNet to 1",
+    )
+    base_ratio: float = option(
+        1.0, "scale the template of the magnitude baseline's base network", **RATIO, metavar="R"
+    )
     base_seed: int = option(0, "seed of the base network", 0, 10**9 - 1, metavar="X")
-    budget: str | None = option(None, "what all networks are scaled to: parameters or multiply-accumulates", choices=BUDGETS,
-                                shown="as ratio_swipe.py")
-    limit_train: int | None = option(None, "search and train on N images, equally many of each class", 1, metavar="N")
-    limit_test: int | None = option(None, "test on N images, equally many of each class", 1, metavar="N")
-    validate: int | None = option(None, "hold N training images out of all jobs, equally many of each class; accuracy on them "
-                                  "is reported too", 1, metavar="N")
+    budget: str | None = option(
+        None,
+        "what all networks are scaled to: parameters or multiply-accumulates",
+        choices=BUDGETS,
+        shown="as ratio_swipe.py",
+    )
+    limit_train: int | None = option(
+        None, "search and train on N images, equally many of each class", 1, metavar="N"
+    )
+    limit_test: int | None = option(
+        None, "test on N images, equally many of each class", 1, metavar="N"
+    )
+    validate: int | None = option(
+        None,
+        "hold N training images out of all jobs, equally many of each class; accuracy on them "
+        "is reported too",
+        1,
+        metavar="N",
+    )
     amp: bool = option(False, "bfloat16 autocast")
-    search_with: tuple[str, ...] | None = option(None, "settings of the searches: options of architecture_descent.py without their "
-                                                 "dashes, as in warmup=5 prune-every=10", metavar="KEY=VALUE")
-    train_with: tuple[str, ...] | None = option(None, "settings of the trainings from scratch, as in epochs=30 batch-size=64",
-                                                metavar="KEY=VALUE")
-    tune_with: tuple[str, ...] | None = option(None, "settings of the magnitude baseline's fine-tunings", metavar="KEY=VALUE")
+    search_with: tuple[str, ...] | None = option(
+        None,
+        "settings of the searches: options of architecture_descent.py without their "
+        "dashes, as in warmup=5 prune-every=10",
+        metavar="KEY=VALUE",
+    )
+    train_with: tuple[str, ...] | None = option(
+        None,
+        "settings of the trainings from scratch, as in epochs=30 batch-size=64",
+        metavar="KEY=VALUE",
+    )
+    tune_with: tuple[str, ...] | None = option(
+        None, "settings of the magnitude baseline's fine-tunings", metavar="KEY=VALUE"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("methods", "seeds", "ratios"):
             values = getattr(self, name)
             if values is not None and len(set(values)) < max(1, len(values)):
-                raise UserError(f"--{name} {' '.join(map(str, values))}: " + ("one of them is there twice" if values else "there is none"))
+                raise UserError(
+                    f"--{name} {' '.join(map(str, values))}: "
+                    + ("one of them is there twice" if values else "there is none")
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster(Settings):
     """Where the jobs of an experiment run."""
 
-    cluster: str = option("local", "local: on this machine; slurm: through sbatch", choices=CLUSTERS)
-    jobs: int | None = option(None, "at most N jobs at once", 1, 100_000, metavar="N", shown="on this machine 1, on Slurm all")
-    gpus: int | None = option(None, "on this machine: share N GPUs out, one to a job", 1, 1000, metavar="N")
-    slurm: tuple[str, ...] | None = option(None, "options of sbatch, as in partition=gpu gres=gpu:1 time=08:00:00; a job that needs longer "
-                                           "than its time goes on in another of that length", metavar="KEY=VALUE")
+    cluster: str = option(
+        "local", "local: on this machine; slurm: through sbatch", choices=CLUSTERS
+    )
+    jobs: int | None = option(
+        None,
+        "at most N jobs at once",
+        1,
+        100_000,
+        metavar="N",
+        shown="on this machine 1, on Slurm all",
+    )
+    gpus: int | None = option(
+        None, "on this machine: share N GPUs out, one to a job", 1, 1000, metavar="N"
+    )
+    slurm: tuple[str, ...] | None = option(
+        None,
+        "options of sbatch, as in partition=gpu gres=gpu:1 time=08:00:00; a job that needs "
+        "longer "
+        "than its time goes on in another of that length",
+        metavar="KEY=VALUE",
+    )

@@ -1,7 +1,10 @@
-"""What a setting is: a field of a frozen dataclass, with its default, its bounds and its line of help in one place.
+"""What a setting is: a field of a frozen dataclass, with its default, its bounds and its line of
+help in one place.
 
-The command line, the checks of callers from Python, and what records store and compare are all made from the fields.
+The command line, the checks of callers from Python, and what records store and compare are all made
+from the fields.
 """
+
 import argparse
 import dataclasses
 import numbers
@@ -13,19 +16,36 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from utils.errors import UserError
 
 WHOLE = 10**9  # the largest whole number that any setting takes
-KINDS: dict[type, tuple[Any, str]] = {int: (numbers.Integral, "a whole number"), float: (numbers.Real, "a number"),
-                                      bool: (bool, "True or False"), str: ((str, os.PathLike), "a text")}
+KINDS: dict[type, tuple[Any, str]] = {
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+    bool: (bool, "True or False"),
+    str: ((str, os.PathLike), "a text"),
+}
 
 
-def option(default: Any, help: str, low: float = 0, high: float = WHOLE, *, above: bool = False, hidden: bool = False,
-           **more: Any) -> Any:
-    """A field of a settings class. A number lies between ``low`` (beyond it, where ``above``) and ``high``.
+def option(
+    default: Any,
+    help: str,
+    low: float = 0,
+    high: float = WHOLE,
+    *,
+    above: bool = False,
+    hidden: bool = False,
+    **more: Any,
+) -> Any:
+    """A field of a settings class. A number lies between ``low`` (beyond it, where ``above``) and
+    ``high``.
 
-    ``more``: ``choices`` and ``check`` (text -> text, raises UserError) for a text; ``metavar`` on the command line;
-    ``shown`` for the default as --help says it; ``settled`` (settings -> value) for what a record keeps of it where it depends on
-    others. A ``hidden`` field is no option of the command line; one that is not ``kept`` is in no record.
+    ``more``: ``choices`` and ``check`` (text -> text, raises UserError) for a text; ``metavar`` on
+    the command line; ``shown`` for the default as --help says it; ``settled`` (settings -> value)
+    for what a record keeps of it where it depends on others. A ``hidden`` field is no option of the
+    command line; one that is not ``kept`` is in no record.
     """
-    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high, "above": above, "hidden": hidden, **more})
+    return dataclasses.field(
+        default=default,
+        metadata={"help": help, "low": low, "high": high, "above": above, "hidden": hidden, **more},
+    )
 
 
 @dataclass(frozen=True)
@@ -39,7 +59,8 @@ class Rule:
     meta: Mapping[str, Any]
 
     def checked(self, value: Any) -> Any:
-        """``value``, with lists as tuples and whole numbers as floats where floats are asked for. Raises UserError."""
+        """``value``, with lists as tuples and whole numbers as floats where floats are asked for.
+        Raises UserError."""
         if self.optional and value is None:
             return None
         if self.many:
@@ -55,10 +76,20 @@ class Rule:
         if self.kind in (int, float):
             low, high, above = (self.meta[key] for key in ("low", "high", "above"))
             if not low <= value <= high or (above and value == low):
-                raise UserError(f"{value} is not " + (f"above {low:g} and at most {high:g}" if above else f"between {low:g} and {high:g}"))
-        value = os.fspath(value) if isinstance(value, os.PathLike) else self.kind(value)  # of numpy's numbers, Python's own
+                raise UserError(
+                    f"{value} is not "
+                    + (
+                        f"above {low:g} and at most {high:g}"
+                        if above
+                        else f"between {low:g} and {high:g}"
+                    )
+                )
+        # of numpy's numbers, Python's own
+        value = os.fspath(value) if isinstance(value, os.PathLike) else self.kind(value)
         if self.kind is str and ("\0" in value or value != value.encode(errors="replace").decode()):
-            raise UserError(f"{value!a} has characters that no file can be named with, or that are not UTF-8")
+            raise UserError(
+                f"{value!a} has characters that no file can be named with, or that are not UTF-8"
+            )
         if "choices" in self.meta and value not in self.meta["choices"]:
             raise UserError(f"{value!r} is none of {', '.join(self.meta['choices'])}")
         return self.meta["check"](value) if "check" in self.meta else value
@@ -82,7 +113,8 @@ S = TypeVar("S", bound="Settings")
 
 
 class Settings:
-    """The base of the settings classes, which are frozen dataclasses. Raises UserError for a value out of bounds."""
+    """The base of the settings classes, which are frozen dataclasses. Raises UserError for a value
+    out of bounds."""
 
     def __post_init__(self) -> None:
         for rule in rules(type(self)):
@@ -92,9 +124,11 @@ class Settings:
                 raise UserError(f"{flag(rule.name)}: {error}") from None
 
     def settled(self: S, given: Mapping[str, Any]) -> S:
-        """These settings, with those ``given`` by the names of fields in place of them; other names are left alone."""
+        """These settings, with those ``given`` by the names of fields in place of them; other names
+        are left alone."""
         fields = {rule.name: given[rule.name] for rule in rules(type(self)) if rule.name in given}
-        return dataclasses.replace(self, **fields)  # type: ignore[type-var]  # every settings class is a dataclass
+        # every settings class is a dataclass
+        return dataclasses.replace(self, **fields)  # type: ignore[type-var]
 
 
 RULES: dict[type[Settings], list[Rule]] = {}
@@ -109,12 +143,15 @@ def rules(kind: type[Settings]) -> list[Rule]:
 
 def _rules(kind: type[Settings]) -> list[Rule]:
     found, hints = [], get_type_hints(kind)
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]  # every settings class is a dataclass
+    # every settings class is a dataclass
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         hint = hints[field.name]
         optional = type(None) in get_args(hint)
         hint = next(part for part in get_args(hint) if part is not type(None)) if optional else hint
         many = get_origin(hint) is tuple
-        found.append(Rule(field.name, get_args(hint)[0] if many else hint, optional, many, field.metadata))
+        found.append(
+            Rule(field.name, get_args(hint)[0] if many else hint, optional, many, field.metadata)
+        )
     return found
 
 
@@ -123,24 +160,37 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def assigned(defaults: Settings, texts: Iterable[str], without: Iterable[str] = ()) -> dict[str, Any]:
-    """What KEY=VALUE ... say of the fields of ``defaults``, by their names. KEY is an option without its dashes; a switch has no VALUE,
-    an option of several values has them with commas between.
+def assigned(
+    defaults: Settings, texts: Iterable[str], without: Iterable[str] = ()
+) -> dict[str, Any]:
+    """What KEY=VALUE ... say of the fields of ``defaults``, by their names. KEY is an option
+    without its dashes; a switch has no VALUE, an option of several values has them with commas
+    between.
 
     Raises UserError for one that is no option, or is ``without``, and for a value out of bounds.
     """
-    options = {typed(rule, defaults)[2:]: rule for rule in rules(type(defaults)) if not rule.meta["hidden"] and rule.name not in without}
+    options = {
+        typed(rule, defaults)[2:]: rule
+        for rule in rules(type(defaults))
+        if not rule.meta["hidden"] and rule.name not in without
+    }
     given: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         rule = options.get(key.replace("_", "-"))
         if rule is None or (rule.kind is bool) == bool(equals):
-            raise UserError(f"{text}: must be KEY=VALUE, or a switch alone, of {', '.join(sorted(options))}")
+            raise UserError(
+                f"{text}: must be KEY=VALUE, or a switch alone, of {', '.join(sorted(options))}"
+            )
         try:
             if rule.kind is bool:
                 given[rule.name] = not getattr(defaults, rule.name)
             else:
-                given[rule.name] = tuple(map(rule.checked_text, value.split(","))) if rule.many else rule.checked_text(value)
+                given[rule.name] = (
+                    tuple(map(rule.checked_text, value.split(",")))
+                    if rule.many
+                    else rule.checked_text(value)
+                )
         except UserError as error:
             raise UserError(f"{text}: {error}") from None
     return given
@@ -151,7 +201,11 @@ def arguments(settings: Settings, defaults: Settings, without: Iterable[str] = (
     found = []
     for rule in rules(type(settings)):
         value = getattr(settings, rule.name)
-        if value != getattr(defaults, rule.name) and rule.meta.get("kept", True) and not (rule.meta["hidden"] or rule.name in without):
+        if (
+            value != getattr(defaults, rule.name)
+            and rule.meta.get("kept", True)
+            and not (rule.meta["hidden"] or rule.name in without)
+        ):
             values = [] if rule.kind is bool else value if rule.many else [value]
             found += [typed(rule, defaults), *map(shortest, values)]
     return found
@@ -159,7 +213,11 @@ def arguments(settings: Settings, defaults: Settings, without: Iterable[str] = (
 
 def typed(rule: Rule, defaults: Settings) -> str:
     """The option that sets a field; of a switch that is on, the one that turns it off."""
-    return flag(f"no_{rule.name}") if rule.kind is bool and getattr(defaults, rule.name) else flag(rule.name)
+    return (
+        flag(f"no_{rule.name}")
+        if rule.kind is bool and getattr(defaults, rule.name)
+        else flag(rule.name)
+    )
 
 
 def shortest(value: Any) -> str:
@@ -169,6 +227,17 @@ def shortest(value: Any) -> str:
 
 def stored(settings: Settings, without: tuple[str, ...] = ()) -> dict[str, Any]:
     """What a record keeps of ``settings``: plain values, tuples as lists."""
-    kept = [rule for rule in rules(type(settings)) if rule.name not in without and rule.meta.get("kept", True)]
-    values = {rule.name: rule.meta["settled"](settings) if "settled" in rule.meta else getattr(settings, rule.name) for rule in kept}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    kept = [
+        rule
+        for rule in rules(type(settings))
+        if rule.name not in without and rule.meta.get("kept", True)
+    ]
+    values = {
+        rule.name: rule.meta["settled"](settings)
+        if "settled" in rule.meta
+        else getattr(settings, rule.name)
+        for rule in kept
+    }
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
+    }

@@ -1,4 +1,5 @@
 """Where things are kept, and what is to be done with what is there."""
+
 import re
 from dataclasses import MISSING, dataclass
 
@@ -36,21 +37,36 @@ class Places(Folders):
     """All folders that a run reads and writes."""
 
     data: str = option("data", "where data sets are, or are downloaded to", metavar="DIR")
-    model_dir: str = option("saved_models", "where weights and unfinished work are kept", metavar="DIR")
+    model_dir: str = option(
+        "saved_models", "where weights and unfinished work are kept", metavar="DIR"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Storage(Places):
     """What a run reads and writes."""
 
-    save: str = option(MISSING, "name of this run; NAME_X without --seed has the seed X", check=check_name, metavar="NAME", required=True)
-    cache: bool = option(True, "decode the images of a folder at each start, and those that do not fit into memory in each epoch, instead "
-                         "of once into a file below --record-dir")
+    save: str = option(
+        MISSING,
+        "name of this run; NAME_X without --seed has the seed X",
+        check=check_name,
+        metavar="NAME",
+        required=True,
+    )
+    cache: bool = option(
+        True,
+        "decode the images of a folder at each start, and those that do not fit into memory in "
+        "each epoch, instead "
+        "of once into a file below --record-dir",
+    )
     resume: bool = option(False, "go on where this run was interrupted")
     overwrite: bool = option(False, "begin anew, replacing what is stored under this name")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.resume and self.overwrite:
-            raise UserError("--overwrite begins anew and --resume goes on: give one of them. A run that was begun with --overwrite goes "
-                            "on with --resume alone")
+            raise UserError(
+                "--overwrite begins anew and --resume goes on: give one of them. A run that "
+                "was begun with --overwrite goes "
+                "on with --resume alone"
+            )

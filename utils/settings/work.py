@@ -1,8 +1,11 @@
-"""What a search, a training from scratch, a sweep and a pruning depend on: one class each, the defaults being the paper's.
+"""What a search, a training from scratch, a sweep and a pruning depend on: one class each, the
+defaults being the paper's.
 
-A field is an option of the command line (warmup is --warmup), is kept in records, and is compared when work is found. A
-new field's default must change nothing: a record without it is read as having the default.
+A field is an option of the command line (warmup is --warmup), is kept in records, and is compared
+when work is found. A new field's default must change nothing: a record without it is read as having
+the default.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -17,14 +20,18 @@ from utils.settings.storage import check_name
 
 AUGMENTATION = ("crop", "flip", "rotation")  # fields; None is as the data set has it
 COST_AT = ("beginning", "end")
-RATIO: Any = {"low": 0, "high": 64, "above": True}  # a network of 64 times the width has 4,096 times the parameters
+# a network of 64 times the width has 4,096 times the parameters
+RATIO: Any = {"low": 0, "high": 64, "above": True}
 IMPORTED_MIN_WIDTH = 2
 LAYERS_HELP = "names of layers, as check_model.py lists them; * stands for any text"
-DATASET_HELP = "CIFAR10, CIFAR100, tinyimagenet, digits, or a path to a folder with train/ and test/"
+DATASET_HELP = (
+    "CIFAR10, CIFAR100, tinyimagenet, digits, or a path to a folder with train/ and test/"
+)
 
 
 def least_width(model: str, min_width: int | None) -> int:
-    """The --min-width of a search or a pruning of ``model``: as given, else the paper's 0 for the networks of this project."""
+    """The --min-width of a search or a pruning of ``model``: as given, else the paper's 0 for the
+    networks of this project."""
     return min_width if min_width is not None else IMPORTED_MIN_WIDTH if is_imported(model) else 0
 
 
@@ -33,7 +40,9 @@ def check_model(name: str) -> str:
     if name in MODELS:
         return name
     if not is_imported(name):
-        raise UserError(f"{name!r} is none of {', '.join(MODELS)}, nor MODULE:FUNCTION or FILE.py:FUNCTION")
+        raise UserError(
+            f"{name!r} is none of {', '.join(MODELS)}, nor MODULE:FUNCTION or FILE.py:FUNCTION"
+        )
     try:
         return str(parsed(name))
     except ValueError as error:
@@ -44,8 +53,13 @@ def check_model(name: str) -> str:
 class Task(Settings):
     """Which network, on which images."""
 
-    model: str = option("vgg", f"network: {', '.join(MODELS)}; or MODULE:FUNCTION or FILE.py:FUNCTION, called as f(num_classes=N)",
-                        check=check_model, metavar="MODEL")
+    model: str = option(
+        "vgg",
+        f"network: {', '.join(MODELS)}; or MODULE:FUNCTION or FILE.py:FUNCTION, called as "
+        "f(num_classes=N)",
+        check=check_model,
+        metavar="MODEL",
+    )
     dataset: str = option("CIFAR10", DATASET_HELP)
 
 
@@ -53,18 +67,42 @@ class Task(Settings):
 class Optimization(Task):
     """What searches and trainings have in common."""
 
-    seed: int = option(0, "seed of weights, order and augmentation", 0, 2**31, shown="X of --save NAME_X, else 0")
+    seed: int = option(
+        0, "seed of weights, order and augmentation", 0, 2**31, shown="X of --save NAME_X, else 0"
+    )
     momentum: float = option(0.5, "SGD momentum", 0, 0.999)
     weight_decay: float = option(5e-4, "SGD weight decay", 0, 1)
-    limit_train: int | None = option(None, "train on N images, equally many of each class", 1, metavar="N")
-    validate: int | None = option(None, "hold N training images out, equally many of each class: a training reports its accuracy on "
-                                  "them beside that on the test images, a search never sees them", 1, metavar="N")
-    image_size: int | None = option(None, "bring the images of a folder to NxN pixels", 32, 2048, metavar="N",
-                                    shown="32 or 64, whichever is nearer to the first one's shorter side")
+    limit_train: int | None = option(
+        None, "train on N images, equally many of each class", 1, metavar="N"
+    )
+    validate: int | None = option(
+        None,
+        "hold N training images out, equally many of each class: a training reports its "
+        "accuracy on "
+        "them beside that on the test images, a search never "
+        "sees them",
+        1,
+        metavar="N",
+    )
+    image_size: int | None = option(
+        None,
+        "bring the images of a folder to NxN pixels",
+        32,
+        2048,
+        metavar="N",
+        shown="32 or 64, whichever is nearer to the first one's shorter side",
+    )
     crop: bool | None = option(None, "don't crop the training images of a folder at random")
-    flip: bool | None = option(None, "don't mirror the training images of a folder at random: text, digits")
-    rotation: float | None = option(None, "turn the training images of a folder at random, by up to this angle to either side", 0, 180,
-                                    metavar="DEGREES")
+    flip: bool | None = option(
+        None, "don't mirror the training images of a folder at random: text, digits"
+    )
+    rotation: float | None = option(
+        None,
+        "turn the training images of a folder at random, by up to this angle to either side",
+        0,
+        180,
+        metavar="DEGREES",
+    )
     amp: bool = option(False, "bfloat16 autocast")
 
 
@@ -74,29 +112,79 @@ class SearchSettings(Optimization):
 
     warmup: int = option(10, "epochs before pruning, P in the paper", 0, 100_000)
     iterations: int = option(15, "descent iterations", 1, 1000)
-    epochs: int = option(300, "most epochs of an iteration; it ends when it is pruned down", 1, 100_000)
+    epochs: int = option(
+        300, "most epochs of an iteration; it ends when it is pruned down", 1, 100_000
+    )
     morph: bool = option(False, "MorphNet (Taylor-FO) baseline: one iteration, pruned by half")
-    prune_every: int = option(50, "batches between pruning rounds", 1, metavar="K", shown="50, on TinyImageNet 100")
+    prune_every: int = option(
+        50, "batches between pruning rounds", 1, metavar="K", shown="50, on TinyImageNet 100"
+    )
     prune_step: int = option(10, "filters to prune per round", 1, metavar="N")
-    prune_fraction: float = option(0.95, "fraction of all filters to prune", 0, 1, above=True, shown="0.95; 0.5 with --morph")
-    min_width: int | None = option(None, "leave a layer alone that has N filters left, and prune on in the others; 0 is the paper's rule: "
-                                   "a layer with one left ends the iteration", metavar="N",
-                                   shown=f"{IMPORTED_MIN_WIDTH} for networks given by name, 0 for {', '.join(MODELS)}",
-                                   settled=lambda settings: least_width(settings.model, settings.min_width))
-    keep: tuple[str, ...] = option((), f"layers whose widths stay as they are (default: none): {LAYERS_HELP}", metavar="LAYER")
+    prune_fraction: float = option(
+        0.95, "fraction of all filters to prune", 0, 1, above=True, shown="0.95; 0.5 with --morph"
+    )
+    min_width: int | None = option(
+        None,
+        "leave a layer alone that has N filters left, and prune on in the others; 0 is the "
+        "paper's rule: "
+        "a layer with one left ends the iteration",
+        metavar="N",
+        shown=f"{IMPORTED_MIN_WIDTH} for networks given by name, 0 for {', '.join(MODELS)}",
+        settled=lambda settings: least_width(settings.model, settings.min_width),
+    )
+    keep: tuple[str, ...] = option(
+        (), f"layers whose widths stay as they are (default: none): {LAYERS_HELP}", metavar="LAYER"
+    )
     ratio: float = option(1.0, "scale the template's widths before the search", **RATIO)
     batch_size: int = option(256, "images per step", 1, shown="256, on TinyImageNet 100")
-    lr: float = option(0.1, "learning rate of the warm-up; from its last epoch on a tenth of it", 0, 100, above=True)
-    compact: bool = option(True, "keep pruned filters in the network, masked; slower, the same search")
-    budget: str = option("params", "what widths are fitted against and networks scaled to: parameters, or multiply-accumulates; with macs "
-                         "a filter's criterion is divided by what the filter costs", choices=BUDGETS)
-    cost_exponent: float = option(1.0, "with --budget macs: the power of what a filter costs that its criterion is divided by", 0, 8,
-                                  metavar="E")
-    cost_at: str = option("beginning", "with --budget macs: what a filter costs at the widths before the round, or at those that it "
-                          "would leave", choices=COST_AT)
-    fit_rows: float = option(1.0, "fit the power law to this part of the recorded rows, the first ones, but to 6 at least: the last are of "
-                             "networks that hardly work any more", 0, 1, above=True, metavar="F")
-    limit_test: int | None = option(None, "accepted and not used: a search never looks at the test images", 1, metavar="N", kept=False)
+    lr: float = option(
+        0.1,
+        "learning rate of the warm-up; from its last epoch on a tenth of it",
+        0,
+        100,
+        above=True,
+    )
+    compact: bool = option(
+        True, "keep pruned filters in the network, masked; slower, the same search"
+    )
+    budget: str = option(
+        "params",
+        "what widths are fitted against and networks scaled to: parameters, or "
+        "multiply-accumulates; with macs "
+        "a filter's criterion is divided by what the filter costs",
+        choices=BUDGETS,
+    )
+    cost_exponent: float = option(
+        1.0,
+        "with --budget macs: the power of what a filter costs that its criterion is divided by",
+        0,
+        8,
+        metavar="E",
+    )
+    cost_at: str = option(
+        "beginning",
+        "with --budget macs: what a filter costs at the widths before the round, or at those "
+        "that it "
+        "would leave",
+        choices=COST_AT,
+    )
+    fit_rows: float = option(
+        1.0,
+        "fit the power law to this part of the recorded rows, the first ones, but to 6 at "
+        "least: the last are of "
+        "networks that hardly work any more",
+        0,
+        1,
+        above=True,
+        metavar="F",
+    )
+    limit_test: int | None = option(
+        None,
+        "accepted and not used: a search never looks at the test images",
+        1,
+        metavar="N",
+        kept=False,
+    )
 
     def morphnet(self) -> SearchSettings:
         """The same for MorphNet (Taylor-FO)."""
@@ -110,14 +198,19 @@ class SearchSettings(Optimization):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.epochs <= self.warmup:
-            raise UserError(f"--warmup {self.warmup} leaves no epoch to prune in; --epochs must be at least {self.warmup + 1}, "
-                            f"not {self.epochs}")
+            raise UserError(
+                f"--warmup {self.warmup} leaves no epoch to prune in; --epochs must be at least "
+                f"{self.warmup + 1}, "
+                f"not {self.epochs}"
+            )
         if self.budget == "params" and self.cost_exponent != SearchSettings.cost_exponent:
             raise UserError(f"--cost-exponent {self.cost_exponent:g} goes with --budget macs alone")
         if self.budget == "params" and self.cost_at != SearchSettings.cost_at:
             raise UserError(f"--cost-at {self.cost_at} goes with --budget macs alone")
         if self.morph and self.iterations != 1:
-            raise UserError(f"--morph: the MorphNet baseline is one iteration, not {self.iterations}")
+            raise UserError(
+                f"--morph: the MorphNet baseline is one iteration, not {self.iterations}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,38 +219,82 @@ class TrainingSettings(Optimization):
 
     epochs: int = option(300, "epochs", 1, 100_000, shown="300, on TinyImageNet 150")
     batch_size: int = option(128, "images per step", 1)
-    lr: float = option(0.1, "initial learning rate, divided by 10 at the data set's milestones", 0, 100, above=True)
-    milestones: tuple[float, ...] = option((1 / 3, 2 / 3, 5 / 6), "fractions of the epochs", 0, 1, hidden=True)
-    limit_test: int | None = option(None, "test on N images, equally many of each class", 1, metavar="N")
+    lr: float = option(
+        0.1, "initial learning rate, divided by 10 at the data set's milestones", 0, 100, above=True
+    )
+    milestones: tuple[float, ...] = option(
+        (1 / 3, 2 / 3, 5 / 6), "fractions of the epochs", 0, 1, hidden=True
+    )
+    limit_test: int | None = option(
+        None, "test on N images, equally many of each class", 1, metavar="N"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Networks(Settings):
     """Which networks a sweep trains."""
 
-    prune_fname: str | None = option(None, "NeuralScale: the --save name of a search, or 'published'; with --morph, of a --morph "
-                                     "search", metavar="NAME")
-    descent_idx: int | None = option(None, "descent iteration, counted from 0: I is iteration I + 1 of the search", 0, WHOLE, metavar="I",
-                                     shown="the last one, 14 of a full search")
+    prune_fname: str | None = option(
+        None,
+        "NeuralScale: the --save name of a search, or 'published'; with --morph, of a --morph "
+        "search",
+        metavar="NAME",
+    )
+    descent_idx: int | None = option(
+        None,
+        "descent iteration, counted from 0: I is iteration I + 1 of the search",
+        0,
+        WHOLE,
+        metavar="I",
+        shown="the last one, 14 of a full search",
+    )
     uniform: bool = option(False, "uniform scaling of the template")
-    morph: bool = option(False, "MorphNet (Taylor-FO): the published widths, or those of --prune-fname")
+    morph: bool = option(
+        False, "MorphNet (Taylor-FO): the published widths, or those of --prune-fname"
+    )
     convcut: bool = option(False, "a convolution in every shortcut")
-    ratios: tuple[float, ...] = option((0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0), "scaling ratios", **RATIO, metavar="R",
-                                        shown="0.25 to 2 in steps of 0.25, on TinyImageNet to 1")
-    budget: str | None = option(None, "what networks are scaled to: the parameters of the ratio's uniform network, or its "
-                                "multiply-accumulates", choices=BUDGETS, shown="that of the search, else params")
-    min_width: int | None = option(None, "no layer gets fewer than N filters, but for those that the template has fewer of",
-                                   metavar="N", shown="that of the search, else 0")
-    keep: tuple[str, ...] | None = option(None, f"layers that have the template's widths at every ratio: {LAYERS_HELP}", metavar="LAYER",
-                                          shown="those of the search, else none")
-    round_to: int = option(1, "widths are multiples of N, 8 is what hardware likes, within the same budget", 1, 1024, metavar="N")
+    ratios: tuple[float, ...] = option(
+        (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0),
+        "scaling ratios",
+        **RATIO,
+        metavar="R",
+        shown="0.25 to 2 in steps of 0.25, on TinyImageNet to 1",
+    )
+    budget: str | None = option(
+        None,
+        "what networks are scaled to: the parameters of the ratio's uniform network, or its "
+        "multiply-accumulates",
+        choices=BUDGETS,
+        shown="that of the search, else params",
+    )
+    min_width: int | None = option(
+        None,
+        "no layer gets fewer than N filters, but for those that the template has fewer of",
+        metavar="N",
+        shown="that of the search, else 0",
+    )
+    keep: tuple[str, ...] | None = option(
+        None,
+        f"layers that have the template's widths at every ratio: {LAYERS_HELP}",
+        metavar="LAYER",
+        shown="those of the search, else none",
+    )
+    round_to: int = option(
+        1,
+        "widths are multiples of N, 8 is what hardware likes, within the same budget",
+        1,
+        1024,
+        metavar="N",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.ratios:
             raise UserError("--ratios: there must be at least one")
         if self.uniform + self.morph > 1 or (self.uniform and self.prune_fname):
-            raise UserError("give one of --uniform, --morph [--prune-fname NAME] and --prune-fname NAME")
+            raise UserError(
+                "give one of --uniform, --morph [--prune-fname NAME] and --prune-fname NAME"
+            )
         if self.descent_idx is not None and (self.uniform or self.morph):
             raise UserError("--descent-idx goes with --prune-fname NAME alone")
 
@@ -173,29 +310,50 @@ class BaseNetwork(Settings):
 class PrunedNetwork(Settings):
     """What the magnitude baseline prunes, and how far."""
 
-    prune_fname: str = option(MISSING, "the --save name that train_norm.py gave the base network", check=check_name, required=True,
-                              metavar="NAME")
+    prune_fname: str = option(
+        MISSING,
+        "the --save name that train_norm.py gave the base network",
+        check=check_name,
+        required=True,
+        metavar="NAME",
+    )
     ratio: float = option(0.75, "prune to the budget of this uniform scaling", **RATIO)
-    budget: str = option("params", "what that is: its parameters, or its multiply-accumulates", choices=BUDGETS)
-    min_width: int | None = option(None, "leave every layer N filters, or as many as it has if these are fewer", metavar="N",
-                                   shown=f"{IMPORTED_MIN_WIDTH} for networks given by name, 0 for {', '.join(MODELS)}")
-    keep: tuple[str, ...] = option((), f"layers that are not pruned (default: none): {LAYERS_HELP}", metavar="LAYER")
+    budget: str = option(
+        "params", "what that is: its parameters, or its multiply-accumulates", choices=BUDGETS
+    )
+    min_width: int | None = option(
+        None,
+        "leave every layer N filters, or as many as it has if these are fewer",
+        metavar="N",
+        shown=f"{IMPORTED_MIN_WIDTH} for networks given by name, 0 for {', '.join(MODELS)}",
+    )
+    keep: tuple[str, ...] = option(
+        (), f"layers that are not pruned (default: none): {LAYERS_HELP}", metavar="LAYER"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkShape(Settings):
     """What a network is read for."""
 
-    num_classes: int | None = option(None, "classes", 1, 10**6, metavar="N", shown="those of --dataset, else 10")
-    image_size: int | None = option(None, "pixels of a side of the images", 1, 10**4, metavar="S", shown="those of --dataset")
+    num_classes: int | None = option(
+        None, "classes", 1, 10**6, metavar="N", shown="those of --dataset, else 10"
+    )
+    image_size: int | None = option(
+        None, "pixels of a side of the images", 1, 10**4, metavar="S", shown="those of --dataset"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(Settings):
     """Which curves are compared, and against what."""
 
-    runs: tuple[str, ...] | None = option(None, "your runs: NAME, NAME_0, NAME_1, ... are the seeds of LABEL", metavar="LABEL=NAME",
-                                          shown="all of this model and data set")
+    runs: tuple[str, ...] | None = option(
+        None,
+        "your runs: NAME, NAME_0, NAME_1, ... are the seeds of LABEL",
+        metavar="LABEL=NAME",
+        shown="all of this model and data set",
+    )
     published: bool = option(True, "leave the published curves out")
     axis: str = option("params", "against what", choices=["params", "macs", "latency"])
     device: str = option("auto", "where to measure latency")

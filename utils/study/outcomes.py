@@ -1,4 +1,5 @@
 """What has come out of a study so far: each finished training, and the rows of its tables."""
+
 from __future__ import annotations
 
 import re
@@ -18,7 +19,8 @@ from utils.settings import Places, SearchSettings
 from utils.study.plan import UNIFORM, Entry, Part
 from utils.study.statistics import Difference, Estimate, Spread, difference, estimate, pooled
 
-Reference = Callable[["Outcome"], "dict[Outcome, float] | None"]  # what a training is compared with: others, and their parts
+# what a training is compared with: others, and their parts
+Reference = Callable[["Outcome"], "dict[Outcome, float] | None"]
 IMAGES = ("images", "validation_images", "test_images")
 
 
@@ -42,7 +44,8 @@ class Outcome:
     epochs: int = 0  # of its training and of the base network's, where it has one
 
     def pairs_with(self, other: Outcome) -> bool:
-        """Whether the two have their ratio and their seeds in common: of the training and, where the other has one, of the search."""
+        """Whether the two have their ratio and their seeds in common: of the training and, where
+        the other has one, of the search."""
         of_search = other.search_seed is None or self.search_seed == other.search_seed
         return of_search and (self.ratio, self.seed) == (other.ratio, other.seed)
 
@@ -63,14 +66,22 @@ class Row:
     @property
     def searches(self) -> list[int]:
         """The seeds of its searches."""
-        return sorted({outcome.search_seed for outcome in self.outcomes if outcome.search_seed is not None})
+        return sorted(
+            {outcome.search_seed for outcome in self.outcomes if outcome.search_seed is not None}
+        )
 
     def of_search(self, seed: int) -> Row:
         """The networks of one search alone."""
-        return Row(self.group, self.iteration, self.ratio, [outcome for outcome in self.outcomes if outcome.search_seed == seed])
+        return Row(
+            self.group,
+            self.iteration,
+            self.ratio,
+            [outcome for outcome in self.outcomes if outcome.search_seed == seed],
+        )
 
     def by_seed(self) -> dict[int, list[Outcome]]:
-        """The trainings of each seed that those of all searches have: the others would mix seeds with searches."""
+        """The trainings of each seed that those of all searches have: the others would mix seeds
+        with searches."""
         found: dict[int, list[Outcome]] = {}
         for outcome in self.outcomes:
             found.setdefault(outcome.seed, []).append(outcome)
@@ -79,43 +90,66 @@ class Row:
 
     def mean(self, what: str) -> float:
         """Parameters, MACs or an accuracy: the mean of all."""
-        return fmean(getattr(outcome, what) for outcomes in self.by_seed().values() for outcome in outcomes)
+        return fmean(
+            getattr(outcome, what) for outcomes in self.by_seed().values() for outcome in outcomes
+        )
 
     def accuracy(self) -> Estimate:
         """The test accuracy, over the seeds of the training."""
-        return estimate([fmean(outcome.test for outcome in outcomes) for outcomes in self.by_seed().values()])
+        return estimate(
+            [fmean(outcome.test for outcome in outcomes) for outcomes in self.by_seed().values()]
+        )
 
-    def difference_to(self, reference: Reference, what: str = "test", spread: Spread | None = None) -> Difference | None:
+    def difference_to(
+        self, reference: Reference, what: str = "test", spread: Spread | None = None
+    ) -> Difference | None:
         """How much more accurate than what each training is compared with, in pairs by the seed.
 
-        None where one has no ``reference``, and where some were trained for more epochs than others, for that is no
-        comparison of networks. ``spread`` is that of single trainings (see ``statistics.difference``).
+        None where one has no ``reference``, and where some were trained for more epochs than
+        others, for that is no comparison of networks. ``spread`` is that of single trainings (see
+        ``statistics.difference``).
         """
         seeds = list(self.by_seed().values())
         share = 1 / sum(map(len, seeds))
-        weights: dict[Outcome, float] = defaultdict(float)  # of each training in the mean difference
+        # of each training in the mean difference
+        weights: dict[Outcome, float] = defaultdict(float)
         gaps = []
         for outcomes in seeds:
             of_seed = []
             for own in outcomes:
                 if (others := reference(own)) is None:
                     return None
-                of_seed.append(getattr(own, what) - sum(part * getattr(other, what) for other, part in others.items()))
+                of_seed.append(
+                    getattr(own, what)
+                    - sum(part * getattr(other, what) for other, part in others.items())
+                )
                 weights[own] += share
                 for other, part in others.items():
                     weights[other] -= share * part
             gaps.append(fmean(of_seed))
 
         alike = len({outcome.epochs for outcome in weights}) == 1
-        return difference(gaps, spread, sum(weight**2 for weight in weights.values())) if alike else None
+        return (
+            difference(gaps, spread, sum(weight**2 for weight in weights.values()))
+            if alike
+            else None
+        )
 
-    def against(self, uniform: Uniform, axis: str, what: str = "test", spread: Spread | None = None) -> Difference | None:
-        """How much more accurate than uniform networks of equal ``axis``; None outside of their range, or where epochs differ."""
+    def against(
+        self, uniform: Uniform, axis: str, what: str = "test", spread: Spread | None = None
+    ) -> Difference | None:
+        """How much more accurate than uniform networks of equal ``axis``; None outside of their
+        range, or where epochs differ."""
         return self.difference_to(lambda own: uniform.near(own, axis), what, spread)
 
-    def above(self, other: Row, what: str = "test", spread: Spread | None = None) -> Difference | None:
-        """How much more accurate than another row, paired by ratio and seeds of training and search; None where there are no pairs."""
-        twins = {own: twin for own in self.outcomes for twin in other.outcomes if own.pairs_with(twin)}
+    def above(
+        self, other: Row, what: str = "test", spread: Spread | None = None
+    ) -> Difference | None:
+        """How much more accurate than another row, paired by ratio and seeds of training and
+        search; None where there are no pairs."""
+        twins = {
+            own: twin for own in self.outcomes for twin in other.outcomes if own.pairs_with(twin)
+        }
         pairs = Row(self.group, self.iteration, self.ratio, list(twins))
         return pairs.difference_to(lambda own: {twins[own]: 1.0}, what, spread) if twins else None
 
@@ -128,7 +162,8 @@ class Uniform:
         self.near = cache(self.next_to)  # many tables ask for the same
 
     def next_to(self, outcome: Outcome, axis: str) -> dict[Outcome, float] | None:
-        """The uniform networks of the same seed that are next to equal ``axis``, and their parts in the accuracy there.
+        """The uniform networks of the same seed that are next to equal ``axis``, and their parts in
+        the accuracy there.
 
         It is interpolated as in plot_ratio.py; None outside of their range.
         """
@@ -137,7 +172,10 @@ class Uniform:
             return None
         found = {}
         for one in own:  # its part is what is interpolated where it has 1 and all others have 0
-            part = interpolated([(getattr(other, axis), float(other is one)) for other in own], getattr(outcome, axis))
+            part = interpolated(
+                [(getattr(other, axis), float(other is one)) for other in own],
+                getattr(outcome, axis),
+            )
             if part is None:
                 return None
             if part:
@@ -146,7 +184,8 @@ class Uniform:
 
 
 class Findings:
-    """All finished trainings of a part. Raises UserError for results and records that are damaged, or of other work."""
+    """All finished trainings of a part. Raises UserError for results and records that are damaged,
+    or of other work."""
 
     def __init__(self, part: Part, places: Places):
         self.part, self.places = part, places
@@ -158,11 +197,14 @@ class Findings:
         self.spread = cache(self.spread_of)
 
     def spread_of(self, what: str) -> Spread | None:
-        """The standard deviation of single trainings over seeds, pooled over all kinds of networks of the part at all ratios."""
+        """The standard deviation of single trainings over seeds, pooled over all kinds of networks
+        of the part at all ratios."""
         cells: dict[object, dict[int, float]] = defaultdict(dict)
         for _, outcomes in self.entries:
             for own in outcomes:
-                cells[own.group, own.iteration, own.search_seed, own.ratio][own.seed] = getattr(own, what)
+                cells[own.group, own.iteration, own.search_seed, own.ratio][own.seed] = getattr(
+                    own, what
+                )
         return pooled(list(cell.values()) for cell in cells.values())
 
     def against(self, row: Row, axis: str) -> Difference | None:
@@ -181,7 +223,11 @@ class Findings:
             if job.key not in self.jobs and state.kind == "finished":
                 self.finished.append(job)
             self.jobs[job.key] = job
-            if state.kind == "finished" and not isinstance(job.settings, SearchSettings) and (job.method == "base") == entry.bases:
+            if (
+                state.kind == "finished"
+                and not isinstance(job.settings, SearchSettings)
+                and (job.method == "base") == entry.bases
+            ):
                 found.append(self.outcome_of(entry, job))
         return found
 
@@ -189,13 +235,31 @@ class Findings:
         result = read_result(job.result)
         for key in IMAGES:
             if (number := result.get(key)) != (first := self.images.setdefault(key, number)):
-                raise UserError(f"{job.result}: of {number} {key}, the results before it of {first}; one study is of one set of images")
+                raise UserError(
+                    f"{job.result}: of {number} {key}, the results before it of {first}; one "
+                    "study is of one set of images"
+                )
         match = re.fullmatch(r"neuralscale_(\d+)", result["method"])
-        bases = [base for base in (job.needs,) if base and not isinstance(base.settings, SearchSettings)]
+        bases = [
+            base for base in (job.needs,) if base and not isinstance(base.settings, SearchSettings)
+        ]
         epochs = sum(training.settings.epochs for training in (job, *bases))
-        return Outcome(entry.label, int(match[1]) if match else None, entry.search_seed, result["seed"], result["ratio"], result["params"],
-                       result["macs"], tuple(result["filters"]), result["last"], result["val_acc"][-1], job.search, result["method"],
-                       result.get("budget", "params"), epochs)
+        return Outcome(
+            entry.label,
+            int(match[1]) if match else None,
+            entry.search_seed,
+            result["seed"],
+            result["ratio"],
+            result["params"],
+            result["macs"],
+            tuple(result["filters"]),
+            result["last"],
+            result["val_acc"][-1],
+            job.search,
+            result["method"],
+            result.get("budget", "params"),
+            epochs,
+        )
 
     @property
     def begun(self) -> bool:
@@ -214,15 +278,26 @@ class Findings:
                     key = outcome.group, outcome.iteration, outcome.ratio
                     rows.setdefault(key, Row(*key)).outcomes.append(outcome)
         order = [entry.label for entry in self.part.entries]
-        return sorted(rows.values(), key=lambda row: (order.index(row.group), row.iteration or 0, row.ratio or 0))
+        return sorted(
+            rows.values(),
+            key=lambda row: (order.index(row.group), row.iteration or 0, row.ratio or 0),
+        )
 
 
 def with_all_ratios(rows: list[Row]) -> list[Row]:
-    """The same rows, and behind those of a kind of network at several ratios one of all: its differences are surer."""
+    """The same rows, and behind those of a kind of network at several ratios one of all: its
+    differences are surer."""
     found: list[Row] = []
     for _, alike in groupby(rows, key=lambda row: (row.group, row.iteration)):
         own = list(alike)
         found += own
         if len(own) > 1 and own[0].group != UNIFORM:
-            found.append(Row(own[0].group, own[0].iteration, None, [outcome for row in own for outcome in row.outcomes]))
+            found.append(
+                Row(
+                    own[0].group,
+                    own[0].iteration,
+                    None,
+                    [outcome for row in own for outcome in row.outcomes],
+                )
+            )
     return found

@@ -1,4 +1,6 @@
-"""The figures of a study: accuracy over parameters and over MACs, and over the iterations of the descent."""
+"""The figures of a study: accuracy over parameters and over MACs, and over the iterations of the
+descent."""
+
 from itertools import groupby
 from pathlib import Path
 
@@ -13,7 +15,12 @@ AXES = {"params": "equal parameters", "macs": "equal MACs"}
 
 def looks(rows: list[Row]) -> list[Look]:
     """The look of each row, as in plot_ratio.py's pictures."""
-    return looks_of([Curve(row.label, row.outcomes[0].method, False, budget=row.outcomes[0].budget) for row in rows])
+    return looks_of(
+        [
+            Curve(row.label, row.outcomes[0].method, False, budget=row.outcomes[0].budget)
+            for row in rows
+        ]
+    )
 
 
 def title(findings: Findings) -> str:
@@ -23,11 +30,15 @@ def title(findings: Findings) -> str:
 
 
 def draw_accuracy(findings: Findings, axis: str, path: Path) -> None:
-    """All methods at all ratios: accuracy above, with its standard error as a band and the mean of each search as a small mark;
-    below, the difference to uniform networks of equal ``axis`` with its 95 % interval."""
+    """All methods at all ratios: accuracy above, with its standard error as a band and the mean of
+    each search as a small mark; below, the difference to uniform networks of equal ``axis`` with
+    its 95 % interval."""
     from utils.figures import style
+
     rows = findings.rows("main")
-    fig, (top, bottom) = style.figure(2, 1, width=7.6, height=7.6, sharex=True, height_ratios=[3, 2])
+    fig, (top, bottom) = style.figure(
+        2, 1, width=7.6, height=7.6, sharex=True, height_ratios=[3, 2]
+    )
     bottom.axhline(0, color="black", linewidth=1)
     kinds = [list(own) for _, own in groupby(rows, key=lambda row: row.label)]
 
@@ -35,12 +46,27 @@ def draw_accuracy(findings: Findings, axis: str, path: Path) -> None:
         accuracy = [row.accuracy() for row in own]
         values = [(a.mean, a.mean - a.error, a.mean + a.error) for a in accuracy]
         style.band(top, [row.mean(axis) for row in own], values, look, own[0].label)
-        marks = [(row.mean(axis), row.of_search(seed).mean("test")) for row in own for seed in row.searches]
+        marks = [
+            (row.mean(axis), row.of_search(seed).mean("test"))
+            for row in own
+            for seed in row.searches
+        ]
         if marks:
             top.plot(*zip(*marks), linestyle="", marker=".", markersize=4, color=look.colour)
-        gaps = [(row.mean(axis), gap) for row in own if row.group != UNIFORM and (gap := findings.against(row, axis))]
-        bottom.errorbar([x for x, _ in gaps], [gap.mean for _, gap in gaps], [gap.half for _, gap in gaps], color=look.colour,
-                        marker=look.marker, linestyle=look.dash, capsize=3)
+        gaps = [
+            (row.mean(axis), gap)
+            for row in own
+            if row.group != UNIFORM and (gap := findings.against(row, axis))
+        ]
+        bottom.errorbar(
+            [x for x, _ in gaps],
+            [gap.mean for _, gap in gaps],
+            [gap.half for _, gap in gaps],
+            color=look.colour,
+            marker=look.marker,
+            linestyle=look.dash,
+            capsize=3,
+        )
 
     top.set(title=title(findings), ylabel="test accuracy, last epoch (%)")
     bottom.set_ylabel(f"difference to uniform at\n{AXES[axis]}, 95 % interval\n(percentage points)")
@@ -51,11 +77,12 @@ def draw_accuracy(findings: Findings, axis: str, path: Path) -> None:
 
 
 def draw_descent(findings: Findings, path: Path) -> None:
-    """The difference to uniform networks over the iterations: of searches by parameters at equal parameters, of those by MACs at
-    equal MACs."""
+    """The difference to uniform networks over the iterations: of searches by parameters at equal
+    parameters, of those by MACs at equal MACs."""
     from matplotlib.ticker import MaxNLocator
 
     from utils.figures import style
+
     rows = findings.rows("descent", (findings.part.middle,))
     fig, axes = style.figure(width=7.2, height=4.8)
     axes.axhline(0, color="black", linewidth=1)
@@ -67,17 +94,42 @@ def draw_descent(findings: Findings, path: Path) -> None:
         [look] = looks(own[-1:])
 
         def gaps(own: list[Row], axis: str = axis) -> list[list[float]]:
-            found = [(float(row.iteration or 0), *gap[:2]) for row in own if row.outcomes and (gap := findings.against(row, axis))]
+            found = [
+                (float(row.iteration or 0), *gap[:2])
+                for row in own
+                if row.outcomes and (gap := findings.against(row, axis))
+            ]
             return [list(values) for values in zip(*found)] or [[], [], []]
 
         x, means, halves = gaps(own)
-        shown.append(axes.errorbar(x, means, halves, color=look.colour, marker=look.marker, capsize=3, label=f"{group}, at {AXES[axis]}"))
+        shown.append(
+            axes.errorbar(
+                x,
+                means,
+                halves,
+                color=look.colour,
+                marker=look.marker,
+                capsize=3,
+                label=f"{group}, at {AXES[axis]}",
+            )
+        )
         for seed, dash in zip(own[-1].searches, (":", "-.", "--")):
             x, means, _ = gaps([row.of_search(seed) for row in own])
-            shown += axes.plot(x, means, color=look.colour, linestyle=dash, linewidth=1, label=f"search {seed} alone")
+            shown += axes.plot(
+                x,
+                means,
+                color=look.colour,
+                linestyle=dash,
+                linewidth=1,
+                label=f"search {seed} alone",
+            )
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(title=f"{title(findings)}, ratio {findings.part.middle:g}", xlabel="descent iteration",
-             ylabel="difference to uniform, 95 % interval\n(percentage points)")
-    fig.legend(handles=shown, loc="outside lower center", ncols=len(groups) or 1)  # a column of each
+    axes.set(
+        title=f"{title(findings)}, ratio {findings.part.middle:g}",
+        xlabel="descent iteration",
+        ylabel="difference to uniform, 95 % interval\n(percentage points)",
+    )
+    # a column of each
+    fig.legend(handles=shown, loc="outside lower center", ncols=len(groups) or 1)
     style.save(fig, path)

@@ -1,4 +1,5 @@
 """What a study has found: its tables printed, its figures drawn, from the stored results alone."""
+
 from pathlib import Path
 
 from utils.errors import UserError
@@ -11,7 +12,8 @@ from utils.study.tables import RULE, told
 
 
 def report(parts: list[Part], places: Places, folder: Path) -> None:
-    """Prints the tables of a study, and draws its figures into ``folder``. Raises UserError where nothing has come out yet."""
+    """Prints the tables of a study, and draws its figures into ``folder``. Raises UserError where
+    nothing has come out yet."""
     found = [findings for part in parts if (findings := Findings(part, places)).begun]
     if not found:
         raise UserError(f"{places.plot_dir}: no result of the study yet; study.py --run makes them")

@@ -1,4 +1,5 @@
 """Means and their uncertainty; differences that are clear of zero although many were looked at."""
+
 import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev, variance
@@ -23,7 +24,8 @@ class Spread(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A mean difference, half the width of its 95 % interval, the number of pairs, and the p-value of no difference.
+    """A mean difference, half the width of its 95 % interval, the number of pairs, and the p-value
+    of no difference.
 
     Of one pair there is neither interval nor p-value: they are nan.
     """
@@ -41,7 +43,8 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def pooled(groups: Iterable[Sequence[float]]) -> Spread | None:
-    """The standard deviation within groups of values, pooled over them; None where no group has two values."""
+    """The standard deviation within groups of values, pooled over them; None where no group has two
+    values."""
     several = [group for group in groups if len(group) > 1]
     freedom = sum(len(group) - 1 for group in several)
     squares = sum(variance(group) * (len(group) - 1) for group in several)
@@ -49,18 +52,25 @@ def pooled(groups: Iterable[Sequence[float]]) -> Spread | None:
 
 
 def interval(mean: float, error: float, freedom: int) -> tuple[float, float]:
-    """Half the width of the 95 % interval by Student's t, and the two-sided p-value, of a mean with its standard error."""
+    """Half the width of the 95 % interval by Student's t, and the two-sided p-value, of a mean with
+    its standard error."""
     from scipy.stats import t
+
     if error == 0:
         return 0.0, float(mean == 0)
-    return float(t.ppf((1 + LEVEL) / 2, freedom)) * error, 2 * float(t.sf(abs(mean) / error, freedom))
+    return float(t.ppf((1 + LEVEL) / 2, freedom)) * error, 2 * float(
+        t.sf(abs(mean) / error, freedom)
+    )
 
 
-def difference(values: Sequence[float], spread: Spread | None = None, squares: float = 1.0) -> Difference:
-    """The mean of paired differences, at least one, with the wider of two intervals and the larger of two p-values.
+def difference(
+    values: Sequence[float], spread: Spread | None = None, squares: float = 1.0
+) -> Difference:
+    """The mean of paired differences, at least one, with the wider of two intervals and the larger
+    of two p-values.
 
-    One is by the spread of these pairs. The other is by that of single trainings, ``spread``, of which the mean is a
-    weighted sum; ``squares`` is the sum of its squared weights.
+    One is by the spread of these pairs. The other is by that of single trainings, ``spread``, of
+    which the mean is a weighted sum; ``squares`` is the sum of its squared weights.
     """
     mean, error, n = estimate(values)
     if n == 1:
@@ -73,7 +83,8 @@ def difference(values: Sequence[float], spread: Spread | None = None, squares: f
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values of a family of comparisons, in their order, corrected for their number by Holm's method."""
+    """The p-values of a family of comparisons, in their order, corrected for their number by Holm's
+    method."""
     corrected, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))

@@ -1,4 +1,5 @@
 """The tables of a study, in Markdown: what is printed is what README and docs/study.md show."""
+
 import math
 from collections.abc import Iterable, Iterator
 from statistics import fmean
@@ -10,15 +11,34 @@ from utils.study.plan import FIRST, UNIFORM, Table
 from utils.study.run import seconds_of
 from utils.study.statistics import LEVEL, Difference, holm
 
-HEAD = ("network", "ratio", "parameters", "MMACs", "accuracy", "n", "by search", "equal parameters", "equal MACs")
-RULE = ("Accuracy: % of the test images after the last epoch, its mean and standard error over n seeds of the training. By search: the "
-        "mean of each search. Equal parameters, equal MACs: percentage points above uniform networks of that size, whose accuracy is "
-        "interpolated as in plot_ratio.py; of all ratios, their mean. ±: a 95 % interval, the wider of two: one is by the spread of the "
-        "differences of these seeds, the other by the spread of trainings pooled over the part. Bold: clear of zero after Holm's "
-        "correction for the number of differences in the part's table of all methods, or, where that does not have it, of the others in "
-        "its own table. Held out: accuracy on the training images held out. Search, TMACs: what the forward passes of the search up to "
-        "that iteration took, in 10^12 multiply-accumulates. -: no result yet, no uniform network as small or as large, or none that was "
-        "trained for as many epochs.")
+HEAD = (
+    "network",
+    "ratio",
+    "parameters",
+    "MMACs",
+    "accuracy",
+    "n",
+    "by search",
+    "equal parameters",
+    "equal MACs",
+)
+RULE = (
+    "Accuracy: % of the test images after the last epoch, its mean and standard error over n "
+    "seeds of the training. By search: the "
+    "mean of each search. Equal parameters, equal MACs: percentage points above "
+    "uniform networks of that size, whose accuracy is "
+    "interpolated as in plot_ratio.py; of all ratios, their mean. ±: a 95 % interval, "
+    "the wider of two: one is by the spread of the "
+    "differences of these seeds, the other by the spread of trainings pooled over the "
+    "part. Bold: clear of zero after Holm's "
+    "correction for the number of differences in the part's table of all methods, or, "
+    "where that does not have it, of the others in "
+    "its own table. Held out: accuracy on the training images held out. Search, TMACs: "
+    "what the forward passes of the search up to "
+    "that iteration took, in 10^12 multiply-accumulates. -: no result yet, no uniform "
+    "network as small or as large, or none that was "
+    "trained for as many epochs."
+)
 AXES = ("params", "macs")
 Cell = str | Difference | None  # of a table
 
@@ -26,8 +46,13 @@ Cell = str | Difference | None  # of a table
 def markdown(lines: list[tuple[str, ...]]) -> str:
     """A table: the head, then the rows; all columns but the first to the right."""
     width = [max(3, *(len(line[column]) for line in lines)) for column in range(len(lines[0]))]
-    aligned = [[cell.ljust(size) if not column else cell.rjust(size) for column, (cell, size) in enumerate(zip(line, width))]
-               for line in lines]
+    aligned = [
+        [
+            cell.ljust(size) if not column else cell.rjust(size)
+            for column, (cell, size) in enumerate(zip(line, width))
+        ]
+        for line in lines
+    ]
     rule = ["-" * width[0], *("-" * (size - 1) + ":" for size in width[1:])]
     return "\n".join(f"| {' | '.join(line)} |" for line in [aligned[0], rule, *aligned[1:]])
 
@@ -43,7 +68,8 @@ def signed(difference: Difference | None, clear: bool = False) -> str:
 
 
 def family(differences: Iterable[Difference]) -> dict[Difference, float]:
-    """The p-value of each difference that has one, corrected for their number; the same one is counted once."""
+    """The p-value of each difference that has one, corrected for their number; the same one is
+    counted once."""
     found = list(dict.fromkeys(one for one in differences if not math.isnan(one.p)))
     return dict(zip(found, holm([one.p for one in found])))
 
@@ -55,15 +81,25 @@ def main_family(findings: Findings) -> dict[Difference, float]:
 
 
 def written(findings: Findings, lines: list[tuple[Cell, ...]]) -> list[tuple[str, ...]]:
-    """The lines of a table as text: differences that are clear of zero after Holm's correction are bold.
+    """The lines of a table as text: differences that are clear of zero after Holm's correction are
+    bold.
 
-    It is that for the table of all methods, so that a difference is bold in every table or in none; where that does not
-    have it, for the others of its own table.
+    It is that for the table of all methods, so that a difference is bold in every table or in none;
+    where that does not have it, for the others of its own table.
     """
     main = main_family(findings)
-    corrected = main | family(cell for line in lines for cell in line if isinstance(cell, Difference) and cell not in main)
-    return [tuple(cell if isinstance(cell, str) else signed(cell, cell is not None and corrected.get(cell, 1.0) < 1 - LEVEL)
-                  for cell in line) for line in lines]
+    corrected = main | family(
+        cell for line in lines for cell in line if isinstance(cell, Difference) and cell not in main
+    )
+    return [
+        tuple(
+            cell
+            if isinstance(cell, str)
+            else signed(cell, cell is not None and corrected.get(cell, 1.0) < 1 - LEVEL)
+            for cell in line
+        )
+        for line in lines
+    ]
 
 
 def cells(findings: Findings, row: Row) -> tuple[Cell, ...]:
@@ -74,27 +110,48 @@ def cells(findings: Findings, row: Row) -> tuple[Cell, ...]:
         return (row.label, "all", *["-"] * 3, str(accuracy.n), "-", *gaps)
     error = "" if math.isnan(accuracy.error) else f" ± {accuracy.error:.2f}"
     searches = ", ".join(f"{row.of_search(seed).mean('test'):.2f}" for seed in row.searches) or "-"
-    return (row.label, f"{row.ratio:g}", f"{row.mean('params') / 1e3:,.0f} k", f"{row.mean('macs') / 1e6:.2f}",
-            f"{accuracy.mean:.2f}{error}", str(accuracy.n), searches, *gaps)
+    return (
+        row.label,
+        f"{row.ratio:g}",
+        f"{row.mean('params') / 1e3:,.0f} k",
+        f"{row.mean('macs') / 1e6:.2f}",
+        f"{accuracy.mean:.2f}{error}",
+        str(accuracy.n),
+        searches,
+        *gaps,
+    )
 
 
 def choosing(findings: Findings, table: Table, row: Row, rows: list[Row]) -> tuple[Cell, ...]:
     """Of a table with a baseline: the difference to it, in test and on the images held out."""
     if table.baseline is None:
         return ()
-    group, iterations = (row.group, [1]) if table.baseline == FIRST else (table.baseline, [row.iteration, None])
-    base = next((other for other in rows if other.group == group and other.ratio == row.ratio and other.iteration in iterations), None)
+    group, iterations = (
+        (row.group, [1]) if table.baseline == FIRST else (table.baseline, [row.iteration, None])
+    )
+    base = next(
+        (
+            other
+            for other in rows
+            if other.group == group and other.ratio == row.ratio and other.iteration in iterations
+        ),
+        None,
+    )
     if base is None or base is row or row.group == UNIFORM:
         return "-", "-"
     return findings.above(row, base), findings.above(row, base, "held_out")
 
 
 def searching(findings: Findings, table: Table, row: Row) -> tuple[str, ...]:
-    """Of a table that says so: what the search of a row's networks took up to their iteration, the mean of the searches."""
+    """Of a table that says so: what the search of a row's networks took up to their iteration, the
+    mean of the searches."""
     if not table.costs:
         return ()
     searches = sorted({outcome.search for outcome in row.outcomes if outcome.search})
-    macs = [search_macs(findings.places, search, findings.part.model, row.iteration or 1) for search in searches]
+    macs = [
+        search_macs(findings.places, search, findings.part.model, row.iteration or 1)
+        for search in searches
+    ]
     return (f"{fmean(macs) / 1e12:.2f}" if macs else "-",)
 
 
@@ -103,19 +160,36 @@ def table_of(findings: Findings, table: Table) -> str:
     rows = with_all_ratios(findings.rows(table.of, table.ratios))
     if not any(row.group not in (UNIFORM, table.baseline) for row in rows):
         return ""
-    more: tuple[str, ...] = (f"above {table.baseline}", "the same, held out") if table.baseline else ()
+    more: tuple[str, ...] = (
+        (f"above {table.baseline}", "the same, held out") if table.baseline else ()
+    )
     more += ("search, TMACs",) if table.costs else ()
-    lines = [(*cells(findings, row), *choosing(findings, table, row, rows), *searching(findings, table, row)) for row in rows]
+    lines = [
+        (
+            *cells(findings, row),
+            *choosing(findings, table, row, rows),
+            *searching(findings, table, row),
+        )
+        for row in rows
+    ]
     return markdown([(*HEAD, *more), *written(findings, lines)])
 
 
 def filters_of(findings: Findings) -> str:
-    """The filters of each layer at the middle ratio, of each search, or base network that was pruned; empty where all are uniform."""
+    """The filters of each layer at the middle ratio, of each search, or base network that was
+    pruned; empty where all are uniform."""
     rows = findings.rows(None, (findings.part.middle,))
     if all(row.group == UNIFORM for row in rows):
         return ""
-    lines = [(row.label, "-" if outcome.search_seed is None else str(outcome.search_seed), " ".join(map(str, outcome.filters)))
-             for row in rows for outcome in row.outcomes]
+    lines = [
+        (
+            row.label,
+            "-" if outcome.search_seed is None else str(outcome.search_seed),
+            " ".join(map(str, outcome.filters)),
+        )
+        for row in rows
+        for outcome in row.outcomes
+    ]
     return markdown([("network", "search", "filters"), *dict.fromkeys(lines)])
 
 
@@ -123,16 +197,27 @@ def cost_of(findings: Findings) -> str:
     """How many searches and trainings are stored, and the time they took."""
     searches = sum(isinstance(job.settings, SearchSettings) for job in findings.finished)
     hours = sum(map(seconds_of, findings.finished)) / 3600
-    return (f"{searches} search{'es' * (searches != 1)} and {len(findings.finished) - searches} trainings of {len(findings.jobs)} planned, "
-            f"{hours:.1f} hours of one CPU core.")
+    return (
+        f"{searches} search{'es' * (searches != 1)} and {len(findings.finished) - searches} "
+        f"trainings of {len(findings.jobs)} planned, "
+        f"{hours:.1f} hours of one CPU core."
+    )
 
 
 def spread_of(findings: Findings) -> str:
-    """How far apart trainings of one network are, and how many differences the correction is for."""
+    """How far apart trainings of one network are, and how many differences the correction is
+    for."""
     spread = findings.spread("test")
-    return "" if spread is None else (
-        f" Trainings that differ in their seed alone spread by {spread.deviation:.2f} points (standard deviation, pooled, {spread.freedom} "
-        f"degrees of freedom). The table of all methods has {len(main_family(findings))} differences.")
+    return (
+        ""
+        if spread is None
+        else (
+            f" Trainings that differ in their seed alone spread by {spread.deviation:.2f} "
+            f"points (standard deviation, pooled, {spread.freedom} "
+            f"degrees of freedom). The table of all methods has {len(main_family(findings))} "
+            "differences."
+        )
+    )
 
 
 def told(findings: Findings) -> Iterator[str]:
@@ -140,7 +225,10 @@ def told(findings: Findings) -> Iterator[str]:
     yield f"## {findings.part.title}"
     yield f"{findings.part.settings}. {cost_of(findings)}{spread_of(findings)}"
     tables = [(table.title, table_of(findings, table)) for table in findings.part.tables]
-    for title, text in [*tables, (f"Filters of each layer at ratio {findings.part.middle:g}", filters_of(findings))]:
+    for title, text in [
+        *tables,
+        (f"Filters of each layer at ratio {findings.part.middle:g}", filters_of(findings)),
+    ]:
         if text:
             yield f"### {title}"
             yield text

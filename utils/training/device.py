@@ -1,4 +1,5 @@
 """The device that networks run on: picking it, its memory, its number format, its generators."""
+
 import ctypes
 import platform
 from contextlib import AbstractContextManager, nullcontext
@@ -22,15 +23,19 @@ class Runner:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass."""
-        return torch.autocast(self.device.split(":")[0], torch.bfloat16) if self.amp else nullcontext()
+        return (
+            torch.autocast(self.device.split(":")[0], torch.bfloat16) if self.amp else nullcontext()
+        )
 
     def place(self, network: nn.Module) -> nn.Module:
-        """Moves a network to the device, its convolutions laid out as channels_last (5 to 20 % faster)."""
+        """Moves a network to the device, its convolutions laid out as channels_last (5 to 20 %
+        faster)."""
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def compiled(self, network: nn.Module) -> nn.Module:
         """What to call for a forward pass."""
-        return torch.compile(network) if self.compile else network  # type: ignore[return-value]  # torch makes a module of a module
+        # torch makes a module of a module
+        return torch.compile(network) if self.compile else network  # type: ignore[return-value]
 
 
 def pick_device(name: str) -> str:
@@ -44,7 +49,9 @@ def pick_device(name: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         if is_out_of_memory(error):
             raise
-        raise UserError(f"--device {name}: not available on this machine; --device cpu is") from None
+        raise UserError(
+            f"--device {name}: not available on this machine; --device cpu is"
+        ) from None
     if name.startswith("cuda"):
         torch.backends.cudnn.benchmark = True
     else:
@@ -55,8 +62,9 @@ def pick_device(name: str) -> str:
 def keep_freed_memory() -> None:
     """Asks the C library to keep the memory that a training step frees, for the next one.
 
-    glibc gives large blocks back to the system at once, and the system clears every page of them anew at the next
-    step: that costs a tenth of a step of a large network and up to half of one of a small network.
+    glibc gives large blocks back to the system at once, and the system clears every page of them
+    anew at the next step: that costs a tenth of a step of a large network and up to half of one of
+    a small network.
     """
     if libc := _glibc():
         m_mmap_max, m_trim_threshold = -4, -1  # from malloc.h
@@ -65,7 +73,8 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Gives back what is kept, once: after a network has shrunk, its tensors fit badly between those that were freed."""
+    """Gives back what is kept, once: after a network has shrunk, its tensors fit badly between
+    those that were freed."""
     if libc := _glibc():
         libc.malloc_trim(0)
 
@@ -75,17 +84,22 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 def check_compiler(device: str) -> None:
-    """Raises UserError where torch.compile does not work: it needs a C++ compiler for a CPU, Triton for CUDA."""
+    """Raises UserError where torch.compile does not work: it needs a C++ compiler for a CPU, Triton
+    for CUDA."""
     try:
         torch.compile(torch.neg)(torch.zeros(8, device=device))
     except Exception as error:  # torch raises many kinds, with the compiler's whole output
         reason = str(error).strip().splitlines() or [""]
-        raise UserError(f"--compile: torch.compile does not work on this machine ({type(error).__name__}: {reason[0][:150]}); install a "
-                        "C++ compiler, or leave --compile out") from None
+        raise UserError(
+            f"--compile: torch.compile does not work on this machine ({type(error).__name__}: "
+            f"{reason[0][:150]}); install a "
+            "C++ compiler, or leave --compile out"
+        ) from None
 
 
 def generator(*numbers: int) -> torch.Generator:
-    """A generator seeded by (seed, iteration, epoch, ...) alone, so that resuming needs no hidden state."""
+    """A generator seeded by (seed, iteration, epoch, ...) alone, so that resuming needs no hidden
+    state."""
     return torch.Generator().manual_seed(seed_from(*numbers))
 
 

@@ -1,4 +1,5 @@
 """How long a network takes: the median of synchronised forward passes."""
+
 import statistics
 import time
 from collections.abc import Callable
@@ -18,33 +19,55 @@ WARMUP, REPEATS = 2, 11
 
 
 def latency(network: nn.Module, image_size: int, runner: Runner) -> float:
-    """Milliseconds for one batch of 100 images: the median of 11 forward passes after 2 that do not count."""
+    """Milliseconds for one batch of 100 images: the median of 11 forward passes after 2 that do not
+    count."""
     return latencies([network], image_size, runner)[0]
 
 
 @torch.no_grad()
 def latencies(networks: list[nn.Module], image_size: int, runner: Runner) -> list[float]:
-    """The latency of each network, measured by turns: what else the machine does meets all of them."""
+    """The latency of each network, measured by turns: what else the machine does meets all of
+    them."""
     placed = [runner.place(network).eval() for network in networks]
-    images = torch.randn(BATCH, 3, image_size, image_size, device=runner.device).to(memory_format=torch.channels_last)
+    images = torch.randn(BATCH, 3, image_size, image_size, device=runner.device).to(
+        memory_format=torch.channels_last
+    )
 
     def forward(network: nn.Module) -> None:
         with runner.autocast():
             network(images)
 
-    seconds = [[timed(runner, partial(forward, network)) for network in placed] for _ in range(WARMUP + REPEATS)]
+    seconds = [
+        [timed(runner, partial(forward, network)) for network in placed]
+        for _ in range(WARMUP + REPEATS)
+    ]
     return [1000 * statistics.median(own[WARMUP:]) for own in zip(*seconds)]
 
 
 def rounding_told(method: Method, network: Result, runner: Runner) -> str:
-    """What it costs and gains one network that its widths are multiples of ``method.round_to``, for people: both are measured now."""
+    """What it costs and gains one network that its widths are multiples of ``method.round_to``, for
+    people: both are measured now."""
     model, ratio, convcut = method.model, network["ratio"], method.convcut
     shape: Shape = {"num_classes": network["num_classes"], "image_size": network["image_size"]}
-    amount, both = method.amount(ratio, **shape), (network["filters"], method.unrounded().filters(ratio, **shape))
-    used = [BUDGETS[method.budget](model, filters, convcut=convcut, **shape) / amount for filters in both]
-    milliseconds = latencies([build_model(model, filters, convcut=convcut, **shape) for filters in both], shape["image_size"], runner)
-    return (f"rounded to multiples of {method.round_to}: {used[0]:.2%} of the budget, unrounded {used[1]:.2%}; {milliseconds[0]:.1f} ms "
-            f"for {BATCH} images, unrounded {milliseconds[1]:.1f} ({provenance(runner.device)['versions']['device']})")
+    amount, both = (
+        method.amount(ratio, **shape),
+        (network["filters"], method.unrounded().filters(ratio, **shape)),
+    )
+    used = [
+        BUDGETS[method.budget](model, filters, convcut=convcut, **shape) / amount
+        for filters in both
+    ]
+    milliseconds = latencies(
+        [build_model(model, filters, convcut=convcut, **shape) for filters in both],
+        shape["image_size"],
+        runner,
+    )
+    return (
+        f"rounded to multiples of {method.round_to}: {used[0]:.2%} of the budget, unrounded "
+        f"{used[1]:.2%}; {milliseconds[0]:.1f} ms "
+        f"for {BATCH} images, unrounded {milliseconds[1]:.1f} "
+        f"({provenance(runner.device)['versions']['device']})"
+    )
 
 
 def timed(runner: Runner, work: Callable[[], object]) -> float:

@@ -1,4 +1,5 @@
 """The one training loop, and evaluation. Neither knows of pruning, checkpoints or schedules."""
+
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,7 +28,8 @@ def sgd(network: nn.Module, lr: float, momentum: float, weight_decay: float) -> 
 
 @dataclass
 class State:
-    """A network in training, with all that changes while it is. ``forward`` is the network as it is called: it may be compiled."""
+    """A network in training, with all that changes while it is. ``forward`` is the network as it is
+    called: it may be compiled."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
@@ -44,7 +46,8 @@ class State:
         """Called before each epoch."""
 
     def after_step(self) -> bool:
-        """Called after each step, with the gradients of its batch still there; the network may change shape. False ends the epoch."""
+        """Called after each step, with the gradients of its batch still there; the network may
+        change shape. False ends the epoch."""
         return True
 
     def note(self) -> str:
@@ -52,34 +55,54 @@ class State:
         return ""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
-                "epoch": self.epoch, "seconds": self.seconds}
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         names = {name: None for name, _ in self.network.named_parameters()}
         order = [name for name in state["network"] if name in names]
         if len(order) == len(names) and order != list(names):  # the optimizer's numbers go by it
-            raise RuntimeError("its parameters come in another order: it was begun by a version that ran the network's graph")
+            raise RuntimeError(
+                "its parameters come in another order: it was begun by a version that ran the "
+                "network's graph"
+            )
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
 
 
-def fit(state: State, batches: Batches, runner: Runner, *, epochs: int, seeds: tuple[int, ...], lr_at: Callable[[int], float],
-        title: str, after_epoch: Callable[[float, float], None] = lambda loss, accuracy: None,
-        checkpoint: Callable[[], None] = lambda: None) -> None:
+def fit(
+    state: State,
+    batches: Batches,
+    runner: Runner,
+    *,
+    epochs: int,
+    seeds: tuple[int, ...],
+    lr_at: Callable[[int], float],
+    title: str,
+    after_epoch: Callable[[float, float], None] = lambda loss, accuracy: None,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> None:
     """Trains until ``epochs`` epochs are done, or ``state`` has ended.
 
-    Order and augmentation of an epoch follow from ``seeds`` and its number, its learning rate from ``lr_at``.
-    ``after_epoch`` gets the mean training loss and the accuracy in %; ``checkpoint`` is called where there is more to do.
+    Order and augmentation of an epoch follow from ``seeds`` and its number, its learning rate from
+    ``lr_at``. ``after_epoch`` gets the mean training loss and the accuracy in %; ``checkpoint`` is
+    called where there is more to do.
     """
     while state.epoch < epochs and not state.ended:
         began = time.monotonic()
         for group in state.optimizer.param_groups:
             group["lr"] = lr_at(state.epoch)
         state.begin_epoch()
-        torch.manual_seed(seed_from(*seeds, state.epoch))  # for what a network itself draws, dropout
-        loss, accuracy = train_one_epoch(state, batches, runner, generator(*seeds, state.epoch), f"{title}epoch {state.epoch}")
+        # for what a network itself draws, dropout
+        torch.manual_seed(seed_from(*seeds, state.epoch))
+        loss, accuracy = train_one_epoch(
+            state, batches, runner, generator(*seeds, state.epoch), f"{title}epoch {state.epoch}"
+        )
         after_epoch(loss, accuracy)
         state.epoch += 1
         state.seconds += time.monotonic() - began
@@ -94,7 +117,8 @@ class Totals:
         self.seen = self.batches = 0
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
-        self.bad = torch.full((), -1, device=device)  # the first batch whose loss is not finite; -1 is none
+        # the first batch whose loss is not finite; -1 is none
+        self.bad = torch.full((), -1, device=device)
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         loss = loss.detach()
@@ -112,7 +136,9 @@ class Totals:
     def check(self, epoch: int) -> None:
         """Raises Diverged where a loss was not finite."""
         if (batch := int(self.bad)) >= 0:
-            raise Diverged(f"the loss is not a finite number since epoch {epoch}, batch {batch} {KEPT}")
+            raise Diverged(
+                f"the loss is not a finite number since epoch {epoch}, batch {batch} {KEPT}"
+            )
 
     def __str__(self) -> str:
         loss, accuracy = self.result
@@ -120,19 +146,29 @@ class Totals:
 
 
 def logits_of(network: nn.Module, images: Tensor) -> Tensor:
-    """What a network says of a batch. Raises UserError where one of its norms has a single number to take mean and deviation of."""
+    """What a network says of a batch. Raises UserError where one of its norms has a single number
+    to take mean and deviation of."""
     try:
         return network(images)
     except ValueError as error:
         if not str(error).startswith("Expected more than 1 "):  # how PyTorch says it
             raise
-        raise UserError(f"a norm of this network does not work on batches of {len(images)}, of images of {images.shape[-1]} pixels "
-                        f"({str(error)[:100]}); use a larger --batch-size or larger images") from None
+        raise UserError(
+            f"a norm of this network does not work on batches of {len(images)}, of images of "
+            f"{images.shape[-1]} pixels "
+            f"({str(error)[:100]}); use a larger --batch-size or larger images"
+        ) from None
 
 
-def training_step(network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor,
-                  runner: Runner) -> tuple[Tensor, Tensor]:
-    """One step on one batch: its mean loss and its logits (B, num_classes). The gradients are left in place."""
+def training_step(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    runner: Runner,
+) -> tuple[Tensor, Tensor]:
+    """One step on one batch: its mean loss and its logits (B, num_classes). The gradients are left
+    in place."""
     network.zero_grad()
     with runner.autocast():
         logits = logits_of(network, images)
@@ -142,8 +178,11 @@ def training_step(network: nn.Module, optimizer: torch.optim.Optimizer, images: 
     return loss, logits
 
 
-def train_one_epoch(state: State, batches: Batches, runner: Runner, draw: torch.Generator, title: str) -> tuple[float, float]:
-    """One pass over the training images, unless ``state`` ends it: mean loss, accuracy in %. Raises Diverged."""
+def train_one_epoch(
+    state: State, batches: Batches, runner: Runner, draw: torch.Generator, title: str
+) -> tuple[float, float]:
+    """One pass over the training images, unless ``state`` ends it: mean loss, accuracy in %. Raises
+    Diverged."""
     state.network.train()
     totals, progress, epoch = Totals(runner.device), Progress(title, len(batches)), state.epoch
 
@@ -161,10 +200,17 @@ def train_one_epoch(state: State, batches: Batches, runner: Runner, draw: torch.
                 break
     except FloatingPointError:
         totals.check(epoch)
-        raise Diverged(f"a gradient is not a finite number in epoch {epoch}, batch {totals.batches - 1} {KEPT}") from None
+        raise Diverged(
+            f"a gradient is not a finite number in epoch {epoch}, batch {totals.batches - 1} {KEPT}"
+        ) from None
     progress.close(numbers())
-    if not torch.stack([tensor.isfinite().all() for tensor in state.network.state_dict().values()]).all():
-        raise Diverged(f"the weights are not finite numbers at the end of epoch {epoch}, batch {totals.batches - 1} {KEPT}")
+    if not torch.stack(
+        [tensor.isfinite().all() for tensor in state.network.state_dict().values()]
+    ).all():
+        raise Diverged(
+            f"the weights are not finite numbers at the end of epoch {epoch}, batch "
+            f"{totals.batches - 1} {KEPT}"
+        )
     return totals.result
 
 

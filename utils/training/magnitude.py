@@ -1,5 +1,6 @@
-"""The magnitude baseline: remove the filters whose weights are small (Li et al., Pruning Filters for Efficient ConvNets,
-ICLR 2017), the same fraction in every layer."""
+"""The magnitude baseline: remove the filters whose weights are small (Li et al., Pruning Filters
+for Efficient ConvNets, ICLR 2017), the same fraction in every layer."""
+
 from collections.abc import Sequence
 
 import torch
@@ -15,26 +16,52 @@ from utils.errors import UserError
 from utils.records.methods import impossible
 
 
-def pruned_widths(name: str, ratio: float, filters: list[int], *, num_classes: int, image_size: int, budget: str = "params",
-                  min_width: int = 0, keep: Sequence[str] = ()) -> list[int]:
-    """What is left of ``filters``: the same fraction of every layer, the largest within the budget of ``ratio``.
+def pruned_widths(
+    name: str,
+    ratio: float,
+    filters: list[int],
+    *,
+    num_classes: int,
+    image_size: int,
+    budget: str = "params",
+    min_width: int = 0,
+    keep: Sequence[str] = (),
+) -> list[int]:
+    """What is left of ``filters``: the same fraction of every layer, the largest within the budget
+    of ``ratio``.
 
-    A layer has 1 filter left, or ``min_width``, or all where it has fewer; those of ``keep`` have all. Raises UserError where the
-    network is within that budget unpruned, or what has to be left of it is not.
+    A layer has 1 filter left, or ``min_width``, or all where it has fewer; those of ``keep`` have
+    all. Raises UserError where the network is within that budget unpruned, or what has to be left
+    of it is not.
     """
-    base, amount = (BUDGETS[budget](name, widths, num_classes=num_classes, image_size=image_size)
-                    for widths in (filters, uniform_filters(name, ratio)))
+    base, amount = (
+        BUDGETS[budget](name, widths, num_classes=num_classes, image_size=image_size)
+        for widths in (filters, uniform_filters(name, ratio))
+    )
     if base <= amount:
-        raise UserError(f"--ratio {ratio:g}: the base network is within this budget as it is; there is nothing to prune")
+        raise UserError(
+            f"--ratio {ratio:g}: the base network is within this budget as it is; there is "
+            "nothing to prune"
+        )
     try:
-        return prepare_filters(name, ratio, pruned_filters=filters, num_classes=num_classes, image_size=image_size, budget=budget,
-                               min_width=min_width, keep=keep, own=filters)
+        return prepare_filters(
+            name,
+            ratio,
+            pruned_filters=filters,
+            num_classes=num_classes,
+            image_size=image_size,
+            budget=budget,
+            min_width=min_width,
+            keep=keep,
+            own=filters,
+        )
     except (OverBudget, UnknownLayer) as error:
         raise impossible(error, ratio, 1, min_width, keep) from None
 
 
 def largest_filters(compactor: Compaction, widths: list[int]) -> list[Tensor]:
-    """For each gate, which of its filters to keep: the ``widths[l]`` with the largest L1 norm (bools)."""
+    """For each gate, which of its filters to keep: the ``widths[l]`` with the largest L1 norm
+    (bools)."""
     kept = []
     for norm, width in zip(filter_norms(compactor), widths):
         mask = torch.zeros(len(norm), dtype=torch.bool, device=norm.device)
@@ -43,19 +70,31 @@ def largest_filters(compactor: Compaction, widths: list[int]) -> list[Tensor]:
     return kept
 
 
-def compactor_of(model: str, network: nn.Module, *, num_classes: int = 10, image_size: int = 32) -> Compaction:
+def compactor_of(
+    model: str, network: nn.Module, *, num_classes: int = 10, image_size: int = 32
+) -> Compaction:
     """Raises UserError for a network whose filters can't be removed."""
     try:
-        return compactor(model, network, num_classes=num_classes, image_size=image_size, multiple=1, through_norms=True)
+        return compactor(
+            model,
+            network,
+            num_classes=num_classes,
+            image_size=image_size,
+            multiple=1,
+            through_norms=True,
+        )
     except UnreadableNetwork as error:
-        raise UserError(f"this network can't be pruned by magnitude: {error}, so its filters can't be removed") from None
+        raise UserError(
+            f"this network can't be pruned by magnitude: {error}, so its filters can't be removed"
+        ) from None
 
 
 def filter_norms(compactor: Compaction) -> list[Tensor]:
-    """For each gate, (width,): the L1 norm of each filter, in the layer whose output reaches the gate first.
+    """For each gate, (width,): the L1 norm of each filter, in the layer whose output reaches the
+    gate first.
 
-    Behind a sum that is the layer of the branch, its first operand, not that of the shortcut. Where a gate is in several
-    places, or a filter is several channels, they add up.
+    Behind a sum that is the layer of the branch, its first operand, not that of the shortcut. Where
+    a gate is in several places, or a filter is several channels, they add up.
     """
     reading, norms, gate_nodes = compactor.reading, dict[str, Tensor](), compactor.gate_nodes
     found = [torch.zeros_like(gate.weight.detach()) for gate in gates_of(compactor.network)]
@@ -67,11 +106,14 @@ def filter_norms(compactor: Compaction) -> list[Tensor]:
         norms[name] = torch.zeros(compactor.channels(name), device=device)
         if layer := reading.makers.get(name):
             weight = tensors[layer.weight].detach()
-            filters = int(layer.transposed and layer.groups == 1)  # the dimension that they are along
+            # the dimension that they are along
+            filters = int(layer.transposed and layer.groups == 1)
             norms[name] = weight.abs().transpose(0, filters).flatten(1).sum(dim=1)
         filled = torch.full((len(norms[name]),), layer is not None)
         for source in reading.steps[name].inputs if layer is None else ():
-            part = slice(source.start, source.start + len(norms[source.name]) // source.taken * source.given)
+            part = slice(
+                source.start, source.start + len(norms[source.name]) // source.taken * source.given
+            )
             if not (filled[part].any() or (source.whole and len(reading.steps[name].inputs) > 1)):
                 norms[name][part], filled[part] = spread_norms(norms[source.name], source), True
         if name in gate_nodes:
@@ -90,18 +132,24 @@ def spread_norms(norm: Tensor, source: Input) -> Tensor:
     return norm.view(-1, source.taken).sum(dim=1).repeat_interleave(source.given)
 
 
-def prune(compactor: Compaction, kept: list[Tensor], image_size: int = 32) -> tuple[nn.Module, float | None]:
-    """The network without the filters outside ``kept``, and how far its outputs are from the masked one's.
+def prune(
+    compactor: Compaction, kept: list[Tensor], image_size: int = 32
+) -> tuple[nn.Module, float | None]:
+    """The network without the filters outside ``kept``, and how far its outputs are from the masked
+    one's.
 
-    The filters are masked by their gates and then removed; on random images the two networks' outputs are compared,
-    relative to the largest. None where they are others by right: where a norm takes its mean over the filters.
+    The filters are masked by their gates and then removed; on random images the two networks'
+    outputs are compared, relative to the largest. None where they are others by right: where a norm
+    takes its mean over the filters.
     """
     network = compactor.network
     with torch.no_grad():
         for gate, mask in zip(gates_of(network), kept):
             gate.weight.copy_(mask)
         network.eval()
-        images = torch.randn(8, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(kept[0].device)
+        images = torch.randn(
+            8, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)
+        ).to(kept[0].device)
         masked = network(images)
         compactor.compact([mask.cpu() for mask in kept], worthwhile=0)
         small = compactor.finished()

@@ -1,4 +1,6 @@
-"""What every run does before it trains: its data, its device, its settings on the screen, and what can't work refused."""
+"""What every run does before it trains: its data, its device, its settings on the screen, and what
+can't work refused."""
+
 import sys
 from pathlib import Path
 
@@ -9,31 +11,65 @@ from utils.settings import Machine, Optimization, SearchSettings, Settings, Stor
 from utils.training.device import Runner, check_compiler, pick_device
 
 
-def prepare(settings: Optimization, storage: Storage, machine: Machine | None, *more: Settings, batch_size: int,
-            limit_test: int | None, default_size: int | None = None) -> tuple[Data, Runner]:
+def prepare(
+    settings: Optimization,
+    storage: Storage,
+    machine: Machine | None,
+    *more: Settings,
+    batch_size: int,
+    limit_test: int | None,
+    default_size: int | None = None,
+) -> tuple[Data, Runner]:
     """The data and the device of a run; prints every setting, given or default. Raises UserError.
 
-    ``default_size``: to what a folder's images are brought where the settings don't say it, in pixels.
+    ``default_size``: to what a folder's images are brought where the settings don't say it, in
+    pixels.
     """
     machine = machine or Machine()
     runner = Runner(pick_device(machine.device), settings.amp, machine.compile)
     if machine.compile:
         check_compiler(runner.device)
-    data = load_data(settings.dataset, storage.data, runner.device, limit_train=settings.limit_train, limit_test=limit_test,
-                     validate=settings.validate, batch_size=batch_size, image_size=settings.image_size, default_size=default_size,
-                     cache_dir=storage.record_dir if storage.cache else None,
-                     crop=settings.crop, flip=settings.flip, rotation=settings.rotation)
-    shown = {name: value for part in (settings, storage, *more) for name, value in stored(part).items()}
-    shown |= {"device": runner.device, "compile": runner.compile, **data.counts, **data.shape,
-              **vars(augmentation(data, search=isinstance(settings, SearchSettings)))}
-    print(f"{Path(sys.argv[0]).name}:", " ".join(f"{name}={value}" for name, value in sorted(shown.items())), flush=True)
+    data = load_data(
+        settings.dataset,
+        storage.data,
+        runner.device,
+        limit_train=settings.limit_train,
+        limit_test=limit_test,
+        validate=settings.validate,
+        batch_size=batch_size,
+        image_size=settings.image_size,
+        default_size=default_size,
+        cache_dir=storage.record_dir if storage.cache else None,
+        crop=settings.crop,
+        flip=settings.flip,
+        rotation=settings.rotation,
+    )
+    shown = {
+        name: value for part in (settings, storage, *more) for name, value in stored(part).items()
+    }
+    shown |= {
+        "device": runner.device,
+        "compile": runner.compile,
+        **data.counts,
+        **data.shape,
+        **vars(augmentation(data, search=isinstance(settings, SearchSettings))),
+    }
+    print(
+        f"{Path(sys.argv[0]).name}:",
+        " ".join(f"{name}={value}" for name, value in sorted(shown.items())),
+        flush=True,
+    )
     return data, runner
 
 
 def check_memory(params: int, runner: Runner) -> None:
-    """Raises UserError where weights, gradients and momentum alone would not fit into the device's memory."""
+    """Raises UserError where weights, gradients and momentum alone would not fit into the device's
+    memory."""
     cuda = runner.device.startswith("cuda")
     memory = gpu_memory(runner.device)[1] if cuda else physical_memory()
     if memory is not None and (needed := 3 * 4 * params) > memory:
-        raise UserError(f"a network of {params:,} parameters needs {needed / 2**30:,.0f} GiB to train; this device has "
-                        f"{memory / 2**30:,.0f}. Use a smaller ratio")
+        raise UserError(
+            f"a network of {params:,} parameters needs {needed / 2**30:,.0f} GiB to train; this "
+            "device has "
+            f"{memory / 2**30:,.0f}. Use a smaller ratio"
+        )

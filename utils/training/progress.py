@@ -1,4 +1,5 @@
 """A tqdm bar per epoch, or a plain line per epoch where there is no terminal."""
+
 import sys
 import time
 from collections.abc import Callable
@@ -9,11 +10,16 @@ REFRESH = 0.5  # seconds; showing a loss means waiting for the device
 
 
 class Progress:
-    """Shows one epoch. ``update`` is called after each batch; ``numbers`` is asked for only when a line is due."""
+    """Shows one epoch. ``update`` is called after each batch; ``numbers`` is asked for only when a
+    line is due."""
 
     def __init__(self, title: str, batches: int):
         self.title = title
-        self.bar = tqdm(total=batches, desc=title, leave=True, dynamic_ncols=True) if sys.stderr.isatty() else None
+        self.bar = (
+            tqdm(total=batches, desc=title, leave=True, dynamic_ncols=True)
+            if sys.stderr.isatty()
+            else None
+        )
         self.due = time.monotonic() + REFRESH
 
     def update(self, numbers: Callable[[], str]) -> None:

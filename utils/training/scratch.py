@@ -1,4 +1,6 @@
-"""One training: a network, from scratch or from where it was, over its epochs, tested after each (paper, section 4)."""
+"""One training: a network, from scratch or from where it was, over its epochs, tested after each
+(paper, section 4)."""
+
 from __future__ import annotations
 
 import math
@@ -28,7 +30,8 @@ VALIDATED = ("val_loss", "val_acc")  # where images are held out
 
 @dataclass
 class Training(State):
-    """A network in training, and its curve so far: loss and accuracy in % of each epoch, in training, in test, on images held out."""
+    """A network in training, and its curve so far: loss and accuracy in % of each epoch, in
+    training, in test, on images held out."""
 
     curve: dict[str, list[float]] = field(kw_only=True)
 
@@ -42,17 +45,29 @@ class Training(State):
         print(f"goes on at epoch {self.epoch}", flush=True)
 
 
-def train(settings: TrainingSettings, build: Callable[[], nn.Module], data: Data, runner: Runner,
-          run: TrainingRun | None = None, title: str = "") -> Training:
-    """Trains the network that ``build`` makes. With a ``run`` there is a checkpoint after each epoch, and it goes on from one.
+def train(
+    settings: TrainingSettings,
+    build: Callable[[], nn.Module],
+    data: Data,
+    runner: Runner,
+    run: TrainingRun | None = None,
+    title: str = "",
+) -> Training:
+    """Trains the network that ``build`` makes. With a ``run`` there is a checkpoint after each
+    epoch, and it goes on from one.
 
-    Raises Diverged where a number is not finite, and UserError for a checkpoint that it can't go on from.
+    Raises Diverged where a number is not finite, and UserError for a checkpoint that it can't go on
+    from.
     """
     torch.manual_seed(seed_from(settings.seed))
     network = runner.place(build())
     keys = (*CURVE, *VALIDATED * (data.validation is not None))
-    state = Training(network, sgd(network, settings.lr, settings.momentum, settings.weight_decay), runner.compiled(network),
-                     curve={key: [] for key in keys})
+    state = Training(
+        network,
+        sgd(network, settings.lr, settings.momentum, settings.weight_decay),
+        runner.compiled(network),
+        curve={key: [] for key in keys},
+    )
     if run:
         run.restore(state.load_state_dict)
     looked_at: dict[str, Batches] = {"test": evaluation_batches(data)}
@@ -64,47 +79,97 @@ def train(settings: TrainingSettings, build: Callable[[], nn.Module], data: Data
         for name, split in looked_at.items():
             found += evaluate(state.forward, split, runner)
             if not math.isfinite(found[-2]):
-                raise Diverged(f"the loss of the {name} images is not a finite number after epoch {state.epoch}, batch {len(batches) - 1} "
-                               f"{KEPT}")
+                raise Diverged(
+                    f"the loss of the {name} images is not a finite number after epoch "
+                    f"{state.epoch}, batch {len(batches) - 1} "
+                    f"{KEPT}"
+                )
             print(f"  {name}: loss {found[-2]:.4f}, accuracy {found[-1]:.2f} %", flush=True)
         for key, number in zip(keys, found):
             state.curve[key].append(number)
 
     batches = training_batches(data, settings.batch_size)
-    fit(state, batches, runner, epochs=settings.epochs, seeds=(settings.seed, 0), title=title, after_epoch=test,
+    fit(
+        state,
+        batches,
+        runner,
+        epochs=settings.epochs,
+        seeds=(settings.seed, 0),
+        title=title,
+        after_epoch=test,
         lr_at=lambda epoch: training_lr(epoch, settings.epochs, settings.milestones, settings.lr),
-        checkpoint=lambda: run.save(state.state_dict()) if run else None)
+        checkpoint=lambda: run.save(state.state_dict()) if run else None,
+    )
     return state
 
 
 class TrainingRun(Run):
-    """One training of a name: its result, its weights, its checkpoint. ``name`` is what the latter two are called."""
+    """One training of a name: its result, its weights, its checkpoint. ``name`` is what the latter
+    two are called."""
 
-    def __init__(self, settings: TrainingSettings, defaults: TrainingSettings, storage: Storage, ratio: float, name: str):
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        defaults: TrainingSettings,
+        storage: Storage,
+        ratio: float,
+        name: str,
+    ):
         self.settings, self.name, self.ratio = settings, name, ratio
         self.origin: Origin | None = None
-        self.base_filters: list[int] | None = None  # of a network that was cut down: what its weights are loaded into
+        # of a network that was cut down: what its weights are loaded into
+        self.base_filters: list[int] | None = None
         folder = storage.model_dir, settings.model, name
         self.weights_path = paths.weights_file(*folder)
-        super().__init__(paths.result_file(storage.plot_dir, settings.model, storage.save, ratio), paths.unfinished_training(*folder),
-                         self.weights_path, resume=storage.resume, defaults=unsaid(defaults))
+        super().__init__(
+            paths.result_file(storage.plot_dir, settings.model, storage.save, ratio),
+            paths.unfinished_training(*folder),
+            self.weights_path,
+            resume=storage.resume,
+            defaults=unsaid(defaults),
+        )
 
     def describe(self, method: Method, filters: list[int], data: Data, **more: Any) -> Result:
         """Says what is to be trained: that is what work found under this name is compared with."""
         network: Result = {
-            "model": self.settings.model, "dataset": data.name, "num_classes": data.num_classes, "image_size": data.image_size,
-            "method": method.name, "ratio": self.ratio, "convcut": method.convcut, "budget": method.budget,
-            "round_to": method.round_to, "min_width": method.min_width, "keep": list(method.keep),
-            "filters": filters, "params": count_params(self.settings.model, filters, convcut=method.convcut, **data.shape),
-            "macs": count_macs(self.settings.model, filters, convcut=method.convcut, **data.shape)}
+            "model": self.settings.model,
+            "dataset": data.name,
+            "num_classes": data.num_classes,
+            "image_size": data.image_size,
+            "method": method.name,
+            "ratio": self.ratio,
+            "convcut": method.convcut,
+            "budget": method.budget,
+            "round_to": method.round_to,
+            "min_width": method.min_width,
+            "keep": list(method.keep),
+            "filters": filters,
+            "params": count_params(
+                self.settings.model, filters, convcut=method.convcut, **data.shape
+            ),
+            "macs": count_macs(self.settings.model, filters, convcut=method.convcut, **data.shape),
+        }
         self.origin = method.origin
-        self.begun_with = {**network, **more, **asked(self.settings, method.name, self.ratio, convcut=method.convcut, budget=method.budget,
-                                                      round_to=method.round_to, min_width=method.min_width, keep=method.keep),
-                           **data.counts}
+        self.begun_with = {
+            **network,
+            **more,
+            **asked(
+                self.settings,
+                method.name,
+                self.ratio,
+                convcut=method.convcut,
+                budget=method.budget,
+                round_to=method.round_to,
+                min_width=method.min_width,
+                keep=method.keep,
+            ),
+            **data.counts,
+        }
         return network
 
     def finished(self) -> Result | None:
-        """The result, if this training is finished. Raises UserError where other work stands in its place."""
+        """The result, if this training is finished. Raises UserError where other work stands in its
+        place."""
         if self.result.exists():
             found = read_result(self.result)
             refuse_other(self.result, found, self.begun_with, self.defaults)
@@ -115,19 +180,44 @@ class TrainingRun(Run):
         return None
 
     def train(self, build: Callable[[], nn.Module], data: Data, runner: Runner) -> Result:
-        """The result of training what ``build`` makes: now, from where it was interrupted, or stored before."""
+        """The result of training what ``build`` makes: now, from where it was interrupted, or
+        stored before."""
         if found := self.finished():
             return found
         state = train(self.settings, build, data, runner, self, f"{self.name}, ")
-        write_tensors(self.weights_path, {
-            **{key: self.begun_with[key] for key in ("model", "dataset", "num_classes", "image_size", "convcut", "filters")},
-            **({"base_filters": self.base_filters} if self.base_filters else {}),
-            **data.told, "begun_with": self.begun_with, "network": state.network.state_dict()})
+        write_tensors(
+            self.weights_path,
+            {
+                **{
+                    key: self.begun_with[key]
+                    for key in (
+                        "model",
+                        "dataset",
+                        "num_classes",
+                        "image_size",
+                        "convcut",
+                        "filters",
+                    )
+                },
+                **({"base_filters": self.base_filters} if self.base_filters else {}),
+                **data.told,
+                "begun_with": self.begun_with,
+                "network": state.network.state_dict(),
+            },
+        )
         result = {
-            **self.begun_with, "origin": self.origin, **state.curve, "best": max(state.curve["test_acc"]),
-            "last": state.curve["test_acc"][-1], "seconds": round(state.seconds, 1), "settings": stored(self.settings, SUBJECT),
-            **provenance(runner.device)}
+            **self.begun_with,
+            "origin": self.origin,
+            **state.curve,
+            "best": max(state.curve["test_acc"]),
+            "last": state.curve["test_acc"][-1],
+            "seconds": round(state.seconds, 1),
+            "settings": stored(self.settings, SUBJECT),
+            **provenance(runner.device),
+        }
         write_json(self.result, result)
         self.checkpoint.unlink(missing_ok=True)
-        print(f"  best {result['best']:.2f} %, last {result['last']:.2f} %: {self.result}", flush=True)
+        print(
+            f"  best {result['best']:.2f} %, last {result['last']:.2f} %: {self.result}", flush=True
+        )
         return read_result(self.result)

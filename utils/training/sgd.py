@@ -1,4 +1,6 @@
-"""Stochastic gradient descent that begins at once: PyTorch's own loads its compiler at the first step, which takes seconds."""
+"""Stochastic gradient descent that begins at once: PyTorch's own loads its compiler at the first
+step, which takes seconds."""
+
 from collections.abc import Callable
 from inspect import unwrap
 from typing import Any
@@ -7,8 +9,8 @@ import torch
 
 
 class SGD(torch.optim.SGD):
-    """torch.optim.SGD, with its arithmetic and its state. Its methods are called without what is wrapped around them for torch.compile,
-    which compiles networks here and no optimizer."""
+    """torch.optim.SGD, with its arithmetic and its state. Its methods are called without what is
+    wrapped around them for torch.compile, which compiles networks here and no optimizer."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]

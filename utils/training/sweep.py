@@ -1,4 +1,6 @@
-"""Training from scratch, at every ratio, of the networks that a search or a baseline gives (section 4)."""
+"""Training from scratch, at every ratio, of the networks that a search or a baseline gives (section
+4)."""
+
 from contextlib import ExitStack
 from functools import partial
 
@@ -7,42 +9,97 @@ from utils.errors import UserError
 from utils.records.methods import method_of, refuse_impossible
 from utils.records.paths import at_ratio, percent
 from utils.records.results import Result
-from utils.settings import PUBLISHED, Machine, Networks, Storage, TrainingSettings, dataset_name, training_preset
+from utils.settings import (
+    PUBLISHED,
+    Machine,
+    Networks,
+    Storage,
+    TrainingSettings,
+    dataset_name,
+    training_preset,
+)
 from utils.training.compare import check_training
 from utils.training.latency import rounding_told
 from utils.training.prepare import check_memory, prepare
 from utils.training.scratch import TrainingRun
 
 
-def sweep(settings: TrainingSettings, networks: Networks, storage: Storage, machine: Machine | None = None) -> list[Result]:
+def sweep(
+    settings: TrainingSettings, networks: Networks, storage: Storage, machine: Machine | None = None
+) -> list[Result]:
     """One training per ratio; what is finished is skipped. Raises UserError."""
     model, ratios = settings.model, networks.ratios
     method = method_of(networks, model, dataset_name(settings.dataset), storage.record_dir)
-    refuse_impossible(model, settings.dataset, *ratios, image_size=settings.image_size or method.image_size, keep=method.keep)
-    if settings.validate and method.origin and method.origin["search"] != PUBLISHED and method.held_out != settings.validate:
-        raise UserError(f"--validate {settings.validate}: the search {method.origin['search']} held {method.held_out or 'none'} out, and "
-                        "may have seen these images; give what it had, or search with --validate too")
+    refuse_impossible(
+        model,
+        settings.dataset,
+        *ratios,
+        image_size=settings.image_size or method.image_size,
+        keep=method.keep,
+    )
+    if (
+        settings.validate
+        and method.origin
+        and method.origin["search"] != PUBLISHED
+        and method.held_out != settings.validate
+    ):
+        raise UserError(
+            f"--validate {settings.validate}: the search {method.origin['search']} held "
+            f"{method.held_out or 'none'} out, and "
+            "may have seen these images; give what it had, or search with "
+            "--validate too"
+        )
     if len({percent(ratio) for ratio in ratios}) < len(ratios):
-        raise UserError(f"--ratios {' '.join(map(str, ratios))}: two of them share a file name, which has int(100 * ratio)")
-    runs = [TrainingRun(settings, training_preset(settings.dataset), storage, ratio, at_ratio(storage.save, ratio)) for ratio in ratios]
+        raise UserError(
+            f"--ratios {' '.join(map(str, ratios))}: two of them share a file name, which has "
+            "int(100 * ratio)"
+        )
+    runs = [
+        TrainingRun(
+            settings,
+            training_preset(settings.dataset),
+            storage,
+            ratio,
+            at_ratio(storage.save, ratio),
+        )
+        for ratio in ratios
+    ]
     with ExitStack() as held:
         for run in runs:
             held.enter_context(run.exclusive())
-        data, runner = prepare(settings, storage, machine, networks, batch_size=settings.batch_size, limit_test=settings.limit_test,
-                               default_size=method.image_size)
+        data, runner = prepare(
+            settings,
+            storage,
+            machine,
+            networks,
+            batch_size=settings.batch_size,
+            limit_test=settings.limit_test,
+            default_size=method.image_size,
+        )
         if line := method.other_size(data.image_size):
             print(line, flush=True)
         widths = [method.filters(ratio, **data.shape) for ratio in ratios]
         check_memory(max(count_params(model, filters, **data.shape) for filters in widths), runner)
         if storage.overwrite or not all(run.result.exists() for run in runs):
             check_training(model, data.shape, gated=False)
-        for run in runs if storage.overwrite else []:  # all at once: a stopped sweep goes on with --resume alone
+        # all at once: a stopped sweep goes on with --resume alone
+        for run in runs if storage.overwrite else []:
             run.discard()
         results = []
         for ratio, run, filters in zip(ratios, runs, widths):
             described = run.describe(method, filters, data)
-            print(f"ratio {ratio:g}, {method.name}: filters {' '.join(map(str, filters))}\n  {method.told(described)}", flush=True)
+            print(
+                f"ratio {ratio:g}, {method.name}: filters {' '.join(map(str, filters))}\n  "
+                f"{method.told(described)}",
+                flush=True,
+            )
             if networks.round_to != 1 and not run.result.exists():
                 print(f"  {rounding_told(method, described, runner)}", flush=True)
-            results.append(run.train(partial(build_model, model, filters, convcut=method.convcut, **data.shape), data, runner))
+            results.append(
+                run.train(
+                    partial(build_model, model, filters, convcut=method.convcut, **data.shape),
+                    data,
+                    runner,
+                )
+            )
     return results

@@ -1,4 +1,6 @@
-"""Which operations stand together in a class of the source: those of one module of the network, where it is called once."""
+"""Which operations stand together in a class of the source: those of one module of the network,
+where it is called once."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -13,7 +15,8 @@ from utils.export.source.steps import Steps
 
 @dataclass(eq=False)
 class Block:
-    """What the module ``path`` does, "" for the whole network: operations and blocks in their order, from what to what."""
+    """What the module ``path`` does, "" for the whole network: operations and blocks in their
+    order, from what to what."""
 
     path: str
     kind: str
@@ -45,8 +48,11 @@ def blocks_of(steps: Steps) -> Block:
     of_path: dict[str, set[str]] = {}
     for call in calls:
         of_path.setdefault(call.split("@")[0], set()).add(call)
-    builder = _Builder(steps, {call: calls.count(call) for call in set(calls)},
-                       {path for path, several in of_path.items() if len(several) > 1})
+    builder = _Builder(
+        steps,
+        {call: calls.count(call) for call in set(calls)},
+        {path for path, several in of_path.items() if len(several) > 1},
+    )
     output = steps.output.args[0]
     assert isinstance(output, fx.Node)
     return Block("", "Network", [steps.images], output, builder.items(nodes, 0))
@@ -60,6 +66,7 @@ class _Builder:
 
     def items(self, nodes: list[fx.Node], depth: int) -> list[fx.Node | Block]:
         """Operations of one call of a module, with blocks for the modules that it calls."""
+
         def call_of(node: fx.Node) -> str | None:
             scope = self.steps.scopes[node]
             return scope[depth] if len(scope) > depth else None
@@ -73,16 +80,36 @@ class _Builder:
     def block(self, call: str, nodes: list[fx.Node], depth: int) -> list[fx.Node | Block]:
         """A call of a module as one block, or where that is not simple as what it consists of."""
         path, items, own = call.split("@")[0], self.items(nodes, depth), set(nodes)
-        inputs = [source for node in nodes for source in node.all_input_nodes if source.op != "get_attr" and source not in own]
+        inputs = [
+            source
+            for node in nodes
+            for source in node.all_input_nodes
+            if source.op != "get_attr" and source not in own
+        ]
         ends = [node for node in nodes if any(user not in own for user in node.users)]
         layers = [node for node in nodes if self.steps.layer(node)]
-        weights = [source for node in nodes for source in node.all_input_nodes if source.op == "get_attr"]
+        weights = [
+            source for node in nodes for source in node.all_input_nodes if source.op == "get_attr"
+        ]
 
-        is_simple = (len(ends) == 1 and path not in self.called_again and len(nodes) == self.sizes[call]
-                     and (len(nodes) > 1 or layers) and all(inside(str(node.target), path) for node in [*layers, *weights]))
+        is_simple = (
+            len(ends) == 1
+            and path not in self.called_again
+            and len(nodes) == self.sizes[call]
+            and (len(nodes) > 1 or layers)
+            and all(inside(str(node.target), path) for node in [*layers, *weights])
+        )
         if not is_simple:
             return items
-        return [Block(path, self.steps.kinds.get(path, "Block"), list(dict.fromkeys(inputs)), ends[0], items)]
+        return [
+            Block(
+                path,
+                self.steps.kinds.get(path, "Block"),
+                list(dict.fromkeys(inputs)),
+                ends[0],
+                items,
+            )
+        ]
 
 
 def every_block(block: Block) -> Iterable[Block]:
@@ -93,7 +120,8 @@ def every_block(block: Block) -> Iterable[Block]:
 
 
 def is_chain(block: Block, steps: Steps, members: set[str]) -> bool:
-    """Whether a block hands its input from one of its layers to the next, and has no ``members`` beside these."""
+    """Whether a block hands its input from one of its layers to the next, and has no ``members``
+    beside these."""
     last, names = block.inputs[0], []
     for item in block.items:
         if isinstance(item, Block):
@@ -112,7 +140,16 @@ def is_chain(block: Block, steps: Steps, members: set[str]) -> bool:
 
     numbers = [int(name) for name in names if name.isdigit()]
     if numbers:
-        in_order = len(numbers) == len(names) and numbers == sorted(numbers) and numbers[-1] < 2 * len(names) + 8
+        in_order = (
+            len(numbers) == len(names)
+            and numbers == sorted(numbers)
+            and numbers[-1] < 2 * len(names) + 8
+        )
     else:
         in_order = block.kind == "Sequential" and all(map(is_name, names))
-    return in_order and len(block.inputs) == 1 and last is block.output and members == {f"{block.path}.{name}" for name in names}
+    return (
+        in_order
+        and len(block.inputs) == 1
+        and last is block.output
+        and members == {f"{block.path}.{name}" for name in names}
+    )

@@ -1,4 +1,5 @@
 """Classes: one for all blocks that differ in nothing but the numbers of their layers."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -9,11 +10,21 @@ from torch import nn
 from utils.export.source.blocks import Block, every_block, inside, is_chain, relative
 from utils.export.source.forward import MARK, Forward
 from utils.export.source.literals import NotWritableError, literal
-from utils.export.source.members import Hole, Line, Made, Member, chain, constructor, is_sequence, layer
+from utils.export.source.members import (
+    Hole,
+    Line,
+    Made,
+    Member,
+    chain,
+    constructor,
+    is_sequence,
+    layer,
+)
 from utils.export.source.naming import RESERVED, class_name, identifier, unique, value_name
 from utils.export.source.steps import Steps, is_kept
 
-WITH_WEIGHTS = (nn.Linear, nn.Conv2d, nn.Embedding, nn.LayerNorm)  # layers whose weights functions may be given
+# layers whose weights functions may be given
+WITH_WEIGHTS = (nn.Linear, nn.Conv2d, nn.Embedding, nn.LayerNorm)
 
 
 @dataclass
@@ -38,16 +49,24 @@ class Part:
     forward: Forward
 
     def key(self) -> tuple[Any, ...]:
-        return (class_name(self.block.kind, self.block.path), tuple((line.target, line.made.key()) for line in self.lines),
-                tuple(self.forward.inputs), tuple(self.forward.lines))
+        return (
+            class_name(self.block.kind, self.block.path),
+            tuple((line.target, line.made.key()) for line in self.lines),
+            tuple(self.forward.inputs),
+            tuple(self.forward.lines),
+        )
 
     def holes(self) -> list[Hole]:
-        return [*(hole for line in self.lines for hole in line.made.every_hole()), *self.forward.holes]
+        return [
+            *(hole for line in self.lines for hole in line.made.every_hole()),
+            *self.forward.holes,
+        ]
 
 
 @dataclass
 class Classes:
-    """The classes of a network, those that others are made of first, the network's last; and the ``helpers`` they want."""
+    """The classes of a network, those that others are made of first, the network's last; and the
+    ``helpers`` they want."""
 
     steps: Steps
     found: list[Class] = field(default_factory=list)
@@ -59,9 +78,15 @@ class Classes:
         blocks = list(every_block(network))
         owned = {block: self._members_of(block, blocks, members) for block in blocks}
         height: dict[Block, int] = {}
-        chains = {block for block in blocks if block is not network and is_chain(block, self.steps, set(owned[block]))}
+        chains = {
+            block
+            for block in blocks
+            if block is not network and is_chain(block, self.steps, set(owned[block]))
+        }
         for block in blocks:
-            height[block] = max((height[inner] for inner in block.blocks), default=0) + (block not in chains)
+            height[block] = max((height[inner] for inner in block.blocks), default=0) + (
+                block not in chains
+            )
 
         taken = {"Network"} | RESERVED
         for level in range(max(height.values()) + 1):
@@ -72,13 +97,20 @@ class Classes:
                 part = self._part(block, owned[block], members, chains)
                 parts.setdefault(part.key(), []).append(part)
             for alike in parts.values():
-                self._add(alike, "Network" if alike[0].block is network else unique(
-                    class_name(alike[0].block.kind, alike[0].block.path), taken))
+                self._add(
+                    alike,
+                    "Network"
+                    if alike[0].block is network
+                    else unique(class_name(alike[0].block.kind, alike[0].block.path), taken),
+                )
 
     def _members_of(self, block: Block, blocks: list[Block], members: dict[str, Any]) -> list[str]:
-        """The layers, weights and blocks that a block has itself, by their whole paths, in the order of the network's."""
+        """The layers, weights and blocks that a block has itself, by their whole paths, in the
+        order of the network's."""
         below = [path for path in members if inside(path, block.path)]
-        inner = [other.path for other in blocks if other is not block and inside(other.path, block.path)]
+        inner = [
+            other.path for other in blocks if other is not block and inside(other.path, block.path)
+        ]
         nearest = [path for path in inner if not any(inside(path, other) for other in inner)]
         found = list[str]()
         for path in below:
@@ -87,7 +119,14 @@ class Classes:
                 found.append(owner)
         return found + [path for path in nearest if path not in found]
 
-    def _expression(self, path: str, place: str, members: dict[str, Any], blocks: dict[str, Block], chains: set[Block]) -> Member:
+    def _expression(
+        self,
+        path: str,
+        place: str,
+        members: dict[str, Any],
+        blocks: dict[str, Block],
+        chains: set[Block],
+    ) -> Member:
         """What makes a layer or a block, for the one at ``place``; a tensor is itself."""
         if path not in blocks:
             if isinstance(member := members[path], tuple):
@@ -101,14 +140,28 @@ class Classes:
             return self.made[block]
         inner = {other.path: other for other in block.blocks}
         paths = [item.path if isinstance(item, Block) else str(item.target) for item in block.items]
-        parts = [(relative(path, block.path), self._expression(path, place, members, inner, chains)) for path in paths]
+        parts = [
+            (relative(path, block.path), self._expression(path, place, members, inner, chains))
+            for path in paths
+        ]
         return chain([(name, part) for name, part in parts if isinstance(part, Made)])
 
-    def _part(self, block: Block, owned: list[str], members: dict[str, Any], chains: set[Block]) -> Part:
+    def _part(
+        self, block: Block, owned: list[str], members: dict[str, Any], chains: set[Block]
+    ) -> Part:
         inner = {other.path: other for other in block.blocks}
-        lines, get = constructor({relative(path, block.path): self._expression(path, block.path, members, inner, chains) for path in owned})
+        lines, get = constructor(
+            {
+                relative(path, block.path): self._expression(
+                    path, block.path, members, inner, chains
+                )
+                for path in owned
+            }
+        )
         forward = Forward(self.steps, block, get)
-        self.helpers += [name for name in dict.fromkeys(forward.helpers) if name not in self.helpers]
+        self.helpers += [
+            name for name in dict.fromkeys(forward.helpers) if name not in self.helpers
+        ]
         return Part(block, lines, forward)
 
     def _add(self, alike: list[Part], name: str) -> None:
@@ -120,28 +173,48 @@ class Classes:
 
         texts = iter(values)
         made = [text for line in first.lines for text in line.text(texts)]
-        numbers, at_first = list(texts), len(columns) - len(first.forward.holes)  # what is left is the forward pass's
-        kept = {number: filled[at_first + number] for number in range(len(numbers)) if at_first + number in filled}
-        made += [f"        self.{argument} = {argument}" for argument in dict.fromkeys(kept.values())]
+        # what is left is the forward pass's
+        numbers, at_first = list(texts), len(columns) - len(first.forward.holes)
+        kept = {
+            number: filled[at_first + number]
+            for number in range(len(numbers))
+            if at_first + number in filled
+        }
+        made += [
+            f"        self.{argument} = {argument}" for argument in dict.fromkeys(kept.values())
+        ]
         forward = first.forward.lines
         for number, text in enumerate(numbers):
             shown = f"self.{kept[number]}" if number in kept else str(text)
             forward = [line.replace(f"{MARK}{number}{MARK}", shown) for line in forward]
 
-        self.found.append(Class(name, [part.block.path for part in alike], list(arguments), made, first.forward.inputs, forward,
-                                "nn.Sequential" if is_sequence(first.lines) else "nn.Module"))
+        self.found.append(
+            Class(
+                name,
+                [part.block.path for part in alike],
+                list(arguments),
+                made,
+                first.forward.inputs,
+                forward,
+                "nn.Sequential" if is_sequence(first.lines) else "nn.Module",
+            )
+        )
         for part, own in zip(alike, holes):
             given = [Hole(argument, own[column].value) for argument, column in arguments.items()]
             self.made[part.block] = Made(name, given, [""] * len(given))
 
 
-def merged(columns: list[tuple[Hole, ...]], taken: set[str]) -> tuple[dict[str, int], list[str | None], dict[int, str]]:
-    """The arguments of a class, each with the first hole that it fills; what stands in each hole, a value, an argument, or None
-    for a default; and which holes arguments fill.
+def merged(
+    columns: list[tuple[Hole, ...]], taken: set[str]
+) -> tuple[dict[str, int], list[str | None], dict[int, str]]:
+    """The arguments of a class, each with the first hole that it fills; what stands in each hole, a
+    value, an argument, or None for a default; and which holes arguments fill.
 
-    What all have is written out. Holes that are widths share an argument where these are equal throughout. ``columns``: for each
-    hole what each block has there; ``taken``: names that no argument has.
+    What all have is written out. Holes that are widths share an argument where these are equal
+    throughout. ``columns``: for each hole what each block has there; ``taken``: names that no
+    argument has.
     """
+
     def is_shared(hole: Hole, column: tuple[Hole, ...]) -> bool:
         return all(repr(other.value) == repr(hole.value) for other in column)
 
@@ -154,24 +227,35 @@ def merged(columns: list[tuple[Hole, ...]], taken: set[str]) -> tuple[dict[str, 
     arguments, name_at = dict[str, int](), dict[int, str]()
     is_only_width = sum(what == "width" for what, _ in groups) == 1
     for (what, _), numbers in groups.items():
-        name = unique("channels" if what == "width" and is_only_width else identifier(columns[numbers[0]][0].name), taken)
+        name = unique(
+            "channels"
+            if what == "width" and is_only_width
+            else identifier(columns[numbers[0]][0].name),
+            taken,
+        )
         arguments[name] = numbers[0]
         name_at |= {number: name for number in numbers}
 
     values = list[str | None]()
     for number, column in enumerate(columns):
-        same_as_default = type(column[0].default) is type(column[0].value) and column[0].default == column[0].value
+        same_as_default = (
+            type(column[0].default) is type(column[0].value)
+            and column[0].default == column[0].value
+        )
         shown = None if same_as_default else literal(column[0].value)
         values.append(name_at.get(number) or shown)
     return arguments, values, name_at
 
 
 def members_of(steps: Steps, nodes: list[Any]) -> dict[str, Any]:
-    """The layers, and the weights that are no layer's, that operations use, by their paths, in the network's order.
+    """The layers, and the weights that are no layer's, that operations use, by their paths, in the
+    network's order.
 
     A weight with whether a state_dict has it.
     """
-    found: dict[str, Any] = {str(node.target): layer for node in nodes if (layer := steps.layer(node))}
+    found: dict[str, Any] = {
+        str(node.target): layer for node in nodes if (layer := steps.layer(node))
+    }
     for node in nodes:
         path = str(node.target)
         if node.op != "get_attr" or any(inside(path, place) for place in found):
@@ -182,5 +266,13 @@ def members_of(steps: Steps, nodes: list[Any]) -> dict[str, Any]:
             found[owner] = module
         else:
             found[path] = (steps.tensor(node), is_kept(steps, node))
-    order = {name: number for number, (name, _) in enumerate(steps.network.named_modules(remove_duplicate=False))}
-    return dict(sorted(found.items(), key=lambda item: order.get(item[0], order.get(item[0].rpartition(".")[0], 0))))
+    order = {
+        name: number
+        for number, (name, _) in enumerate(steps.network.named_modules(remove_duplicate=False))
+    }
+    return dict(
+        sorted(
+            found.items(),
+            key=lambda item: order.get(item[0], order.get(item[0].rpartition(".")[0], 0)),
+        )
+    )

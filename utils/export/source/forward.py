@@ -1,4 +1,5 @@
 """The lines of a block's forward pass: one for each operation, with names that the layers give."""
+
 from __future__ import annotations
 
 import ast
@@ -13,7 +14,17 @@ from model.graph.operations import key
 from model.graph.trace import TrainingFlagCall
 from utils.export.source.blocks import Block, relative
 from utils.export.source.helpers import HELPERS
-from utils.export.source.literals import INFIX, PREFIX, NotWritableError, Source, called, function_name, is_name, literal, subscript
+from utils.export.source.literals import (
+    INFIX,
+    PREFIX,
+    NotWritableError,
+    Source,
+    called,
+    function_name,
+    is_name,
+    literal,
+    subscript,
+)
 from utils.export.source.members import Hole
 from utils.export.source.naming import at, identifier, result_name, unique, value_name
 from utils.export.source.steps import Steps
@@ -24,8 +35,9 @@ SIZES = ("size", "dim", "numel")  # methods that give numbers, not tensors
 
 
 class Forward:
-    """``inputs``: the arguments; ``lines``: its source, with MARK and a number where each of ``holes`` is, numbers in which blocks
-    that are alike may differ; ``helpers``: names of functions that it wants, from HELPERS."""
+    """``inputs``: the arguments; ``lines``: its source, with MARK and a number where each of
+    ``holes`` is, numbers in which blocks that are alike may differ; ``helpers``: names of functions
+    that it wants, from HELPERS."""
 
     def __init__(self, steps: Steps, block: Block, get: Callable[[str], str]):
         self.steps, self.block, self.get = steps, block, get
@@ -37,26 +49,50 @@ class Forward:
         self.lines = self._written()
 
     def _name_inputs(self) -> list[str]:
-        names = ["images"] if not self.block.path else ["x", "y", "z"] if len(self.block.inputs) <= 3 else [
-            f"x{number + 1}" for number in range(len(self.block.inputs))]
+        names = (
+            ["images"]
+            if not self.block.path
+            else ["x", "y", "z"]
+            if len(self.block.inputs) <= 3
+            else [f"x{number + 1}" for number in range(len(self.block.inputs))]
+        )
         self.names |= zip(self.block.inputs, names)
         return names[: len(self.block.inputs)]
 
     def _takes_a_list(self) -> list[fx.Node]:
         """The inputs, where there are many and all that is done to them is joining them."""
         first = self.block.items[0]
-        users = {user for source in self.block.inputs for user in source.users if user in self.block.items}
+        users = {
+            user
+            for source in self.block.inputs
+            for user in source.users
+            if user in self.block.items
+        }
         if isinstance(first, Block) or users != {first} or not first.args:
             return []
-        goes_elsewhere = any(source in item.inputs for item in self.block.blocks for source in self.block.inputs)
+        goes_elsewhere = any(
+            source in item.inputs for item in self.block.blocks for source in self.block.inputs
+        )
         joined = first.args[0]
-        return [] if goes_elsewhere or not isinstance(joined, (list, tuple)) or list(joined) != self.block.inputs else self.block.inputs
+        return (
+            []
+            if goes_elsewhere
+            or not isinstance(joined, (list, tuple))
+            or list(joined) != self.block.inputs
+            else self.block.inputs
+        )
 
-    # --- lines -------------------------------------------------------------------------------------------------------
+    # --- lines ------------------------------------------------------------------------------------
 
     def _written(self) -> list[str]:
-        items = [item for item in self.block.items if isinstance(item, Block) or not self._goes_inline(item)]
-        last_use = {source: number for number, item in enumerate(items) for source in self._sources(item)}
+        items = [
+            item
+            for item in self.block.items
+            if isinstance(item, Block) or not self._goes_inline(item)
+        ]
+        last_use = {
+            source: number for number, item in enumerate(items) for source in self._sources(item)
+        }
         taken = set(self.names.values())
         lines: list[str] = []
         for number, item in enumerate(items):
@@ -65,7 +101,11 @@ class Forward:
             if result is self.block.output and number == len(items) - 1:
                 return [*lines, f"return {text}"]
             name = self._name(item)
-            ended = [source for source in self.names if last_use.get(source, number) <= number and source is not self.block.output]
+            ended = [
+                source
+                for source in self.names
+                if last_use.get(source, number) <= number and source is not self.block.output
+            ]
             taken -= {self.names.pop(source) for source in ended}
             self.names[result] = unique(name, taken)
             lines.append(f"{self.names[result]} = {text}")
@@ -75,15 +115,25 @@ class Forward:
         """The results that an item's line names."""
         found: list[fx.Node] = []
         for source in item.inputs if isinstance(item, Block) else item.all_input_nodes:
-            found += self._sources(source) if source in self.block.items and self._goes_inline(source) else [source]
+            found += (
+                self._sources(source)
+                if source in self.block.items and self._goes_inline(source)
+                else [source]
+            )
         return found
 
     def _goes_inline(self, node: fx.Node) -> bool:
         """Whether a size is written where it is used: once, and here."""
-        asks = (node.op == "call_method" and node.target in SIZES) or (node.op == "call_function" and node.target is getattr)
+        asks = (node.op == "call_method" and node.target in SIZES) or (
+            node.op == "call_function" and node.target is getattr
+        )
         if not asks and node.op == "call_function" and function_or_none(node) == "getitem":
             source = node.args[0]
-            asks = isinstance(source, fx.Node) and source in self.block.items and self._goes_inline(source)
+            asks = (
+                isinstance(source, fx.Node)
+                and source in self.block.items
+                and self._goes_inline(source)
+            )
         return asks and len(node.users) == 1 and next(iter(node.users)) in self.block.items
 
     def _name(self, item: fx.Node | Block) -> str:
@@ -91,8 +141,13 @@ class Forward:
             return value_name(relative(item.path, self.block.path), "block")
         if layer := self.steps.layer(item):
             return value_name(relative(str(item.target), self.block.path), type(layer).__name__)
-        if function_or_none(item) == "getitem" and isinstance(item.args[1], int) and item.args[0] in self.names:
-            return identifier(f"{self.names[item.args[0]]}_{item.args[1]}")  # type: ignore[index]  # it is a node
+        if (
+            function_or_none(item) == "getitem"
+            and isinstance(item.args[1], int)
+            and item.args[0] in self.names
+        ):
+            # it is a node
+            return identifier(f"{self.names[item.args[0]]}_{item.args[1]}")  # type: ignore[index]
         if item.target is getattr:
             return identifier(str(item.args[1]))
         return result_name(self._function(item)[0])
@@ -106,16 +161,21 @@ class Forward:
             target = call.function
         return str(getattr(target, "__name__", target)), target
 
-    # --- expressions -------------------------------------------------------------------------------------------------
+    # --- expressions ------------------------------------------------------------------------------
 
     def _of(self, node: fx.Node) -> str:
         if node in self.names:
             return self.names[node]
-        return self.get(relative(str(node.target), self.block.path)) if node.op == "get_attr" else self._text(node)
+        return (
+            self.get(relative(str(node.target), self.block.path))
+            if node.op == "get_attr"
+            else self._text(node)
+        )
 
     def _text(self, item: fx.Node | Block) -> str:
         if isinstance(item, Block):
-            return f"{self.get(relative(item.path, self.block.path))}({', '.join(map(self._of, item.inputs))})"
+            inputs = ", ".join(map(self._of, item.inputs))
+            return f"{self.get(relative(item.path, self.block.path))}({inputs})"
         try:
             return self._expression(item)
         except NotWritableError as error:
@@ -127,7 +187,9 @@ class Forward:
             rest = called("", tuple(args[1:]), kwargs, self._of)[1:-1]
             return f"{self._callable(node.target)}(inputs{', ' * bool(rest)}{rest})"
         if self.steps.layer(node):
-            return called(self.get(relative(str(node.target), self.block.path)), args, kwargs, self._of)
+            return called(
+                self.get(relative(str(node.target), self.block.path)), args, kwargs, self._of
+            )
         if node.op == "call_method":
             if not is_name(str(node.target)):
                 raise NotWritableError(f"{str(node.target)!r} is no name")
@@ -137,21 +199,29 @@ class Forward:
 
         function = self._function(node)[1]
         if node.op == "call_module":
-            args, kwargs = with_flag(self.steps.network.get_submodule(str(node.target)), args, kwargs)
+            args, kwargs = with_flag(
+                self.steps.network.get_submodule(str(node.target)), args, kwargs
+            )
         if function is getattr and len(args) == 2 and not kwargs:
             return at(self._operand(args[0]), str(args[1]))
         if function_or_none(node) == "getitem" and len(args) == 2:
             return f"{self._operand(args[0])}[{subscript(args[1], self._of)}]"
         if function in INFIX and len(args) == 2 and not kwargs:
-            operands = [self._operand(arg) for arg in self._with_holes(node, args, {}, ["factor", "factor"])[0]]
+            operands = [
+                self._operand(arg)
+                for arg in self._with_holes(node, args, {}, ["factor", "factor"])[0]
+            ]
             return f"{operands[0]} {INFIX[function]} {operands[1]}"
         if function in PREFIX and len(args) == 1:
             return f"{PREFIX[function]}{self._operand(args[0])}"
         name, kwargs = self._callable(function), without_defaults(function, kwargs)
-        return called(name, *self._with_holes(node, args, kwargs, argument_names(function)), self._of)
+        return called(
+            name, *self._with_holes(node, args, kwargs, argument_names(function)), self._of
+        )
 
-    def _with_holes(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any],
-                    names: list[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _with_holes(
+        self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], names: list[str]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of a function, numbers among them marked."""
         result = result_name(self._function(node)[0])
 
@@ -159,12 +229,20 @@ class Forward:
             def mark(value: Any) -> Any:
                 if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
                     return value
-                self.holes.append(Hole(f"{result}_{name}", value, is_width=isinstance(value, int) and value > 1))
+                self.holes.append(
+                    Hole(f"{result}_{name}", value, is_width=isinstance(value, int) and value > 1)
+                )
                 return Source(f"{MARK}{len(self.holes) - 1}{MARK}")
+
             return mark
 
-        given = [map_aggregate(arg, marked(names[at] if at < len(names) else str(at))) for at, arg in enumerate(args)]
-        return tuple(given), {name: map_aggregate(value, marked(name)) for name, value in kwargs.items()}
+        given = [
+            map_aggregate(arg, marked(names[at] if at < len(names) else str(at)))
+            for at, arg in enumerate(args)
+        ]
+        return tuple(given), {
+            name: map_aggregate(value, marked(name)) for name, value in kwargs.items()
+        }
 
     def _callable(self, function: Any) -> str:
         name = key(function)
@@ -178,8 +256,11 @@ class Forward:
         return f"({text})" if text.startswith("-") else text
 
 
-def with_flag(call: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of a TrainingFlagCall, with ``self.training`` where it is told whether it is training."""
+def with_flag(
+    call: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a TrainingFlagCall, with ``self.training`` where it is told whether it is
+    training."""
     if isinstance(call.place, str):
         return args, {**kwargs, call.place: TRAINING}
     return (*args[: call.place], TRAINING, *args[call.place + 1 :]), kwargs
@@ -189,7 +270,11 @@ def argument_names(function: Any) -> list[str]:
     """What the arguments of a function are called; [] where it doesn't say."""
     if (name := key(function)) in HELPERS:
         definition = ast.parse(HELPERS[name]).body[0]
-        return [argument.arg for argument in definition.args.args] if isinstance(definition, ast.FunctionDef) else []
+        return (
+            [argument.arg for argument in definition.args.args]
+            if isinstance(definition, ast.FunctionDef)
+            else []
+        )
     try:
         return list(inspect.signature(function).parameters)
     except (TypeError, ValueError):
@@ -202,8 +287,13 @@ def without_defaults(function: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         return kwargs
-    return {name: value for name, value in kwargs.items()
-            if name not in parameters or type(value) is not type(parameters[name].default) or value != parameters[name].default}
+    return {
+        name: value
+        for name, value in kwargs.items()
+        if name not in parameters
+        or type(value) is not type(parameters[name].default)
+        or value != parameters[name].default
+    }
 
 
 def function_or_none(node: fx.Node) -> str | None:

@@ -1,4 +1,5 @@
-"""What functions of other libraries, which torch.fx takes as a whole, are written as: by their names, source of our own."""
+"""What functions of other libraries, which torch.fx takes as a whole, are written as: by their
+names, source of our own."""
 
 HELPERS = {
     "torchvision.ops.stochastic_depth.stochastic_depth": '''\

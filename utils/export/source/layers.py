@@ -1,4 +1,5 @@
 """Layers of torch.nn, with the arguments that make them again."""
+
 import inspect
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,22 @@ from model.graph.whole import spells_out
 from utils.export.source.literals import NotWritableError
 
 UNSET = object()  # the default of an argument that has to be given
-NOT_STORED = {"device", "dtype", "init", "min_value", "max_value"}  # where the layer is; its first numbers; old names of others
-CHANNELS = {"in_channels": "in", "out_channels": "out", "in_features": "in", "out_features": "out", "num_features": "channels",
-            "num_channels": "channels", "normalized_shape": "channels", "num_parameters": "channels", "groups": "groups",
-            "embed_dim": "channels"}  # arguments that are widths, and what they are called in names of a class's own arguments
+# where the layer is; its first numbers; old names of others
+NOT_STORED = {"device", "dtype", "init", "min_value", "max_value"}
+CHANNELS = {
+    "in_channels": "in",
+    "out_channels": "out",
+    "in_features": "in",
+    "out_features": "out",
+    "num_features": "channels",
+    "num_channels": "channels",
+    "normalized_shape": "channels",
+    "num_parameters": "channels",
+    "groups": "groups",
+    # arguments that are widths, and what they are called in names of a class's own
+    # arguments
+    "embed_dim": "channels",
+}
 
 
 @dataclass(frozen=True)
@@ -28,15 +41,24 @@ class Argument:
 
 
 def torch_class(module: nn.Module) -> type[nn.Module]:
-    """The class of torch.nn whose forward pass a layer has: its own, or one that it inherits all of it from, or does again.
+    """The class of torch.nn whose forward pass a layer has: its own, or one that it inherits all of
+    it from, or does again.
 
     Of a norm with an activation in it the norm's. Raises NotWritableError.
     """
     kind = type(module)
     for base in kind.__mro__:
         if getattr(nn, base.__name__, None) is base and base is not nn.Module:
-            own = {name for between in kind.__mro__[: kind.__mro__.index(base)] for name in vars(between)}
-            other = {name for name in own if callable(getattr(base, name, None))} - {"__init__", "reset_parameters", "extra_repr"}
+            own = {
+                name
+                for between in kind.__mro__[: kind.__mro__.index(base)]
+                for name in vars(between)
+            }
+            other = {name for name in own if callable(getattr(base, name, None))} - {
+                "__init__",
+                "reset_parameters",
+                "extra_repr",
+            }
             if not other or activated(module) or (other == {"forward"} and spells_out(module)):
                 return base
             break
@@ -44,7 +66,8 @@ def torch_class(module: nn.Module) -> type[nn.Module]:
 
 
 def activated(module: nn.Module) -> list[str]:
-    """What of a norm of timm's comes after the norm itself: its layers that do something, by their names."""
+    """What of a norm of timm's comes after the norm itself: its layers that do something, by their
+    names."""
     if not isinstance(module, _NormBase) or not type(module).__module__.startswith("timm.layers"):
         return []
     return [name for name, child in module.named_children() if not isinstance(child, nn.Identity)]
@@ -53,7 +76,9 @@ def activated(module: nn.Module) -> list[str]:
 def arguments(module: nn.Module) -> list[Argument]:
     """The arguments with which a layer is made again, in their order. Raises NotWritableError."""
     kind = torch_class(module)
-    if odd := next((tensor.dtype for tensor in module.parameters() if tensor.dtype != torch.float32), None):
+    if odd := next(
+        (tensor.dtype for tensor in module.parameters() if tensor.dtype != torch.float32), None
+    ):
         raise NotWritableError(f"its weights are of {odd}")
     if hasattr(module, "parametrizations") or module._forward_hooks or module._forward_pre_hooks:
         raise NotWritableError("it has hooks, or weights that are computed from others")
@@ -67,12 +92,19 @@ def arguments(module: nn.Module) -> list[Argument]:
             continue
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise NotWritableError("it does not say what made it")
-        found.append(Argument(name, _value(module, name), UNSET if parameter.default is parameter.empty else parameter.default))
+        found.append(
+            Argument(
+                name,
+                _value(module, name),
+                UNSET if parameter.default is parameter.empty else parameter.default,
+            )
+        )
     return found
 
 
 def _value(module: nn.Module, name: str) -> Any:
-    if name == "bias":  # the layer has it as a weight; a norm without weights has none whatever it was told
+    # the layer has it as a weight; a norm without weights has none whatever it was told
+    if name == "bias":
         if isinstance(module, nn.MultiheadAttention):
             return module.in_proj_bias is not None
         return module.bias is not None or getattr(module, "weight", None) is None
@@ -87,7 +119,11 @@ def _value(module: nn.Module, name: str) -> Any:
     value = getattr(module, name)
     if isinstance(module, _ConvNd) and isinstance(value, tuple) and len(set(value)) == 1:
         return value[0]  # 3 is a kernel of 3 x 3
-    if name == "stride" and value == getattr(module, "kernel_size", None) and not isinstance(module, _ConvNd):
+    if (
+        name == "stride"
+        and value == getattr(module, "kernel_size", None)
+        and not isinstance(module, _ConvNd)
+    ):
         return None  # as pooling has it by itself
     if name == "normalized_shape" and len(value) == 1:
         return value[0]

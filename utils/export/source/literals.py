@@ -1,4 +1,5 @@
 """Values, functions and operators as source."""
+
 import builtins
 import keyword
 import math
@@ -20,16 +21,51 @@ class Source(str):
 
 
 INFIX = {
-    operator.add: "+", operator.iadd: "+", operator.sub: "-", operator.isub: "-", operator.mul: "*", operator.imul: "*",
-    operator.truediv: "/", operator.itruediv: "/", operator.floordiv: "//", operator.ifloordiv: "//", operator.mod: "%",
-    operator.pow: "**", operator.ipow: "**", operator.matmul: "@", operator.eq: "==", operator.ne: "!=", operator.lt: "<",
-    operator.le: "<=", operator.gt: ">", operator.ge: ">=", operator.and_: "&", operator.or_: "|", operator.xor: "^"}
+    operator.add: "+",
+    operator.iadd: "+",
+    operator.sub: "-",
+    operator.isub: "-",
+    operator.mul: "*",
+    operator.imul: "*",
+    operator.truediv: "/",
+    operator.itruediv: "/",
+    operator.floordiv: "//",
+    operator.ifloordiv: "//",
+    operator.mod: "%",
+    operator.pow: "**",
+    operator.ipow: "**",
+    operator.matmul: "@",
+    operator.eq: "==",
+    operator.ne: "!=",
+    operator.lt: "<",
+    operator.le: "<=",
+    operator.gt: ">",
+    operator.ge: ">=",
+    operator.and_: "&",
+    operator.or_: "|",
+    operator.xor: "^",
+}
 PREFIX = {operator.neg: "-", operator.pos: "+", operator.invert: "~"}
-NAMESPACES = (("torch", torch), ("F", F), ("torch.linalg", torch.linalg), ("torch.special", torch.special), ("torch.fft", torch.fft),
-              ("math", math), ("torch.Tensor", Tensor))
-BUILTINS = {id(getattr(builtins, name)): name for name in ("abs", "bool", "float", "int", "len", "max", "min", "pow", "round", "sum")}
-FUNCTIONS = {id(found): f"{place}.{name}" for place, module in reversed(NAMESPACES) for name, found in vars(module).items()
-             if callable(found) and not name.startswith("_")} | BUILTINS  # what users may call, by the name that they call it by
+NAMESPACES = (
+    ("torch", torch),
+    ("F", F),
+    ("torch.linalg", torch.linalg),
+    ("torch.special", torch.special),
+    ("torch.fft", torch.fft),
+    ("math", math),
+    ("torch.Tensor", Tensor),
+)
+BUILTINS = {
+    id(getattr(builtins, name)): name
+    for name in ("abs", "bool", "float", "int", "len", "max", "min", "pow", "round", "sum")
+}
+FUNCTIONS = {
+    id(found): f"{place}.{name}"
+    for place, module in reversed(NAMESPACES)
+    for name, found in vars(module).items()
+    # what users may call, by the name that they call it by
+    if callable(found) and not name.startswith("_")
+} | BUILTINS
 
 
 def is_name(text: str) -> bool:
@@ -38,7 +74,9 @@ def is_name(text: str) -> bool:
 
 
 def literal(value: Any, name_of: Callable[[fx.Node], str] | None = None) -> str:
-    """A value as source; results of other operations by the names that ``name_of`` gives. Raises NotWritableError."""
+    """A value as source; results of other operations by the names that ``name_of`` gives. Raises
+    NotWritableError."""
+
     def inside(part: Any) -> str:
         return literal(part, name_of)
 
@@ -69,24 +107,37 @@ def literal(value: Any, name_of: Callable[[fx.Node], str] | None = None) -> str:
 
 def subscript(index: Any, name_of: Callable[[fx.Node], str]) -> str:
     """What stands between the brackets of x[...]."""
+
     def part(value: Any) -> str:
         if not isinstance(value, slice):
             return literal(value, name_of)
-        start, stop, step = ("" if end is None else literal(end, name_of) for end in (value.start, value.stop, value.step))
+        start, stop, step = (
+            "" if end is None else literal(end, name_of)
+            for end in (value.start, value.stop, value.step)
+        )
         return f"{start}:{stop}" + f":{step}" * bool(step)
 
     return ", ".join(map(part, index)) if isinstance(index, tuple) and index else part(index)
 
 
 def function_name(function: Any) -> str:
-    """By what a function of PyTorch, or of Python's, is called. Raises NotWritableError for any other."""
+    """By what a function of PyTorch, or of Python's, is called. Raises NotWritableError for any
+    other."""
     if id(function) not in FUNCTIONS:
         module = getattr(function, "__module__", None)
-        raise NotWritableError(f"{f'{module}.' * bool(module)}{getattr(function, '__name__', function)} is no function of PyTorch's")
+        raise NotWritableError(
+            f"{f'{module}.' * bool(module)}{getattr(function, '__name__', function)} is no "
+            "function of PyTorch's"
+        )
     return FUNCTIONS[id(function)]
 
 
-def called(function: str, args: tuple[Any, ...], kwargs: dict[str, Any], name_of: Callable[[fx.Node], str]) -> str:
+def called(
+    function: str, args: tuple[Any, ...], kwargs: dict[str, Any], name_of: Callable[[fx.Node], str]
+) -> str:
     """A call with these arguments."""
-    given = [*(literal(arg, name_of) for arg in args), *(f"{key}={literal(value, name_of)}" for key, value in kwargs.items())]
+    given = [
+        *(literal(arg, name_of) for arg in args),
+        *(f"{key}={literal(value, name_of)}" for key, value in kwargs.items()),
+    ]
     return f"{function}({', '.join(given)})"

@@ -1,4 +1,6 @@
-"""How a block makes its layers: the tree of its members as lines of a constructor, with the numbers in them apart."""
+"""How a block makes its layers: the tree of its members as lines of a constructor, with the numbers
+in them apart."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -17,7 +19,8 @@ WIDTH = 112  # characters in a line
 
 @dataclass(frozen=True)
 class Hole:
-    """A number, or another value, in a constructor, and what it is: two of blocks that are alike may differ in it."""
+    """A number, or another value, in a constructor, and what it is: two of blocks that are alike
+    may differ in it."""
 
     name: str
     value: Any
@@ -35,7 +38,11 @@ class Made:
     parts: list[tuple[str, Made]] = field(default_factory=list)  # of containers, their children
 
     def key(self) -> tuple[Any, ...]:
-        return self.name, tuple(self.keywords), tuple((name, part.key()) for name, part in self.parts)
+        return (
+            self.name,
+            tuple(self.keywords),
+            tuple((name, part.key()) for name, part in self.parts),
+        )
 
     def every_hole(self) -> Iterator[Hole]:
         yield from self.holes
@@ -43,25 +50,38 @@ class Made:
             yield from part.every_hole()
 
     def lines(self, values: Iterator[str | None], indent: int) -> list[str]:
-        """Its source, as lines that are ``indent`` deep behind the first; ``values`` of its holes, None for a default."""
-        given = [f"{key}={value}" if key else value for key, value in zip(self.keywords, (next(values) for _ in self.holes)) if value]
+        """Its source, as lines that are ``indent`` deep behind the first; ``values`` of its holes,
+        None for a default."""
+        given = [
+            f"{key}={value}" if key else value
+            for key, value in zip(self.keywords, (next(values) for _ in self.holes))
+            if value
+        ]
         if self.name not in CONTAINERS:
             return [f"{self.name}({', '.join(given)})"]
         inner = [part.lines(values, indent + 4) for _, part in self.parts]
         opening, closing = CONTAINERS[self.name]
         if self.name == "named":
-            inner = [[f"{name}={lines[0]}", *lines[1:]] for (name, _), lines in zip(self.parts, inner)]
+            inner = [
+                [f"{name}={lines[0]}", *lines[1:]] for (name, _), lines in zip(self.parts, inner)
+            ]
         whole = f"{opening}{', '.join(' '.join(lines) for lines in inner)}{closing}"
         if all(len(lines) == 1 for lines in inner) and indent + len(whole) <= WIDTH - 24:
             return [whole]
-        body = [f"{' ' * (indent + 4)}{line}" if number == 0 else line for lines in inner for number, line in enumerate(_ended(lines))]
+        body = [
+            f"{' ' * (indent + 4)}{line}" if number == 0 else line
+            for lines in inner
+            for number, line in enumerate(_ended(lines))
+        ]
         return [opening, *body, f"{' ' * indent}{closing}"]
 
 
-CONTAINERS = {"super": ("super().__init__(", ")"),  # what begins and ends them
-              "chain": ("nn.Sequential(", ")"),
-              "named": ("nn.Sequential(OrderedDict(", "))"),
-              "list": ("nn.ModuleList([", "])")}
+CONTAINERS = {
+    "super": ("super().__init__(", ")"),  # what begins and ends them
+    "chain": ("nn.Sequential(", ")"),
+    "named": ("nn.Sequential(OrderedDict(", "))"),
+    "list": ("nn.ModuleList([", "])"),
+}
 
 
 def _ended(lines: list[str]) -> list[str]:
@@ -71,7 +91,15 @@ def _ended(lines: list[str]) -> list[str]:
 def layer(module: nn.Module, label: str) -> Made:
     """What makes a layer of torch.nn. Raises NotWritableError."""
     given = arguments(module)
-    holes = [Hole(f"{label}_{CHANNELS.get(arg.name, arg.name)}", arg.value, arg.default, arg.name in CHANNELS) for arg in given]
+    holes = [
+        Hole(
+            f"{label}_{CHANNELS.get(arg.name, arg.name)}",
+            arg.value,
+            arg.default,
+            arg.name in CHANNELS,
+        )
+        for arg in given
+    ]
     return Made(f"nn.{torch_class(module).__name__}", holes, [keyword(arg) for arg in given])
 
 
@@ -91,7 +119,10 @@ def chain(parts: list[tuple[str, Made]]) -> Made:
 def _without_gaps(parts: list[tuple[str, Made]]) -> list[tuple[str, Made]]:
     """So that each has its number: what is not there does nothing."""
     there = {int(name): made for name, made in parts}
-    return [(str(number), there.get(number) or Made("nn.Identity", [], [])) for number in range(max(there) + 1)]
+    return [
+        (str(number), there.get(number) or Made("nn.Identity", [], []))
+        for number in range(max(there) + 1)
+    ]
 
 
 @dataclass
@@ -107,26 +138,46 @@ class Line:
 
 
 def tensor_line(place: str, name: str, tensor: Tensor, persistent: bool) -> Line:
-    """What makes a weight or a buffer: with zeros, which weights.pt fills; a constant that weights.pt has not, with its numbers."""
+    """What makes a weight or a buffer: with zeros, which weights.pt fills; a constant that
+    weights.pt has not, with its numbers."""
     label, keys = identifier(name), [""] * max(1, tensor.dim()) + ["dtype"]
-    shape = [Hole(f"{label}_{axis}", size, is_width=True) for axis, size in enumerate(tensor.shape)] or [Hole(f"{label}_shape", ())]
+    shape = [
+        Hole(f"{label}_{axis}", size, is_width=True) for axis, size in enumerate(tensor.shape)
+    ] or [Hole(f"{label}_shape", ())]
     dtype = Hole(f"{label}_dtype", tensor.dtype, torch.float32)
     if isinstance(tensor, nn.Parameter):
-        target = f"{at(place, name)} = nn.Parameter({{}})" if is_name(name) else f'{place}.register_parameter("{name}", nn.Parameter({{}}))'
+        target = (
+            f"{at(place, name)} = nn.Parameter({{}})"
+            if is_name(name)
+            else f'{place}.register_parameter("{name}", nn.Parameter({{}}))'
+        )
         return Line(target, Made("torch.zeros", [*shape, dtype], keys))
     if persistent:
-        return Line(f'{place}.register_buffer("{name}", {{}})', Made("torch.zeros", [*shape, dtype], keys))
+        return Line(
+            f'{place}.register_buffer("{name}", {{}})', Made("torch.zeros", [*shape, dtype], keys)
+        )
     values = Hole(f"{label}_values", tensor.tolist())
-    return Line(f'{place}.register_buffer("{name}", {{}}, persistent=False)', Made("torch.tensor", [values, dtype], ["", "dtype"]))
+    return Line(
+        f'{place}.register_buffer("{name}", {{}}, persistent=False)',
+        Made("torch.tensor", [values, dtype], ["", "dtype"]),
+    )
 
 
-Member = Made | tuple[Tensor, bool]  # a layer or a block; or a tensor, and whether a state_dict has it
+# a layer or a block; or a tensor, and whether a state_dict has it
+Member = Made | tuple[Tensor, bool]
 
 
 def constructor(members: dict[str, Member]) -> tuple[list[Line], Callable[[str], str]]:
-    """The lines that make ``members``, by their paths below a block; and what gets the member of a path."""
+    """The lines that make ``members``, by their paths below a block; and what gets the member of a
+    path."""
     tree: dict[str, Any] = {}
-    later = [path for path in members if any(isinstance(members[place], Made) and path.startswith(f"{place}.") for place in members)]
+    later = [
+        path
+        for path in members
+        if any(
+            isinstance(members[place], Made) and path.startswith(f"{place}.") for place in members
+        )
+    ]
     for path, member in members.items():
         *above, name = path.split(".")
         place = tree
@@ -137,8 +188,13 @@ def constructor(members: dict[str, Member]) -> tuple[list[Line], Callable[[str],
     lines, lists = list[Line](), set[str]()
 
     def numbered(children: dict[str, Any]) -> bool:
-        return (bool(children) and all(name.isdigit() and not isinstance(part, tuple) for name, part in children.items())
-                and max(map(int, children)) < 2 * len(children) + 100)
+        return (
+            bool(children)
+            and all(
+                name.isdigit() and not isinstance(part, tuple) for name, part in children.items()
+            )
+            and max(map(int, children)) < 2 * len(children) + 100
+        )
 
     def fill(place: str, prefix: str, children: dict[str, Any]) -> None:
         for name, child in children.items():
@@ -146,7 +202,11 @@ def constructor(members: dict[str, Member]) -> tuple[list[Line], Callable[[str],
             if isinstance(child, tuple):
                 lines.append(tensor_line(place, name, *child))
                 continue
-            target = at(place, name) + " = {}" if is_name(name) else f'{place}.add_module("{name}", {{}})'
+            target = (
+                at(place, name) + " = {}"
+                if is_name(name)
+                else f'{place}.add_module("{name}", {{}})'
+            )
             lines.append(Line(target, expression(path, child)))
             rest(at(place, name), path, child)
 
@@ -156,7 +216,9 @@ def constructor(members: dict[str, Member]) -> tuple[list[Line], Callable[[str],
         if numbered(child):
             lists.add(path)
             in_order = sorted(child.items(), key=lambda item: int(item[0]))
-            parts = [(name, expression(f"{path}.{name}".lstrip("."), part)) for name, part in in_order]
+            parts = [
+                (name, expression(f"{path}.{name}".lstrip("."), part)) for name, part in in_order
+            ]
             return Made("list", [], [], _without_gaps(parts))
         return Made("nn.Module", [], [])
 
@@ -171,7 +233,11 @@ def constructor(members: dict[str, Member]) -> tuple[list[Line], Callable[[str],
     def get(path: str) -> str:
         place, before = "self", ""
         for name in path.split("."):
-            in_list = before in lists or (name.isdigit() and isinstance(known := members.get(before), Made) and known.name == "chain")
+            in_list = before in lists or (
+                name.isdigit()
+                and isinstance(known := members.get(before), Made)
+                and known.name == "chain"
+            )
             place, before = at(place, name, in_list), f"{before}.{name}".lstrip(".")
         return place
 

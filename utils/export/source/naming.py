@@ -1,18 +1,51 @@
 """Names in the source: of values, and of places in the network."""
+
 import keyword
 import re
 
 from utils.export.source.helpers import HELPERS
 from utils.export.source.literals import BUILTINS, is_name
 
-RESERVED = {"self", "nn", "F", "torch", "math", "Tensor", "OrderedDict", "inputs", "getattr", *BUILTINS.values(),
-            *(name.rpartition(".")[2] for name in HELPERS)}
-CALLED = {"add": "total", "iadd": "total", "sub": "difference", "isub": "difference", "mul": "product", "imul": "product",
-          "truediv": "quotient", "itruediv": "quotient", "cat": "joined", "concat": "joined", "concatenate": "joined",
-          "flatten": "flat", "getitem": "part", "getattr": "value", "stack": "stacked",
-          "stochastic_depth": "kept", "shifted_window_attention": "attention", "patch_merging_pad": "merged",
-          "get_relative_position_bias": "position_bias", "abs": "absolute", "sum": "summed", "max": "largest", "min": "smallest",
-          "pow": "power", "round": "rounded"}  # what results of functions are called
+RESERVED = {
+    "self",
+    "nn",
+    "F",
+    "torch",
+    "math",
+    "Tensor",
+    "OrderedDict",
+    "inputs",
+    "getattr",
+    *BUILTINS.values(),
+    *(name.rpartition(".")[2] for name in HELPERS),
+}
+CALLED = {
+    "add": "total",
+    "iadd": "total",
+    "sub": "difference",
+    "isub": "difference",
+    "mul": "product",
+    "imul": "product",
+    "truediv": "quotient",
+    "itruediv": "quotient",
+    "cat": "joined",
+    "concat": "joined",
+    "concatenate": "joined",
+    "flatten": "flat",
+    "getitem": "part",
+    "getattr": "value",
+    "stack": "stacked",
+    "stochastic_depth": "kept",
+    "shifted_window_attention": "attention",
+    "patch_merging_pad": "merged",
+    "get_relative_position_bias": "position_bias",
+    "abs": "absolute",
+    "sum": "summed",
+    "max": "largest",
+    "min": "smallest",
+    "pow": "power",
+    "round": "rounded",
+}  # what results of functions are called
 
 
 def identifier(text: str) -> str:
@@ -26,7 +59,11 @@ def value_name(path: str, kind: str) -> str:
     """What the result of a layer is called: conv1 of block.conv1, branch_0 of block.branch.0."""
     parts = path.split(".")
     named = max((at for at, part in enumerate(parts) if not part.isdigit()), default=None)
-    return identifier("_".join(parts[named:])) if named is not None else identifier(f"{kind.lower()}_{'_'.join(parts)}")
+    return (
+        identifier("_".join(parts[named:]))
+        if named is not None
+        else identifier(f"{kind.lower()}_{'_'.join(parts)}")
+    )
 
 
 def result_name(function: str) -> str:
@@ -36,8 +73,16 @@ def result_name(function: str) -> str:
 
 
 def class_name(kind: str, path: str) -> str:
-    """What a class is called: as in the network, or by its place where its class there is a mere container."""
-    if is_name(kind) and kind not in ("Sequential", "ModuleList", "ModuleDict", "Module", "GraphModule", "Block"):
+    """What a class is called: as in the network, or by its place where its class there is a mere
+    container."""
+    if is_name(kind) and kind not in (
+        "Sequential",
+        "ModuleList",
+        "ModuleDict",
+        "Module",
+        "GraphModule",
+        "Block",
+    ):
         return kind
     words = [word for word in re.split(r"[^0-9A-Za-z]+", path) if not word.isdigit()]
     return identifier(words[-1][:1].upper() + words[-1][1:] if words and words[-1] else "Part")

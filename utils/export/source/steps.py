@@ -1,4 +1,5 @@
 """What a network does, operation by operation, and in which of its modules each is done."""
+
 import copy
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +20,8 @@ SMALL = 64  # numbers in a constant that is written out
 class Steps:
     """The operations of a network in their order, without those that come to nothing.
 
-    ``scopes``: of each the calls of modules that it is in, outermost first, as paths (with @n from the second call on);
-    ``kinds``: the classes of these modules, by path.
+    ``scopes``: of each the calls of modules that it is in, outermost first, as paths (with @n from
+    the second call on); ``kinds``: the classes of these modules, by path.
     """
 
     network: nn.Module
@@ -53,9 +54,11 @@ class Steps:
 
 
 def steps_of(network: nn.Module, image_size: int | None = None) -> Steps:
-    """Reads a network, its GraphModule or one that torch.fx can trace, for images of this size. Raises NotWritableError.
+    """Reads a network, its GraphModule or one that torch.fx can trace, for images of this size.
+    Raises NotWritableError.
 
-    Modules ``mode_<n>`` are added to it where a function is told whether it is training, and buffers where it has constants.
+    Modules ``mode_<n>`` are added to it where a function is told whether it is training, and
+    buffers where it has constants.
     """
     try:
         if isinstance(network, fx.GraphModule):
@@ -66,39 +69,66 @@ def steps_of(network: nn.Module, image_size: int | None = None) -> Steps:
     except UnreadableNetwork as error:
         raise NotWritableError(str(error)) from None
     nodes = list(graph.nodes)
-    inputs, outputs = ([node for node in nodes if node.op == op] for op in ("placeholder", "output"))
+    inputs, outputs = (
+        [node for node in nodes if node.op == op] for op in ("placeholder", "output")
+    )
     if len(inputs) != 1 or len(outputs) != 1 or not isinstance(outputs[0].args[0], fx.Node):
         raise NotWritableError("its forward pass takes more than images, or gives more than logits")
 
     # What nobody uses goes, from the end on; and layers that do nothing.
     for node in reversed(nodes):
-        is_identity = node.op == "call_module" and type(network.get_submodule(str(node.target))) is nn.Identity
+        is_identity = (
+            node.op == "call_module"
+            and type(network.get_submodule(str(node.target))) is nn.Identity
+        )
         if is_identity:
             node.replace_all_uses_with(node.all_input_nodes[0])
-        if is_identity or _is_assertion(node) or (not node.users and node.op not in ("placeholder", "output")):
+        if (
+            is_identity
+            or _is_assertion(node)
+            or (not node.users and node.op not in ("placeholder", "output"))
+        ):
             graph.erase_node(node)
     _split_activated_norms(network, graph)
 
-    found = Steps(network, inputs[0], [node for node in graph.nodes if node.op not in ("placeholder", "output")], outputs[0], graph)
+    found = Steps(
+        network,
+        inputs[0],
+        [node for node in graph.nodes if node.op not in ("placeholder", "output")],
+        outputs[0],
+        graph,
+    )
     _find_scopes(found)
     _keep_constants(found, graph)
     return found
 
 
 def _replace_drop_paths(network: nn.Module) -> None:
-    """Timm's layers that leave out a branch in training, which evaluation does not show, as torchvision's, which it does."""
+    """Timm's layers that leave out a branch in training, which evaluation does not show, as
+    torchvision's, which it does."""
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
-            if type(child).__name__ == "DropPath" and type(child).__module__.startswith("timm.") and child.scale_by_keep:
+            if (
+                type(child).__name__ == "DropPath"
+                and type(child).__module__.startswith("timm.")
+                and child.scale_by_keep
+            ):
                 from torchvision.ops import StochasticDepth
+
                 left_out: Any = child.drop_prob
-                setattr(module, name, StochasticDepth(float(left_out or 0.0), "row").train(child.training))
+                setattr(
+                    module,
+                    name,
+                    StochasticDepth(float(left_out or 0.0), "row").train(child.training),
+                )
 
 
 def _split_activated_norms(network: nn.Module, graph: fx.Graph) -> None:
     """A norm that has an activation in it as two layers: itself, and that."""
     for node in list(graph.nodes):
-        after = activated(network.get_submodule(str(node.target))) if node.op == "call_module" else []
+        after = (
+            activated(network.get_submodule(str(node.target))) if node.op == "call_module" else []
+        )
         last = node
         for name in after:
             with graph.inserting_after(last):
@@ -109,7 +139,11 @@ def _split_activated_norms(network: nn.Module, graph: fx.Graph) -> None:
 
 
 def _is_assertion(node: fx.Node) -> bool:
-    return node.op == "call_function" and key(node.target) is not None and getattr(node.target, "__name__", "") in ASSERTIONS
+    return (
+        node.op == "call_function"
+        and key(node.target) is not None
+        and getattr(node.target, "__name__", "") in ASSERTIONS
+    )
 
 
 def _find_scopes(steps: Steps) -> None:
@@ -121,7 +155,9 @@ def _find_scopes(steps: Steps) -> None:
         for path, (_, kind) in (stack or {}).items():
             name = kind if isinstance(kind, str) else kind.__name__
             steps.kinds[path.split("@")[0]] = name.rpartition(".")[2]
-        is_layer = node.op == "call_module" and not isinstance(steps.network.get_submodule(str(node.target)), TrainingFlagCall)
+        is_layer = node.op == "call_module" and not isinstance(
+            steps.network.get_submodule(str(node.target)), TrainingFlagCall
+        )
         if calls and is_layer and calls[-1].split("@")[0] == node.target:
             calls.pop()
         stacks.append(calls)
@@ -129,15 +165,21 @@ def _find_scopes(steps: Steps) -> None:
     for number, node in enumerate(steps.nodes):
         calls = stacks[number]
         if calls is None:
-            before: list[str] = next((stack for stack in reversed(stacks[:number]) if stack is not None), [])
+            before: list[str] = next(
+                (stack for stack in reversed(stacks[:number]) if stack is not None), []
+            )
             after = next((stack for stack in stacks[number:] if stack is not None), [])
-            shared = next((at for at, (a, b) in enumerate(zip(before, after)) if a != b), min(len(before), len(after)))
+            shared = next(
+                (at for at, (a, b) in enumerate(zip(before, after)) if a != b),
+                min(len(before), len(after)),
+            )
             calls = before[:shared]
         steps.scopes[node] = calls
 
 
 def _keep_constants(steps: Steps, graph: fx.Graph) -> None:
-    """Makes buffers of tensors that are no weights: those that tracing found where they are used, the others where they are.
+    """Makes buffers of tensors that are no weights: those that tracing found where they are used,
+    the others where they are.
 
     A state_dict has those of more than SMALL numbers; the source has the others.
     """
@@ -148,14 +190,18 @@ def _keep_constants(steps: Steps, graph: fx.Graph) -> None:
     for target, nodes in uses.items():
         owner, _, name = target.rpartition(".")
         module, tensor = steps.network.get_submodule(owner), steps.tensor(nodes[0])
-        if name in module._parameters or (name in module._buffers and name not in module._non_persistent_buffers_set):
+        if name in module._parameters or (
+            name in module._buffers and name not in module._non_persistent_buffers_set
+        ):
             continue
 
         if target.startswith("_tensor_constant"):  # of the whole network, as tracing has it
             places = {scope[-1] if (scope := steps.scopes.get(node)) else "" for node in nodes}
             owner = places.pop().split("@")[0] if len(places) == 1 else ""
             module = _submodule(steps.network, owner) or steps.network
-            owner, name = (owner, "constant") if module is not steps.network else ("", target.lstrip("_"))
+            owner, name = (
+                (owner, "constant") if module is not steps.network else ("", target.lstrip("_"))
+            )
             while hasattr(module, name):
                 name += "_"
         else:

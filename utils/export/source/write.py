@@ -1,6 +1,8 @@
 """The source of a network: a file of classes, the last one ``Network``."""
+
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, fx, nn
@@ -15,19 +17,27 @@ LONGEST = 120  # characters in a line that can go on in the next
 
 @dataclass(frozen=True)
 class Written:
-    """A network's source, what its ``load_state_dict`` takes, and a network whose state_dict has that and nothing else."""
+    """A network's source, what its ``load_state_dict`` takes, and a network whose state_dict has
+    that and nothing else."""
 
     text: str
     state: dict[str, Tensor]
     network: nn.Module
 
 
-def write_source(network: nn.Module, title: str, shapes: str, frozen: list[str] = [], held: list[str] = [],  # noqa: B006  # never changed
-                 image_size: int | None = None) -> Written:
-    """``network`` for evaluation, which torch.fx can trace or has traced, as a file; ``title`` says what it is, ``shapes`` what from
-    what its network makes, in a line each.
+def write_source(
+    network: nn.Module,
+    title: str,
+    shapes: str,
+    frozen: Sequence[str] = (),
+    held: Sequence[str] = (),
+    image_size: int | None = None,
+) -> Written:
+    """``network`` for evaluation, which torch.fx can trace or has traced, as a file; ``title`` says
+    what it is, ``shapes`` what from what its network makes, in a line each.
 
-    ``frozen``: weights that are not trained; ``held``: layers that are as in evaluation in training too. Raises NotWritableError.
+    ``frozen``: weights that are not trained; ``held``: layers that are as in evaluation in training
+    too. Raises NotWritableError.
     """
     steps = steps_of(network, image_size)
     block = blocks_of(steps)
@@ -35,7 +45,9 @@ def write_source(network: nn.Module, title: str, shapes: str, frozen: list[str] 
     classes = Classes(steps)
     classes.write(block, members)
     state = state_of(members)
-    bare = network if set(network.state_dict()) == set(state) else fx.GraphModule(network, steps.graph)
+    bare = (
+        network if set(network.state_dict()) == set(state) else fx.GraphModule(network, steps.graph)
+    )
 
     more = _shared_weights(members)
     more += [f"        {_get(path)}.requires_grad_(False)" for path in frozen if path in state]
@@ -65,8 +77,14 @@ def _shared_weights(members: dict[str, nn.Module | tuple[Tensor, bool]]) -> list
     first: dict[int, str] = {}
     lines = []
     for path, member in members.items():
-        own = [(path, member[0])] if isinstance(member, tuple) else [
-            (f"{path}.{name}", tensor) for name, tensor in member.named_parameters(remove_duplicate=False)]
+        own = (
+            [(path, member[0])]
+            if isinstance(member, tuple)
+            else [
+                (f"{path}.{name}", tensor)
+                for name, tensor in member.named_parameters(remove_duplicate=False)
+            ]
+        )
         for name, tensor in own:
             owner, _, last = name.rpartition(".")
             if (other := first.setdefault(id(tensor), name)) != name:
@@ -77,34 +95,58 @@ def _shared_weights(members: dict[str, nn.Module | tuple[Tensor, bool]]) -> list
 
 def _header(parts: list[str], title: str) -> str:
     used = "\n".join(parts)
-    imports = ["import math"] * ("math." in used) + ["from collections import OrderedDict"] * ("OrderedDict(" in used)
-    torchs = ["import torch"] * ("torch." in used) + ["import torch.nn.functional as F"] * (" F." in used or "(F." in used)
-    blocks = ["\n".join(imports)] * bool(imports) + ["\n".join([*torchs, "from torch import Tensor, nn"])]
+    imports = ["import math"] * ("math." in used) + ["from collections import OrderedDict"] * (
+        "OrderedDict(" in used
+    )
+    torchs = ["import torch"] * ("torch." in used) + ["import torch.nn.functional as F"] * (
+        " F." in used or "(F." in used
+    )
+    blocks = ["\n".join(imports)] * bool(imports) + [
+        "\n".join([*torchs, "from torch import Tensor, nn"])
+    ]
     title = title.replace("\\", "/").replace('"', "'")
     return f'"""{title}"""\n' + "\n\n".join(blocks) + "\n"
 
 
-def _class(found: Class, shapes: str, more: list[str], held: list[str]) -> str:
+def _class(found: Class, shapes: str, more: list[str], held: Sequence[str]) -> str:
     is_network = found.name == "Network"
     if is_network:
         about = shapes
     else:
         about = first_of(found.paths)
     typed = ", ".join([f"{name}: Tensor" for name in found.inputs])
-    lines = [f"class {found.name}({found.base}):", f'    """{about}"""', "",
-             *wrapped(f"def __init__(self{''.join(f', {name}' for name in found.arguments)}):", 4),
-             *["        super().__init__()"] * (found.base == "nn.Module"), *found.constructor, *(more if is_network else []), "",
-             f"    def forward(self, {typed}) -> Tensor:", *(text for line in found.forward for text in wrapped(line, 8))]
+    lines = [
+        f"class {found.name}({found.base}):",
+        f'    """{about}"""',
+        "",
+        *wrapped(f"def __init__(self{''.join(f', {name}' for name in found.arguments)}):", 4),
+        *["        super().__init__()"] * (found.base == "nn.Module"),
+        *found.constructor,
+        *(more if is_network else []),
+        "",
+        f"    def forward(self, {typed}) -> Tensor:",
+        *(text for line in found.forward for text in wrapped(line, 8)),
+    ]
     if is_network and held:
-        lines += ["", "    def train(self, mode: bool = True):", '        """Some layers stay as in evaluation."""',
-                  "        super().train(mode)", f"        for name in {_listed(held)}:",
-                  "            self.get_submodule(name).eval()", "        return self"]
+        lines += [
+            "",
+            "    def train(self, mode: bool = True):",
+            '        """Some layers stay as in evaluation."""',
+            "        super().train(mode)",
+            f"        for name in {_listed(held)}:",
+            "            self.get_submodule(name).eval()",
+            "        return self",
+        ]
     return "\n".join(lines) + "\n"
 
 
 def first_of(paths: list[str]) -> str:
     """The modules that have a class, as many as a line takes."""
-    shown = [path for number, path in enumerate(paths) if not number or len(", ".join(paths[: number + 1])) < 90]
+    shown = [
+        path
+        for number, path in enumerate(paths)
+        if not number or len(", ".join(paths[: number + 1])) < 90
+    ]
     return ", ".join(shown) + (", …" if len(shown) < len(paths) else ".")
 
 
@@ -120,5 +162,5 @@ def wrapped(line: str, indent: int) -> list[str]:
     return found
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return "[" + ", ".join(f'"{name}"' for name in names) + "]"
