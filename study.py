@@ -1,6 +1,7 @@
 """Our own evidence: the tables and figures of a study, from its stored results; with --run, what is
 missing of it is run first."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from utils.errors import UserError
@@ -16,13 +17,17 @@ KEPT = {
     )
     for name, folder in (("full", "study"), ("digits", "study_digits"))
 }
+KEPT["trained"] = replace(  # with the first study's searches
+    KEPT["full"], plot_dir="saved_plots/study_trained", model_dir="saved_models/study_trained"
+)
 
 
 def main() -> None:
     p = Parser(__doc__)
     p.add(
         "--study",
-        "full: that of docs/study.md; digits: the same in small, kept in .../study_digits",
+        "full: the first of docs/study.md; trained: the second, of networks trained to the end; "
+        "digits: the first in small, kept in .../study_digits",
         choices=[*KEPT],
         default="full",
     )
@@ -47,16 +52,26 @@ def main() -> None:
     if given["jobs"] is not None and not given["run"]:
         raise UserError(f"--jobs {given['jobs']} goes with --run")
 
-    from utils.study.plan import study
+    if given["study"] == "trained":
+        from utils.study.trained import vgg_from_scratch
 
-    parts = study(given["study"], places.data)
+        parts = [vgg_from_scratch().on(places.data)]
+    else:
+        from utils.study.plan import study
+
+        parts = study(given["study"], places.data)
     if given["run"]:
         from utils.study.run import run_missing
 
         run_missing(parts, places, given["jobs"])
-    from utils.study.report import report
+    if given["study"] == "trained":
+        from utils.study.trained_report import report as report_trained
 
-    report(parts, places, pictures)
+        report_trained(places)
+    else:
+        from utils.study.report import report
+
+        report(parts, places, pictures)
 
 
 if __name__ == "__main__":

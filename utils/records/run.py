@@ -215,14 +215,16 @@ def provenance(device: str) -> Provenance:
 
 
 def processor() -> str:
-    """The name of the processor, where Linux tells it, and its kind: other processors, other last
-    digits."""
+    """The name of the processor, where Linux tells it, its kind, and which of its instructions
+    PyTorch uses: with others, other last digits."""
+    import torch
+
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return ", ".join([*names[:1], platform.machine()])
+    return ", ".join([*names[:1], platform.machine(), torch.backends.cpu.get_cpu_capability()])
 
 
 @lru_cache(maxsize=1)
