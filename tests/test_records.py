@@ -436,4 +436,4 @@ def test_the_processor_is_named_where_that_is_known(monkeypatch, told, name):
 
     monkeypatch.setattr(run.platform, "machine", lambda: "arm64")
     monkeypatch.setattr(run.Path, "read_text", read)
-    assert run.processor() == name
+    assert run.processor() == f"{name}, {torch.backends.cpu.get_cpu_capability()}"
