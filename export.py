@@ -80,7 +80,12 @@ def main() -> None:
             "--image-size goes with an untrained network alone: a trained one has the size of "
             "the images it was trained on"
         )
-    networks = Networks().settled(given)
+    networks = Networks().settled(
+        {
+            **{name: given[name] for name in CHOOSING if name in given},
+            "target": (size.target,) if size.target else None,
+        }
+    )
 
     from utils.export.export import export_trained, export_untrained, trained_size
 

@@ -6,7 +6,7 @@ import time
 
 from utils.errors import UserError
 from utils.experiment.fetch import fetch
-from utils.experiment.jobs import Job, iteration_of, name_of
+from utils.experiment.jobs import Job, budget_of_all, iteration_of, name_of
 from utils.experiment.local import Here, environments
 from utils.experiment.slurm import queue_of, submit_to_slurm
 from utils.experiment.state import State, end_unfinished, states_of, table
@@ -88,7 +88,8 @@ def report(states: list[State], experiment: Experiment, places: Places, *, ended
             if usual
             else tuple(f"{method}={name_of(experiment, method)}" for method in experiment.methods)
         )
-        asked = Comparison(axis=experiment.budget or "params", runs=runs)
+        budget = budget_of_all(experiment, places.record_dir)
+        asked = Comparison(axis=budget or "params", runs=runs)
         subject = subject_of(experiment.model, experiment.dataset, places.plot_dir)
         compare_methods(subject, asked)
         draw_training(

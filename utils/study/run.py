@@ -112,4 +112,4 @@ def seconds_of(job: Job) -> float:
 def kind_of(job: Job) -> tuple[str, str, float | None]:
     """What jobs that take about as long have in common: the script, the network, and of a training
     the ratio."""
-    return job.script, job.settings.model, job.ratio
+    return job.script, job.settings.model, job.size
