@@ -275,7 +275,7 @@ class Planner:
             return self.job(
                 "fine_tune.py",
                 save,
-                paths.at_ratio(save, ratio),
+                paths.at_size(save, ratio),
                 ratio,
                 settings,
                 preset,
@@ -309,7 +309,7 @@ class Planner:
         return self.job(
             "ratio_swipe.py",
             save,
-            paths.at_ratio(save, ratio),
+            paths.at_size(save, ratio),
             ratio,
             *self.from_scratch(seed),
             [*arguments(networks, Networks()), "--ratios", shortest(ratio), *self.budget()],

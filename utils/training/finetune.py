@@ -14,9 +14,10 @@ from utils.errors import UserError
 from utils.records.files import is_number, read_tensors
 from utils.records.methods import Method, refuse_impossible
 from utils.records.networks import expect_enough
-from utils.records.paths import at_ratio, weights_file
+from utils.records.paths import at_size, weights_file
 from utils.records.results import Result
 from utils.records.run import taken_up
+from utils.records.sizes import size_asked
 from utils.settings import (
     BaseNetwork,
     Machine,
@@ -73,12 +74,12 @@ def fine_tune(
     storage: Storage,
     machine: Machine | None = None,
 ) -> Result:
-    """Prunes a base network to the budget of a uniform scaling, and trains it on. Raises
-    UserError."""
-    base, ratio = pruned.prune_fname, pruned.ratio
+    """Prunes a base network to the budget of a uniform scaling, or to a target, and trains it on.
+    Raises UserError."""
+    base, size = pruned.prune_fname, size_asked(pruned, pruned.unit)
     path = weights_file(storage.model_dir, settings.model, base)
     stored = read_tensors(path)
-    size = (
+    pixels = (
         stored.get("image_size")
         if is_number(stored.get("image_size"), 1, 10**6, whole=True)
         else None
@@ -86,16 +87,16 @@ def fine_tune(
     refuse_impossible(
         settings.model,
         settings.dataset,
-        ratio,
-        image_size=settings.image_size or size,
+        size,
+        image_size=settings.image_size or pixels,
         keep=pruned.keep,
     )
     run = TrainingRun(
         settings,
         fine_tuning_preset(settings.dataset),
         storage,
-        ratio,
-        at_ratio(storage.save, ratio),
+        size,
+        at_size(storage.save, size),
     )
     with run.exclusive():
         data, runner = prepare(
@@ -104,7 +105,7 @@ def fine_tune(
             machine,
             batch_size=settings.batch_size,
             limit_test=settings.limit_test,
-            default_size=size,
+            default_size=pixels,
         )
         network = taken_up(
             path,
@@ -116,13 +117,13 @@ def fine_tune(
         method = Method(
             "magnitude",
             settings.model,
-            budget=pruned.budget,
+            budget=pruned.unit,
             min_width=least_width(settings.model, pruned.min_width),
             keep=pruned.keep,
         )
         widths = pruned_widths(
             settings.model,
-            ratio,
+            size,
             filters,
             budget=method.budget,
             min_width=method.min_width,

@@ -19,7 +19,7 @@ from utils.records.files import write_json, write_tensors
 from utils.records.methods import Method
 from utils.records.results import SUBJECT, Origin, Result, asked, read_result, refuse_other, unsaid
 from utils.records.run import Run, provenance
-from utils.settings import Storage, TrainingSettings, stored
+from utils.settings import Limit, Size, Storage, TrainingSettings, stored
 from utils.training.device import Runner, seed_from
 from utils.training.loop import KEPT, State, evaluate, fit, sgd
 from utils.training.schedule import training_lr
@@ -112,17 +112,17 @@ class TrainingRun(Run):
         settings: TrainingSettings,
         defaults: TrainingSettings,
         storage: Storage,
-        ratio: float,
+        size: Size,
         name: str,
     ):
-        self.settings, self.name, self.ratio = settings, name, ratio
+        self.settings, self.name, self.size = settings, name, size
         self.origin: Origin | None = None
         # of a network that was cut down: what its weights are loaded into
         self.base_filters: list[int] | None = None
         folder = storage.model_dir, settings.model, name
         self.weights_path = paths.weights_file(*folder)
         super().__init__(
-            paths.result_file(storage.plot_dir, settings.model, storage.save, ratio),
+            paths.result_file(storage.plot_dir, settings.model, storage.save, size),
             paths.unfinished_training(*folder),
             self.weights_path,
             resume=storage.resume,
@@ -131,13 +131,16 @@ class TrainingRun(Run):
 
     def describe(self, method: Method, filters: list[int], data: Data, **more: Any) -> Result:
         """Says what is to be trained: that is what work found under this name is compared with."""
+        ratio = method.ratio(self.size, **data.shape)
+        target = str(self.size.target) if isinstance(self.size, Limit) else None
         network: Result = {
             "model": self.settings.model,
             "dataset": data.name,
             "num_classes": data.num_classes,
             "image_size": data.image_size,
             "method": method.name,
-            "ratio": self.ratio,
+            "ratio": ratio,
+            **({"target": target} if target else {}),
             "convcut": method.convcut,
             "budget": method.budget,
             "round_to": method.round_to,
@@ -156,7 +159,8 @@ class TrainingRun(Run):
             **asked(
                 self.settings,
                 method.name,
-                self.ratio,
+                ratio,
+                target=target,
                 convcut=method.convcut,
                 budget=method.budget,
                 round_to=method.round_to,
