@@ -37,7 +37,8 @@ def main() -> None:
     p.add_fields(
         NetworkShape(),
         only=["image_size"],
-        image_size="pixels of a side of the images (default: as the search had them)",
+        image_size="pixels of a side of the images, or of both, height x width (default: as the "
+        "search had them)",
     )
     given, task, folders = p.settled(Task(), Folders())
 
@@ -45,10 +46,11 @@ def main() -> None:
     from utils.records.methods import is_own, methods_of, read_scalings, refuse_impossible
     from utils.records.paths import named_after, shown_name
     from utils.records.searches import budget_of, floors_of, not_fitted
+    from utils.records.shapes import recorded, shape_in
 
     model, dataset, name = task.model, dataset_name(task.dataset), given["prune_fname"]
     record = read_scalings(folders.record_dir, name, model, dataset)
-    shape = {"num_classes": record["num_classes"], "image_size": record["image_size"]}
+    shape = shape_in(record)
     # what was published says nothing of a folder that is called alike
     if not is_own(record) and Path(task.dataset).is_dir():
         from utils.data import shape_of
@@ -62,7 +64,14 @@ def main() -> None:
     scaled += f", widths multiples of {round_to}" if round_to != 1 else ""
     scaled += f", at least {min_width}" * (min_width > 0) + f", {' '.join(keep)} kept" * bool(keep)
     ratios = given.get("ratios", networks_preset(task.dataset).ratios)
-    refuse_impossible(model, task.dataset, *ratios, image_size=shape["image_size"], keep=keep)
+    refuse_impossible(
+        model,
+        task.dataset,
+        *ratios,
+        image_size=shape["image_size"],
+        channels=shape.get("channels"),
+        keep=keep,
+    )
     methods = methods_of(
         folders.record_dir,
         name,
@@ -92,7 +101,7 @@ def main() -> None:
         said = {
             "model": model,
             "dataset": dataset,
-            **shape,
+            **recorded(shape),
             "budget": budget,
             "round_to": round_to,
             "min_width": min_width,
@@ -122,7 +131,7 @@ def main() -> None:
             for ratio, row in rows.items():  # of the last iteration
                 print(
                     f"ratio {ratio:g}, {methods[-1].name}, "
-                    f"{rounding_told(methods[-1], {**row, **shape}, runner)}",
+                    f"{rounding_told(methods[-1], {**row, **recorded(shape)}, runner)}",
                     flush=True,
                 )
     if told := not_fitted(record):

@@ -8,8 +8,9 @@ import numpy as np
 
 from model.budget import Array, Budget, Law, largest_within
 from model.cost import Shortcuts
+from model.images import COLOURS, ImageSize, pixels_of
 from model.layers import widths_of
-from model.registry import BUDGETS, counted, network, template
+from model.registry import BUDGETS, counted, expect, network, template
 from model.rounding import round_widths
 
 SMALL_WIDTH = 10  # widths below it get search_extra filters more while searching
@@ -37,7 +38,8 @@ def prepare_filters(
     ratio: float,
     *,
     num_classes: int = 10,
-    image_size: int = 32,
+    image_size: ImageSize = 32,
+    channels: int = COLOURS,
     scaling: Scaling | None = None,
     pruned_filters: list[int] | None = None,
     search: bool = False,
@@ -76,16 +78,18 @@ def prepare_filters(
     UnknownLayer for a name in ``keep`` that no layer has; OverBudget where the fewest filters that
     all this allows cost more than the budget.
     """
+    pixels = pixels_of(image_size, channels)
+    expect(name, num_classes, (pixels,))
     filters = uniform_filters(name, ratio)
     if budget not in BUDGETS:
         raise ValueError(f"unknown budget {budget!r}; choose from {', '.join(BUDGETS)}")
     if round_to < 1 or min_width < 0:
         raise ValueError(f"widths can't be multiples of {round_to}, at least {min_width}")
-    amount = BUDGETS[budget](name, filters, num_classes=num_classes, image_size=image_size)
+    amount = getattr(counted(name, filters, num_classes, pixels), budget)
 
     def cost(widths: Array, shortcuts: Shortcuts = Shortcuts.AS_BUILT) -> Array:
         found: Array = getattr(
-            counted(name, widths, num_classes, image_size, shortcuts=shortcuts), budget
+            counted(name, widths, num_classes, pixels, shortcuts=shortcuts), budget
         )
         return found
 

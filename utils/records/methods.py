@@ -1,13 +1,29 @@
 """The methods that are compared: each a way from a ratio to the widths of a network."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from model import BUDGETS, expect, prepare_filters, template, uniform_filters, widths_of
+from model import (
+    BUDGETS,
+    COLOURS,
+    MODELS,
+    ImageSize,
+    Pixels,
+    Shape,
+    expect,
+    pixels_of,
+    prepare_filters,
+    template,
+    uniform_filters,
+    widths_of,
+)
 from model.errors import OverBudget, UnknownLayer
 from utils.errors import UserError
 from utils.powerlaw import PowerLaw
@@ -26,7 +42,13 @@ from utils.records.searches import (
     read_search,
     refuse_changed_network,
 )
+from utils.records.shapes import shape_in
 from utils.settings import DATASETS, FOLDER_SIZES, PUBLISHED, Networks, dataset_facts, dataset_name
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+SMALLEST = 32  # pixels of a side that the networks of this project take
 
 
 @dataclass(frozen=True)
@@ -45,10 +67,11 @@ class Method:
     min_width: int = 0  # the fewest filters of a layer
     keep: tuple[str, ...] = ()  # layers that have the template's widths
     held_out: int | None = None  # how many images its search held out
-    # of the images of its search, in pixels; None where there was none, or none that says it
-    image_size: int | None = None
+    # of the images of its search; None where there was none, or none that says it
+    image_size: ImageSize | None = None
+    channels: int | None = None
 
-    def filters(self, ratio: float, *, num_classes: int, image_size: int) -> list[int]:
+    def filters(self, ratio: float, **shape: Unpack[Shape]) -> list[int]:
         """The widths within the budget of ``ratio``. Raises UserError where none are that are as
         they should be."""
         try:
@@ -57,8 +80,7 @@ class Method:
                 ratio,
                 scaling=self.law,
                 pruned_filters=self.widths,
-                num_classes=num_classes,
-                image_size=image_size,
+                **shape,
                 budget=self.budget,
                 round_to=self.round_to,
                 min_width=self.min_width,
@@ -67,21 +89,16 @@ class Method:
         except (OverBudget, UnknownLayer) as error:
             raise impossible(error, ratio, self.round_to, self.min_width, self.keep) from None
 
-    def unrounded(self) -> "Method":
+    def unrounded(self) -> Method:
         """The same with widths of any whole number."""
         return replace(self, round_to=1)
 
-    def amount(self, ratio: float, *, num_classes: int, image_size: int) -> int:
+    def amount(self, ratio: float, **shape: Unpack[Shape]) -> int:
         """The budget: what the uniform network of ``ratio`` costs."""
-        amount: int = BUDGETS[self.budget](
-            self.model,
-            uniform_filters(self.model, ratio),
-            num_classes=num_classes,
-            image_size=image_size,
-        )
+        amount: int = BUDGETS[self.budget](self.model, uniform_filters(self.model, ratio), **shape)
         return amount
 
-    def other_size(self, image_size: int) -> str:
+    def other_size(self, image_size: ImageSize) -> str:
         """A line for people where images of ``image_size`` pixels are not of the size of its
         search's; else nothing."""
         if self.image_size in (None, image_size) or not self.origin:
@@ -94,9 +111,7 @@ class Method:
 
     def told(self, network: Result) -> str:
         """What one of its networks costs, and how much of the budget that is, for people."""
-        amount = self.amount(
-            network["ratio"], num_classes=network["num_classes"], image_size=network["image_size"]
-        )
+        amount = self.amount(network["ratio"], **shape_in(network))
         used, budget = (
             (network["macs"], f"{amount / 1e6:.1f} MMACs")
             if self.budget == "macs"
@@ -189,7 +204,7 @@ def methods_of(
         searched_width if min_width is None else min_width,
         searched_keep if keep is None else keep,
     )
-    image_size = record["image_size"] if is_own(record) else None
+    shape = shape_in(record) if is_own(record) else None
     if not record["iterations"]:
         raise UserError(
             f"{search_record(record_dir, name)}: has no finished iteration; go on with the "
@@ -210,7 +225,8 @@ def methods_of(
                 min_width,
                 keep,
                 held_out,
-                image_size,
+                shape and shape["image_size"],
+                shape and shape.get("channels", COLOURS),
             )
         )
     return found
@@ -271,15 +287,20 @@ def refuse_impossible(
     model: str,
     dataset: str,
     *ratios: float,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
+    channels: int | None = None,
     keep: Sequence[str] = (),
 ) -> None:
     """What can be known before any data is read. Raises UserError for a ratio that leaves a layer
     of the template without a filter, for a name to ``keep`` that no layer has, and
-    UnreadableNetwork for a network that can't be read from its graph."""
+    UnreadableNetwork for a network that can't be read from its graph, or takes no such images."""
     facts = dataset_facts(dataset_name(dataset))
-    sizes = (facts.image_size,) if facts.num_classes else FOLDER_SIZES
-    expect(model, facts.num_classes, (image_size,) if image_size else sizes)
+    expected = images_expected(dataset, image_size, channels or COLOURS)
+    expect(model, facts.num_classes, expected)
+    if model in MODELS and isinstance(image_size, int) and image_size < SMALLEST:
+        raise UserError(
+            f"--image-size {image_size}: {model} is for images of {SMALLEST} pixels and more"
+        )
     try:
         widths_of(model, keep)
     except UnknownLayer as error:
@@ -291,6 +312,16 @@ def refuse_impossible(
                 f"ratio {ratio:g}: {model}'s narrowest layer has {narrowest} filters, and would "
                 "have none left"
             )
+
+
+def images_expected(
+    dataset: str, image_size: ImageSize | None, channels: int
+) -> list[int | Pixels]:
+    """Of what sizes (``pixels_of``) the images of a data set may be: of ``image_size``, where it is
+    given."""
+    facts = dataset_facts(dataset_name(dataset))
+    sizes = (facts.image_size,) if facts.num_classes else FOLDER_SIZES
+    return [pixels_of(size, channels) for size in ((image_size,) if image_size else sizes)]
 
 
 def method_of(networks: Networks, model: str, dataset: str, record_dir: str) -> Method:

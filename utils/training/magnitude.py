@@ -1,12 +1,24 @@
 """The magnitude baseline: remove the filters whose weights are small (Li et al., Pruning Filters
 for Efficient ConvNets, ICLR 2017), the same fraction in every layer."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from model import BUDGETS, compactor, prepare_filters, uniform_filters
+from model import (
+    BUDGETS,
+    COLOURS,
+    ImageSize,
+    Shape,
+    compactor,
+    image_shape,
+    prepare_filters,
+    uniform_filters,
+)
 from model.architecture import Compaction
 from model.errors import OverBudget, UnknownLayer, UnreadableNetwork
 from model.gate import gates_of
@@ -15,17 +27,19 @@ from model.graph.resize import tensors_of
 from utils.errors import UserError
 from utils.records.methods import impossible
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 def pruned_widths(
     name: str,
     ratio: float,
     filters: list[int],
     *,
-    num_classes: int,
-    image_size: int,
     budget: str = "params",
     min_width: int = 0,
     keep: Sequence[str] = (),
+    **shape: Unpack[Shape],
 ) -> list[int]:
     """What is left of ``filters``: the same fraction of every layer, the largest within the budget
     of ``ratio``.
@@ -35,8 +49,7 @@ def pruned_widths(
     of it is not.
     """
     base, amount = (
-        BUDGETS[budget](name, widths, num_classes=num_classes, image_size=image_size)
-        for widths in (filters, uniform_filters(name, ratio))
+        BUDGETS[budget](name, widths, **shape) for widths in (filters, uniform_filters(name, ratio))
     )
     if base <= amount:
         raise UserError(
@@ -48,12 +61,11 @@ def pruned_widths(
             name,
             ratio,
             pruned_filters=filters,
-            num_classes=num_classes,
-            image_size=image_size,
             budget=budget,
             min_width=min_width,
             keep=keep,
             own=filters,
+            **shape,
         )
     except (OverBudget, UnknownLayer) as error:
         raise impossible(error, ratio, 1, min_width, keep) from None
@@ -71,7 +83,12 @@ def largest_filters(compactor: Compaction, widths: list[int]) -> list[Tensor]:
 
 
 def compactor_of(
-    model: str, network: nn.Module, *, num_classes: int = 10, image_size: int = 32
+    model: str,
+    network: nn.Module,
+    *,
+    num_classes: int = 10,
+    image_size: ImageSize = 32,
+    channels: int = COLOURS,
 ) -> Compaction:
     """Raises UserError for a network whose filters can't be removed."""
     try:
@@ -80,6 +97,7 @@ def compactor_of(
             network,
             num_classes=num_classes,
             image_size=image_size,
+            channels=channels,
             multiple=1,
             through_norms=True,
         )
@@ -133,10 +151,10 @@ def spread_norms(norm: Tensor, source: Input) -> Tensor:
 
 
 def prune(
-    compactor: Compaction, kept: list[Tensor], image_size: int = 32
+    compactor: Compaction, kept: list[Tensor], image_size: ImageSize = 32
 ) -> tuple[nn.Module, float | None]:
     """The network without the filters outside ``kept``, and how far its outputs are from the masked
-    one's.
+    one's. ``image_size`` is as pixels_of says it.
 
     The filters are masked by their gates and then removed; on random images the two networks'
     outputs are compared, relative to the largest. None where they are others by right: where a norm
@@ -148,7 +166,7 @@ def prune(
             gate.weight.copy_(mask)
         network.eval()
         images = torch.randn(
-            8, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)
+            8, *image_shape(image_size), generator=torch.Generator().manual_seed(0)
         ).to(kept[0].device)
         masked = network(images)
         compactor.compact([mask.cpu() for mask in kept], worthwhile=0)

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from model import build_model, count_params
+from utils.data.channels import channels_for
 from utils.errors import UserError
 from utils.records.methods import method_of, refuse_impossible
 from utils.records.paths import at_ratio, percent
@@ -30,11 +31,16 @@ def sweep(
     """One training per ratio; what is finished is skipped. Raises UserError."""
     model, ratios = settings.model, networks.ratios
     method = method_of(networks, model, dataset_name(settings.dataset), storage.record_dir)
+    image_size = settings.image_size or method.image_size
+    channels = channels_for(
+        model, settings.dataset, image_size, settings.channels or method.channels
+    )
     refuse_impossible(
         model,
         settings.dataset,
         *ratios,
-        image_size=settings.image_size or method.image_size,
+        image_size=image_size,
+        channels=channels,
         keep=method.keep,
     )
     if (
@@ -75,6 +81,7 @@ def sweep(
             batch_size=settings.batch_size,
             limit_test=settings.limit_test,
             default_size=method.image_size,
+            channels=channels,
         )
         if line := method.other_size(data.image_size):
             print(line, flush=True)
