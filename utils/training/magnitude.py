@@ -1,12 +1,23 @@
 """The magnitude baseline: remove the filters whose weights are small (Li et al., Pruning Filters
 for Efficient ConvNets, ICLR 2017), the same fraction in every layer."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from model import BUDGETS, Shape, compactor, prepare_filters
+from model import (
+    BUDGETS,
+    COLOURS,
+    ImageSize,
+    Shape,
+    compactor,
+    image_shape,
+    prepare_filters,
+)
 from model.architecture import Compaction
 from model.errors import OverBudget, UnknownLayer, UnreadableNetwork
 from model.gate import gates_of
@@ -16,17 +27,19 @@ from utils.errors import UserError
 from utils.records.methods import Method, impossible
 from utils.settings import Size, size_told
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 def pruned_widths(
     name: str,
     size: Size,
     filters: list[int],
     *,
-    num_classes: int,
-    image_size: int,
     budget: str = "params",
     min_width: int = 0,
     keep: Sequence[str] = (),
+    **shape: Unpack[Shape],
 ) -> list[int]:
     """What is left of ``filters``: the same fraction of every layer, the largest within the budget
     of a ratio, or within a target.
@@ -35,7 +48,6 @@ def pruned_widths(
     all. Raises UserError where the network is within that budget unpruned, or what has to be left
     of it is not.
     """
-    shape: Shape = {"num_classes": num_classes, "image_size": image_size}
     amount = Method("magnitude", name, budget=budget).amount(size, **shape)
     if BUDGETS[budget](name, filters, **shape) <= amount:
         raise UserError(
@@ -47,11 +59,11 @@ def pruned_widths(
             name,
             amount=amount,
             pruned_filters=filters,
-            **shape,
             budget=budget,
             min_width=min_width,
             keep=keep,
             own=filters,
+            **shape,
         )
     except (OverBudget, UnknownLayer) as error:
         raise impossible(error, size, 1, min_width, keep) from None
@@ -69,7 +81,12 @@ def largest_filters(compactor: Compaction, widths: list[int]) -> list[Tensor]:
 
 
 def compactor_of(
-    model: str, network: nn.Module, *, num_classes: int = 10, image_size: int = 32
+    model: str,
+    network: nn.Module,
+    *,
+    num_classes: int = 10,
+    image_size: ImageSize = 32,
+    channels: int = COLOURS,
 ) -> Compaction:
     """Raises UserError for a network whose filters can't be removed."""
     try:
@@ -78,6 +95,7 @@ def compactor_of(
             network,
             num_classes=num_classes,
             image_size=image_size,
+            channels=channels,
             multiple=1,
             through_norms=True,
         )
@@ -131,10 +149,10 @@ def spread_norms(norm: Tensor, source: Input) -> Tensor:
 
 
 def prune(
-    compactor: Compaction, kept: list[Tensor], image_size: int = 32
+    compactor: Compaction, kept: list[Tensor], image_size: ImageSize = 32
 ) -> tuple[nn.Module, float | None]:
     """The network without the filters outside ``kept``, and how far its outputs are from the masked
-    one's.
+    one's. ``image_size`` is as pixels_of says it.
 
     The filters are masked by their gates and then removed; on random images the two networks'
     outputs are compared, relative to the largest. None where they are others by right: where a norm
@@ -146,7 +164,7 @@ def prune(
             gate.weight.copy_(mask)
         network.eval()
         images = torch.randn(
-            8, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)
+            8, *image_shape(image_size), generator=torch.Generator().manual_seed(0)
         ).to(kept[0].device)
         masked = network(images)
         compactor.compact([mask.cpu() for mask in kept], worthwhile=0)
