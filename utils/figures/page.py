@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from model import layer_names, template
+from model import layer_names, pixels_in, template
 from model.errors import UnreadableNetwork
 from utils.errors import UserError
 from utils.figures import page_parts as html
@@ -59,7 +59,7 @@ def write_page(
     searches = searches_of(found, folders, subject)
 
     title = f"{subject.title}: {', '.join(found)}"
-    said = f"{subject.num_classes} classes, images of {subject.image_size} pixels"
+    said = f"{subject.num_classes} classes, images of {pixels_in(subject.shape)} pixels"
     page = html.document(
         title,
         said,
