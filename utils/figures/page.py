@@ -16,7 +16,7 @@ from utils.errors import UserError
 from utils.figures import page_parts as html
 from utils.figures.curves import Curve, Subject, run_curve, subject_of
 from utils.figures.gaps import gaps, reference_of
-from utils.figures.repeat import commands, search_command
+from utils.figures.repeat import commands, save_of, search_command
 from utils.records.files import write_text
 from utils.records.paths import named_after, page_file, search_record
 from utils.records.results import Result, results_of
@@ -68,7 +68,7 @@ def write_page(
             "Results": results_table(curves),
             "Pictures": pictures(subject, curves, [*found], [*searches], folders),
             "Filters of each layer": widths(subject, found, curves),
-            "How to repeat it": repeated(found, searches),
+            "How to repeat it": repeated(found, searches, folders),
         },
     )
     path = out or page_file(folders.plot_dir, model, subject.dataset, [*found])
@@ -228,15 +228,20 @@ def bases_of(results: Sequence[tuple[Path, Result]]) -> list[tuple[Path, Result]
     found = []
     for folder, base in sorted(named):
         with suppress(UserError):
-            found += [one for one in results_of(folder, base) if one[1]["method"] == "base"]
+            found += [
+                (path, result)
+                for path, result in results_of(folder, base)
+                if result["method"] == "base" and save_of(path, result) == base
+            ]
     return found
 
 
-def repeated(found: Named, searches: dict[str, SearchRecord]) -> str:
+def repeated(found: Named, searches: dict[str, SearchRecord], folders: Folders) -> str:
     """The commands, in what they ran, and where the results are."""
     results = [one for several in found.values() for one in several]
-    searched = [search_command(name, record) for name, record in searches.items()]
-    lines = [*filter(None, searched), *commands(bases_of(results)), *commands(results)]
+    searched = [search_command(name, record, folders) for name, record in searches.items()]
+    bases = commands(bases_of(results), folders)
+    lines = [*dict.fromkeys([*filter(None, searched), *bases, *commands(results, folders)])]
     first = results[0][1]
     versions = {**first["versions"], "threads": first.get("threads"), "commit": first.get("commit")}
     rows = [(key, str(value)) for key, value in versions.items() if value is not None]

@@ -14,6 +14,7 @@ from utils.records.sizes import size_of
 from utils.settings import (
     DATASETS,
     PUBLISHED,
+    Folders,
     Limit,
     SearchSettings,
     TrainingSettings,
@@ -25,17 +26,18 @@ from utils.settings import (
 )
 from utils.settings.option import rules
 from utils.settings.storage import seed_of
+from utils.settings.target import size_order
 
 SINGLE = {"magnitude": "fine_tune.py", "base": "train_norm.py"}  # by kind of method, one at a time
 SWEPT = ("uniform", "convcut", "neuralscale", "morphnet")  # by ratio_swipe.py
 SUBJECT = ("model", "dataset", "seed")
 
 
-def commands(results: Sequence[tuple[Path, Result]]) -> list[str]:
+def commands(results: Sequence[tuple[Path, Result]], folders: Folders) -> list[str]:
     """What one would type for these results: a command for each --save, kind of size, and settings.
     None for methods whose results don't say it, and for settings that are refused by now."""
     sizes: dict[tuple[tuple[str, ...], str], list[str]] = {}
-    for path, result in results:
+    for path, result in sorted(results, key=lambda one: size_order(size_of(one[1]))):
         try:
             options = training_command(path, result)
         except UserError:
@@ -47,8 +49,8 @@ def commands(results: Sequence[tuple[Path, Result]]) -> list[str]:
         said = str(size.target) if isinstance(size, Limit) else shortest(size)
         sizes.setdefault((options, "--target" if target else ratio), []).append(said)
     return [
-        shlex.join([*options, option, *group])
-        for (options, option), said in sizes.items()
+        shlex.join([*options, *arguments(folders, Folders()), option, *group])
+        for (options, option), said in sorted(sizes.items())
         for group in ([[one] for one in said] if options[1] in SINGLE.values() else [said])
     ]
 
@@ -60,7 +62,7 @@ def training_command(path: Path, result: Result) -> tuple[str, ...]:
     if kind not in (*SWEPT, *SINGLE):
         return ()
     script = SINGLE.get(kind, sweep_of(dataset))
-    save = path.name.removesuffix(f"_{size_slug(size_of(result))}.json")
+    save = save_of(path, result)
     preset = (fine_tuning_preset if kind == "magnitude" else training_preset)(dataset)
     settings: TrainingSettings = preset.settled(kept_of(preset, result["settings"]))
     seed = [] if seed_of(save) == result["seed"] else ["--seed", str(result["seed"])]
@@ -69,6 +71,11 @@ def training_command(path: Path, result: Result) -> tuple[str, ...]:
         *("--save", save, *networks_of(kind, result), *seed),
         *arguments(settings, preset, SUBJECT),
     )
+
+
+def save_of(path: Path, result: Result) -> str:
+    """What --save was given for the result that lies at ``path``."""
+    return path.name.removesuffix(f"_{size_slug(size_of(result))}.json")
 
 
 def networks_of(kind: str, result: Result) -> list[str]:
@@ -96,7 +103,7 @@ def networks_of(kind: str, result: Result) -> list[str]:
     return options + (["--keep", *result["keep"]] if result.get("keep") else [])
 
 
-def search_command(name: str, record: SearchRecord) -> str:
+def search_command(name: str, record: SearchRecord, folders: Folders) -> str:
     """The command of the search ``name``; nothing where its settings are refused by now."""
     dataset, kept = record["dataset"], record["settings"]
     preset = search_preset(dataset)
@@ -115,6 +122,7 @@ def search_command(name: str, record: SearchRecord) -> str:
             *["--morph"] * morph,
             *seed,
             *arguments(settings, preset, (*SUBJECT, "morph")),
+            *arguments(folders, Folders()),
         ]
     )
 
