@@ -1,6 +1,8 @@
 """The one kind of error that a user can mend, and how to recognise one that is not of the project's
 making: no memory."""
 
+import os
+
 # What PyTorch and its libraries say, of the CPU's memory and of a GPU's. "memory" alone is in many
 # other messages.
 NO_MEMORY = (
@@ -29,4 +31,11 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     return isinstance(error, RuntimeError) and any(
         words in str(error).lower() for words in NO_MEMORY
+    )
+
+
+def physical_memory() -> int | None:
+    """How many bytes this machine has; None where the system does not say."""
+    return (
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     )

@@ -18,7 +18,7 @@ from model import (
     template,
 )
 from model.names import canonical
-from utils.errors import UserError
+from utils.errors import UserError, physical_memory
 from utils.records.files import are_widths, read_tensors
 from utils.records.run import taken_up
 from utils.records.shapes import shape_in
@@ -135,7 +135,6 @@ def pruned(path: Path, stored: Stored, shape: Shape) -> nn.Module:
 
     from model.gate import gates_of
     from model.graph.compaction import Compactor
-    from utils.data.memory import physical_memory
 
     base: Any = stored.get("base_filters") or base_filters(path, stored)
     if not are_widths(base, len(stored["filters"])):
