@@ -1,7 +1,6 @@
 """How much memory there is for images."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
