@@ -83,7 +83,12 @@ def main() -> None:
             f"{flag(option)} goes with an untrained network alone: a trained one takes images "
             "like those it was trained on"
         )
-    networks = Networks().settled(given)
+    networks = Networks().settled(
+        {
+            **{name: given[name] for name in CHOOSING if name in given},
+            "target": (size.target,) if size.target else None,
+        }
+    )
 
     from utils.export.export import export_trained, export_untrained, trained_size
 

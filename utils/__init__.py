@@ -6,7 +6,7 @@ test holds them to it.
     experiment/ a whole experiment: its jobs from its settings, how far they are, running them here
     or on Slurm
     figures/    curves gathered from results, the gap to uniform scaling, tables, pictures and the
-                looks of curves
+                looks of curves; the page of them all
     export/     a network to take away: the formats, and the folder they are written to
     search/     architecture descent: `search` opens a record, `descent` is the paper's algorithm,
                 `iteration` prunes one network

@@ -13,16 +13,20 @@ from utils.figures.labels import default_name
 from utils.records import paths
 from utils.records.methods import refuse_impossible
 from utils.records.published import read_published_morph, read_published_scaling
+from utils.records.searches import budget_of, read_search
 from utils.settings import (
     DATASETS,
     PUBLISHED,
     BaseNetwork,
     Experiment,
+    Limit,
     Machine,
     Networks,
     Places,
     SearchSettings,
     Settings,
+    Size,
+    Target,
     TrainingSettings,
     arguments,
     assigned,
@@ -59,7 +63,7 @@ class Job:
     # what its network is scaled to; None: what its search says, else parameters
     budget: str | None = None
     base: str | None = None  # of a fine-tuning, the name of its base network
-    ratio: float | None = None  # of a training
+    size: Size | None = None  # of a training
     weights: Path | None = None  # what a training leaves beside its result
 
     @property
@@ -80,30 +84,57 @@ def jobs_of(experiment: Experiment, places: Places, machine: Machine) -> list[Jo
     planner = Planner(experiment, places, machine)
     needs = planner.needed()
     trainings = [
-        planner.training(method, seed, ratio, needs.get(method))
+        planner.training(method, seed, size, needs.get(method))
         for seed in experiment.seeds
         for method in experiment.methods
-        for ratio in ratios_of(experiment)
-        if method != "magnitude" or ratio < experiment.base_ratio
+        for size in sizes_of(experiment, planner.budget)
+        if method != "magnitude" or is_pruned(size, experiment)
     ]
     return [*dict.fromkeys(needs.values()), *trainings]
 
 
-def ratios_of(experiment: Experiment) -> tuple[float, ...]:
-    """Those given, or the data set's own."""
+def sizes_of(experiment: Experiment, budget: str | None) -> tuple[Size, ...]:
+    """The targets, in the unit of ``budget``; else the ratios given, or the data set's own."""
+    if experiment.target:
+        return tuple(Limit(Target.parse(text), budget or "macs") for text in experiment.target)
     return experiment.ratios or networks_preset(experiment.dataset).ratios
+
+
+def is_pruned(size: Size, experiment: Experiment) -> bool:
+    """Whether a network of this size is smaller than the base network, where that can be told
+    without counting."""
+    if not isinstance(size, Limit):
+        return size < experiment.base_ratio
+    return not size.target.percent or size.target.number < 100 * experiment.base_ratio**2
+
+
+def budget_of_all(experiment: Experiment, record_dir: str) -> str | None:
+    """What all of an experiment's networks are scaled to, where that is one thing: as given; with
+    targets, which are to be compared, that of its search, else MACs."""
+    if experiment.budget or not experiment.target:
+        return experiment.budget
+    search = experiment.search or experiment.morph_search
+    if not search:
+        return "macs"
+    if search != PUBLISHED and paths.search_record(record_dir, search).exists():
+        return budget_of(
+            read_search(record_dir, search, experiment.model, dataset_name(experiment.dataset))
+        )
+    given = assigned(search_preset(experiment.dataset), experiment.search_with or ())
+    budget: str = given.get("budget", SearchSettings.budget)
+    return budget
 
 
 def check(experiment: Experiment) -> None:
     """Raises UserError for what no job of the experiment could mend."""
-    methods, ratios = experiment.methods, ratios_of(experiment)
+    methods, sizes = experiment.methods, sizes_of(experiment, experiment.budget)
     if experiment.dataset not in DATASETS and not Path(experiment.dataset).is_dir():
         raise UserError(
             f"--dataset {experiment.dataset}: neither {', '.join(DATASETS)} nor a folder"
         )
-    if len({paths.percent(ratio) for ratio in ratios}) < len(ratios):
+    if len({paths.size_slug(size) for size in sizes}) < len(sizes):
         raise UserError(
-            f"--ratios {' '.join(map(str, ratios))}: two of them share a file name, which has "
+            f"--ratios {' '.join(map(str, sizes))}: two of them share a file name, which has "
             "int(100 * ratio)"
         )
     searched = any(method.startswith("neuralscale") for method in methods)
@@ -120,10 +151,11 @@ def check(experiment: Experiment) -> None:
             f"--morph-search {experiment.morph_search} goes with --methods morph, and is "
             "another name than --search"
         )
-    if "magnitude" in methods and min(ratios) >= experiment.base_ratio:
+    if "magnitude" in methods and not any(is_pruned(size, experiment) for size in sizes):
         raise UserError(
-            "--methods magnitude prunes to ratios below --base-ratio "
-            f"{experiment.base_ratio:g}; --ratios has none"
+            f"--methods magnitude prunes to {'targets' if experiment.target else 'ratios'} below "
+            f"--base-ratio {experiment.base_ratio:g}; "
+            f"--{'target' if experiment.target else 'ratios'} has none"
         )
     for name in ("base_ratio", "base_seed"):
         if "magnitude" not in methods and (value := getattr(experiment, name)) != getattr(
@@ -141,7 +173,7 @@ def check_networks(experiment: Experiment) -> None:
     refuse_impossible(
         model,
         experiment.dataset,
-        *ratios_of(experiment),
+        *sizes_of(experiment, experiment.budget),
         experiment.base_ratio,
         image_size=images["image_size"],
         channels=channels_for(model, experiment.dataset, **images),
@@ -206,6 +238,7 @@ class Planner:
 
     def __init__(self, experiment: Experiment, places: Places, machine: Machine):
         self.experiment, self.places, self.machine = experiment, places, machine
+        self.budget = budget_of_all(experiment, places.record_dir)
         shared = {
             name: getattr(experiment, name)
             for name in ("limit_train", "limit_test", "validate", "amp")
@@ -267,7 +300,7 @@ class Planner:
         seed = self.experiment.base_seed
         return self.named("base") + (f"_{seed}" if seed else "")
 
-    def training(self, method: str, seed: int, ratio: float, needs: Job | None) -> Job:
+    def training(self, method: str, seed: int, size: Size, needs: Job | None) -> Job:
         save = f"{self.named(method)}_{seed}"
         if method == "magnitude":
             preset = fine_tuning_preset(self.experiment.dataset)
@@ -278,14 +311,14 @@ class Planner:
             return self.job(
                 "fine_tune.py",
                 save,
-                paths.at_size(save, ratio),
-                ratio,
+                paths.at_size(save, size),
+                size,
                 settings,
                 preset,
-                ["--prune-fname", self.base_name(), "--ratio", shortest(ratio), *self.budget()],
+                ["--prune-fname", self.base_name(), *self.sized(size, "--ratio")],
                 needs=needs,
                 method="magnitude",
-                budget=self.experiment.budget,
+                budget=self.budget,
                 base=self.base_name(),
             )
         search = {"uniform": None, "morph": self.experiment.morph_search}.get(
@@ -312,14 +345,14 @@ class Planner:
         return self.job(
             "ratio_swipe.py",
             save,
-            paths.at_size(save, ratio),
-            ratio,
+            paths.at_size(save, size),
+            size,
             *self.from_scratch(seed),
-            [*arguments(networks, Networks()), "--ratios", shortest(ratio), *self.budget()],
+            [*arguments(networks, Networks()), *self.sized(size, "--ratios")],
             needs=needs,
             method={"neuralscale": LAST, "morph": "morphnet"}.get(method, method),
             search=search or (PUBLISHED if method == "morph" else None),
-            budget=self.experiment.budget,
+            budget=self.budget,
         )
 
     def job(
@@ -327,7 +360,7 @@ class Planner:
         script: str,
         save: str,
         name: str,
-        ratio: float,
+        size: Size,
         settings: TrainingSettings,
         preset: TrainingSettings,
         networks: list[str],
@@ -342,10 +375,10 @@ class Planner:
             name,
             script,
             tuple(options),
-            paths.result_file(self.places.plot_dir, settings.model, save, ratio),
+            paths.result_file(self.places.plot_dir, settings.model, save, size),
             paths.job_log(self.places.model_dir, settings.model, name),
             settings,
-            ratio=ratio,
+            size=size,
             weights=paths.weights_file(self.places.model_dir, settings.model, name),
             **more,
         )
@@ -385,8 +418,12 @@ class Planner:
         yield from arguments(self.places, Places())
         yield from arguments(self.machine, Machine(), () if compile else ("compile",))
 
-    def budget(self) -> list[str]:
-        return ["--budget", self.experiment.budget] if self.experiment.budget else []
+    def sized(self, size: Size, ratio: str) -> list[str]:
+        """The options that say how large a network is; ``ratio`` is the one of ratios."""
+        said = (
+            ["--target", str(size.target)] if isinstance(size, Limit) else [ratio, shortest(size)]
+        )
+        return [*said, *(["--budget", self.budget] if self.budget else [])]
 
     def named(self, method: str) -> str:
         return name_of(self.experiment, method)

@@ -1,18 +1,29 @@
 """What submit.py does with the jobs of an experiment: runs them, shows how far they are, and draws
 what has come out."""
 
+import shlex
 import sys
 import time
+from pathlib import Path
 
 from utils.errors import UserError
 from utils.experiment.fetch import fetch
-from utils.experiment.jobs import Job, iteration_of, name_of
+from utils.experiment.jobs import Job, budget_of_all, iteration_of, name_of
 from utils.experiment.local import Here, environments
 from utils.experiment.slurm import queue_of, submit_to_slurm
 from utils.experiment.state import State, end_unfinished, states_of, table
 from utils.records.paths import search_record
 from utils.records.searches import not_fitted, read_search
-from utils.settings import METHODS, PUBLISHED, Cluster, Comparison, Experiment, Places, dataset_name
+from utils.settings import (
+    METHODS,
+    PUBLISHED,
+    Cluster,
+    Comparison,
+    Experiment,
+    Folders,
+    Places,
+    dataset_name,
+)
 
 USUAL = {*METHODS, "neuralscale_1"}
 RENEW = 2.0  # seconds
@@ -66,8 +77,8 @@ def follow(jobs: list[Job], places: Places, *, renew: bool) -> list[State]:
 
 
 def report(states: list[State], experiment: Experiment, places: Places, *, ended: bool) -> None:
-    """When all is done, the table and the figure of plot_ratio.py, and the figure of
-    plot_training.py.
+    """When all is done, the table and the figure of plot_ratio.py, the figure of plot_training.py,
+    and the page of report.py.
 
     Exit status 1 where a job has failed, or is left when all has ended.
     """
@@ -77,6 +88,7 @@ def report(states: list[State], experiment: Experiment, places: Places, *, ended
     if all(state.kind == "finished" for state in states):
         from utils.figures.comparison import compare_methods
         from utils.figures.curves import subject_of
+        from utils.figures.page import write_page
         from utils.figures.training import draw_training
 
         # plot_ratio.py finds them
@@ -88,7 +100,8 @@ def report(states: list[State], experiment: Experiment, places: Places, *, ended
             if usual
             else tuple(f"{method}={name_of(experiment, method)}" for method in experiment.methods)
         )
-        asked = Comparison(axis=experiment.budget or "params", runs=runs)
+        budget = budget_of_all(experiment, places.record_dir)
+        asked = Comparison(axis=budget or "params", runs=runs)
         subject = subject_of(experiment.model, experiment.dataset, places.plot_dir)
         compare_methods(subject, asked)
         draw_training(
@@ -96,6 +109,14 @@ def report(states: list[State], experiment: Experiment, places: Places, *, ended
             subject.folder,
             [name_of(experiment, method) for method in experiment.methods],
             subject.folder / f"{subject.dataset}_training.png",
+        )
+        write_page(
+            subject.model,
+            [name_of(experiment, method) for method in experiment.methods],
+            Folders(record_dir=places.record_dir, plot_dir=places.plot_dir),
+            subject.folder / f"{subject.dataset}_report.html",
+            dataset=subject.dataset,
+            command=shlex.join(["python3", Path(sys.argv[0]).name, *sys.argv[1:]]),
         )
         tell_stand_ins(experiment, places)
     elif left:

@@ -35,9 +35,9 @@ def panels_of(layers: int) -> list[list[int]]:
     return [part.tolist() for part in np.array_split(chosen, -(-shown // TOGETHER))]
 
 
-def draw_residual_filters(task: Task, name: str, folders: Folders) -> None:
+def draw_residual_filters(task: Task, name: str, folders: Folders, out: Path | None = None) -> None:
     """Draws the first and the last iteration of the search ``name`` beside each other, some layers
-    in each panel.
+    in each panel, as the PNG ``out``.
 
     Raises UserError for a record that is not there, damaged, or of another network.
     """
@@ -116,6 +116,5 @@ def draw_residual_filters(task: Task, name: str, folders: Folders) -> None:
             48 * len(iterations),
         )
     )
-    style.save(
-        fig, Path(named_after(folders.plot_dir, model)) / f"{dataset}_{name}_residual_filters.png"
-    )
+    usual = named_after(folders.plot_dir, model) / f"{dataset}_{name}_residual_filters.png"
+    style.save(fig, out or usual)

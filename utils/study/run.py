@@ -9,7 +9,7 @@ from utils.experiment.local import Here, cores
 from utils.experiment.state import State, end_unfinished, states_of, summary
 from utils.experiment.work import threads
 from utils.records.files import read_json
-from utils.settings import Cluster, Places, SearchSettings
+from utils.settings import Cluster, Places, SearchSettings, Size
 from utils.study.plan import Part
 
 
@@ -109,7 +109,7 @@ def seconds_of(job: Job) -> float:
         ) from None
 
 
-def kind_of(job: Job) -> tuple[str, str, float | None]:
+def kind_of(job: Job) -> tuple[str, str, Size | None]:
     """What jobs that take about as long have in common: the script, the network, and of a training
     the ratio."""
-    return job.script, job.settings.model, job.ratio
+    return job.script, job.settings.model, job.size

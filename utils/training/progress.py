@@ -1,10 +1,11 @@
-"""A tqdm bar per epoch, or a plain line per epoch where there is no terminal."""
+"""A tqdm bar per epoch, or a plain line per epoch where there is neither terminal nor notebook; how
+long epochs take."""
 
 import sys
 import time
 from collections.abc import Callable
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 REFRESH = 0.5  # seconds; showing a loss means waiting for the device
 
@@ -17,7 +18,7 @@ class Progress:
         self.title = title
         self.bar = (
             tqdm(total=batches, desc=title, leave=True, dynamic_ncols=True)
-            if sys.stderr.isatty()
+            if sys.stderr.isatty() or in_notebook()
             else None
         )
         self.due = time.monotonic() + REFRESH
@@ -35,3 +36,14 @@ class Progress:
             self.bar.close()
         else:
             print(f"{self.title}: {numbers}", flush=True)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook, where tqdm draws bars of its own."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
+
+
+def time_told(seconds: float, epochs: int, words: str) -> str:
+    """How long an epoch takes, and ``words`` with the time that so many ``epochs`` will take."""
+    return f"{seconds:.1f} s an epoch, {words.format(tqdm.format_interval(seconds * epochs))}"

@@ -10,7 +10,7 @@ from utils.errors import UserError
 from utils.records.methods import method_of, refuse_impossible
 from utils.records.paths import at_size, size_slug
 from utils.records.results import Result
-from utils.records.sizes import sizes_asked
+from utils.records.sizes import size_of, size_options, sizes_asked
 from utils.settings import (
     PUBLISHED,
     Machine,
@@ -21,6 +21,7 @@ from utils.settings import (
     size_told,
     training_preset,
 )
+from utils.settings.commands import after_training, tell_next
 from utils.training.compare import check_training
 from utils.training.latency import rounding_told
 from utils.training.prepare import check_memory, prepare
@@ -112,4 +113,6 @@ def sweep(
                     runner,
                 )
             )
+    best = size_of(max(results, key=lambda result: result["last"]))
+    tell_next(after_training(settings, storage.save, size_options(best), storage))
     return results
