@@ -11,7 +11,7 @@ from typing import NoReturn
 from utils.experiment.finished import best_of, search_finished
 from utils.experiment.jobs import Job
 from utils.experiment.work import STOPPED, Told, told
-from utils.records.locks import worked_on
+from utils.records.locks import is_locked
 from utils.settings import SearchSettings
 
 KINDS = ("finished", "running", "queued", "waiting", "failed")
@@ -59,7 +59,7 @@ def state_of(job: Job, queued: Queued | None = None, needed: State | None = None
         return State(job, "finished", "", best)
     log = told(job.log)
     note, accuracy = progress(job, log) if log else "", log.accuracy if log else None
-    if worked_on(job.result) or (queued and queued.runs):
+    if is_locked(job.result) or (queued and queued.runs):
         return State(
             job,
             "running",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from utils.records.files import is_number
 from utils.records.networks import HINT
-from utils.records.run import taken_up
+from utils.records.run import load_checked
 from utils.settings import dataset_facts
 
 
@@ -93,7 +93,7 @@ def stored_with(path: Path, stored: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError("classes")
         return found
 
-    return taken_up(path, check, HINT)
+    return load_checked(path, check, HINT)
 
 
 def measured(

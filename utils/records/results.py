@@ -1,4 +1,4 @@
-"""The results of trainings: what they hold, and reading them without trusting them."""
+"""The results of trainings: their contents, and reading them without trust."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +10,9 @@ from utils.records.files import MOST, are_widths, is_number, layers_in, read_jso
 from utils.records.run import OTHERWISE, Begun, same_settings
 from utils.settings import TrainingSettings, dataset_name, stored
 
-# Of work that was stored before these could be chosen.
+# the settings of work that was stored before these could be chosen
 UNSAID = {"convcut": False, "budget": "params", "round_to": 1, "min_width": 0, "keep": []}
-SUBJECT = ("model", "dataset")  # fields that a result has at its top, the data set by its name
+SUBJECT = ("model", "dataset")  # stored at the top of a result, the data set by its name
 
 
 class Origin(TypedDict):
@@ -24,8 +24,10 @@ class Origin(TypedDict):
 
 
 class Result(TypedDict, total=False):
-    """One training. Beside these the file has each setting by its name, for readers of earlier
-    versions."""
+    """One training.
+
+    The file also has each setting by its name, for readers of earlier versions.
+    """
 
     model: str
     dataset: str
@@ -36,13 +38,11 @@ class Result(TypedDict, total=False):
     ratio: float
     seed: int
     convcut: bool
-    # what the network was scaled to; results of earlier versions, to parameters, do not say
-    budget: str
-    # what its widths are multiples of; results of earlier versions, any whole number, do not say
-    round_to: int
-    min_width: int  # the fewest filters of a layer; results of earlier versions, none, do not say
-    # layers that have the template's widths; results of earlier versions, none, do not say
-    keep: list[str]
+    # earlier versions did not store the following; they had params, 1, 0 and no layers
+    budget: str  # the unit in which the network was scaled to its budget
+    round_to: int  # all widths are multiples of it
+    min_width: int  # the fewest filters of a layer
+    keep: list[str]  # layers that have the template's widths
     filters: list[int]
     params: int
     macs: int
@@ -65,10 +65,12 @@ class Result(TypedDict, total=False):
 
 
 def read_result(path: Path) -> Result:
-    """The result of one training. Raises UserError for anything else."""
+    """Return the result of one training. Raises UserError for any other file."""
     result: Result = read_json(path)
     try:
         curve: Any = result["test_acc"]
+
+        # curves and numbers that agree with each other, and all that a reader of results needs
         if not (
             isinstance(curve, list)
             and all(is_number(accuracy, 0, 100) for accuracy in curve)
@@ -100,7 +102,7 @@ def read_result(path: Path) -> Result:
     return result
 
 
-# --- whether a result is the one that is asked for ------------------------------------------------
+# --- comparing results with what is asked for ----------------------------------------------------
 
 
 def asked(
@@ -114,8 +116,8 @@ def asked(
     min_width: int = 0,
     keep: Sequence[str] = (),
 ) -> Begun:
-    """What a training depends on, by the names that its result has for it, but for what follows
-    from its data."""
+    """Return everything that a training depends on, by the names in its result, except for its
+    data."""
     return {
         "model": settings.model,
         "dataset": dataset_name(settings.dataset),
@@ -131,7 +133,7 @@ def asked(
 
 
 def unsaid(defaults: TrainingSettings) -> Begun:
-    """What a training is taken to have been begun with where its result does not say."""
+    """Return the values that a training is taken to have had where its result has none."""
     return {**UNSAID, **stored(defaults, SUBJECT)}
 
 
@@ -144,7 +146,7 @@ def refuse_other(
     work: str = "begun",
     advice: str = OTHERWISE,
 ) -> None:
-    """Raises UserError where the ``result`` that lies at ``path`` is of another training than is
-    ``asked`` for."""
+    """Raise UserError if the ``result`` at ``path`` is of another training than the one ``asked``
+    for."""
     has = {**unsaid, **result["settings"], **result}
     same_settings(path, asked, {name: has.get(name) for name in asked}, work=work, advice=advice)

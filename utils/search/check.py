@@ -1,4 +1,5 @@
-"""Whether a network can be searched: what was read of it, held against the network itself."""
+"""Checks whether a network can be searched: compares what was read of it with the network
+itself."""
 
 from __future__ import annotations
 
@@ -26,17 +27,20 @@ from utils.training.device import Runner
 from utils.training.loop import sgd, training_step
 
 BATCH = 2
-EXACT = 1e-6  # relative difference of float64 outputs that rounding explains
+EXACT = 1e-6  # relative difference of float64 outputs that rounding can explain
 
 
 def check(name: str, *, num_classes: int, image_size: int) -> None:
-    """Builds a network at random widths, counts it, closes gates, compacts it, and takes a training
-    step; one of somebody else's is compared with its owner's code.
+    """Build a network at random widths, count it, close gates, compact it, and take a training
+    step.
 
-    Raises UserError where something is not as it was read.
+    A user's network is compared with its own code instead of compacted. Raises UserError where
+    something differs from what was read.
     """
     shape: Shape = {"num_classes": num_classes, "image_size": image_size}
     draw = torch.Generator().manual_seed(0)
+
+    # between a tenth and half of each width
     widths = [
         max(1, int(width * ratio))
         for width, ratio in zip(
@@ -44,16 +48,20 @@ def check(name: str, *, num_classes: int, image_size: int) -> None:
         )
     ]
     images = torch.randn(BATCH, 3, image_size, image_size, generator=draw)
+
+    # its costs, and what removing filters does
     _check_counts(name, widths, images, num_classes, image_size)
     if is_imported(name):
         for gated in (False, True):
-            # whose code is run, was said
+            # the first line, whose code is run, was printed before
             print(*compare_training(name, shape, gated=gated)[1:], sep="\n")
     else:
         network = build_model(
             name, widths, gated=True, num_classes=num_classes, image_size=image_size
         )
         _check_compaction(network.double(), images.double(), image_size)
+
+    # a training step as in a search
     network = build_model(
         name,
         uniform_filters(name, 0.25),
@@ -69,6 +77,7 @@ def check(name: str, *, num_classes: int, image_size: int) -> None:
         torch.arange(BATCH) % shape["num_classes"],
         Runner(),
     )
+
     if any(gate.weight.grad is None for gate in pruner.gates) or not loss.isfinite():
         raise UserError(
             f"{name}: a training step gives some widths no gradient, or no finite loss "
@@ -79,6 +88,8 @@ def check(name: str, *, num_classes: int, image_size: int) -> None:
 def _check_counts(
     name: str, widths: list[int], images: Tensor, num_classes: int, image_size: int
 ) -> None:
+    """Compare the parameters and multiply-accumulates of a built network with those counted from
+    its graph. Raises UserError."""
     network = build_model(name, widths, num_classes=num_classes, image_size=image_size).eval()
     built = (
         sum(parameter.numel() for parameter in network.parameters()),
@@ -88,6 +99,7 @@ def _check_counts(
         count_params(name, widths, num_classes=num_classes, image_size=image_size),
         count_macs(name, widths, num_classes=num_classes, image_size=image_size),
     )
+
     if built != counted:
         raise UserError(
             f"{name}: built at random widths it has {built[0]:,} parameters and {built[1]:,} "
@@ -97,8 +109,11 @@ def _check_counts(
 
 
 def _multiply_accumulates(network: nn.Module, image: Tensor) -> int:
-    """What torch.utils.flop_counter counts for an image; on shapes, where a network's code can be
-    run on these: there it sees what recurrent layers do, too."""
+    """Return the multiply-accumulates of an image, as counted by torch.utils.flop_counter.
+
+    It counts on shapes where the network's code can run on them: there it sees recurrent layers
+    too.
+    """
     try:
         return _counted(on_meta(network), image.to("meta"))
     except Exception:  # whatever its code does with what has no numbers
@@ -106,6 +121,7 @@ def _multiply_accumulates(network: nn.Module, image: Tensor) -> int:
 
 
 def _counted(network: nn.Module, image: Tensor) -> int:
+    """Return the multiply-accumulates of one forward pass."""
     with FlopCounterMode(display=False) as flops, sdpa_kernel(SDPBackend.MATH):
         network(image)
     return flops.get_total_flops() // 2
@@ -113,11 +129,12 @@ def _counted(network: nn.Module, image: Tensor) -> int:
 
 @torch.no_grad()
 def _check_compaction(network: nn.Module, images: Tensor, image_size: int) -> None:
-    """Closes half of the gates, and removes what is dead: the outputs must stay."""
+    """Close half of the gates and remove what is dead. Raises UserError if the outputs change."""
     compactor = Compactor(network.eval(), image_size, multiple=1)
     alive = [torch.arange(len(gate.weight)) % 2 == 0 for gate in gates_of(network)]
     for gate, living in zip(gates_of(network), alive):
         gate.weight.copy_(living)
+
     expected = network(images)
     before = sum(parameter.numel() for parameter in network.parameters())
     compactor.compact(alive, worthwhile=0)
@@ -127,6 +144,7 @@ def _check_compaction(network: nn.Module, images: Tensor, image_size: int) -> No
             f"removing filters whose gates are closed changes the outputs, by {difference:.1e} "
             "of the largest"
         )
+
     after = sum(parameter.numel() for parameter in compactor.network.parameters())
     print(
         f"closed half of the gates at random widths: {after / before:.0%} of the parameters are "

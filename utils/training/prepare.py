@@ -1,5 +1,4 @@
-"""What every run does before it trains: its data, its device, its settings on the screen, and what
-can't work refused."""
+"""Preparation of every run before it trains: data, device, settings on the screen, refusals."""
 
 import sys
 from pathlib import Path
@@ -20,12 +19,13 @@ def prepare(
     limit_test: int | None,
     default_size: int | None = None,
 ) -> tuple[Data, Runner]:
-    """The data and the device of a run; prints every setting, given or default. Raises UserError.
+    """Return the data and the device of a run, and print every setting, given or default.
 
-    ``default_size``: to what a folder's images are brought where the settings don't say it, in
-    pixels.
+    ``default_size`` is the size in pixels of a folder's images where the settings have none. Raises
+    UserError.
     """
     machine = machine or Machine()
+
     runner = Runner(pick_device(machine.device), settings.amp, machine.compile)
     if machine.compile:
         check_compiler(runner.device)
@@ -44,6 +44,8 @@ def prepare(
         flip=settings.flip,
         rotation=settings.rotation,
     )
+
+    # everything that the run depends on
     shown = {
         name: value for part in (settings, storage, *more) for name, value in stored(part).items()
     }
@@ -54,6 +56,7 @@ def prepare(
         **data.shape,
         **vars(augmentation(data, search=isinstance(settings, SearchSettings))),
     }
+
     print(
         f"{Path(sys.argv[0]).name}:",
         " ".join(f"{name}={value}" for name, value in sorted(shown.items())),
@@ -63,7 +66,7 @@ def prepare(
 
 
 def check_memory(params: int, runner: Runner) -> None:
-    """Raises UserError where weights, gradients and momentum alone would not fit into the device's
+    """Raise UserError if weights, gradients and momentum alone don't fit into the device's
     memory."""
     cuda = runner.device.startswith("cuda")
     memory = gpu_memory(runner.device)[1] if cuda else physical_memory()

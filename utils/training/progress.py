@@ -1,4 +1,4 @@
-"""A tqdm bar per epoch, or a plain line per epoch where there is no terminal."""
+"""The progress of an epoch: a tqdm bar, or a plain line where there is no terminal."""
 
 import sys
 import time
@@ -10,8 +10,7 @@ REFRESH = 0.5  # seconds; showing a loss means waiting for the device
 
 
 class Progress:
-    """Shows one epoch. ``update`` is called after each batch; ``numbers`` is asked for only when a
-    line is due."""
+    """Shows one epoch."""
 
     def __init__(self, title: str, batches: int):
         self.title = title
@@ -23,6 +22,7 @@ class Progress:
         self.due = time.monotonic() + REFRESH
 
     def update(self, numbers: Callable[[], str]) -> None:
+        """Advance by a batch. ``numbers`` is called only when the bar is redrawn."""
         if self.bar is not None:
             self.bar.update(1)
             if time.monotonic() >= self.due:
@@ -30,6 +30,7 @@ class Progress:
                 self.due = time.monotonic() + REFRESH
 
     def close(self, numbers: str) -> None:
+        """Show the final numbers."""
         if self.bar is not None:
             self.bar.set_postfix_str(numbers)
             self.bar.close()

@@ -1,12 +1,12 @@
-"""Training from scratch, at every ratio, of the networks that a search or a baseline gives (section
-4)."""
+"""Trains networks from scratch at every ratio, in the shapes that a search or a baseline gives
+(paper, section 4)."""
 
 from contextlib import ExitStack
 from functools import partial
 
 from model import build_model, count_params
 from utils.errors import UserError
-from utils.records.methods import method_of, refuse_impossible
+from utils.records.methods import Method, method_of, refuse_impossible
 from utils.records.paths import at_ratio, percent
 from utils.records.results import Result
 from utils.settings import (
@@ -27,41 +27,13 @@ from utils.training.scratch import TrainingRun
 def sweep(
     settings: TrainingSettings, networks: Networks, storage: Storage, machine: Machine | None = None
 ) -> list[Result]:
-    """One training per ratio; what is finished is skipped. Raises UserError."""
+    """Train one network per ratio; finished ones are skipped. Raises UserError."""
     model, ratios = settings.model, networks.ratios
     method = method_of(networks, model, dataset_name(settings.dataset), storage.record_dir)
-    refuse_impossible(
-        model,
-        settings.dataset,
-        *ratios,
-        image_size=settings.image_size or method.image_size,
-        keep=method.keep,
-    )
-    if (
-        settings.validate
-        and method.origin
-        and method.origin["search"] != PUBLISHED
-        and method.held_out != settings.validate
-    ):
-        raise UserError(
-            f"--validate {settings.validate}: the search {method.origin['search']} held "
-            f"{method.held_out or 'none'} out, and "
-            "may have seen these images; give what it had, or search with "
-            "--validate too"
-        )
-    if len({percent(ratio) for ratio in ratios}) < len(ratios):
-        raise UserError(
-            f"--ratios {' '.join(map(str, ratios))}: two of them share a file name, which has "
-            "int(100 * ratio)"
-        )
+    refuse(settings, networks, method)
+    preset = training_preset(settings.dataset)
     runs = [
-        TrainingRun(
-            settings,
-            training_preset(settings.dataset),
-            storage,
-            ratio,
-            at_ratio(storage.save, ratio),
-        )
+        TrainingRun(settings, preset, storage, ratio, at_ratio(storage.save, ratio))
         for ratio in ratios
     ]
     with ExitStack() as held:
@@ -78,13 +50,17 @@ def sweep(
         )
         if line := method.other_size(data.image_size):
             print(line, flush=True)
+
+        # refuse what can't be trained before anything is
         widths = [method.filters(ratio, **data.shape) for ratio in ratios]
         check_memory(max(count_params(model, filters, **data.shape) for filters in widths), runner)
         if storage.overwrite or not all(run.result.exists() for run in runs):
             check_training(model, data.shape, gated=False)
-        # all at once: a stopped sweep goes on with --resume alone
+
+        # all at once: an interrupted sweep is continued with --resume alone
         for run in runs if storage.overwrite else []:
             run.discard()
+
         results = []
         for ratio, run, filters in zip(ratios, runs, widths):
             described = run.describe(method, filters, data)
@@ -95,11 +71,37 @@ def sweep(
             )
             if networks.round_to != 1 and not run.result.exists():
                 print(f"  {rounding_told(method, described, runner)}", flush=True)
-            results.append(
-                run.train(
-                    partial(build_model, model, filters, convcut=method.convcut, **data.shape),
-                    data,
-                    runner,
-                )
-            )
+            build = partial(build_model, model, filters, convcut=method.convcut, **data.shape)
+            results.append(run.train(build, data, runner))
     return results
+
+
+def refuse(settings: TrainingSettings, networks: Networks, method: Method) -> None:
+    """Raise UserError for a sweep that can't be, before any data is read."""
+    ratios = networks.ratios
+    refuse_impossible(
+        settings.model,
+        settings.dataset,
+        *ratios,
+        image_size=settings.image_size or method.image_size,
+        keep=method.keep,
+    )
+
+    # images held out must not have been searched on
+    if (
+        settings.validate
+        and method.origin
+        and method.origin["search"] != PUBLISHED
+        and method.held_out != settings.validate
+    ):
+        raise UserError(
+            f"--validate {settings.validate}: the search {method.origin['search']} held "
+            f"{method.held_out or 'none'} out, and may have seen these images; give what it had, "
+            "or search with --validate too"
+        )
+
+    if len({percent(ratio) for ratio in ratios}) < len(ratios):
+        raise UserError(
+            f"--ratios {' '.join(map(str, ratios))}: two of them share a file name, which has "
+            "int(100 * ratio)"
+        )
