@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from utils.experiment.jobs import Job, jobs_of
+from utils.experiment.jobs import Job
+from utils.experiment.planner import jobs_of
 from utils.records.paths import image_folder
 from utils.settings import Experiment, Machine, Places
 

@@ -5,8 +5,8 @@ import statistics
 from utils.errors import UserError
 from utils.experiment.fetch import fetch
 from utils.experiment.jobs import Job
-from utils.experiment.local import Here, cores
-from utils.experiment.state import State, end_unfinished, states_of, summary
+from utils.experiment.local import LocalRunner, cores
+from utils.experiment.state import JobState, end_unfinished, states_of, summary
 from utils.experiment.work import threads
 from utils.records.files import read_json
 from utils.settings import Cluster, Places, SearchSettings
@@ -37,13 +37,13 @@ def run_missing(parts: list[Part], places: Places, at_once: int | None) -> None:
     slots = [{**threads(1), "OMP_NUM_THREADS": "1"}] * (checked.jobs or 1)
     fetch_images(states, places)
     print(summary(states), flush=True)
-    Here(states, slots, lambda undone: time_left(jobs, undone, len(slots))).run()
+    LocalRunner(states, slots, lambda undone: time_left(jobs, undone, len(slots))).run()
     states = states_of(jobs, {})
     if left := [state for state in states if state.kind != "finished"]:
         end_unfinished(states, left[0])
 
 
-def refuse_without_weights(states: list[State]) -> None:
+def refuse_without_weights(states: list[JobState]) -> None:
     """Raises UserError where fine-tunings are left to do, and the weights of their base network,
     which are stored nowhere, are gone."""
     for state in states:
@@ -62,7 +62,7 @@ def refuse_without_weights(states: list[State]) -> None:
             )
 
 
-def fetch_images(states: list[State], places: Places) -> None:
+def fetch_images(states: list[JobState], places: Places) -> None:
     """Downloads what is needed and not there. Raises UserError, which says how else the images can
     be had."""
     try:
