@@ -26,7 +26,7 @@ def main() -> None:
     from utils.figures.comparison import show
     from utils.figures.curves import subject_of
     from utils.figures.gather import gather
-    from utils.figures.labels import Known
+    from utils.figures.labels import CurveSpec
     from utils.records.paths import file_name_of
     from utils.records.published import published_warmup
 
@@ -42,7 +42,7 @@ def main() -> None:
         what, title, known = "warmup", "length of the warm-up", subject.known("uniform")
         usual = published_warmup(subject.model, subject.dataset)
         known += [
-            Known(
+            CurveSpec(
                 "neuralscale_15" if warmup == usual else f"warmup_{warmup}",
                 f"{name}_{warmup}_eff_{short}",
                 warmup,

@@ -59,6 +59,7 @@ class LocalRunner:
         self.pending = [state.job for state in states if state.kind != "finished"]
         self.running: dict[int, tuple[Job, subprocess.Popen[bytes]]] = {}  # by slot
         self.look = 0.0  # the time to look again for a job to start
+
         self.bar = tqdm(
             total=self.total,
             initial=len(self.ended),

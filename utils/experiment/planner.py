@@ -81,6 +81,8 @@ class Planner:
         settings: SearchSettings = self.with_overrides(
             preset, "--search-with", given | ({"morph": True} if morph else {})
         )
+
+        # the defaults of a --morph search differ
         options = [
             *self.options("architecture_descent.py", save, compile=False),
             *["--morph"] * morph,
@@ -164,6 +166,7 @@ class Planner:
         settings: TrainingSettings = self.with_overrides(
             preset, "--tune-with", {**given, "seed": seed}
         )
+
         return self.job(
             "fine_tune.py",
             save,
