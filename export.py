@@ -3,7 +3,16 @@ each read again and compared."""
 
 from utils.errors import UserError
 from utils.script import run
-from utils.settings import BaseNetwork, Folders, Networks, NetworkShape, Storage, Task, check_name
+from utils.settings import (
+    Folders,
+    Networks,
+    NetworkShape,
+    NetworkSize,
+    Storage,
+    Target,
+    Task,
+    check_name,
+)
 from utils.settings.parser import Parser
 
 CHOOSING = [
@@ -23,7 +32,7 @@ def main() -> None:
     p = Parser(__doc__)
     p.add(
         "--save",
-        "a trained network: the --save name of its training, with its ratio (or "
+        "a trained network: the --save name of its training, with its ratio or target (or "
         "train_norm.py's base network)",
         metavar="NAME",
     )
@@ -33,7 +42,11 @@ def main() -> None:
         prune_fname="an untrained one: the --save name of a search, or 'published'; with --morph, "
         "of a --morph search",
     )
-    p.add_fields(BaseNetwork(), ratio="the network's ratio")
+    p.add_fields(
+        NetworkSize(),
+        ratio="the network's ratio",
+        target="in place of the ratio: the network's target, as 25%% or 300k",
+    )
     p.add_fields(
         NetworkShape(),
         only=["image_size"],
@@ -47,13 +60,15 @@ def main() -> None:
     )
     p.add(
         "--out",
-        "the folder to write (default: exported/<model>/<name>_<100 * ratio>)",
+        "the folder to write (default: exported/<model>/<name>_<100 * ratio, or target>)",
         metavar="DIR",
     )
     p.add("--overwrite", "replace an export that is there", action="store_true")
     p.add_fields(Storage(save="NAME"), only=["model_dir"], model_dir="where weights are kept")
-    given, task, folders, base = p.settled(Task(), Folders(), BaseNetwork())
+    given, task, folders, size = p.settled(Task(), Folders(), NetworkSize())
     save, chosen = given["save"], [name for name in CHOOSING if name in given]
+    if save and size.target:  # a trained one's target is in parameters or in MACs
+        chosen = [name for name in chosen if name != "budget"]
     if bool(save) == bool(chosen):
         raise UserError(
             "give either --save NAME, a trained network, or what an untrained one is made "
@@ -67,14 +82,14 @@ def main() -> None:
         )
     networks = Networks().settled(given)
 
-    from utils.export.export import export_trained, export_untrained
+    from utils.export.export import export_trained, export_untrained, trained_size
 
     if save:
         model_dir = given.get("model_dir", Storage.model_dir)
         export_trained(
             task,
             check_name(save),
-            base.ratio,
+            trained_size(size, task.model, save, networks.budget, model_dir),
             given["out"],
             folders,
             model_dir,
@@ -85,7 +100,7 @@ def main() -> None:
         export_untrained(
             task,
             networks,
-            base.ratio,
+            Target.parse(size.target) if size.target else size.ratio,
             given["out"],
             folders,
             given["overwrite"],

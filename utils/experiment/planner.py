@@ -148,7 +148,7 @@ class Planner:
         return self.job(
             "ratio_swipe.py",
             save,
-            paths.at_ratio(save, ratio),
+            paths.at_size(save, ratio),
             ratio,
             *self.from_scratch(seed),
             [*arguments(networks, Networks()), "--ratios", shortest(ratio), *self.budget()],
@@ -170,7 +170,7 @@ class Planner:
         return self.job(
             "fine_tune.py",
             save,
-            paths.at_ratio(save, ratio),
+            paths.at_size(save, ratio),
             ratio,
             settings,
             preset,

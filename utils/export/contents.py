@@ -19,6 +19,8 @@ from utils.export.formats import SOURCE
 from utils.export.known import Images
 from utils.export.source.literals import NotWritableError
 from utils.export.source.write import write_source
+from utils.records.sizes import size_of
+from utils.settings import size_told
 
 ARCHITECTURE, README = "architecture.json", "README.md"
 
@@ -130,8 +132,8 @@ def say(about: dict[str, Any], sizes: dict[str, int]) -> None:
     """Prints what was exported, and how far its files' outputs are from the network's."""
     params, stored = about["params"], about["stored_params"]
     print(
-        f"{about['model']} on {about['dataset']}, {about['method']} at ratio "
-        f"{about['ratio']:g}: {params:,} parameters, "
+        f"{about['model']} on {about['dataset']}, {about['method']} at "
+        f"{size_told(size_of(about))}: {params:,} parameters, "
         f"{about['macs'] / 1e6:.1f} MMACs"
         + (
             f"; {stored:,} parameters as exported, for channels that only some layers of a "

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from model import Shape, build_model, count_macs, count_params
+from model import BUDGETS, Shape, build_model, count_macs, count_params
 from utils.data import shape_of
 from utils.errors import UserError
 from utils.export.compare import TOLERANCE, check_example, differences
@@ -30,16 +30,30 @@ from utils.export.known import Images, images_of, measured, stored_with
 from utils.export.texts import example_text, readme
 from utils.records.methods import is_own, method_of, read_scalings, refuse_impossible
 from utils.records.networks import network_of, read_stored
-from utils.records.paths import at_ratio, named_after, percent, result_file, weights_file
+from utils.records.paths import at_size, named_after, result_file, size_slug, weights_file
 from utils.records.results import read_result
 from utils.records.run import provenance, same_settings
-from utils.settings import DATASETS, Folders, Networks, Task, dataset_name
+from utils.records.sizes import size_asked, size_of
+from utils.settings import (
+    DATASETS,
+    Folders,
+    Limit,
+    Networks,
+    NetworkSize,
+    Size,
+    Target,
+    Task,
+    dataset_name,
+    size_told,
+)
+from utils.settings.target import size_shown
 from utils.training.device import seed_from
 
 FILES = (ARCHITECTURE, WEIGHTS, ONNX, PROGRAM, README, SOURCE, EXAMPLE)
 OF_RESULTS = (
     "method",
     "ratio",
+    "target",
     "seed",
     "budget",
     "round_to",
@@ -62,23 +76,23 @@ OF_RESULTS = (
 def export_trained(
     task: Task,
     save: str,
-    ratio: float,
+    size: Size,
     out: str | None,
     folders: Folders,
     model_dir: str,
     overwrite: bool = False,
     preprocessing: bool = False,
 ) -> Path:
-    """Exports the network that a training ``save`` left: from scratch at ``ratio``, fine-tuned, or
-    a base network.
+    """Exports the network that a training ``save`` left: from scratch at a ratio or target,
+    fine-tuned, or a base network.
 
     Raises UserError where it isn't there or isn't whole, where ``out`` is taken, and where what was
     written gives other outputs.
     """
     check_packages()
-    target = Path(out or named_after("exported", task.model) / f"{save}_{percent(ratio)}")
+    target = Path(out or named_after("exported", task.model) / f"{save}_{size_slug(size)}")
     check_free(target, FILES, overwrite)
-    path = weights_file(model_dir, task.model, at_ratio(save, ratio))
+    path = weights_file(model_dir, task.model, at_size(save, size))
     # train_norm.py's have no ratio in their name
     if not path.exists() and (base := weights_file(model_dir, task.model, save)).exists():
         path = base
@@ -89,10 +103,10 @@ def export_trained(
             f"{dataset}; give its --model and "
             "--dataset"
         )
-    source = result_file(folders.plot_dir, task.model, save, ratio)
+    source = result_file(folders.plot_dir, task.model, save, size)
     result = read_result(source)
-    if result["ratio"] != ratio:  # the same file name has int(100 * ratio)
-        raise UserError(f"{source}: of ratio {result['ratio']:g}, not {ratio:g}; give that")
+    if (found := size_of(result)) != size:  # the same file name has int(100 * ratio)
+        raise UserError(f"{source}: of {size_told(found)}, not {size_shown(size)}; give that")
     told: dict[str, Any] = dict(result)
     same_settings(path, {key: told.get(key) for key in stored["begun_with"]}, stored["begun_with"])
     if stored["filters"] != result["filters"]:
@@ -123,10 +137,28 @@ def export_trained(
     )
 
 
+def trained_size(
+    network: NetworkSize, model: str, save: str, budget: str | None, model_dir: str
+) -> Size:
+    """The size by which the weights of a training ``save`` are named. A target without a ``budget``
+    is in the unit in which such weights are there. Raises UserError where they are there in both.
+    """
+    if not network.target or budget:
+        return size_asked(network, budget or "params")
+    sizes = [size_asked(network, unit) for unit in BUDGETS]
+    there = [size for size in sizes if weights_file(model_dir, model, at_size(save, size)).exists()]
+    if len(there) > 1:
+        raise UserError(
+            f"--target {network.target}: {save} was trained with it both in parameters and in "
+            "MACs; say which with --budget"
+        )
+    return there[0] if there else size_asked(network, "macs")
+
+
 def export_untrained(
     task: Task,
     networks: Networks,
-    ratio: float,
+    size: float | Target,
     out: str | None,
     folders: Folders,
     overwrite: bool = False,
@@ -138,16 +170,17 @@ def export_untrained(
     check_packages()
     model, dataset = task.model, dataset_name(task.dataset)
     method = method_of(networks, model, dataset, folders.record_dir)
+    wanted = Limit(size, method.budget) if isinstance(size, Target) else size
     shape = untrained_shape(task, networks, folders)
     shape["image_size"] = image_size or shape["image_size"]
-    refuse_impossible(model, task.dataset, ratio, image_size=shape["image_size"], keep=method.keep)
+    refuse_impossible(model, task.dataset, wanted, image_size=shape["image_size"], keep=method.keep)
     if line := method.other_size(shape["image_size"]):
         print(line)
 
     kind = "_".join(
         [
             method.name,
-            *["macs"] * (method.budget == "macs"),
+            *["macs"] * (method.budget == "macs" and not isinstance(size, Target)),
             *[f"by{method.round_to}"] * (method.round_to != 1),
             *[f"from{method.min_width}"] * (networks.min_width is not None),
             *["kept"] * (networks.keep is not None),
@@ -155,16 +188,17 @@ def export_untrained(
     )
     name = f"{networks.prune_fname}_{kind}" if networks.prune_fname else kind
     target = Path(
-        out or named_after("exported", model) / f"{dataset}_{name}_{percent(ratio)}_untrained"
+        out or named_after("exported", model) / f"{dataset}_{name}_{size_slug(wanted)}_untrained"
     )
     check_free(target, FILES, overwrite)
 
-    filters = method.filters(ratio, **shape)
+    filters = method.filters(wanted, **shape)
     torch.manual_seed(seed_from(0))
     about = {
         "trained": False,
         "method": method.name,
-        "ratio": ratio,
+        "ratio": method.ratio(wanted, **shape),
+        **({"target": str(size)} if isinstance(size, Target) else {}),
         "seed": 0,
         "budget": method.budget,
         "round_to": method.round_to,
@@ -172,11 +206,11 @@ def export_untrained(
         "keep": list(method.keep),
         "origin": method.origin,
     }
-    network = build_model(model, filters, convcut=method.convcut, **shape)
+    built = build_model(model, filters, convcut=method.convcut, **shape)
     known = known_of(task.dataset, shape["num_classes"], {"image_size": shape["image_size"]}, {})
     images = replace(images_of(dataset, known, shape["num_classes"]), inside=preprocessing)
     return write(
-        network,
+        built,
         filters,
         method.convcut,
         model,

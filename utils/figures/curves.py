@@ -13,10 +13,20 @@ from utils.figures.labels import CurveSpec, default_name, label_of
 from utils.records.files import read_json
 from utils.records.legacy import read_test_accuracy
 from utils.records.methods import Method, published_method
-from utils.records.paths import named_after, shown_name
+from utils.records.paths import SIZES, named_after, shown_name
 from utils.records.published import read_accuracy
 from utils.records.results import Result, read_result
-from utils.settings import AUGMENTATION, DATASETS, dataset_facts, dataset_name
+from utils.records.sizes import size_of
+from utils.settings import (
+    AUGMENTATION,
+    DATASETS,
+    Limit,
+    Size,
+    dataset_facts,
+    dataset_name,
+    size_told,
+)
+from utils.settings.target import size_order
 
 
 @dataclass
@@ -38,7 +48,7 @@ class Point:
 
 @dataclass
 class Curve:
-    """One method; ``points`` by ratio."""
+    """One method; ``points`` by their ratios, or targets."""
 
     label: str
     method: str
@@ -49,7 +59,7 @@ class Curve:
     warmup: int | None = None  # epochs, in comparisons of warm-ups
     # epochs and images of the user's runs, if their results have them
     trained: tuple[object, ...] | None = None
-    points: dict[float, Point] = field(default_factory=dict)
+    points: dict[Size, Point] = field(default_factory=dict)
 
 
 @dataclass
@@ -82,9 +92,9 @@ class Subject:
             CurveSpec(method, default_name(method, self.model, self.dataset)) for method in methods
         ]
 
-    def point(self, method: Method, ratio: float) -> Point:
-        """Return the network of a method at a ratio, without accuracies."""
-        filters = method.filters(ratio, **self.shape)
+    def point(self, method: Method, size: Size) -> Point:
+        """Return the network of a method at a ratio or a target, without accuracies."""
+        filters = method.filters(size, **self.shape)
         return Point(
             tuple(filters),
             count_params(self.model, filters, convcut=method.convcut, **self.shape),
@@ -160,40 +170,49 @@ def published_curve(subject: Subject, known: CurveSpec) -> Curve | None:
 def run_curve(
     subject: Subject, name: str, *, label: str | None = None, known: CurveSpec | None = None
 ) -> Curve | None:
-    """Return the curve of the user's runs NAME and NAME_0, NAME_1, ... (its seeds) at all ratios;
-    None if there are none.
+    """Return the curve of the user's runs NAME and NAME_0, NAME_1, ... (its seeds) at all ratios
+    and targets; None if there are none.
 
     Without ``label`` the curve is named by its results. ``known`` is the method whose default name
     NAME is. Raises UserError for a file that is damaged or of another model or data set, for seeds
     that differ in more than the seed, and for a seed that is there twice.
     """
-    pattern = re.compile(re.escape(name) + r"(?:_(\d+))?_(\d+)\.(json|pk)")
+    pattern = re.compile(rf"{re.escape(name)}(?:_(\d+))?_(?:{SIZES}\.json|(\d+)\.pk)")
     curve = Curve(label or "", "", False, warmup=known.warmup if known else None)
     said: dict[str, tuple[object, Path]] = {}  # a value, and the first result that has it
-    seeds: dict[tuple[float, int], Path] = {}
+    seeds: dict[tuple[Size, int], Path] = {}
+    budgets: set[str] = set()  # the units of its networks' budgets
     search: str | None = None
 
     for path in sorted(subject.folder.glob("*")):
         if not (match := pattern.fullmatch(path.name)):
             continue
-        seed, ratio = int(match[1] or 0), int(match[2]) / 100
         result = (
-            read_result(path)
-            if match[3] == "json"
-            else old_result(path, subject, known, ratio, seed)
+            old_result(path, subject, known, int(match[2]) / 100, int(match[1] or 0))
+            if match[2]
+            else read_result(path)
         )
         refuse_no_seed(path, result, subject, name, said, seeds)
 
         # one more training of this curve
         point = Point(tuple(result["filters"]), result["params"], result["macs"])
-        curve.points.setdefault(result["ratio"], point).accuracy.append(result["best"])
+        curve.points.setdefault(size_of(result), point).accuracy.append(result["best"])
         curve.method, curve.convcut = result["method"], result["convcut"]
-        curve.budget, curve.round_to = result.get("budget", "params"), result.get("round_to", 1)
+        curve.round_to = result.get("round_to", 1)
+        budgets.add(result.get("budget", "params"))
         curve.trained = result["settings"].get("epochs"), result.get("images")
         origin = result.get("origin")
         search = origin.get("search") if isinstance(origin, dict) else search
 
-    curve.points = dict(sorted(curve.points.items()))
+    # by ratio; targets, which may be in both units, by the sizes of the networks
+    targets = any(isinstance(size, Limit) for size in curve.points)
+    curve.points = dict(
+        sorted(
+            curve.points.items(),
+            key=lambda at: (at[1].params, at[1].macs) if targets else size_order(at[0]),
+        )
+    )
+    curve.budget = budgets.pop() if len(budgets) == 1 else "params"
     curve.label = label or label_of(curve.method, curve.warmup, search)
     curve.label += ", scaled to MACs" if curve.budget == "macs" else ""
     curve.label += f", widths multiples of {curve.round_to}" if curve.round_to != 1 else ""
@@ -206,7 +225,7 @@ def refuse_no_seed(
     subject: Subject,
     name: str,
     said: dict[str, tuple[object, Path]],
-    seeds: dict[tuple[float, int], Path],
+    seeds: dict[tuple[Size, int], Path],
 ) -> None:
     """Raise UserError for a result that is no seed of the curve ``name``.
 
@@ -226,7 +245,7 @@ def refuse_no_seed(
                 f"curve, {name} and {name}_X, differ in nothing but the seed; move one of them away"
             )
 
-    if (other := seeds.setdefault((result["ratio"], result["seed"]), path)) != path:
+    if (other := seeds.setdefault((size_of(result), result["seed"]), path)) != path:
         raise UserError(
             f"{path}: has the seed {result['seed']}, as {other} has; a seed counts once; "
             "move one of them away"
@@ -241,14 +260,18 @@ def refuse_no_seed(
 
 def common(result: Result) -> dict[str, object]:
     """Return what the runs of one curve have in common: everything that a result depends on but the
-    seed, and the filters at each ratio."""
+    seed, and the filters at each size.
+
+    Targets may be in parameters and in MACs, since a law gives one family of networks.
+    """
     said = {
         **dict.fromkeys(AUGMENTATION),
         **result["settings"],
-        "budget": result.get("budget", "params"),
         "round_to": result.get("round_to", 1),
-        f"filters at ratio {result['ratio']}": list(result["filters"]),
+        f"filters at {size_told(size_of(result))}": list(result["filters"]),
     }
+    if "target" not in result:
+        said["budget"] = result.get("budget", "params")
     said |= {
         key: result[key]
         for key in ("method", "convcut", "num_classes", "image_size", "images", "test_images")

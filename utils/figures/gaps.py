@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.figures.curves import Curve
+from utils.settings import Size
 
 AXES = {"params": "parameters", "macs": "MACs", "latency": "latency"}
 # a budget is met from below, in whole filters, so the smallest network is a little smaller than the
@@ -42,14 +43,14 @@ def reference_of(curve: Curve, curves: list[Curve]) -> Curve | None:
     )
 
 
-def gaps(curve: Curve, reference: Curve, axis: str) -> dict[float, Gap]:
-    """Return the gap at each ratio to ``reference``'s mean at the curve's own x on ``axis``.
+def gaps(curve: Curve, reference: Curve, axis: str) -> dict[Size, Gap]:
+    """Return the gap at each size to ``reference``'s mean at the curve's own x on ``axis``.
 
     The mean is interpolated linearly in ln x. A point up to 1 % outside the reference's range is
     compared with its end; one farther outside has no gap, and is left out.
     """
     known = [(getattr(point, axis), point.mean) for point in reference.points.values()]
-    found = {}
+    found: dict[Size, Gap] = {}
     for ratio, point in curve.points.items():
         if (level := interpolated(known, getattr(point, axis))) is not None:
             found[ratio] = Gap(

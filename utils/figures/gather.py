@@ -9,6 +9,7 @@ from utils.errors import UserError
 from utils.figures.curves import Curve, Subject, published_curve, run_curve
 from utils.figures.labels import CurveSpec, kind_of
 from utils.records.files import read_json
+from utils.records.paths import SIZES
 from utils.records.run import provenance
 
 MANY = 12  # user's own curves in one picture
@@ -96,7 +97,7 @@ def others(
     default = re.compile("|".join(rf"{re.escape(method.name)}(_\d+)?" for method in known))
 
     for path in sorted(subject.folder.glob("[!.]*.json")):
-        match = re.fullmatch(r"((.+?)(?:_\d+)?)_\d+\.json", path.name)
+        match = re.fullmatch(rf"((.+?)(?:_\d+)?)_{SIZES}\.json", path.name)
         if not match or default.fullmatch(match[1]):
             continue
         try:

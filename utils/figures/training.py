@@ -9,9 +9,11 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.records.files import is_number
-from utils.records.paths import shown_name
+from utils.records.paths import SIZES, shown_name
 from utils.records.results import Result, read_result
-from utils.settings import check_name
+from utils.records.sizes import size_of
+from utils.settings import Size, check_name, size_told
+from utils.settings.target import size_order
 
 KINDS = {"train": ("training images", ":"), "val": ("held out", "--"), "test": ("test images", "-")}
 FALL: dict[str, Any] = {"color": "0.6", "linewidth": 1, "linestyle": (0, (1, 2))}
@@ -20,8 +22,8 @@ WIDEST = 4  # columns of names
 
 
 class Training(NamedTuple):
-    """All seeds of one name at one ratio: losses and accuracies of each epoch, by kind of images
-    and seed."""
+    """All seeds of one name at one ratio or target: losses and accuracies of each epoch, by kind of
+    images and seed."""
 
     losses: dict[str, list[list[float]]]
     accuracies: dict[str, list[list[float]]]
@@ -29,29 +31,29 @@ class Training(NamedTuple):
     dataset: str
 
 
-def trainings_of(folder: Path, name: str, dataset: str | None = None) -> dict[float, Training]:
-    """Return the finished trainings NAME and NAME_0, NAME_1, ... in ``folder``, by ratio.
+def trainings_of(folder: Path, name: str, dataset: str | None = None) -> dict[Size, Training]:
+    """Return the finished trainings NAME and NAME_0, NAME_1, ... in ``folder``, by ratio or target.
 
     Raises UserError if there are none, and for results that are damaged, of another ``dataset``
     than asked for, or of other numbers of epochs than another seed.
     """
-    pattern = re.compile(re.escape(check_name(name)) + r"(?:_\d+)?_\d+\.json")
-    found: dict[float, list[tuple[Path, Result]]] = {}
+    pattern = re.compile(rf"{re.escape(check_name(name))}(?:_\d+)?_{SIZES}\.json")
+    found: dict[Size, list[tuple[Path, Result]]] = {}
 
     for path in sorted(folder.glob("[!.]*.json")):
         if pattern.fullmatch(path.name):
             result = read_result(path)
             if dataset not in (None, result["dataset"]):
                 raise UserError(f"{path}: of {result['dataset']}, not {dataset}")
-            found.setdefault(result["ratio"], []).append((path, result))
+            found.setdefault(size_of(result), []).append((path, result))
 
     if not found:
         raise UserError(f"{name}: no {name}_<ratio>.json or {name}_<seed>_<ratio>.json in {folder}")
-    return {ratio: training_of(found[ratio]) for ratio in sorted(found)}
+    return {size: training_of(found[size]) for size in sorted(found, key=size_order)}
 
 
 def training_of(seeds: list[tuple[Path, Result]]) -> Training:
-    """Return the curves of all seeds at one ratio. Raises UserError."""
+    """Return the curves of all seeds at one ratio or target. Raises UserError."""
     first, like = seeds[0]
     losses: dict[str, list[list[float]]] = {}
     accuracies: dict[str, list[list[float]]] = {}
@@ -107,8 +109,8 @@ def draw_training(
 ) -> None:
     """Draw loss and accuracy over the epochs as the PNG ``out``.
 
-    There is a column for each name, and a colour for each ratio. Lines are means over the seeds,
-    bands go from the lowest to the highest of them. Raises UserError.
+    There is a column for each name, and a colour for each ratio or target. Lines are means over the
+    seeds, bands go from the lowest to the highest of them. Raises UserError.
     """
     shown = {name: trainings_of(folder, name, dataset) for name in dict.fromkeys(names)}
     from matplotlib.pyplot import get_cmap
@@ -116,10 +118,10 @@ def draw_training(
 
     from utils.figures import style
 
-    ratios = sorted({ratio for trainings in shown.values() for ratio in trainings})
+    sizes = sorted({size for trainings in shown.values() for size in trainings}, key=size_order)
     shades = get_cmap("viridis")
     colours = {
-        ratio: shades(0.9 * index / max(1, len(ratios) - 1)) for index, ratio in enumerate(ratios)
+        size: shades(0.9 * index / max(1, len(sizes) - 1)) for index, size in enumerate(sizes)
     }
 
     # blocks of a row of losses and a row of accuracies
@@ -154,13 +156,13 @@ def draw_training(
 
 
 def draw_trainings(
-    top: Any, bottom: Any, trainings: dict[float, Training], colours: dict[float, Any]
+    top: Any, bottom: Any, trainings: dict[Size, Training], colours: dict[Size, Any]
 ) -> None:
-    """Draw the losses of one name at all ratios at the top, and their accuracies at the bottom."""
-    for ratio, training in trainings.items():
+    """Draw the losses of one name at all sizes at the top, and their accuracies at the bottom."""
+    for size, training in trainings.items():
         for ax, curves in ((top, training.losses), (bottom, training.accuracies)):
             for kind, seeds in curves.items():
-                draw_curve(ax, np.array(seeds), colours[ratio], kind)
+                draw_curve(ax, np.array(seeds), colours[size], kind)
     for fall in sorted({fall for training in trainings.values() for fall in training.falls}):
         for ax in (top, bottom):
             ax.axvline(fall + 0.5, zorder=0, label="_fall", **FALL)  # between two epochs
@@ -183,12 +185,12 @@ def draw_curve(ax: Any, seeds: np.ndarray, colour: Any, kind: str) -> None:
         ax.fill_between(epochs, seeds.min(0), seeds.max(0), color=colour, alpha=0.15, linewidth=0)
 
 
-def add_legend(fig: Any, colours: dict[float, Any], kinds: set[str], falls: bool) -> None:
+def add_legend(fig: Any, colours: dict[Size, Any], kinds: set[str], falls: bool) -> None:
     """Add a legend below the picture, for its colours and dashes."""
     from matplotlib.lines import Line2D
 
     looks: dict[str, dict[str, Any]] = {
-        f"ratio {ratio:g}": {"color": colour, "linewidth": 2} for ratio, colour in colours.items()
+        size_told(size): {"color": colour, "linewidth": 2} for size, colour in colours.items()
     }
     looks |= {
         KINDS[kind][0]: {"color": "0.3", "linestyle": KINDS[kind][1]}

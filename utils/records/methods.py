@@ -6,8 +6,9 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from model import BUDGETS, expect, prepare_filters, template, uniform_filters, widths_of
+from model import BUDGETS, Shape, expect, prepare_filters, template, uniform_filters, widths_of
 from model.errors import OverBudget, UnknownLayer
 from utils.errors import UserError
 from utils.powerlaw import PowerLaw
@@ -26,7 +27,18 @@ from utils.records.searches import (
     read_search,
     refuse_changed_network,
 )
-from utils.settings import DATASETS, FOLDER_SIZES, PUBLISHED, Networks, dataset_facts, dataset_name
+from utils.records.sizes import size_of
+from utils.settings import (
+    DATASETS,
+    FOLDER_SIZES,
+    PUBLISHED,
+    Limit,
+    Networks,
+    Size,
+    dataset_facts,
+    dataset_name,
+    size_told,
+)
 
 
 @dataclass(frozen=True)
@@ -48,38 +60,60 @@ class Method:
     # of the images of its search, in pixels; None where there was none, or none that says it
     image_size: int | None = None
 
-    def filters(self, ratio: float, *, num_classes: int, image_size: int) -> list[int]:
-        """The widths within the budget of ``ratio``. Raises UserError where none are that are as
-        they should be."""
+    def filters(self, size: Size, *, num_classes: int, image_size: int) -> list[int]:
+        """The widths within the budget of a ratio, or within a target. Raises UserError where none
+        are that are as they should be."""
+        shape: Shape = {"num_classes": num_classes, "image_size": image_size}
+        within: dict[str, Any] = (
+            {"amount": self.amount(size, **shape), "convcut": self.convcut}
+            if isinstance(size, Limit)
+            else {"ratio": size}
+        )
         try:
             return prepare_filters(
                 self.model,
-                ratio,
+                **within,
                 scaling=self.law,
                 pruned_filters=self.widths,
-                num_classes=num_classes,
-                image_size=image_size,
+                **shape,
                 budget=self.budget,
                 round_to=self.round_to,
                 min_width=self.min_width,
                 keep=self.keep,
             )
         except (OverBudget, UnknownLayer) as error:
-            raise impossible(error, ratio, self.round_to, self.min_width, self.keep) from None
+            raise impossible(error, size, self.round_to, self.min_width, self.keep) from None
 
     def unrounded(self) -> "Method":
         """The same with widths of any whole number."""
         return replace(self, round_to=1)
 
-    def amount(self, ratio: float, *, num_classes: int, image_size: int) -> int:
-        """The budget: what the uniform network of ``ratio`` costs."""
-        amount: int = BUDGETS[self.budget](
+    def amount(self, size: Size, *, num_classes: int, image_size: int) -> int:
+        """The budget: what the uniform network of a ratio costs; of a target, what that is."""
+        shape: Shape = {"num_classes": num_classes, "image_size": image_size}
+        if isinstance(size, Limit):
+            return max(1, size.target.amount(self.whole(**shape)))
+        amount: int = BUDGETS[self.budget](self.model, uniform_filters(self.model, size), **shape)
+        return amount
+
+    def whole(self, *, num_classes: int, image_size: int) -> int:
+        """What the template costs, of which a target in percent is a part."""
+        cost: int = BUDGETS[self.budget](
             self.model,
-            uniform_filters(self.model, ratio),
+            template(self.model),
             num_classes=num_classes,
             image_size=image_size,
+            convcut=self.convcut,
         )
-        return amount
+        return cost
+
+    def ratio(self, size: Size, *, num_classes: int, image_size: int) -> float:
+        """The scaling ratio that a size is; of a target about that, as costs grow with the square
+        of the widths."""
+        if not isinstance(size, Limit):
+            return size
+        shape: Shape = {"num_classes": num_classes, "image_size": image_size}
+        return round(float((self.amount(size, **shape) / self.whole(**shape)) ** 0.5), 6)
 
     def other_size(self, image_size: int) -> str:
         """A line for people where images of ``image_size`` pixels are not of the size of its
@@ -95,7 +129,7 @@ class Method:
     def told(self, network: Result) -> str:
         """What one of its networks costs, and how much of the budget that is, for people."""
         amount = self.amount(
-            network["ratio"], num_classes=network["num_classes"], image_size=network["image_size"]
+            size_of(network), num_classes=network["num_classes"], image_size=network["image_size"]
         )
         used, budget = (
             (network["macs"], f"{amount / 1e6:.1f} MMACs")
@@ -110,7 +144,7 @@ class Method:
 
 
 def impossible(
-    error: ValueError, ratio: float, round_to: int, min_width: int, keep: Sequence[str]
+    error: ValueError, size: Size, round_to: int, min_width: int, keep: Sequence[str]
 ) -> UserError:
     """What a user can do about widths that can't be."""
     if isinstance(error, UnknownLayer):
@@ -120,14 +154,14 @@ def impossible(
     )
     given += [f"--keep {' '.join(keep)}"] * bool(keep)
     others = [
-        "a larger ratio",
+        "a larger target" if isinstance(size, Limit) else "a larger ratio",
         *["a smaller --round-to"] * (round_to != 1),
         *["a smaller --min-width"] * (min_width > 0),
         *["less to --keep"] * bool(keep),
     ]
     return UserError(
-        f"{', '.join(given)}, ratio {ratio:g}: {error}; use {', '.join(others[:-1])} or "
-        f"{others[-1]}"
+        f"{', '.join([*given, size_told(size)])}: {error}; use "
+        f"{' or '.join(filter(None, [', '.join(others[:-1]), others[-1]]))}"
     )
 
 
@@ -270,7 +304,7 @@ def published_method(model: str, dataset: str, name: str) -> Method:
 def refuse_impossible(
     model: str,
     dataset: str,
-    *ratios: float,
+    *sizes: Size,
     image_size: int | None = None,
     keep: Sequence[str] = (),
 ) -> None:
@@ -285,8 +319,8 @@ def refuse_impossible(
     except UnknownLayer as error:
         raise UserError(f"--keep: {error}") from None
     narrowest = min(template(model))
-    for ratio in ratios:
-        if int(narrowest * ratio) < 1:
+    for ratio in sizes:
+        if not isinstance(ratio, Limit) and int(narrowest * ratio) < 1:
             raise UserError(
                 f"ratio {ratio:g}: {model}'s narrowest layer has {narrowest} filters, and would "
                 "have none left"
@@ -295,11 +329,8 @@ def refuse_impossible(
 
 def method_of(networks: Networks, model: str, dataset: str, record_dir: str) -> Method:
     """The method that a sweep's options ask for. Raises UserError."""
-    name, suffix, budget = (
-        networks.prune_fname,
-        "+convcut" if networks.convcut else "",
-        networks.budget or "params",
-    )
+    name, suffix = networks.prune_fname, "+convcut" if networks.convcut else ""
+    budget = networks.budget or ("macs" if networks.target and networks.uniform else "params")
     own = Method(
         "convcut" if networks.convcut else "uniform",
         model,

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from model.names import is_imported, parsed, spelled
 from utils.errors import UserError
+from utils.settings.target import Limit, Size
 
+# what results are named after, a ratio or a target, as a regular expression
+SIZES = r"(?:\d+|\d+(?:\.\d+)?(?:pct|[kMG]?)-(?:params|macs))"
 LONGEST_ARGUMENTS = 60  # characters, in the name of a folder
 PROJECT = Path(__file__).resolve().parents[2]  # the folder of its scripts
 PUBLISHED_DIR = PROJECT / "saved_plots" / "published"
@@ -142,9 +145,14 @@ def named_after(folder: str, model: str) -> Path:
     return Path(folder) / file_name_of(model)
 
 
-def result_file(plot_dir: str, model: str, save: str, ratio: float) -> Path:
+def result_file(plot_dir: str, model: str, save: str, size: Size) -> Path:
     """Return the result of a training."""
-    return named_after(plot_dir, model) / f"{save}_{percent(ratio)}.json"
+    return named_after(plot_dir, model) / f"{save}_{size_slug(size)}.json"
+
+
+def size_slug(size: Size) -> str:
+    """Return a size in file names: int(100 * ratio), or for a target 25pct-macs; see SIZES."""
+    return size.slug if isinstance(size, Limit) else str(percent(size))
 
 
 def percent(ratio: float) -> int:
@@ -152,12 +160,12 @@ def percent(ratio: float) -> int:
     return int(round(100 * ratio, 6))
 
 
-def at_ratio(save: str, ratio: float) -> str:
+def at_size(save: str, size: Size) -> str:
     """Return the name of one training of a sweep, for its weights.
 
     No --save name has an @, so x at ratio 0.25 is not the run x_25.
     """
-    return f"{save}@{percent(ratio)}"
+    return f"{save}@{size_slug(size)}"
 
 
 def weights_file(model_dir: str, model: str, name: str) -> Path:

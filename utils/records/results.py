@@ -8,6 +8,7 @@ from model import BUDGETS
 from utils.errors import UserError
 from utils.records.files import MOST, are_widths, is_number, layers_in, read_json
 from utils.records.run import OTHERWISE, Begun, same_settings
+from utils.records.sizes import size_of
 from utils.settings import TrainingSettings, dataset_name, stored
 
 # the settings of work that was stored before these could be chosen
@@ -35,7 +36,9 @@ class Result(TypedDict, total=False):
     image_size: int
     method: str
     origin: Origin | None  # None: no search, or a result of an earlier version
+    # of a target, which is at about this ratio
     ratio: float
+    target: str  # only where the network was scaled to one: 25%, 50M, of what budget says
     seed: int
     convcut: bool
     # earlier versions did not store the following; they had params, 1, 0 and no layers
@@ -85,6 +88,7 @@ def read_result(path: Path) -> Result:
                 for key in ("params", "macs", "num_classes", "image_size")
             )
             and result.get("budget", "params") in list(BUDGETS)
+            and size_of(result) is not None
             and is_number(result.get("round_to", 1), 1, MOST, whole=True)
             and is_number(result.get("min_width", 0), 0, MOST, whole=True)
             and isinstance(result.get("keep", []), list)
@@ -95,7 +99,7 @@ def read_result(path: Path) -> Result:
             and are_widths(result["filters"], layers_in(result["model"], result["filters"]))
         ):
             raise ValueError("its numbers disagree")
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, UserError) as error:
         raise UserError(
             f"{path}: not the result of a training, or damaged ({error}); restore it or remove it"
         ) from None
@@ -110,6 +114,7 @@ def asked(
     method: str,
     ratio: float,
     *,
+    target: str | None = None,
     convcut: bool = False,
     budget: str = "params",
     round_to: int = 1,
@@ -123,6 +128,7 @@ def asked(
         "dataset": dataset_name(settings.dataset),
         "method": method,
         "ratio": ratio,
+        **({"target": target} if target else {}),
         "convcut": convcut,
         "budget": budget,
         "round_to": round_to,

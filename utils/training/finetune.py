@@ -14,9 +14,10 @@ from utils.errors import UserError
 from utils.records.files import is_number, read_tensors
 from utils.records.methods import Method, refuse_impossible
 from utils.records.networks import expect_enough
-from utils.records.paths import at_ratio, weights_file
+from utils.records.paths import at_size, weights_file
 from utils.records.results import Result
 from utils.records.run import load_checked
+from utils.records.sizes import size_asked
 from utils.settings import (
     BaseNetwork,
     Machine,
@@ -78,14 +79,15 @@ def fine_tune(
     storage: Storage,
     machine: Machine | None = None,
 ) -> Result:
-    """Prune a base network to the budget of a uniform scaling, and train it further.
+    """Prune a base network to the budget of a uniform scaling, or to a target, and train it
+    further.
 
     Raises UserError.
     """
-    base, ratio = pruned.prune_fname, pruned.ratio
-    path = weights_file(storage.model_dir, settings.model, base)
+    size = size_asked(pruned, pruned.unit)
+    path = weights_file(storage.model_dir, settings.model, pruned.prune_fname)
     stored = read_tensors(path)
-    size = (
+    pixels = (
         stored.get("image_size")
         if is_number(stored.get("image_size"), 1, 10**6, whole=True)
         else None
@@ -93,8 +95,8 @@ def fine_tune(
     refuse_impossible(
         settings.model,
         settings.dataset,
-        ratio,
-        image_size=settings.image_size or size,
+        size,
+        image_size=settings.image_size or pixels,
         keep=pruned.keep,
     )
 
@@ -102,8 +104,8 @@ def fine_tune(
         settings,
         fine_tuning_preset(settings.dataset),
         storage,
-        ratio,
-        at_ratio(storage.save, ratio),
+        size,
+        at_size(storage.save, size),
     )
     with run.exclusive():
         data, runner = prepare(
@@ -112,7 +114,7 @@ def fine_tune(
             machine,
             batch_size=settings.batch_size,
             limit_test=settings.limit_test,
-            default_size=size,
+            default_size=pixels,
         )
         network = load_checked(
             path,
@@ -144,17 +146,17 @@ def prune_base(
     Describes the training to ``run``, and prints what was removed. With ``compare``, a training
     step is compared with one of a user's own code first. Raises UserError.
     """
-    model, ratio = run.settings.model, pruned.ratio
+    model = run.settings.model
     method = Method(
         "magnitude",
         model,
-        budget=pruned.budget,
+        budget=pruned.unit,
         min_width=least_width(model, pruned.min_width),
         keep=pruned.keep,
     )
     widths = pruned_widths(
         model,
-        ratio,
+        run.size,
         filters,
         budget=method.budget,
         min_width=method.min_width,

@@ -12,6 +12,7 @@ from model import BUDGETS, Shape, build_model
 from utils.records.methods import Method
 from utils.records.results import Result
 from utils.records.run import provenance
+from utils.records.sizes import size_of
 from utils.training.device import Runner
 
 BATCH = 100  # images, as in the paper
@@ -52,12 +53,11 @@ def rounding_told(method: Method, network: Result, runner: Runner) -> str:
 
     The network and its unrounded one are both measured now.
     """
-
-    model, ratio, convcut = method.model, network["ratio"], method.convcut
+    model, size, convcut = method.model, size_of(network), method.convcut
     shape: Shape = {"num_classes": network["num_classes"], "image_size": network["image_size"]}
     amount, both = (
-        method.amount(ratio, **shape),
-        (network["filters"], method.unrounded().filters(ratio, **shape)),
+        method.amount(size, **shape),
+        (network["filters"], method.unrounded().filters(size, **shape)),
     )
 
     # the budget that each uses, and the time it takes

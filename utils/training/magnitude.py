@@ -6,19 +6,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from model import BUDGETS, compactor, prepare_filters, uniform_filters
+from model import BUDGETS, Shape, compactor, prepare_filters
 from model.architecture import Compaction
 from model.errors import OverBudget, UnknownLayer, UnreadableNetwork
 from model.gate import gates_of
 from model.graph.channels import Input
 from model.graph.resize import tensors_of
 from utils.errors import UserError
-from utils.records.methods import impossible
+from utils.records.methods import Method, impossible
+from utils.settings import Size, size_told
 
 
 def pruned_widths(
     name: str,
-    ratio: float,
+    size: Size,
     filters: list[int],
     *,
     num_classes: int,
@@ -28,36 +29,33 @@ def pruned_widths(
     keep: Sequence[str] = (),
 ) -> list[int]:
     """Return the widths after pruning: the same fraction of each of ``filters``, the largest within
-    the budget of ``ratio``.
+    the budget of a ratio, or within a target.
 
     A layer keeps at least 1 filter, or ``min_width``, or all where it has fewer; layers in ``keep``
     keep all. Raises UserError if the network is within the budget unpruned, or can't be brought
     within it.
     """
-    base, amount = (
-        BUDGETS[budget](name, widths, num_classes=num_classes, image_size=image_size)
-        for widths in (filters, uniform_filters(name, ratio))
-    )
-    if base <= amount:
+    shape: Shape = {"num_classes": num_classes, "image_size": image_size}
+    amount = Method("magnitude", name, budget=budget).amount(size, **shape)
+    if BUDGETS[budget](name, filters, **shape) <= amount:
         raise UserError(
-            f"--ratio {ratio:g}: the base network is within this budget as it is; there is "
+            f"--{size_told(size)}: the base network is within this budget as it is; there is "
             "nothing to prune"
         )
 
     try:
         return prepare_filters(
             name,
-            ratio,
+            amount=amount,
             pruned_filters=filters,
-            num_classes=num_classes,
-            image_size=image_size,
+            **shape,
             budget=budget,
             min_width=min_width,
             keep=keep,
             own=filters,
         )
     except (OverBudget, UnknownLayer) as error:
-        raise impossible(error, ratio, 1, min_width, keep) from None
+        raise impossible(error, size, 1, min_width, keep) from None
 
 
 def largest_filters(compactor: Compaction, widths: list[int]) -> list[Tensor]:

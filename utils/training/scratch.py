@@ -19,7 +19,7 @@ from utils.records.files import write_json, write_tensors
 from utils.records.methods import Method
 from utils.records.results import SUBJECT, Origin, Result, asked, read_result, refuse_other, unsaid
 from utils.records.run import Run, provenance
-from utils.settings import Storage, TrainingSettings, stored
+from utils.settings import Limit, Size, Storage, TrainingSettings, stored
 from utils.training.device import Runner, seed_from
 from utils.training.loop import KEPT, State, evaluate, fit, sgd
 from utils.training.schedule import training_lr
@@ -123,10 +123,10 @@ class TrainingRun(Run):
         settings: TrainingSettings,
         defaults: TrainingSettings,
         storage: Storage,
-        ratio: float,
+        size: Size,
         name: str,
     ):
-        self.settings, self.name, self.ratio = settings, name, ratio
+        self.settings, self.name, self.size = settings, name, size
         self.origin: Origin | None = None
         # for a network that was cut down: the widths of the network that its weights fit into
         self.base_filters: list[int] | None = None
@@ -134,7 +134,7 @@ class TrainingRun(Run):
         folder = storage.model_dir, settings.model, name
         self.weights_path = paths.weights_file(*folder)
         super().__init__(
-            paths.result_file(storage.plot_dir, settings.model, storage.save, ratio),
+            paths.result_file(storage.plot_dir, settings.model, storage.save, size),
             paths.unfinished_training(*folder),
             self.weights_path,
             resume=storage.resume,
@@ -147,13 +147,16 @@ class TrainingRun(Run):
 
         Returns the network's part of it.
         """
+        ratio = method.ratio(self.size, **data.shape)
+        target = str(self.size.target) if isinstance(self.size, Limit) else None
         network: Result = {
             "model": self.settings.model,
             "dataset": data.name,
             "num_classes": data.num_classes,
             "image_size": data.image_size,
             "method": method.name,
-            "ratio": self.ratio,
+            "ratio": ratio,
+            **({"target": target} if target else {}),
             "convcut": method.convcut,
             "budget": method.budget,
             "round_to": method.round_to,
@@ -173,7 +176,8 @@ class TrainingRun(Run):
             **asked(
                 self.settings,
                 method.name,
-                self.ratio,
+                ratio,
+                target=target,
                 convcut=method.convcut,
                 budget=method.budget,
                 round_to=method.round_to,

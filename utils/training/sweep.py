@@ -1,21 +1,25 @@
-"""Trains networks from scratch at every ratio, in the shapes that a search or a baseline gives
-(paper, section 4)."""
+"""Trains networks from scratch at every ratio or target, in the shapes that a search or a baseline
+gives (paper, section 4)."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 
 from model import build_model, count_params
 from utils.errors import UserError
 from utils.records.methods import Method, method_of, refuse_impossible
-from utils.records.paths import at_ratio, percent
+from utils.records.paths import at_size, size_slug
 from utils.records.results import Result
+from utils.records.sizes import sizes_asked
 from utils.settings import (
     PUBLISHED,
     Machine,
     Networks,
+    Size,
     Storage,
     TrainingSettings,
     dataset_name,
+    size_told,
     training_preset,
 )
 from utils.training.compare import check_training
@@ -27,14 +31,14 @@ from utils.training.scratch import TrainingRun
 def sweep(
     settings: TrainingSettings, networks: Networks, storage: Storage, machine: Machine | None = None
 ) -> list[Result]:
-    """Train one network per ratio; finished ones are skipped. Raises UserError."""
-    model, ratios = settings.model, networks.ratios
+    """Train one network per ratio or target; finished ones are skipped. Raises UserError."""
+    model = settings.model
     method = method_of(networks, model, dataset_name(settings.dataset), storage.record_dir)
-    refuse(settings, networks, method)
+    sizes = sizes_asked(networks, method.budget)
+    refuse(settings, sizes, method)
     preset = training_preset(settings.dataset)
     runs = [
-        TrainingRun(settings, preset, storage, ratio, at_ratio(storage.save, ratio))
-        for ratio in ratios
+        TrainingRun(settings, preset, storage, size, at_size(storage.save, size)) for size in sizes
     ]
     with ExitStack() as held:
         for run in runs:
@@ -52,7 +56,7 @@ def sweep(
             print(line, flush=True)
 
         # refuse what can't be trained before anything is
-        widths = [method.filters(ratio, **data.shape) for ratio in ratios]
+        widths = [method.filters(size, **data.shape) for size in sizes]
         check_memory(max(count_params(model, filters, **data.shape) for filters in widths), runner)
         if storage.overwrite or not all(run.result.exists() for run in runs):
             check_training(model, data.shape, gated=False)
@@ -62,10 +66,10 @@ def sweep(
             run.discard()
 
         results = []
-        for ratio, run, filters in zip(ratios, runs, widths):
+        for size, run, filters in zip(sizes, runs, widths):
             described = run.describe(method, filters, data)
             print(
-                f"ratio {ratio:g}, {method.name}: filters {' '.join(map(str, filters))}\n  "
+                f"{size_told(size)}, {method.name}: filters {' '.join(map(str, filters))}\n  "
                 f"{method.told(described)}",
                 flush=True,
             )
@@ -76,13 +80,12 @@ def sweep(
     return results
 
 
-def refuse(settings: TrainingSettings, networks: Networks, method: Method) -> None:
+def refuse(settings: TrainingSettings, sizes: Sequence[Size], method: Method) -> None:
     """Raise UserError for a sweep that can't be, before any data is read."""
-    ratios = networks.ratios
     refuse_impossible(
         settings.model,
         settings.dataset,
-        *ratios,
+        *sizes,
         image_size=settings.image_size or method.image_size,
         keep=method.keep,
     )
@@ -100,8 +103,8 @@ def refuse(settings: TrainingSettings, networks: Networks, method: Method) -> No
             "or search with --validate too"
         )
 
-    if len({percent(ratio) for ratio in ratios}) < len(ratios):
+    if len({size_slug(size) for size in sizes}) < len(sizes):
         raise UserError(
-            f"--ratios {' '.join(map(str, ratios))}: two of them share a file name, which has "
+            f"--ratios {' '.join(map(str, sizes))}: two of them share a file name, which has "
             "int(100 * ratio)"
         )
