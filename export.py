@@ -13,6 +13,7 @@ from utils.settings import (
     Task,
     check_name,
 )
+from utils.settings.option import flag
 from utils.settings.parser import Parser
 
 CHOOSING = [
@@ -49,13 +50,15 @@ def main() -> None:
     )
     p.add_fields(
         NetworkShape(),
-        only=["image_size"],
-        image_size="of an untrained one: pixels of a side of its images (default: as its "
-        "search had them, else those of --dataset)",
+        only=["image_size", "channels"],
+        image_size="of an untrained one: pixels of a side of its images, or of both, height x "
+        "width (default: as its search had them, else those of --dataset)",
+        channels="of an untrained one: channels of its images, 1 or 3 (default: as its search had "
+        "them, else those that it takes of --dataset)",
     )
     p.add(
         "--preprocessing",
-        "network.onnx takes pixels, (N, S, S, 3), uint8, RGB, and normalises them itself",
+        "network.onnx takes pixels, (N, H, W, C), uint8, RGB or grey, and normalises them itself",
         action="store_true",
     )
     p.add(
@@ -75,10 +78,10 @@ def main() -> None:
             "from: --prune-fname NAME, --uniform "
             "or --morph, with their options"
         )
-    if save and "image_size" in given:
+    if save and (option := next((o for o in ("image_size", "channels") if o in given), "")):
         raise UserError(
-            "--image-size goes with an untrained network alone: a trained one has the size of "
-            "the images it was trained on"
+            f"{flag(option)} goes with an untrained network alone: a trained one takes images "
+            "like those it was trained on"
         )
     networks = Networks().settled(given)
 
@@ -105,6 +108,7 @@ def main() -> None:
             folders,
             given["overwrite"],
             given.get("image_size"),
+            given.get("channels"),
             given["preprocessing"],
         )
 

@@ -47,7 +47,8 @@ def main() -> None:
     p.add_fields(
         NetworkShape(),
         only=["image_size"],
-        image_size="pixels of a side of the images (default: as the search had them)",
+        image_size="pixels of a side of the images, or of both, height x width (default: as the "
+        "search had them)",
     )
     given, task, folders = p.settled(Task(), Folders())
 
@@ -55,11 +56,12 @@ def main() -> None:
     from utils.records.methods import is_own, methods_of, read_scalings, refuse_impossible
     from utils.records.paths import named_after, shown_name
     from utils.records.searches import budget_of, floors_of, not_fitted
+    from utils.records.shapes import recorded, shape_in
     from utils.records.sizes import sizes_asked
 
     model, dataset, name = task.model, dataset_name(task.dataset), given["prune_fname"]
     record = read_scalings(folders.record_dir, name, model, dataset)
-    shape = {"num_classes": record["num_classes"], "image_size": record["image_size"]}
+    shape = shape_in(record)
     # what was published says nothing of a folder that is called alike
     if not is_own(record) and Path(task.dataset).is_dir():
         from utils.data import shape_of
@@ -73,7 +75,14 @@ def main() -> None:
     scaled += f", widths multiples of {round_to}" if round_to != 1 else ""
     scaled += f", at least {min_width}" * (min_width > 0) + f", {' '.join(keep)} kept" * bool(keep)
     sizes = sizes_asked(networks_preset(task.dataset).settled(given), budget)
-    refuse_impossible(model, task.dataset, *sizes, image_size=shape["image_size"], keep=keep)
+    refuse_impossible(
+        model,
+        task.dataset,
+        *sizes,
+        image_size=shape["image_size"],
+        channels=shape.get("channels"),
+        keep=keep,
+    )
     methods = methods_of(
         folders.record_dir,
         name,
@@ -103,7 +112,7 @@ def main() -> None:
         said = {
             "model": model,
             "dataset": dataset,
-            **shape,
+            **recorded(shape),
             "budget": budget,
             "round_to": round_to,
             "min_width": min_width,
@@ -133,7 +142,7 @@ def main() -> None:
 
             runner = Runner(pick_device("auto"))
             for size, row in dict(table).items():  # of the last iteration
-                network = {**row, **shape, "budget": budget}
+                network = {**row, **recorded(shape), "budget": budget}
                 print(
                     f"{size_told(size)}, {methods[-1].name}, "
                     f"{rounding_told(methods[-1], network, runner)}",

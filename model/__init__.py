@@ -2,12 +2,21 @@
 torch."""
 
 from model.filters import prepare_filters, uniform_filters
+from model.images import (
+    COLOURS,
+    ImageSize,
+    Pixels,
+    Shape,
+    image_shape,
+    pixels_in,
+    pixels_of,
+    shape_for,
+)
 from model.layers import widths_of
 from model.names import is_imported
 from model.registry import (
     BUDGETS,
     MODELS,
-    Shape,
     build_model,
     compactor,
     count_macs,
@@ -23,7 +32,10 @@ from model.registry import (
 
 __all__ = [
     "BUDGETS",
+    "COLOURS",
     "MODELS",
+    "ImageSize",
+    "Pixels",
     "Shape",
     "build_model",
     "compactor",
@@ -31,12 +43,16 @@ __all__ = [
     "count_params",
     "described",
     "expect",
+    "image_shape",
     "is_imported",
     "layer_names",
     "layers_of",
     "macs_per_filter",
     "macs_when_pruned",
+    "pixels_in",
+    "pixels_of",
     "prepare_filters",
+    "shape_for",
     "template",
     "uniform_filters",
     "widths_of",

@@ -9,8 +9,9 @@ import numpy as np
 
 from model.budget import Array, Budget, Law, largest_within
 from model.cost import Shortcuts
+from model.images import COLOURS, ImageSize, pixels_of
 from model.layers import widths_of
-from model.registry import BUDGETS, counted, network, template
+from model.registry import BUDGETS, counted, expect, network, template
 from model.rounding import round_widths
 
 SMALL_WIDTH = 10  # widths below it get search_extra filters more while searching
@@ -39,7 +40,8 @@ def prepare_filters(
     *,
     amount: int | None = None,
     num_classes: int = 10,
-    image_size: int = 32,
+    image_size: ImageSize = 32,
+    channels: int = COLOURS,
     scaling: Scaling | None = None,
     pruned_filters: list[int] | None = None,
     search: bool = False,
@@ -87,6 +89,8 @@ def prepare_filters(
     """
     if (ratio is None) == (amount is None):
         raise ValueError("give a ratio or an amount, and not both")
+    pixels = pixels_of(image_size, channels)
+    expect(name, num_classes, (pixels,))
     if budget not in BUDGETS:
         raise ValueError(f"unknown budget {budget!r}; choose from {', '.join(BUDGETS)}")
     if round_to < 1 or min_width < 0:
@@ -94,7 +98,7 @@ def prepare_filters(
     filters, own = template(name), template(name) if own is None else own
     if ratio is not None:
         filters, convcut = uniform_filters(name, ratio), False
-        limit = BUDGETS[budget](name, filters, num_classes=num_classes, image_size=image_size)
+        limit = getattr(counted(name, filters, num_classes, pixels), budget)
     elif not isinstance(amount, Integral) or isinstance(amount, bool) or amount < 1:
         raise ValueError(f"the amount must be a positive whole number, not {amount!r}")
     else:
@@ -104,7 +108,7 @@ def prepare_filters(
 
     def cost(widths: Array, shortcuts: Shortcuts = Shortcuts.AS_BUILT) -> Array:
         found: Array = getattr(
-            counted(name, widths, num_classes, image_size, convcut, shortcuts), budget
+            counted(name, widths, num_classes, pixels, convcut, shortcuts), budget
         )
         return found
 

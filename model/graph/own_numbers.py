@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from model.graph.trace import random_state_kept
-from model.graph.tracer import COLOURS, on_meta
+from model.graph.tracer import on_meta
+from model.images import ImageSize, image_shape
 
 if TYPE_CHECKING:
     from model.graph.channel_map import ChannelMap
@@ -44,7 +45,7 @@ def fix_own_numbers(notes: ChannelMap, never_trained: Container[str] = ()) -> No
                 notes.widths.fix(notes.values[name].pieces, why)
 
 
-def without_gradient(network: nn.Module, images: int, image_size: int) -> set[str]:
+def without_gradient(network: nn.Module, images: int, image_size: ImageSize) -> set[str]:
     """Return the parameters that are not frozen and yet get no gradient, in evaluation.
 
     They are used without gradients, or detached. Only shapes are computed; where the network's code
@@ -63,7 +64,7 @@ def without_gradient(network: nn.Module, images: int, image_size: int) -> set[st
                 torch.float32,
             )
             output = copied(
-                torch.zeros(images, COLOURS, image_size, image_size, device="meta", dtype=dtype)
+                torch.zeros(images, *image_shape(image_size), device="meta", dtype=dtype)
             )
 
             # a sum of all outputs reaches every parameter that can have a gradient

@@ -18,17 +18,18 @@ from model.graph.channel_map import BATCH, ChannelMap
 from model.graph.channels import Piece, Step, Value
 from model.graph.sizes import fix_counted
 from model.graph.trace import Traced, trace
-from model.graph.tracer import COLOURS, images, on_meta
+from model.graph.tracer import images, on_meta
+from model.images import ImageSize
 
 
 class Reading(ChannelMap):
-    """The channel map of a whole network, for square images of ``image_size`` pixels.
+    """The channel map of a whole network, for images of ``image_size``.
 
     ``logits`` is the shape of its output, ``live`` the nodes that the output depends on. Raises
     UnreadableNetwork, with the name and place of the operation that can't be read.
     """
 
-    def __init__(self, network: nn.Module, image_size: int, graph: fx.Graph | None = None):
+    def __init__(self, network: nn.Module, image_size: ImageSize, graph: fx.Graph | None = None):
         self.graph, self.whole, self.module_calls = (
             Traced(graph, True, []) if graph else trace(network, image_size)
         )
@@ -70,8 +71,9 @@ class Reading(ChannelMap):
             self.shapes[node.name] = result.shape
         if node.op == "placeholder":
             if isinstance(result, Tensor):
+                channels = result.shape[1]
                 images = Piece(
-                    self.widths.add(COLOURS, fixed="the channels of the images"), COLOURS
+                    self.widths.add(channels, fixed="the channels of the images"), channels
                 )
                 self.set(node, Value(1, (images,)), Step([]))
         elif node.op == "get_attr":
@@ -99,7 +101,7 @@ class _Walk(fx.Interpreter):
     """Runs a graph on shapes, and passes each result to a reading."""
 
     def __init__(
-        self, network: nn.Module, graph: fx.Graph, image_size: int, reading: Reading | None
+        self, network: nn.Module, graph: fx.Graph, image_size: ImageSize, reading: Reading | None
     ):
         super().__init__(network, graph=graph)
         self.image_size, self.reading = image_size, reading
@@ -126,9 +128,13 @@ class _Walk(fx.Interpreter):
 
 
 def run_on_shapes(
-    network: nn.Module, graph: fx.Graph, batch: int, image_size: int, reading: Reading | None = None
+    network: nn.Module,
+    graph: fx.Graph,
+    batch: int,
+    image_size: ImageSize,
+    reading: Reading | None = None,
 ) -> Any:
-    """Run a network on shapes, for images (batch, 3, S, S).
+    """Run a network on shapes, for images (batch, C, H, W).
 
     Returns the output and fills in ``reading``; without a reading, returns how many numbers each
     node's result has.

@@ -18,6 +18,7 @@ from model.graph.in_place import rewire_inplace_ops
 from model.graph.selection import Selection
 from model.graph.tracer import ModuleCall, Tracer
 from model.graph.whole import no_dimension_checks
+from model.images import ImageSize
 
 
 class Traced(NamedTuple):
@@ -52,7 +53,7 @@ class TrainingFlagCall(nn.Module):
 WHOLE = (Gate, GatedBatchNorm2d, Selection, TrainingFlagCall)
 
 
-def trace(network: nn.Module, image_size: int | None = None) -> Traced:
+def trace(network: nn.Module, image_size: ImageSize | None = None) -> Traced:
     """Return the graph of a network in evaluation, with its random operations in training.
 
     The result also says whether that is all that the network does in training, which auxiliary
@@ -84,7 +85,7 @@ def trace(network: nn.Module, image_size: int | None = None) -> Traced:
 
 
 def traced(
-    network: nn.Module, image_size: int | None, training: bool, buffers: bool
+    network: nn.Module, image_size: ImageSize | None, training: bool, buffers: bool
 ) -> tuple[fx.Graph, list[ModuleCall]]:
     """Return the graph in training or in evaluation, with the calls of modules.
 

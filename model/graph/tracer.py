@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from model.graph.whole import known
+from model.images import ImageSize, image_shape
 
 DECIDES = "decides"  # in a node's meta: the code went one way or another by its number
-COLOURS = 3
 NUMBERS = (1, 2, 3)  # numbers of images that are tried
 FACTORIES = (
     torch.zeros,
@@ -59,7 +59,7 @@ class Tracer(fx.Tracer):
         self,
         network: nn.Module,
         leaves: tuple[type[nn.Module], ...],
-        image_size: int | None,
+        image_size: ImageSize | None,
         buffers: bool,
     ):
         # libraries whose functions want tensors
@@ -183,7 +183,7 @@ class Sizes:
     """The results of a graph in the making, for images of one size: shapes, and numbers that
     follow."""
 
-    def __init__(self, network: nn.Module, image_size: int):
+    def __init__(self, network: nn.Module, image_size: ImageSize):
         self.network, self.image_size = on_meta(network), image_size
         self.walks: list[fx.Interpreter] = []  # one for each number of images
 
@@ -225,13 +225,13 @@ class Sizes:
         return walk.env[node]
 
 
-def images(network: nn.Module, number: int, image_size: int) -> Tensor:
-    """Return ``number`` images without numbers, (N, 3, S, S)."""
+def images(network: nn.Module, number: int, image_size: ImageSize) -> Tensor:
+    """Return ``number`` images without numbers, (N, C, H, W)."""
     dtype = next(
         (tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()),
         torch.float32,
     )
-    return torch.zeros(number, COLOURS, image_size, image_size, device="meta", dtype=dtype)
+    return torch.zeros(number, *image_shape(image_size), device="meta", dtype=dtype)
 
 
 def on_meta(network: nn.Module, gradients: bool = False) -> nn.Module:

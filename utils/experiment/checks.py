@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from utils.errors import UserError
 from utils.experiment.jobs import iteration_of, ratios_of
@@ -66,12 +67,16 @@ def check_networks(experiment: Experiment) -> None:
     """Raise UserError for networks that can't be. This loads torch, which --status does not
     need."""
     model, dataset = experiment.model, dataset_name(experiment.dataset)
+    images = images_of(experiment)
+    from utils.data.channels import channels_for  # with torch
+
     refuse_impossible(
         model,
         experiment.dataset,
         *ratios_of(experiment),
         experiment.base_ratio,
-        image_size=image_size_of(experiment),
+        image_size=images["image_size"],
+        channels=channels_for(model, experiment.dataset, **images),
     )
 
     if experiment.search == PUBLISHED:
@@ -92,15 +97,14 @@ def check_networks(experiment: Experiment) -> None:
             ) from None
 
 
-def image_size_of(experiment: Experiment) -> int | None:
-    """Return the size in pixels of its images, from the settings of its searches or its trainings;
-    None if they have none."""
+def images_of(experiment: Experiment) -> dict[str, Any]:
+    """Return the image_size and the channels of its images, from the settings of its searches or
+    its trainings; None where they have none."""
+    found: dict[str, Any] = {"image_size": None, "channels": None}
     for preset, texts in (
         (search_preset, experiment.search_with),
         (training_preset, experiment.train_with),
     ):
         given = assigned(preset(experiment.dataset), texts or ())
-        if "image_size" in given:
-            size: int = given["image_size"]
-            return size
-    return None
+        found |= {name: given[name] for name in found if found[name] is None and name in given}
+    return found

@@ -10,8 +10,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from model import BUDGETS, Shape, build_model, count_macs, count_params
+from model import (
+    BUDGETS,
+    COLOURS,
+    ImageSize,
+    Shape,
+    build_model,
+    count_macs,
+    count_params,
+    pixels_in,
+    shape_for,
+)
 from utils.data import shape_of
+from utils.data.channels import channels_for
 from utils.errors import UserError
 from utils.export.compare import TOLERANCE, check_example, differences
 from utils.export.contents import ARCHITECTURE, README, Plan, interface, own_class, say
@@ -26,13 +37,14 @@ from utils.export.formats import (
     check_packages,
     written,
 )
-from utils.export.known import Images, images_of, measured, stored_with
+from utils.export.known import Images, images_for, known_of, stored_with
 from utils.export.texts import example_text, readme
 from utils.records.methods import is_own, method_of, read_scalings, refuse_impossible
 from utils.records.networks import network_of, read_stored
 from utils.records.paths import at_size, named_after, result_file, size_slug, weights_file
 from utils.records.results import read_result
 from utils.records.run import provenance, same_settings
+from utils.records.shapes import recorded, shape_in
 from utils.records.sizes import size_asked, size_of
 from utils.settings import (
     DATASETS,
@@ -118,18 +130,18 @@ def export_trained(
         **{key: told[key] for key in OF_RESULTS if key in told},
     }
     # of a folder's images, wherever that size comes from
-    settings = {**told["settings"], "image_size": stored["image_size"]}
+    shape = shape_in(stored)
     known = stored_with(path, stored) or known_of(
-        task.dataset, stored["num_classes"], settings, told
+        task.dataset, shape, {**told["settings"], **shape}, told
     )
-    images = replace(images_of(dataset, known, stored["num_classes"]), inside=preprocessing)
+    images = replace(images_for(dataset, known, shape), inside=preprocessing)
     return write(
         network_of(path, stored),
         stored["filters"],
         stored["convcut"],
         task.model,
         dataset,
-        {"num_classes": stored["num_classes"], "image_size": stored["image_size"]},
+        shape,
         about,
         target,
         overwrite,
@@ -162,18 +174,26 @@ def export_untrained(
     out: str | None,
     folders: Folders,
     overwrite: bool = False,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
+    channels: int | None = None,
     preprocessing: bool = False,
 ) -> Path:
     """Exports a network as a sweep would begin to train it with the seed 0: for images of
-    ``image_size``, or of its search's, else its data set's. Raises UserError."""
+    ``image_size`` and ``channels``, or as its search had them, else its data set. Raises
+    UserError."""
     check_packages()
     model, dataset = task.model, dataset_name(task.dataset)
     method = method_of(networks, model, dataset, folders.record_dir)
     wanted = Limit(size, method.budget) if isinstance(size, Target) else size
-    shape = untrained_shape(task, networks, folders)
-    shape["image_size"] = image_size or shape["image_size"]
-    refuse_impossible(model, task.dataset, wanted, image_size=shape["image_size"], keep=method.keep)
+    shape = untrained_shape(task, networks, folders, image_size, channels)
+    refuse_impossible(
+        model,
+        task.dataset,
+        wanted,
+        image_size=shape["image_size"],
+        channels=shape.get("channels"),
+        keep=method.keep,
+    )
     if line := method.other_size(shape["image_size"]):
         print(line)
 
@@ -207,8 +227,8 @@ def export_untrained(
         "origin": method.origin,
     }
     built = build_model(model, filters, convcut=method.convcut, **shape)
-    known = known_of(task.dataset, shape["num_classes"], {"image_size": shape["image_size"]}, {})
-    images = replace(images_of(dataset, known, shape["num_classes"]), inside=preprocessing)
+    known = known_of(task.dataset, shape, dict(shape), {})
+    images = replace(images_for(dataset, known, shape), inside=preprocessing)
     return write(
         built,
         filters,
@@ -223,34 +243,33 @@ def export_untrained(
     )
 
 
-def untrained_shape(task: Task, networks: Networks, folders: Folders) -> Shape:
-    """The classes and the image size of a network that nobody has trained: its search's, else its
-    data set's. Raises UserError."""
+def untrained_shape(
+    task: Task,
+    networks: Networks,
+    folders: Folders,
+    image_size: ImageSize | None,
+    channels: int | None,
+) -> Shape:
+    """The classes and images of a network that nobody has trained: of these images, else of its
+    search's, else of its data set's. Raises UserError."""
     dataset = dataset_name(task.dataset)
     if networks.prune_fname:
         record = read_scalings(folders.record_dir, networks.prune_fname, task.model, dataset)
         if is_own(record):
-            return {"num_classes": record["num_classes"], "image_size": record["image_size"]}
+            found = shape_in(record)
+            return shape_for(
+                found["num_classes"],
+                image_size or found["image_size"],
+                channels or found.get("channels", COLOURS),
+            )
     if not (dataset in DATASETS or Path(task.dataset).is_dir()):
         raise UserError(
             f"--dataset {task.dataset}: its classes are not known here; give its folder's path, "
             "export a trained network of it "
             "with --save, or one of a search of it with --prune-fname"
         )
-    return shape_of(task.dataset)
-
-
-def known_of(
-    dataset: str, num_classes: int, settings: dict[str, Any], counts: dict[str, Any]
-) -> dict[str, Any]:
-    """What weights don't say of their images, from these themselves, where the data set's name
-    doesn't say it all."""
-    by_name = images_of(dataset_name(dataset), {}, num_classes)
-    if by_name.mean and by_name.classes and not Path(dataset).is_dir():
-        return {}
-    found = measured(dataset, settings, counts)
-    # else they are other images by now
-    return found if len(found.get("classes", ())) == num_classes else {}
+    channels = channels_for(task.model, task.dataset, image_size, channels)
+    return shape_of(task.dataset, image_size, channels)
 
 
 def write(
@@ -271,7 +290,7 @@ def write(
 
     ``images``: how images become the network's input; by itself what the data set's name says.
     """
-    images = images or images_of(dataset, {}, shape["num_classes"])
+    images, pixels = images or images_for(dataset, {}, shape), pixels_in(shape)
     if images.inside and images.mean is None:
         raise UserError(
             "--preprocessing: the mean and deviation of the training images are not known; "
@@ -287,7 +306,7 @@ def write(
     told = {
         "model": model,
         "dataset": dataset,
-        **shape,
+        **recorded(shape),
         "classes": images.classes,
         "mean": images.mean,
         "std": images.std,
@@ -301,11 +320,9 @@ def write(
     }
 
     with replacing_folder(target, FILES, overwrite) as folder:
-        for name, content in written(
-            plan.network, plan.state, plan.source, shape["image_size"], images
-        ):
+        for name, content in written(plan.network, plan.state, plan.source, pixels, images):
             (folder / name).write_bytes(content)
-        found = differences(network, folder, shape["image_size"], images, plan.reference)
+        found = differences(network, folder, pixels, images, plan.reference)
         told |= {
             "training_differs": found.pop("training", ""),
             "exported_with": {**provenance("cpu")["versions"], **versions()},
@@ -313,13 +330,13 @@ def write(
         }
         texts = {
             ARCHITECTURE: json.dumps(told, indent=1, ensure_ascii=False) + "\n",
-            EXAMPLE: example_text(images.resize, images.inside),
+            EXAMPLE: example_text(images, pixels),
             README: readme(told, TOLERANCE, own_class(told, plan.state)),
         }
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
         if images.mean:
-            check_example(folder, network, shape["image_size"], images)
+            check_example(folder, network, pixels, images)
         sizes = {name: (folder / name).stat().st_size for name in found}
     say(told, sizes)
     print(f"exported to {target}")

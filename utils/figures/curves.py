@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model import Shape, count_macs, count_params
+from model import COLOURS, ImageSize, Shape, count_macs, count_params, pixels_in, shape_for
 from utils.errors import UserError
 from utils.figures.labels import CurveSpec, default_name, label_of
 from utils.records.files import read_json
@@ -16,6 +16,7 @@ from utils.records.methods import Method, published_method
 from utils.records.paths import SIZES, named_after, shown_name
 from utils.records.published import read_accuracy
 from utils.records.results import Result, read_result
+from utils.records.shapes import recorded, shape_in
 from utils.records.sizes import size_of
 from utils.settings import (
     AUGMENTATION,
@@ -27,6 +28,8 @@ from utils.settings import (
     size_told,
 )
 from utils.settings.target import size_order
+
+NETWORK = ("num_classes", "image_size", "channels")  # fields of a result
 
 
 @dataclass
@@ -69,12 +72,13 @@ class Subject:
     model: str
     dataset: str
     num_classes: int
-    image_size: int
+    image_size: ImageSize
     plot_dir: str
+    channels: int = COLOURS
 
     @property
     def shape(self) -> Shape:
-        return {"num_classes": self.num_classes, "image_size": self.image_size}
+        return shape_for(self.num_classes, self.image_size, self.channels)
 
     @property
     def title(self) -> str:
@@ -119,11 +123,7 @@ def subject_of(model: str, dataset: str, plot_dir: str = "saved_plots") -> Subje
     for path in sorted(subject.folder.glob("[!.]*.json")):
         content = read_json(path)
         if isinstance(content, dict) and content.get("dataset") == name:
-            result = read_result(path)
-            return replace(
-                subject, num_classes=result["num_classes"], image_size=result["image_size"]
-            )
-
+            return replace(subject, **shape_in(read_result(path)))
     if not is_folder:
         raise UserError(
             f"--dataset {dataset}: nothing was published for it, and {subject.folder} has no "
@@ -146,7 +146,8 @@ def published_curve(subject: Subject, known: CurveSpec) -> Curve | None:
         if (row["model"], row["dataset"], row["method"]) == (subject.model, subject.dataset, method)
     ]
     # a user's folder may have the name of a data set
-    if not rows or (facts.num_classes, facts.image_size) != tuple(subject.shape.values()):
+    own = {"num_classes": facts.num_classes, "image_size": facts.image_size}
+    if not rows or own != subject.shape:
         return None
 
     curve = Curve(
@@ -250,11 +251,11 @@ def refuse_no_seed(
             f"{path}: has the seed {result['seed']}, as {other} has; a seed counts once; "
             "move one of them away"
         )
-    if (shape := (result["num_classes"], result["image_size"])) != tuple(subject.shape.values()):
+    if (shape := shape_in(result)) != subject.shape:
         raise UserError(
-            f"{path}: of {shape[0]} classes of {shape[1]} pixels; {subject.dataset} has "
-            f"{subject.num_classes} of {subject.image_size}. Two data sets have one name; rename a "
-            "folder, or move the result away"
+            f"{path}: of {shape['num_classes']} classes of {pixels_in(shape)} pixels; "
+            f"{subject.dataset} has {subject.num_classes} of {pixels_in(subject.shape)}. Two data "
+            "sets have one name; rename a folder, or move the result away"
         )
 
 
@@ -274,7 +275,15 @@ def common(result: Result) -> dict[str, object]:
         said["budget"] = result.get("budget", "params")
     said |= {
         key: result[key]
-        for key in ("method", "convcut", "num_classes", "image_size", "images", "test_images")
+        for key in (
+            "method",
+            "convcut",
+            "num_classes",
+            "image_size",
+            "channels",
+            "images",
+            "test_images",
+        )
         if key in result
     }
     return {key: said[key] for key in said if key != "seed"}
@@ -300,8 +309,7 @@ def old_result(
         "convcut": networks.convcut,
         "ratio": ratio,
         "seed": seed,
-        "num_classes": subject.num_classes,
-        "image_size": subject.image_size,
+        **recorded(subject.shape),  # type: ignore[typeddict-item]  # it has no other keys
         "method": known.method if known.warmup is None else "neuralscale_15",
         "settings": {},
         "filters": list(point.filters),

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from model import build_model
+from model import build_model, pixels_in
 from utils.errors import UserError
 from utils.figures.curves import Curve, Subject, published_curve, run_curve
 from utils.figures.labels import CurveSpec, kind_of
@@ -150,6 +150,6 @@ def measure_latency(curves: list[Curve], subject: Subject, device: str) -> str:
                 network = build_model(
                     subject.model, list(point.filters), convcut=curve.convcut, **subject.shape
                 )
-                known[key] = latency(network, subject.image_size, runner)
+                known[key] = latency(network, pixels_in(subject.shape), runner)
             point.latency = known[key]
     return provenance(runner.device)["versions"]["device"]

@@ -6,11 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from model import MODELS, Shape, build_model, count_params, expect, is_imported, template
+from model import (
+    MODELS,
+    Shape,
+    build_model,
+    count_params,
+    expect,
+    is_imported,
+    pixels_in,
+    template,
+)
 from model.names import canonical
 from utils.errors import UserError
-from utils.records.files import are_widths, is_number, read_tensors
+from utils.records.files import are_widths, read_tensors
 from utils.records.run import load_checked
+from utils.records.shapes import shape_in
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,7 +37,7 @@ class Stored(TypedDict):
     model: str
     dataset: str
     num_classes: int
-    image_size: int
+    image_size: int | list[int]
     convcut: bool
     filters: list[int]
     begun_with: dict[str, Any]
@@ -38,7 +48,7 @@ def load_network(path: str | Path, model: str | None = None) -> nn.Module:
     """Return the network whose weights are in ``path``.
 
     ``path`` is saved_models/<model>/NAME@<100 * ratio>.pt, or a base network's NAME.pt. The network
-    is on the CPU and in eval mode, (N, 3, S, S) -> (N, num_classes); fine-tuned networks come with
+    is on the CPU and in eval mode, (N, C, H, W) -> (N, num_classes); fine-tuned networks come with
     their filters removed. Runs no code from the file: a user's network is imported by the name
     ``model`` that you give. Raises UserError for a file that is missing, damaged, or not the
     weights of a finished training.
@@ -73,12 +83,8 @@ def read_stored(path: Path, model: str | None = None) -> Stored:
         if name not in MODELS and not (isinstance(name, str) and is_imported(name)):
             raise ValueError(f"model {name!r}")
 
-        if not all(
-            is_number(stored[key], 1, 10**6, whole=True) for key in ("num_classes", "image_size")
-        ):
-            raise ValueError("num_classes, image_size")
         # a network may take images of this size only
-        expect(name, stored["num_classes"], (stored["image_size"],))
+        expect(name, stored["num_classes"], (pixels_in(shape_in(stored)),))
         if not (
             are_widths(stored["filters"], len(template(name)))
             and isinstance(stored["convcut"], bool)
@@ -96,8 +102,7 @@ def network_of(path: Path, stored: Stored) -> nn.Module:
     """Return the network of a file's content. Raises UserError if its weights don't fit."""
 
     def build() -> nn.Module:
-        shape: Shape = {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}
-        name, filters = stored["model"], stored["filters"]
+        name, filters, shape = stored["model"], stored["filters"], shape_in(stored)
         expect_enough(stored, shape)
         network, kept = (
             build_model(name, filters, convcut=stored["convcut"], **shape),
@@ -167,7 +172,7 @@ def pruned(path: Path, stored: Stored, shape: Shape) -> nn.Module:
         for gate, indices in zip(gates, kept)
     ]
 
-    compactor = Compactor(network, shape["image_size"], multiple=1)
+    compactor = Compactor(network, pixels_in(shape), multiple=1)
     compactor.compact(masks, worthwhile=0)
     return compactor.network
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from model import BUDGETS
+from model import BUDGETS, COLOURS
 from utils.errors import UserError
 from utils.records.files import MOST, are_widths, is_number, layers_in, read_json
 from utils.records.run import OTHERWISE, Begun, same_settings
+from utils.records.shapes import shape_in
 from utils.records.sizes import size_of
 from utils.settings import TrainingSettings, dataset_name, stored
 
@@ -33,7 +34,8 @@ class Result(TypedDict, total=False):
     model: str
     dataset: str
     num_classes: int
-    image_size: int
+    image_size: int | list[int]  # a side, or height and width
+    channels: int  # where they are not 3
     method: str
     origin: Origin | None  # None: no search, or a result of an earlier version
     # of a target, which is at about this ratio
@@ -83,10 +85,8 @@ def read_result(path: Path) -> Result:
             and all(is_number(accuracy, 0, 100) for accuracy in held)
             and is_number(result["ratio"], 1e-9, 64)
             and is_number(result["seed"], 0, MOST, whole=True)
-            and all(
-                is_number(result[key], 1, MOST, whole=True)
-                for key in ("params", "macs", "num_classes", "image_size")
-            )
+            and all(is_number(result[key], 1, MOST, whole=True) for key in ("params", "macs"))
+            and shape_in(result)
             and result.get("budget", "params") in list(BUDGETS)
             and size_of(result) is not None
             and is_number(result.get("round_to", 1), 1, MOST, whole=True)
@@ -134,7 +134,7 @@ def asked(
         "round_to": round_to,
         "min_width": min_width,
         "keep": list(keep),
-        **stored(settings, (*SUBJECT, "image_size")),
+        **stored(settings, (*SUBJECT, "image_size", "channels")),
     }
 
 
@@ -154,5 +154,5 @@ def refuse_other(
 ) -> None:
     """Raise UserError if the ``result`` at ``path`` is of another training than the one ``asked``
     for."""
-    has = {**unsaid, **result["settings"], **result}
+    has = {**unsaid, "channels": COLOURS, **result["settings"], **result}
     same_settings(path, asked, {name: has.get(name) for name in asked}, work=work, advice=advice)

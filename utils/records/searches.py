@@ -4,11 +4,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypedDict
 
-from model import BUDGETS, expect, is_imported, layers_of, template
+from model import BUDGETS, expect, is_imported, layers_of, pixels_in, template
 from utils.errors import UserError
 from utils.powerlaw import FIRST_ROW, FITTED, PowerLaw
 from utils.records.files import MOST, are_widths, is_number, layers_in, read_json
 from utils.records.paths import release_record, search_record
+from utils.records.shapes import shape_in
 
 # the rules of this version's searches; searches without a number began to prune an epoch later
 RULES = 2
@@ -34,7 +35,8 @@ class SearchRecord(TypedDict, total=False):
     model: str
     dataset: str
     num_classes: int
-    image_size: int
+    image_size: int | list[int]  # a side, or height and width
+    channels: int  # where they are not 3
     settings: dict[str, Any]
     rules: int
     template: list[int]  # of a user's network: its widths when it was searched,
@@ -89,10 +91,7 @@ def check_search(path: Path, record: Any) -> SearchRecord:
             raise ValueError("min_width, keep")
 
         # its network and its images
-        if not all(
-            is_number(record[key], 1, 10**6, whole=True) for key in ("num_classes", "image_size")
-        ):
-            raise ValueError("num_classes, image_size")
+        shape_in(record)
         if not isinstance(record["iterations"], list):
             raise ValueError("iterations")
         layers = layers_in(record["model"], record.get("layers", []))
@@ -123,7 +122,7 @@ def refuse_changed_network(path: Path, record: SearchRecord, model: str) -> None
     if "layers" not in record:
         return
     # a network may take images of this size only
-    expect(model, record["num_classes"], (record["image_size"],))
+    expect(model, record["num_classes"], (pixels_in(shape_in(record)),))
     if {key: record.get(key) for key in ("template", "layers")} != network_entries(model):
         raise UserError(
             f"{path}: a search of {model} when it had other widths; they have changed. Search "

@@ -3,17 +3,22 @@ itself."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from model import (
+    ImageSize,
     Shape,
     build_model,
     count_macs,
     count_params,
+    image_shape,
     is_imported,
+    pixels_in,
     template,
     uniform_filters,
 )
@@ -26,18 +31,21 @@ from utils.training.compare import compare_training
 from utils.training.device import Runner
 from utils.training.loop import sgd, training_step
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 BATCH = 2
 EXACT = 1e-6  # relative difference of float64 outputs that rounding can explain
 
 
-def check(name: str, *, num_classes: int, image_size: int) -> None:
+def check(name: str, **shape: Unpack[Shape]) -> None:
     """Build a network at random widths, count it, close gates, compact it, and take a training
     step.
 
     A user's network is compared with its own code instead of compacted. Raises UserError where
     something differs from what was read.
     """
-    shape: Shape = {"num_classes": num_classes, "image_size": image_size}
+    pixels = pixels_in(shape)
     draw = torch.Generator().manual_seed(0)
 
     # between a tenth and half of each width
@@ -47,28 +55,20 @@ def check(name: str, *, num_classes: int, image_size: int) -> None:
             template(name), (0.1 + 0.4 * torch.rand(10**4, generator=draw)).tolist()
         )
     ]
-    images = torch.randn(BATCH, 3, image_size, image_size, generator=draw)
+    images = torch.randn(BATCH, *image_shape(pixels), generator=draw)
 
     # its costs, and what removing filters does
-    _check_counts(name, widths, images, num_classes, image_size)
+    _check_counts(name, widths, images, shape)
     if is_imported(name):
         for gated in (False, True):
             # the first line, whose code is run, was printed before
             print(*compare_training(name, shape, gated=gated)[1:], sep="\n")
     else:
-        network = build_model(
-            name, widths, gated=True, num_classes=num_classes, image_size=image_size
-        )
-        _check_compaction(network.double(), images.double(), image_size)
+        network = build_model(name, widths, gated=True, **shape)
+        _check_compaction(network.double(), images.double(), pixels)
 
     # a training step as in a search
-    network = build_model(
-        name,
-        uniform_filters(name, 0.25),
-        gated=True,
-        num_classes=num_classes,
-        image_size=image_size,
-    )
+    network = build_model(name, uniform_filters(name, 0.25), gated=True, **shape)
     pruner = TaylorPruner(gates_of(network))
     loss, _ = training_step(
         network,
@@ -85,21 +85,15 @@ def check(name: str, *, num_classes: int, image_size: int) -> None:
         )
 
 
-def _check_counts(
-    name: str, widths: list[int], images: Tensor, num_classes: int, image_size: int
-) -> None:
+def _check_counts(name: str, widths: list[int], images: Tensor, shape: Shape) -> None:
     """Compare the parameters and multiply-accumulates of a built network with those counted from
     its graph. Raises UserError."""
-    network = build_model(name, widths, num_classes=num_classes, image_size=image_size).eval()
+    network = build_model(name, widths, **shape).eval()
     built = (
         sum(parameter.numel() for parameter in network.parameters()),
         _multiply_accumulates(network, images[:1]),
     )
-    counted = (
-        count_params(name, widths, num_classes=num_classes, image_size=image_size),
-        count_macs(name, widths, num_classes=num_classes, image_size=image_size),
-    )
-
+    counted = count_params(name, widths, **shape), count_macs(name, widths, **shape)
     if built != counted:
         raise UserError(
             f"{name}: built at random widths it has {built[0]:,} parameters and {built[1]:,} "
@@ -128,7 +122,7 @@ def _counted(network: nn.Module, image: Tensor) -> int:
 
 
 @torch.no_grad()
-def _check_compaction(network: nn.Module, images: Tensor, image_size: int) -> None:
+def _check_compaction(network: nn.Module, images: Tensor, image_size: ImageSize) -> None:
     """Close half of the gates and remove what is dead. Raises UserError if the outputs change."""
     compactor = Compactor(network.eval(), image_size, multiple=1)
     alive = [torch.arange(len(gate.weight)) % 2 == 0 for gate in gates_of(network)]

@@ -2,6 +2,7 @@
 
 from model import Shape, count_params, widths_of
 from model.errors import OverBudget
+from utils.data.channels import channels_for
 from utils.errors import UserError
 from utils.records.methods import impossible, refuse_impossible
 from utils.records.run import provenance
@@ -20,11 +21,15 @@ def search(
 
     Returns the record. Raises UserError.
     """
+    channels = channels_for(
+        settings.model, settings.dataset, settings.image_size, settings.channels
+    )
     refuse_impossible(
         settings.model,
         settings.dataset,
         settings.ratio,
         image_size=settings.image_size,
+        channels=channels,
         keep=settings.keep,
     )
 
@@ -39,7 +44,12 @@ def search(
         # The search never looks at the test images. The networks of later iterations are about as
         # large as the first, by parameters.
         data, runner = prepare(
-            settings, storage, machine, batch_size=settings.batch_size, limit_test=1
+            settings,
+            storage,
+            machine,
+            batch_size=settings.batch_size,
+            limit_test=1,
+            channels=channels,
         )
         check_memory(
             count_params(settings.model, first_widths(settings, data.shape), **data.shape), runner

@@ -28,6 +28,7 @@ TARGET_HELP = (
     "25%% of the template, or 300k, 50M, 1.2G: at most so many parameters or "
     "multiply-accumulates, as --budget says"
 )
+CHANNELS = (1, 3)  # as which images are read
 LAYERS_HELP = "names of layers, as check_model.py lists them; * stands for any text"
 DATASET_HELP = (
     "CIFAR10, CIFAR100, tinyimagenet, digits, or a path to a folder with train/ and test/"
@@ -97,13 +98,21 @@ class Optimization(Task):
         1,
         metavar="N",
     )
-    image_size: int | None = option(
+    image_size: int | tuple[int, ...] | None = option(
         None,
-        "bring the images of a folder to NxN pixels",
-        32,
+        "bring the images of a folder to NxN pixels, or to HxW, height x width",
+        1,
         2048,
-        metavar="N",
+        metavar="N|HxW",
         shown="32 or 64, whichever is nearer to the first one's shorter side",
+        sides=True,
+    )
+    channels: int | None = option(
+        None,
+        "read the images of a folder in grey, 1, or in colour, 3",
+        choices=CHANNELS,
+        shown="3; 1 where the network does not take 3 and all images are grey",
+        kept_if_given=True,
     )
     crop: bool | None = option(None, "don't crop the training images of a folder at random")
     flip: bool | None = option(
@@ -383,8 +392,20 @@ class NetworkShape(Settings):
     num_classes: int | None = option(
         None, "classes", 1, 10**6, metavar="N", shown="those of --dataset, else 10"
     )
-    image_size: int | None = option(
-        None, "pixels of a side of the images", 1, 10**4, metavar="S", shown="those of --dataset"
+    image_size: int | tuple[int, ...] | None = option(
+        None,
+        "pixels of a side of the images, or of both, height x width",
+        1,
+        10**4,
+        metavar="S|HxW",
+        shown="those of --dataset",
+        sides=True,
+    )
+    channels: int | None = option(
+        None,
+        "channels of the images: 1 is grey, 3 is colour",
+        choices=CHANNELS,
+        shown="those that the network takes of --dataset",
     )
 
 

@@ -8,10 +8,11 @@ from functools import partial
 import torch
 from torch import nn
 
-from model import BUDGETS, Shape, build_model
+from model import BUDGETS, ImageSize, build_model, image_shape, pixels_in
 from utils.records.methods import Method
 from utils.records.results import Result
 from utils.records.run import provenance
+from utils.records.shapes import shape_in
 from utils.records.sizes import size_of
 from utils.training.device import Runner
 
@@ -19,20 +20,20 @@ BATCH = 100  # images, as in the paper
 WARMUP, REPEATS = 2, 11
 
 
-def latency(network: nn.Module, image_size: int, runner: Runner) -> float:
+def latency(network: nn.Module, image_size: ImageSize, runner: Runner) -> float:
     """Return the milliseconds for a batch of 100 images: the median of 11 passes, after 2 to warm
     up."""
     return latencies([network], image_size, runner)[0]
 
 
 @torch.no_grad()
-def latencies(networks: list[nn.Module], image_size: int, runner: Runner) -> list[float]:
+def latencies(networks: list[nn.Module], image_size: ImageSize, runner: Runner) -> list[float]:
     """Return the latency of each network in milliseconds.
 
     The networks take turns, so that other work on the machine affects all of them.
     """
     placed = [runner.place(network).eval() for network in networks]
-    images = torch.randn(BATCH, 3, image_size, image_size, device=runner.device).to(
+    images = torch.randn(BATCH, *image_shape(image_size), device=runner.device).to(
         memory_format=torch.channels_last
     )
 
@@ -54,7 +55,7 @@ def rounding_told(method: Method, network: Result, runner: Runner) -> str:
     The network and its unrounded one are both measured now.
     """
     model, size, convcut = method.model, size_of(network), method.convcut
-    shape: Shape = {"num_classes": network["num_classes"], "image_size": network["image_size"]}
+    shape = shape_in(network)
     amount, both = (
         method.amount(size, **shape),
         (network["filters"], method.unrounded().filters(size, **shape)),
@@ -67,7 +68,7 @@ def rounding_told(method: Method, network: Result, runner: Runner) -> str:
     ]
     milliseconds = latencies(
         [build_model(model, filters, convcut=convcut, **shape) for filters in both],
-        shape["image_size"],
+        pixels_in(shape),
         runner,
     )
 

@@ -1,12 +1,23 @@
 """The magnitude baseline: removes the filters with the smallest weights, the same fraction of each
 layer (Li et al., Pruning Filters for Efficient ConvNets, ICLR 2017)."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from model import BUDGETS, Shape, compactor, prepare_filters
+from model import (
+    BUDGETS,
+    COLOURS,
+    ImageSize,
+    Shape,
+    compactor,
+    image_shape,
+    prepare_filters,
+)
 from model.architecture import Compaction
 from model.errors import OverBudget, UnknownLayer, UnreadableNetwork
 from model.gate import gates_of
@@ -16,17 +27,19 @@ from utils.errors import UserError
 from utils.records.methods import Method, impossible
 from utils.settings import Size, size_told
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 def pruned_widths(
     name: str,
     size: Size,
     filters: list[int],
     *,
-    num_classes: int,
-    image_size: int,
     budget: str = "params",
     min_width: int = 0,
     keep: Sequence[str] = (),
+    **shape: Unpack[Shape],
 ) -> list[int]:
     """Return the widths after pruning: the same fraction of each of ``filters``, the largest within
     the budget of a ratio, or within a target.
@@ -35,7 +48,6 @@ def pruned_widths(
     keep all. Raises UserError if the network is within the budget unpruned, or can't be brought
     within it.
     """
-    shape: Shape = {"num_classes": num_classes, "image_size": image_size}
     amount = Method("magnitude", name, budget=budget).amount(size, **shape)
     if BUDGETS[budget](name, filters, **shape) <= amount:
         raise UserError(
@@ -48,11 +60,11 @@ def pruned_widths(
             name,
             amount=amount,
             pruned_filters=filters,
-            **shape,
             budget=budget,
             min_width=min_width,
             keep=keep,
             own=filters,
+            **shape,
         )
     except (OverBudget, UnknownLayer) as error:
         raise impossible(error, size, 1, min_width, keep) from None
@@ -70,7 +82,12 @@ def largest_filters(compactor: Compaction, widths: list[int]) -> list[Tensor]:
 
 
 def compactor_of(
-    model: str, network: nn.Module, *, num_classes: int = 10, image_size: int = 32
+    model: str,
+    network: nn.Module,
+    *,
+    num_classes: int = 10,
+    image_size: ImageSize = 32,
+    channels: int = COLOURS,
 ) -> Compaction:
     """Return the network's compactor. Raises UserError if its filters can't be removed."""
     try:
@@ -79,6 +96,7 @@ def compactor_of(
             network,
             num_classes=num_classes,
             image_size=image_size,
+            channels=channels,
             multiple=1,
             through_norms=True,
         )
@@ -139,14 +157,15 @@ def spread_norms(norm: Tensor, source: Input) -> Tensor:
 
 
 def prune(
-    compactor: Compaction, kept: list[Tensor], image_size: int = 32
+    compactor: Compaction, kept: list[Tensor], image_size: ImageSize = 32
 ) -> tuple[nn.Module, float | None]:
     """Remove the filters outside ``kept``, and compare the outputs with those of the masked
     network.
 
-    The filters are masked by their gates and then removed. Returns the small network and the
-    largest difference on random images, relative to the largest output. The difference is None
-    where outputs must differ: where a norm takes its mean over the filters.
+    ``image_size`` is as pixels_of returns it. The filters are masked by their gates and then
+    removed. Returns the small network and the largest difference on random images, relative to the
+    largest output. The difference is None where outputs must differ: where a norm takes its mean
+    over the filters.
     """
     network = compactor.network
     with torch.no_grad():
@@ -155,7 +174,7 @@ def prune(
 
         network.eval()
         images = torch.randn(
-            8, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)
+            8, *image_shape(image_size), generator=torch.Generator().manual_seed(0)
         ).to(kept[0].device)
         masked = network(images)
 

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from model import ImageSize
 from utils.data import Data, augmentation, load_data
 from utils.data.memory import gpu_memory, physical_memory
 from utils.errors import UserError
@@ -17,11 +18,13 @@ def prepare(
     *more: Settings,
     batch_size: int,
     limit_test: int | None,
-    default_size: int | None = None,
+    default_size: ImageSize | None = None,
+    channels: int | None = None,
 ) -> tuple[Data, Runner]:
     """Return the data and the device of a run, and print every setting, given or default.
 
-    ``default_size`` is the size in pixels of a folder's images where the settings have none. Raises
+    ``default_size`` is the size in pixels of a folder's images where the settings have none;
+    ``channels`` is the number of channels that they are read with. Raises
     UserError.
     """
     machine = machine or Machine()
@@ -39,6 +42,7 @@ def prepare(
         batch_size=batch_size,
         image_size=settings.image_size,
         default_size=default_size,
+        channels=channels,
         cache_dir=storage.record_dir if storage.cache else None,
         crop=settings.crop,
         flip=settings.flip,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from model import count_macs, count_params
+from model import COLOURS, count_macs, count_params
 from utils.data import Batches, Data, evaluation_batches, training_batches
 from utils.errors import Diverged
 from utils.records import paths
@@ -19,6 +19,7 @@ from utils.records.files import write_json, write_tensors
 from utils.records.methods import Method
 from utils.records.results import SUBJECT, Origin, Result, asked, read_result, refuse_other, unsaid
 from utils.records.run import Run, provenance
+from utils.records.shapes import recorded
 from utils.settings import Limit, Size, Storage, TrainingSettings, stored
 from utils.training.device import Runner, seed_from
 from utils.training.loop import KEPT, State, evaluate, fit, sgd
@@ -152,8 +153,7 @@ class TrainingRun(Run):
         network: Result = {
             "model": self.settings.model,
             "dataset": data.name,
-            "num_classes": data.num_classes,
-            "image_size": data.image_size,
+            **recorded(data.shape),
             "method": method.name,
             "ratio": ratio,
             **({"target": target} if target else {}),
@@ -193,7 +193,8 @@ class TrainingRun(Run):
         its place."""
         if self.result.exists():
             found = read_result(self.result)
-            refuse_other(self.result, found, self.begun_with, self.defaults)
+            asked_for = {"channels": COLOURS, **self.begun_with}
+            refuse_other(self.result, found, asked_for, self.defaults)
             self.forget_own_checkpoint()
             print(f"{self.result}: finished before, with these settings; skipped")
             return found
@@ -219,9 +220,11 @@ class TrainingRun(Run):
                         "dataset",
                         "num_classes",
                         "image_size",
+                        "channels",
                         "convcut",
                         "filters",
                     )
+                    if key in self.begun_with
                 },
                 **({"base_filters": self.base_filters} if self.base_filters else {}),
                 **data.told,

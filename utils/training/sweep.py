@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from model import build_model, count_params
+from utils.data.channels import channels_for
 from utils.errors import UserError
 from utils.records.methods import Method, method_of, refuse_impossible
 from utils.records.paths import at_size, size_slug
@@ -35,6 +36,18 @@ def sweep(
     model = settings.model
     method = method_of(networks, model, dataset_name(settings.dataset), storage.record_dir)
     sizes = sizes_asked(networks, method.budget)
+    image_size = settings.image_size or method.image_size
+    channels = channels_for(
+        model, settings.dataset, image_size, settings.channels or method.channels
+    )
+    refuse_impossible(
+        model,
+        settings.dataset,
+        *sizes,
+        image_size=image_size,
+        channels=channels,
+        keep=method.keep,
+    )
     refuse(settings, sizes, method)
     preset = training_preset(settings.dataset)
     runs = [
@@ -51,6 +64,7 @@ def sweep(
             batch_size=settings.batch_size,
             limit_test=settings.limit_test,
             default_size=method.image_size,
+            channels=channels,
         )
         if line := method.other_size(data.image_size):
             print(line, flush=True)
@@ -82,14 +96,6 @@ def sweep(
 
 def refuse(settings: TrainingSettings, sizes: Sequence[Size], method: Method) -> None:
     """Raise UserError for a sweep that can't be, before any data is read."""
-    refuse_impossible(
-        settings.model,
-        settings.dataset,
-        *sizes,
-        image_size=settings.image_size or method.image_size,
-        keep=method.keep,
-    )
-
     # images held out must not have been searched on
     if (
         settings.validate
