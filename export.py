@@ -74,9 +74,8 @@ def main() -> None:
         chosen = [name for name in chosen if name != "budget"]
     if bool(save) == bool(chosen):
         raise UserError(
-            "give either --save NAME, a trained network, or what an untrained one is made "
-            "from: --prune-fname NAME, --uniform "
-            "or --morph, with their options"
+            "give either --save NAME, a trained network, or what an untrained one is made from: "
+            "--prune-fname NAME, --uniform or --morph, with their options"
         )
     if save and (option := next((o for o in ("image_size", "channels") if o in given), "")):
         raise UserError(

@@ -123,9 +123,8 @@ def main() -> None:
         print(f"{model} on {dataset}, {name}: filters per layer{scaled}")
         wide = max(6, *(len(size_shown(size)) for size in sizes))
         print(
-            f"{'target' if given.get('target') else 'ratio':>{wide}} "
-            f"{'iteration':>9} {'--descent-idx':>13} {'parameters':>11} "
-            f"{'MMACs':>8}  filters"
+            f"{'target' if given.get('target') else 'ratio':>{wide}} {'iteration':>9} "
+            f"{'--descent-idx':>13} {'parameters':>11} {'MMACs':>8}  filters"
         )
         for size, row in table:
             filters, index = (

@@ -61,9 +61,8 @@ def main() -> None:
         names = ", ".join(method.name for method in known[1:])
         raise UserError(
             f"nothing to compare with the uniform networks of {subject.model} on "
-            f"{subject.dataset}: nothing was published, and "
-            f"{subject.folder} has no runs {names}; train some, or name them "
-            "with --runs LABEL=NAME"
+            f"{subject.dataset}: nothing was published, and {subject.folder} has no runs {names}; "
+            "train some, or name them with --runs LABEL=NAME"
         )
     out = Path(given["out"] or subject.folder / f"{subject.dataset}_{what}_{asked.axis}.png")
     show(curves, subject, asked, f"{subject.title}: {title}", out)

@@ -61,9 +61,8 @@ def parsed(name: str) -> Name:
             raise ValueError
     except (ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError):
         raise ValueError(
-            f"{name!r}: what is in brackets must be KEY=VALUE, KEY=VALUE, … of numbers, texts "
-            "in quotes, True, False, None "
-            "and tuples of these"
+            f"{name!r}: what is in brackets must be KEY=VALUE, KEY=VALUE, … of numbers, texts in "
+            "quotes, True, False, None and tuples of these"
         ) from None
 
     return Name(place, function, {key: checked(key, value) for key, value in found.items()})

@@ -40,8 +40,7 @@ def round_widths(
     if (cheapest := int(cost(smallest)[0])) > amount:
         raise OverBudget(
             f"widths can't be multiples of {multiple} within this budget: "
-            f"{widths_text(smallest[:, 0])} cost {cheapest:,}, "
-            f"the budget is {amount:,}"
+            f"{widths_text(smallest[:, 0])} cost {cheapest:,}, the budget is {amount:,}"
         )
 
     # the first guess

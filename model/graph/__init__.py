@@ -37,7 +37,8 @@ costs; it is run only where the network's own code can't be run at other widths.
     This project's own networks, whose gates are not tied
     compaction    removes what closed gates have made dead
     selection     picks channels between layers that keep different ones
-    flatten       a network without gates and selections, for export
+    flatten       a network without gates and selections, for export, by
+    regions         what works channel by channel between its layers
 
     user_network  imports and makes the network MODULE:FUNCTION or FILE.py:FUNCTION
     own_imports     lets a file import the modules beside it, whatever their names

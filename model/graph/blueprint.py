@@ -49,9 +49,8 @@ class Blueprint(Resizable):
         if why := self.why_graph_with_gates if gated else self.why_graph:
             if self.claimed:
                 raise UnreadableNetwork(
-                    f"has a part named {next(iter(self.claimed))}, which a network that runs "
-                    "its graph can't have; "
-                    f"give it another name ({why})"
+                    f"has a part named {next(iter(self.claimed))}, which a network that runs its "
+                    f"graph can't have; give it another name ({why})"
                 )
             return self.run_graph(network, filters, gated)
         if gated:

@@ -151,8 +151,7 @@ def rewire_inplace_ops(network: nn.Module, graph: fx.Graph) -> None:
         ):
             raise UnreadableNetwork(
                 f"{_name(network, node)} ({node.name}) changes in place what is used elsewhere "
-                "too; "
-                "let it make a new tensor"
+                "too; let it make a new tensor"
             )
 
 

@@ -120,8 +120,7 @@ class _Walk(fx.Interpreter):
             reason = " ".join(str(error).split())[:150]
             raise UnreadableNetwork(
                 f"{self.reading.operation(node)} does not take what images of {self.image_size} "
-                "pixels give it "
-                f"({type(error).__name__}: {reason})"
+                f"pixels give it ({type(error).__name__}: {reason})"
             ) from None
         self.reading.follow(node, result)
         return result

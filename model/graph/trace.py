@@ -99,9 +99,8 @@ def traced(
     except Exception as error:  # whatever a network's own code does with what is no tensor
         reason = " ".join(str(error).split())[:150]
         raise UnreadableNetwork(
-            f"torch.fx can't trace it{own_line(error)} ({type(error).__name__}: {reason}); what "
-            "it does must not "
-            "depend on the images"
+            f"torch.fx can't trace it{own_line(error)} ({type(error).__name__}: {reason}); what it "
+            "does must not depend on the images"
         ) from None
 
 

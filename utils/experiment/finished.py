@@ -231,10 +231,9 @@ def refuse_network_of_another_search(job: Job, origin: dict[str, Any]) -> None:
         job.needs.result, job.settings.model, job.needs.result.stat().st_mtime_ns
     ):
         raise UserError(
-            f"{job.result}: its network is of another search than {job.needs.result} is now, "
-            "which was searched again; remove "
-            f"this result and {job.weights}, and it is trained again, or "
-            "restore that record"
+            f"{job.result}: its network is of another search than {job.needs.result} is now, which "
+            f"was searched again; remove this result and {job.weights}, and it is trained again, "
+            "or restore that record"
         )
 
 

@@ -225,9 +225,8 @@ def queue_of(model_dir: str) -> Queue:
         )
     except FileNotFoundError:
         raise UserError(
-            f"{submissions(model_dir)}: jobs were submitted to Slurm, and there is no squeue "
-            "here; run submit.py where you "
-            "submitted them, or remove that folder"
+            f"{submissions(model_dir)}: jobs were submitted to Slurm, and there is no squeue here; "
+            "run submit.py where you submitted them, or remove that folder"
         ) from None
     except subprocess.TimeoutExpired:
         raise UserError(f"squeue does not answer within {PATIENCE} s; try again later") from None

@@ -60,9 +60,8 @@ def print_table(
     targets = any(isinstance(at, Limit) for curve in curves for at in curve.points)
     wide = max(6, *(len(size_shown(at)) for curve in curves for at in curve.points))
     print(
-        f"{'method':{width}} {'size' if targets else 'ratio':>{wide}} "
-        f"{'parameters':>11} {'MMACs':>8}{milliseconds} "
-        f"{'mean':>7} {'std':>6} {'n':>3} {'gap':>7}"
+        f"{'method':{width}} {'size' if targets else 'ratio':>{wide}} {'parameters':>11} "
+        f"{'MMACs':>8}{milliseconds} {'mean':>7} {'std':>6} {'n':>3} {'gap':>7}"
     )
     for curve, reference in zip(curves, references):
         gap = gaps(curve, reference, axis) if reference and reference is not curve else {}

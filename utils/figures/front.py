@@ -84,6 +84,7 @@ def print_best(curves: list[Curve], subject: Subject) -> None:
         max(map(len, ["budget", *map(size_shown, sizes)])),
         any(isinstance(size, Limit) for size in sizes),
     )
+
     for unit in UNITS:
         print(
             f"\nthe most accurate network within the {AXES[unit]} of each ratio's uniform network"
@@ -91,15 +92,13 @@ def print_best(curves: list[Curve], subject: Subject) -> None:
         )
         print(
             f"{'budget':>{wide}} {'at most':>12}  {'method':{width}} "
-            f"{'size' if targets else 'ratio':>{wide}} {'parameters':>11} "
-            f"{'MMACs':>8} {'mean':>7}"
+            f"{'size' if targets else 'ratio':>{wide}} {'parameters':>11} {'MMACs':>8} {'mean':>7}"
         )
         for best in best_within(curves, subject, unit):
             amount = f"{best.amount / 1e6:,.1f} MMACs" if unit == "macs" else f"{best.amount:,}"
             print(
                 f"{size_shown(best.size):>{wide}} {amount:>12}  {best.curve.label:{width}} "
-                f"{size_shown(best.at):>{wide}} "
-                f"{best.point.params:11,} "
+                f"{size_shown(best.at):>{wide}} {best.point.params:11,} "
                 f"{best.point.macs / 1e6:8.1f} {best.point.mean:7.2f}"
             )
 
@@ -140,15 +139,9 @@ def draw_front(curves: list[Curve], title: str, path: Path) -> None:
         title=style.wrapped(title), ylabel="best test accuracy (%)", xlim=frame[:2], ylim=frame[2:]
     )
     style.scale_x(axes, *frame[:2], AXIS_LABELS["macs"])
+    grey: dict[str, Any] = {"color": "0.55", "edgecolors": "white"}
     sizes = [
-        axes.scatter(
-            [],
-            [],
-            s=area(params, largest),
-            color="0.55",
-            edgecolors="white",
-            label=style.counted(params),
-        )
+        axes.scatter([], [], s=area(params, largest), label=style.counted(params), **grey)
         for params in style.round_numbers(largest)
     ]
     axes.legend(

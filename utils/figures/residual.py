@@ -13,6 +13,7 @@ from utils.powerlaw import FITTED, PowerLaw
 from utils.records.files import read_rows
 from utils.records.paths import named_after, search_record, search_rows, shown_name
 from utils.records.searches import (
+    SearchRecord,
     budget_of,
     iteration_told,
     law_of,
@@ -51,15 +52,7 @@ def draw_residual_filters(task: Task, name: str, folders: Folders) -> None:
 
     # the recorded rows, and the size of the network at each
     networks = {
-        iteration: np.array(
-            read_rows(
-                search_rows(folders.record_dir, name, iteration),
-                layers,
-                record["iterations"][iteration]["rounds"],
-            ),
-            float,
-        )
-        for iteration in iterations
+        iteration: rows_of(folders.record_dir, name, iteration, record) for iteration in iterations
     }
     sizes_of = {
         iteration: BUDGETS[budget](model, rows.T, **shape_in(record))
@@ -98,6 +91,13 @@ def draw_residual_filters(task: Task, name: str, folders: Folders) -> None:
     style.save(
         fig, Path(named_after(folders.plot_dir, model)) / f"{dataset}_{name}_residual_filters.png"
     )
+
+
+def rows_of(record_dir: str, name: str, iteration: int, record: SearchRecord) -> np.ndarray:
+    """Return the recorded widths of an iteration, (rounds, layers). Raises UserError."""
+    entry = record["iterations"][iteration]
+    path = search_rows(record_dir, name, iteration)
+    return np.array(read_rows(path, len(entry["filters"]), entry["rounds"]), float)
 
 
 def draw_panel(

@@ -103,9 +103,8 @@ def why_not(lock: Path, error: OSError) -> str:
         return f"{lock.parent}: can't be written to ({error.strerror})"
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
-            f"{lock}: can't be locked ({error.strerror}), as another user's can't; if nobody "
-            "works under this name any more, remove "
-            "it, else choose another name or folder"
+            f"{lock}: can't be locked ({error.strerror}), as another user's can't; if nobody works "
+            "under this name any more, remove it, else choose another name or folder"
         )
     return f"{lock}: can't be locked ({error.strerror}); choose a folder on another disk"
 

@@ -74,8 +74,7 @@ def tiny_imagenet_folder(data_dir: str, parts: Sequence[str] = ("train", "val"))
             return place
     raise UserError(
         f"no TinyImageNet with {' and '.join(parts)} in {', '.join(map(str, places))}: unzip "
-        "tiny-imagenet-200.zip there, "
-        "or say where it is with --data"
+        "tiny-imagenet-200.zip there, or say where it is with --data"
     )
 
 

@@ -86,9 +86,8 @@ class Run:
         other = read_tensors(self.checkpoint).get("result")  # earlier versions did not say
         if other not in (None, self.address):
             raise UserError(
-                f"{self.checkpoint}: the unfinished work of "
-                f"{self.checkpoint.parent / str(other)}; finish that, choose another "
-                "--save or --model-dir, or --overwrite"
+                f"{self.checkpoint}: the unfinished work of {self.checkpoint.parent / str(other)}; "
+                "finish that, choose another --save or --model-dir, or --overwrite"
             )
         return restore(self.checkpoint, self.begun_with, load, self.defaults, is_over)
 
@@ -99,8 +98,7 @@ class Run:
             if stored is None:
                 raise UserError(
                     f"{self.weights}: weights of another run, whose settings they don't say; "
-                    "choose another --save or "
-                    "--model-dir, or --overwrite"
+                    "choose another --save or --model-dir, or --overwrite"
                 )
             same_settings(self.weights, self.begun_with, {**self.defaults, **stored})
 

@@ -54,22 +54,9 @@ class SearchRun(Run):
         if self.storage.overwrite:
             return False
 
-        # no record: an interrupted first iteration, or files of something else
         if not self.result.exists():
-            if self.checkpoint.exists() and not self.resume:
-                raise UserError(
-                    f"--save {self.storage.save}: an interrupted search has this name; --resume "
-                    "goes on with it, --overwrite "
-                    "begins anew"
-                )
-            if not self.resume and (
-                rows := paths.all_search_rows(self.storage.record_dir, self.storage.save)
-            ):
-                raise UserError(
-                    f"{rows[0]}: there is a file of this name, but no record {self.result} that "
-                    "it belongs to; choose another "
-                    "--save, or --overwrite"
-                )
+            if not self.resume:
+                self.refuse_remains()
             return False
 
         # a record: of these settings, and finished?
@@ -110,6 +97,19 @@ class SearchRun(Run):
             )
         return False
 
+    def refuse_remains(self) -> None:
+        """Raise UserError for an interrupted first iteration, or files of something else."""
+        if self.checkpoint.exists():
+            raise UserError(
+                f"--save {self.storage.save}: an interrupted search has this name; --resume goes "
+                "on with it, --overwrite begins anew"
+            )
+        if rows := paths.all_search_rows(self.storage.record_dir, self.storage.save):
+            raise UserError(
+                f"{rows[0]}: there is a file of this name, but no record {self.result} that it "
+                "belongs to; choose another --save, or --overwrite"
+            )
+
     def begin(self, data: Data, provenance: Provenance) -> None:
         """Open the record: the one found, or a new one.
 
@@ -117,9 +117,8 @@ class SearchRun(Run):
         """
         if self.iterations and (begun := shape_in(self.found)) != data.shape:
             raise UserError(
-                f"{self.result}: begun with {begun['num_classes']} classes of "
-                f"{pixels_in(begun)} pixels; the data "
-                f"now has {data.num_classes} of {pixels_in(data.shape)}"
+                f"{self.result}: begun with {begun['num_classes']} classes of {pixels_in(begun)} "
+                f"pixels; the data now has {data.num_classes} of {pixels_in(data.shape)}"
             )
         # nothing that the user can mend stands in the way of the new search any more
         if self.storage.overwrite:
@@ -181,6 +180,5 @@ def refuse_old_rules(path: Path, stored: Any) -> None:
     if stored.get("rules") != RULES:
         raise UserError(
             f"{path}: begun by a version that pruned one epoch later than the paper; it can be "
-            "swept as it is, but not gone on "
-            "with. Choose another --save, or --overwrite"
+            "swept as it is, but not gone on with. Choose another --save, or --overwrite"
         )

@@ -55,10 +55,9 @@ def vgg_on_cifar10() -> Part:
     return Part(
         "vgg_CIFAR10",
         "vgg on CIFAR10",
-        "Images recompressed as JPEG: 10,000 to train on, 2,000 held out, 10,000 to test on; "
-        "15 epochs in batches of 64, seeds 0 to 4 (5 to 9 where it says so); "
-        "searches of 5 iterations from ratio 0.25: 10 epochs "
-        "of warm-up, then 10 filters every 50 batches of 64",
+        "Images recompressed as JPEG: 10,000 to train on, 2,000 held out, 10,000 to test on; 15 "
+        "epochs in batches of 64, seeds 0 to 4 (5 to 9 where it says so); searches of 5 iterations "
+        "from ratio 0.25: 10 epochs of warm-up, then 10 filters every 50 batches of 64",
         MIDDLE,
         tables,
         (*methods(), *searches_by_macs(), *other_seeds(), *searches_by_params(), *cheap_searches()),
@@ -216,10 +215,9 @@ def mobilenetv2_on_cifar100() -> Part:
     return Part(
         "mobilenetv2_CIFAR100",
         "mobilenetv2 on CIFAR100",
-        "A subset of the images: 80 of each class to train on, 20 held out, "
-        "20 to test on; 15 epochs in batches of 64, seeds 0 to 4; searches of 5 "
-        "iterations from ratio 0.25: 10 epochs of warm-up, "
-        "then 10 filters every 10 batches of 64",
+        "A subset of the images: 80 of each class to train on, 20 held out, 20 to test on; 15 "
+        "epochs in batches of 64, seeds 0 to 4; searches of 5 iterations from ratio 0.25: 10 "
+        "epochs of warm-up, then 10 filters every 10 batches of 64",
         middle,
         tables,
         tuple(entries),
@@ -291,9 +289,8 @@ def digits() -> Part:
         "digits",
         "vgg on digits",
         "600 training images, 200 others held out; 6 epochs in batches of 32, seeds 0 and 1; "
-        "searches "
-        "of 2 iterations from ratio 0.125: 3 epochs of warm-up, then 5 filters "
-        "after every batch",
+        "searches of 2 iterations from ratio 0.125: 3 epochs of warm-up, then 5 filters after "
+        "every batch",
         0.125,
         tables,
         tuple(entries),

@@ -60,9 +60,8 @@ def refuse_without_weights(states: list[JobState]) -> None:
             and not base.weights.exists()
         ):
             raise UserError(
-                f"{base.result}: its weights, {base.weights}, are not here, and "
-                f"{state.job.name} needs them; remove that "
-                "result, and it is trained again, to the same weights"
+                f"{base.result}: its weights, {base.weights}, are not here, and {state.job.name} "
+                "needs them; remove that result, and it is trained again, to the same weights"
             )
 
 
@@ -73,8 +72,7 @@ def fetch_images(states: list[JobState], places: Places) -> None:
     except UserError as error:
         raise UserError(
             f"{str(error).split(';')[0]}; put it into a folder, as its archive or as <data "
-            "set>/train/<class>/ and "
-            "<data set>/test/<class>/, and say which with --data (make "
+            "set>/train/<class>/ and <data set>/test/<class>/, and say which with --data (make "
             "study-run DATA=folder)"
         ) from None
 

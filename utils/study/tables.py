@@ -23,21 +23,16 @@ HEAD = (
     "equal MACs",
 )
 RULE = (
-    "Accuracy: % of the test images after the last epoch, its mean and standard error over n "
-    "seeds of the training. By search: the "
-    "mean of each search. Equal parameters, equal MACs: percentage points above "
-    "uniform networks of that size, whose accuracy is "
-    "interpolated as in plot_ratio.py; of all ratios, their mean. ±: a 95 % interval, "
-    "the wider of two: one is by the spread of the "
-    "differences of these seeds, the other by the spread of trainings pooled over the "
-    "part. Bold: clear of zero after Holm's "
-    "correction for the number of differences in the part's table of all methods, or, "
-    "where that does not have it, of the others in "
-    "its own table. Held out: accuracy on the training images held out. Search, TMACs: "
-    "what the forward passes of the search up to "
-    "that iteration took, in 10^12 multiply-accumulates. -: no result yet, no uniform "
-    "network as small or as large, or none that was "
-    "trained for as many epochs."
+    "Accuracy: % of the test images after the last epoch, its mean and standard error over n seeds "
+    "of the training. By search: the mean of each search. Equal parameters, equal MACs: percentage "
+    "points above uniform networks of that size, whose accuracy is interpolated as in "
+    "plot_ratio.py; of all ratios, their mean. ±: a 95 % interval, the wider of two: one is by the "
+    "spread of the differences of these seeds, the other by the spread of trainings pooled over "
+    "the part. Bold: clear of zero after Holm's correction for the number of differences in the "
+    "part's table of all methods, or, where that does not have it, of the others in its own table. "
+    "Held out: accuracy on the training images held out. Search, TMACs: what the forward passes of "
+    "the search up to that iteration took, in 10^12 multiply-accumulates. -: no result yet, no "
+    "uniform network as small or as large, or none that was trained for as many epochs."
 )
 AXES = ("params", "macs")
 Cell = str | Difference | None
@@ -208,8 +203,7 @@ def cost_of(findings: Findings) -> str:
     hours = sum(map(seconds_of, findings.finished)) / 3600
     return (
         f"{searches} search{'es' * (searches != 1)} and {len(findings.finished) - searches} "
-        f"trainings of {len(findings.jobs)} planned, "
-        f"{hours:.1f} hours of one CPU core."
+        f"trainings of {len(findings.jobs)} planned, {hours:.1f} hours of one CPU core."
     )
 
 
@@ -221,10 +215,9 @@ def spread_of(findings: Findings) -> str:
         ""
         if spread is None
         else (
-            f" Trainings that differ in their seed alone spread by {spread.deviation:.2f} "
-            f"points (standard deviation, pooled, {spread.freedom} "
-            f"degrees of freedom). The table of all methods has {len(main_family(findings))} "
-            "differences."
+            f" Trainings that differ in their seed alone spread by {spread.deviation:.2f} points "
+            f"(standard deviation, pooled, {spread.freedom} degrees of freedom). The table of all "
+            f"methods has {len(main_family(findings))} differences."
         )
     )
 

@@ -23,11 +23,10 @@ HEAD = (
     "with search",
 )
 RULE = (
-    "Accuracy: % of all test images after the last epoch, mean and standard error over n "
-    "seeds. Above uniform: percentage points, "
-    "with the 95 % interval from the standard deviation within arms, pooled over all "
-    "arms. TMACs: the multiply-accumulates, forward "
-    "and backward, of one training, and with its search. -: not there yet."
+    "Accuracy: % of all test images after the last epoch, mean and standard error over n seeds. "
+    "Above uniform: percentage points, with the 95 % interval from the standard deviation within "
+    "arms, pooled over all arms. TMACs: the multiply-accumulates, forward and backward, of one "
+    "training, and with its search. -: not there yet."
 )
 
 

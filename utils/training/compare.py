@@ -58,9 +58,8 @@ def compare_training(name: str, shape: Shape, *, gated: bool) -> list[str]:
         if gated:
             left, difference = compare_cut(name, blueprint, dtype)
             lines.append(
-                f"closed half of the gates at small widths: {left:.0%} of the parameters are "
-                "left, outputs and gradients differ "
-                f"by {difference:.1e}"
+                f"closed half of the gates at small widths: {left:.0%} of the parameters are left, "
+                f"outputs and gradients differ by {difference:.1e}"
             )
     return lines
 
@@ -92,8 +91,7 @@ def compare_steps(
         except Exception as error:  # its code may take numbers of 32 bits alone
             if dtype is torch.float32:
                 raise UserError(
-                    f"{name}: it can't be trained: a training step raised "
-                    f"{type(error).__name__}: "
+                    f"{name}: it can't be trained: a training step raised {type(error).__name__}: "
                     f"{' '.join(str(error).split())[:200]}"
                 ) from None
 
@@ -102,16 +100,14 @@ def compare_steps(
         if frozen != theirs.frozen[path]:
             raise differs(
                 name,
-                f"{path} is {'frozen' if theirs.frozen[path] else 'trained'} in its own code "
-                "and "
+                f"{path} is {'frozen' if theirs.frozen[path] else 'trained'} in its own code and "
                 f"{'frozen' if frozen else 'trained'} here",
             )
     if taken.random != theirs.random:
         raise differs(
             name,
-            f"its own code is {'' if theirs.random else 'not '}random in training, what is "
-            "trained here is"
-            f"{'' if taken.random else ' not'}",
+            f"its own code is {'' if theirs.random else 'not '}random in training, what is trained "
+            f"here is{'' if taken.random else ' not'}",
         )
 
     # the numbers, each before those that depend on it
@@ -170,8 +166,7 @@ def compared(
             raise differs(
                 name,
                 f"{told.format(path)} is {'none' if other is None else 'there'} in its own code "
-                "and "
-                f"{'none' if one is None else 'there'} here",
+                f"and {'none' if one is None else 'there'} here",
             )
 
         if one is None or other is None or not one.numel():
@@ -188,9 +183,8 @@ def compared(
         if not difference <= TOLERANCES[dtype]:
             raise differs(
                 name,
-                f"{told.format(path)} differs from that of its own code by {difference:.1e} of "
-                "the largest, allowed are "
-                f"{TOLERANCES[dtype]:.0e}",
+                f"{told.format(path)} differs from that of its own code by {difference:.1e} of the "
+                f"largest, allowed are {TOLERANCES[dtype]:.0e}",
             )
         largest = max(largest, difference)
     return largest

@@ -99,8 +99,7 @@ def check_compiler(device: str) -> None:
         reason = str(error).strip().splitlines() or [""]
         raise UserError(
             f"--compile: torch.compile does not work on this machine ({type(error).__name__}: "
-            f"{reason[0][:150]}); install a "
-            "C++ compiler, or leave --compile out"
+            f"{reason[0][:150]}); install a C++ compiler, or leave --compile out"
         ) from None
 
 

@@ -196,6 +196,17 @@ def prune_base(
             "relative to the largest; are its weights finite?"
         )
 
+    print(
+        f"pruned {sum(filters) - sum(widths)} of {sum(filters)} filters by L1 norm: "
+        f"{' '.join(map(str, widths))}\n"
+        f"  {method.told(described)}; {described_cut(small, difference)}",
+        flush=True,
+    )
+    return small
+
+
+def described_cut(small: nn.Module, difference: float | None) -> str:
+    """Return the size of a network that was cut down, and how far its outputs have changed."""
     gates = sum(gate.weight.numel() for gate in gates_of(small))
     physical = sum(parameter.numel() for parameter in small.parameters()) - gates
     outputs = (
@@ -203,13 +214,7 @@ def prune_base(
         if difference is None
         else f"its outputs differ by {difference:.1e}"
     )
-    print(
-        f"pruned {sum(filters) - sum(widths)} of {sum(filters)} filters by L1 norm: "
-        f"{' '.join(map(str, widths))}\n"
-        f"  {method.told(described)}; rebuilt small ({physical:,} parameters), {outputs}",
-        flush=True,
-    )
-    return small
+    return f"rebuilt small ({physical:,} parameters), {outputs}"
 
 
 def gated(
@@ -232,9 +237,8 @@ def gated(
         )
     if (held := stored.get("begun_with", {}).get("validate")) != validate and validate:
         raise UserError(
-            f"{path}: trained with --validate {held}, not {validate}: it may have seen the "
-            "images held out; give that, or "
-            "train it again"
+            f"{path}: trained with --validate {held}, not {validate}: it may have seen the images "
+            "held out; give that, or train it again"
         )
 
     expect_enough(stored, data.shape)

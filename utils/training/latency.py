@@ -74,9 +74,8 @@ def rounding_told(method: Method, network: Result, runner: Runner) -> str:
 
     return (
         f"rounded to multiples of {method.round_to}: {used[0]:.2%} of the budget, unrounded "
-        f"{used[1]:.2%}; {milliseconds[0]:.1f} ms "
-        f"for {BATCH} images, unrounded {milliseconds[1]:.1f} "
-        f"({provenance(runner.device)['versions']['device']})"
+        f"{used[1]:.2%}; {milliseconds[0]:.1f} ms for {BATCH} images, unrounded "
+        f"{milliseconds[1]:.1f} ({provenance(runner.device)['versions']['device']})"
     )
 
 

@@ -56,6 +56,7 @@ def step(network: nn.Module, blueprint: Blueprint, like: Tensor | None = None) -
         if like is None
         else min(range(len(found)), key=lambda i: float((found[i].detach() - like).abs().max()))
     )
+
     # one step on these logits
     loss = F.cross_entropy(found[number], labels)
     loss.backward()
@@ -65,6 +66,25 @@ def step(network: nn.Module, blueprint: Blueprint, like: Tensor | None = None) -
     }
     optimizer.step()
 
+    own = own_tensors(network, gradients)
+    frozen = {
+        name: not p.requires_grad
+        for name, p in network.named_parameters(remove_duplicate=False)
+        if name in own["gradients"]
+    }
+
+    # is its forward pass random?
+    with torch.no_grad():
+        one, other = (
+            forward(network, images, seed, blueprint.num_classes)[number] for seed in (1, 2)
+        )
+    return Step(found[number].detach(), loss.detach(), own, frozen, not torch.equal(one, other))
+
+
+def own_tensors(
+    network: nn.Module, gradients: dict[str, Tensor | None]
+) -> dict[str, dict[str, Tensor | None]]:
+    """Return a network's gradients, parameters and buffers, without those of gates."""
     tensors: dict[str, dict[str, Tensor | None]] = {
         "gradients": gradients,
         "parameters": {
@@ -81,22 +101,10 @@ def step(network: nn.Module, blueprint: Blueprint, like: Tensor | None = None) -
         for name, module in network.named_modules(remove_duplicate=False)
         if hasattr(module, "multipliers")
     }
-    own = {
+    return {
         kind: {name: t for name, t in of.items() if not name.startswith(tuple(gates))}
         for kind, of in tensors.items()
     }
-    frozen = {
-        name: not p.requires_grad
-        for name, p in network.named_parameters(remove_duplicate=False)
-        if name in own["gradients"]
-    }
-
-    # is its forward pass random?
-    with torch.no_grad():
-        one, other = (
-            forward(network, images, seed, blueprint.num_classes)[number] for seed in (1, 2)
-        )
-    return Step(found[number].detach(), loss.detach(), own, frozen, not torch.equal(one, other))
 
 
 def forward(network: nn.Module, images: Tensor, seed: int, classes: int) -> list[Tensor]:

@@ -77,6 +77,5 @@ def check_memory(params: int, runner: Runner) -> None:
     if memory is not None and (needed := 3 * 4 * params) > memory:
         raise UserError(
             f"a network of {params:,} parameters needs {needed / 2**30:,.0f} GiB to train; this "
-            "device has "
-            f"{memory / 2**30:,.0f}. Use a smaller ratio"
+            f"device has {memory / 2**30:,.0f}. Use a smaller ratio"
         )

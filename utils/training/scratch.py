@@ -91,8 +91,7 @@ def train(
             if not math.isfinite(found[-2]):
                 raise Diverged(
                     f"the loss of the {name} images is not a finite number after epoch "
-                    f"{state.epoch}, batch {len(batches) - 1} "
-                    f"{KEPT}"
+                    f"{state.epoch}, batch {len(batches) - 1} {KEPT}"
                 )
             print(f"  {name}: loss {found[-2]:.4f}, accuracy {found[-1]:.2f} %", flush=True)
         for key, number in zip(keys, found):

@@ -41,18 +41,13 @@ def sweep(
         model, settings.dataset, image_size, settings.channels or method.channels
     )
     refuse_impossible(
-        model,
-        settings.dataset,
-        *sizes,
-        image_size=image_size,
-        channels=channels,
-        keep=method.keep,
+        model, settings.dataset, *sizes, image_size=image_size, channels=channels, keep=method.keep
     )
     refuse(settings, sizes, method)
+
     preset = training_preset(settings.dataset)
-    runs = [
-        TrainingRun(settings, preset, storage, size, at_size(storage.save, size)) for size in sizes
-    ]
+    names = [at_size(storage.save, size) for size in sizes]
+    runs = [TrainingRun(settings, preset, storage, *of) for of in zip(sizes, names)]
     with ExitStack() as held:
         for run in runs:
             held.enter_context(run.exclusive())
