@@ -16,7 +16,7 @@ SEED = 0
 def training_step(
     network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor
 ) -> dict[str, Any]:
-    """Return the results of a step of training before it changes weights, or PyTorch's ``error``."""
+    """Return the results of a training step before it changes weights, or PyTorch's ``error``."""
     network.train()
     torch.manual_seed(SEED)
     try:

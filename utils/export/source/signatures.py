@@ -1,4 +1,4 @@
-"""The arguments of functions that a network calls: their names, defaults, and flags for training."""
+"""The arguments of functions that a network calls: names, defaults, and flags for training."""
 
 from __future__ import annotations
 
