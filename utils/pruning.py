@@ -54,7 +54,6 @@ def survivors_above(
     every filter at or below the ``step``-th smallest value falls, fewer where that would make more
     than ``most`` in all. A layer that this would take below its floor keeps its best filters.
     """
-
     # rank the filters of layers that may still lose some
     ranked = torch.cat(
         [part & (part.sum() > floor) for part, floor in zip(alive.split(layers), floors)]

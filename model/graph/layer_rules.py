@@ -33,7 +33,6 @@ def convolution(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node)
     A dense one reads every channel and makes a width. A grouped one keeps its filters per group, so
     its input and output are tied.
     """
-
     # channels along another dimension than the first are none of its inputs
     value, shape = notes.values.get(source.name), notes.tensors[layer.weight].shape
     taken_from: fx.Node | None = source

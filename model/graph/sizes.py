@@ -25,7 +25,6 @@ NO_SIZE = {
 
 def number(notes: ChannelMap, node: fx.Node) -> None:
     """Record what a number, or a shape, depends on."""
-
     # a part of a shape
     source = node.all_input_nodes[0]
     if (

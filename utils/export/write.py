@@ -72,11 +72,9 @@ def write(
 
         # compared before the rest is written, which describes the differences
         found = differences(network, folder, pixels, images, plan.reference)
-        about |= {
-            "training_differs": found.pop("training", ""),
-            "exported_with": {**provenance("cpu")["versions"], **versions()},
-            "differences": found,
-        }
+        about["training_differs"] = found.pop("training", "")
+        about["exported_with"] = {**provenance("cpu")["versions"], **versions()}
+        about["differences"] = found
         write_texts(folder, about, plan, images, pixels)
         if images.mean:
             check_example(folder, network, pixels, images)

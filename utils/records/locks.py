@@ -61,7 +61,6 @@ def in_turn(path: Path, waiting: str) -> Iterator[None]:
 def _held(path: Path, option: str, patience: float = PATIENCE) -> Iterator[None]:
     """Hold ``path``, waiting ``patience`` seconds for others, or without end if that is
     negative."""
-
     lock = lock_of(path)
     # a soft lock would outlive a process that is killed
     mine = FileLock(lock, thread_local=False, fallback_to_soft=False)

@@ -64,7 +64,6 @@ def train(
     With a ``run``, training continues from its checkpoint, and each epoch ends with one. Raises
     Diverged if a number is not finite, and UserError for a checkpoint that can't be continued.
     """
-
     torch.manual_seed(seed_from(settings.seed))
     network = runner.place(build())
 
