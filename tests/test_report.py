@@ -183,7 +183,9 @@ def commands_in(out: str) -> list[list[str]]:
 def test_the_next_command_has_the_folders_that_are_not_the_usual_ones():
     places = Places(record_dir="r", data="d", model_dir="m")
     [listing, sweep] = after_search(Task(dataset="tinyimagenet"), "s", True, places)
-    assert "--data d" not in listing and "--record-dir r" in listing and "--model-dir" not in listing
+    assert (
+        "--data d" not in listing and "--record-dir r" in listing and "--model-dir" not in listing
+    )
     assert (
         sweep.startswith("python3 imagenet_ratio_swipe.py") and "--morph --prune-fname s" in sweep
     )

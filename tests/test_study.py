@@ -22,7 +22,8 @@ from utils.experiment.state import states_of
 from utils.settings import Places, SearchSettings, stored
 from utils.study.cost import search_macs
 from utils.study.outcomes import Findings, Outcome, Row, Uniform, with_all_ratios
-from utils.study.plan import BASES, FIRST, STUDIES, UNIFORM, study
+from utils.study.parts import BASES, FIRST, UNIFORM
+from utils.study.plan import STUDIES, study
 from utils.study.run import jobs_in, time_left
 from utils.study.statistics import Difference, Spread, difference, estimate, holm, pooled
 from utils.study.tables import family, main_family, markdown, signed, table_of
