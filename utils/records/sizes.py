@@ -1,4 +1,4 @@
-"""How large networks are: as options ask for it, and as results say it."""
+"""The sizes of networks, in options and in results."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,14 +8,14 @@ from utils.settings import Limit, Networks, NetworkSize, Size, Target, shortest
 
 
 def sizes_asked(networks: Networks, budget: str) -> tuple[Size, ...]:
-    """The sizes of a sweep: its targets, in the unit of ``budget``, else its ratios."""
+    """Return the sizes of a sweep: its targets, in the unit of ``budget``, or else its ratios."""
     if networks.target is None:
         return networks.ratios
     return tuple(Limit(Target.parse(text), budget) for text in networks.target)
 
 
 def size_asked(network: NetworkSize, budget: str) -> Size:
-    """The size of one network: its target, in the unit of ``budget``, else its ratio."""
+    """Return the size of one network: its target, in the unit of ``budget``, or else its ratio."""
     return Limit(Target.parse(network.target), budget) if network.target else network.ratio
 
 
@@ -27,8 +27,10 @@ def size_options(size: Size) -> list[str]:
 
 
 def size_of(result: Mapping[str, Any]) -> Size:
-    """What the network of a result was scaled to: its target, else its ratio. Raises UserError for
-    a target that is none."""
+    """Return the size that a result's network was scaled to: its target, or else its ratio.
+
+    Raises UserError for an invalid target.
+    """
     if "target" not in result:
         ratio: float = result["ratio"]
         return ratio

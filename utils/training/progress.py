@@ -1,5 +1,5 @@
-"""A tqdm bar per epoch, or a plain line per epoch where there is neither terminal nor notebook; how
-long epochs take."""
+"""The progress of an epoch: a tqdm bar, or a plain line where there is neither terminal nor
+notebook; and how long epochs take."""
 
 import sys
 import time
@@ -11,8 +11,7 @@ REFRESH = 0.5  # seconds; showing a loss means waiting for the device
 
 
 class Progress:
-    """Shows one epoch. ``update`` is called after each batch; ``numbers`` is asked for only when a
-    line is due."""
+    """Shows one epoch."""
 
     def __init__(self, title: str, batches: int):
         self.title = title
@@ -24,6 +23,7 @@ class Progress:
         self.due = time.monotonic() + REFRESH
 
     def update(self, numbers: Callable[[], str]) -> None:
+        """Advance by a batch. ``numbers`` is called only when the bar is redrawn."""
         if self.bar is not None:
             self.bar.update(1)
             if time.monotonic() >= self.due:
@@ -31,6 +31,7 @@ class Progress:
                 self.due = time.monotonic() + REFRESH
 
     def close(self, numbers: str) -> None:
+        """Show the final numbers."""
         if self.bar is not None:
             self.bar.set_postfix_str(numbers)
             self.bar.close()
