@@ -1,7 +1,7 @@
 """The networks by name, and what can be asked of them. Importing this package does not import
 torch."""
 
-from model.filters import prepare_filters, uniform_filters
+from model.filters import largest_filters_within, prepare_filters, uniform_filters
 from model.layers import widths_of
 from model.names import is_imported
 from model.registry import (
@@ -10,6 +10,7 @@ from model.registry import (
     Shape,
     build_model,
     compactor,
+    costs_when_pruned,
     count_macs,
     count_params,
     described,
@@ -27,11 +28,13 @@ __all__ = [
     "Shape",
     "build_model",
     "compactor",
+    "costs_when_pruned",
     "count_macs",
     "count_params",
     "described",
     "expect",
     "is_imported",
+    "largest_filters_within",
     "layer_names",
     "layers_of",
     "macs_per_filter",

@@ -159,8 +159,18 @@ def macs_when_pruned(
 
     A shortcut that was an identity is still one where its two widths have parted.
     """
+    return costs_when_pruned(name, built, "macs", num_classes=num_classes, image_size=image_size)
+
+
+def costs_when_pruned(
+    name: str, built: list[int], budget: str, *, num_classes: int = 10, image_size: int = 32
+) -> Callable[[Any], Any]:
+    """As macs_when_pruned, in the unit of ``budget``: params or macs. Where layers that add up keep
+    different filters, a network costs more: Compaction.count."""
     shortcuts = counted(name, built, num_classes, image_size).convolved
-    return lambda widths: counted(name, widths, num_classes, image_size, shortcuts=shortcuts).macs
+    return lambda widths: getattr(
+        counted(name, widths, num_classes, image_size, shortcuts=shortcuts), budget
+    )
 
 
 def macs_per_filter(

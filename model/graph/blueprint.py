@@ -72,7 +72,7 @@ class Blueprint(Resizable):
         self, network: nn.Module, multiple: int = MULTIPLE, through_norms: bool = False
     ) -> Cutter:
         """What removes closed filters from a network that was built with gates."""
-        return Cutter(self, network, multiple, through_norms)
+        return Cutter(self, network, self.count, multiple, through_norms)
 
     # --- what it costs ----------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ import math
 import torch
 from torch import Tensor, fx, nn
 
+from model.cost import Cost
 from model.gate import GateLayer, SharedGate, gates_of
 from model.graph.liveness import mask_to_input, zeros
 from model.graph.reading import Reading
@@ -81,7 +82,7 @@ class Compactor:
         Only if at least the fraction ``worthwhile`` of the gated channels goes; returns whether it
         was done.
         """
-        kept = self._wanted(alive)
+        kept = self._wanted(alive, self.multiple)
         before, after = (
             sum(int(masks[name].sum()) for name in self.gate_nodes) for masks in (self.kept, kept)
         )
@@ -112,6 +113,36 @@ class Compactor:
                 there[layer] = part
         return [filters.nonzero().flatten() for filters in there]
 
+    def count(self, alive: list[Tensor]) -> Cost:
+        """What the network has with the filters ``alive`` alone: also what other filters than a
+        layer's own make necessary."""
+        kept, cost = self._wanted(alive, 1), Cost()
+        channels = {name: int(mask.sum()) for name, mask in kept.items()}
+        gates = {
+            f"{name}.weight"
+            for name, module in self.reading.layers.items()
+            if isinstance(module, GateLayer)
+        }
+        sizes = {
+            path: math.prod(
+                size if name is None else channels[name]
+                for size, name in zip(
+                    tensor.shape, self.reading.dims.get(path, (None,) * tensor.dim())
+                )
+            )
+            for path, tensor in self.reading.tensors.items()
+            if isinstance(tensor, nn.Parameter) and path not in gates
+        }
+        cost.params = sum(sizes.values())
+        for path, name, axis in self.reading.calls:
+            shape = self.reading.shapes[name]
+            cost.macs += sizes[path] * (math.prod(shape) // shape[0] // shape[axis])
+        return cost
+
+    def channel_mask(self, name: str) -> Tensor:
+        """Which channels of a node's result in the full network are still there."""
+        return self.kept[name]
+
     def finished(self) -> nn.Module:
         """The network, with its gates and selections."""
         return self.network
@@ -137,8 +168,9 @@ class Compactor:
         closed = torch.cat([*[~alive[layer] for layer in layers], torch.zeros(1, dtype=torch.bool)])
         return closed[:-1] if index is None else closed[index]
 
-    def _wanted(self, alive: list[Tensor]) -> dict[str, Tensor]:
-        """The channels that each node should have, given the filters that are alive."""
+    def _wanted(self, alive: list[Tensor], multiple: int) -> dict[str, Tensor]:
+        """The channels that each node should have, given the filters that are alive: multiples of
+        so many."""
         reading, zero = self.reading, zeros(self.reading, lambda name: self._closed(name, alive))
         wanted = {
             name: torch.full_like(mask, name in reading.pinned) for name, mask in self.kept.items()
@@ -147,7 +179,7 @@ class Compactor:
             step, name = reading.steps[node.name], node.name
             for begin, end in step.solid:
                 wanted[name][begin:end] = True
-            wanted[name] = self._rounded_up(name, wanted[name] & self.kept[name])
+            wanted[name] = self._rounded_up(name, wanted[name] & self.kept[name], multiple)
             # joined to itself, a result is there twice with the same channels
             for source in step.inputs:
                 again = [
@@ -176,14 +208,14 @@ class Compactor:
                 wanted[source.name] = wanted[source.name] | ask
         return wanted
 
-    def _rounded_up(self, name: str, wanted: Tensor) -> Tensor:
-        """``wanted`` with as many more of the channels there are as make it a multiple of 8, of
-        each width; or of whole units."""
+    def _rounded_up(self, name: str, wanted: Tensor, of: int) -> Tensor:
+        """``wanted`` with as many more of the channels there are as make it a multiple ``of`` 8,
+        say, of each width; or of whole units."""
         available, start = self.kept[name], 0
         for piece in self.reading.values[name].pieces:
             part, unit = slice(start, start + piece.channels), self.reading.per_unit(piece)
             here, there = (mask[part].view(-1, unit).any(dim=1) for mask in (wanted, available))
-            multiple = self.multiple // math.gcd(unit, self.multiple)
+            multiple = of // math.gcd(unit, of)
             missing = -int(here.sum()) % multiple or (0 if here.any() else multiple)
             spare = (there & ~here).nonzero().flatten()[:missing]
             wanted[part] = here.index_fill(0, spare, True).repeat_interleave(unit) & available[part]

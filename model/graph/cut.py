@@ -9,11 +9,12 @@ change: not the survivors' outputs, not their gradients, not their momentum.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, fx, nn
 
+from model.cost import Cost, Number
 from model.errors import UnreadableNetwork
 from model.gate import SharedGate, gates_of
 from model.graph.compaction import MULTIPLE, WORTHWHILE
@@ -31,17 +32,19 @@ class Cutter:
     its gates. ``kept`` has for each width, by its number, the filters that it still has (bools); it
     is all that is needed to cut a fresh network to the same shape. Filters that a norm of all
     channels takes its mean over, closed ones as zeros, are not removed, unless ``through_norms``:
-    then that is not ``exact``, the mean is one over fewer.
+    then that is not ``exact``, the mean is one over fewer. ``costs`` adds up what widths cost.
     """
 
     def __init__(
         self,
         blueprint: Resizable,
         network: nn.Module,
+        costs: Callable[[Cost, Number], None],
         multiple: int = MULTIPLE,
         through_norms: bool = False,
     ):
         self.blueprint, self.network, self.multiple = blueprint, network, multiple
+        self.costs = costs
         self.reading = blueprint.reading
         self.device = next(network.parameters()).device
         self.filters = [len(gate.weight) for gate in gates_of(network)]
@@ -100,6 +103,15 @@ class Cutter:
     def kept_filters(self) -> list[Tensor]:
         """For each gate, the indices of the filters that are still there."""
         return [mask.nonzero().flatten() for mask in self.kept.values()]
+
+    def count(self, alive: list[Tensor]) -> Cost:
+        """What the network has with the filters ``alive`` alone."""
+        self.costs(cost := Cost(), [int(living.sum()) for living in alive])
+        return cost
+
+    def channel_mask(self, name: str) -> Tensor:
+        """Which channels of a node's result in the full network are still there."""
+        return self._mask(name, self.kept)
 
     def sliced(self, path: str, tensor: Tensor) -> Tensor:
         """What is left of a tensor of the full network."""

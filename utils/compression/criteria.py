@@ -11,8 +11,6 @@ from torch import Tensor
 
 from utils.pruning import taylor_criterion
 
-CRITERIA = ("taylor", "magnitude", "random")
-
 
 class Criterion(Protocol):
     """Gives scores for the filters of all layers together, in the order of the gates."""
@@ -20,13 +18,15 @@ class Criterion(Protocol):
     def observe(self) -> None:
         """Take note of a batch, after its backward pass."""
 
-    def scores(self) -> Tensor:
-        """Return the scores since the last call, (number of filters,), on the CPU."""
+    def scores(self, alive: Sequence[Tensor]) -> Tensor:
+        """Return the scores since the last call, (number of filters,), on the CPU; ``alive`` says
+        which filters of each layer are still there."""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next scores depend on."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what ``state_dict`` gave."""
 
 
 class Taylor:
@@ -46,7 +46,7 @@ class Taylor:
         self.total += taylor_criterion(weights, grads)
         self.batches += 1
 
-    def scores(self) -> Tensor:
+    def scores(self, alive: Sequence[Tensor]) -> Tensor:
         mean = self.total.cpu() / max(1, self.batches)
         self.total.zero_()
         self.batches = 0
@@ -66,19 +66,18 @@ class Magnitude:
     """The L1 norm of a filter's weights over the mean of its layer: norms of different layers are
     of different sizes.
 
-    ``norms``, called when scores are asked for, gives (width,) for each gate; ``alive`` which
-    filters are still there.
+    ``norms``, called when scores are asked for, gives (width,) for each gate.
     """
 
-    def __init__(self, norms: Callable[[], list[Tensor]], alive: Callable[[], list[Tensor]]):
-        self.norms, self.alive = norms, alive
+    def __init__(self, norms: Callable[[], list[Tensor]]):
+        self.norms = norms
 
     def observe(self) -> None:
-        """A batch changes the weights, and nothing else."""
+        """Take no note: the weights themselves are looked at when scores are asked for."""
 
-    def scores(self) -> Tensor:
+    def scores(self, alive: Sequence[Tensor]) -> Tensor:
         found = []
-        for norm, living in zip((norm.cpu() for norm in self.norms()), self.alive()):
+        for norm, living in zip((norm.cpu() for norm in self.norms()), alive):
             mean = norm[living].mean()
             found.append(norm / mean if mean > 0 else norm)
         return torch.cat(found)
@@ -97,9 +96,9 @@ class Random:
         self.filters, self.seed, self.drawn = filters, seed, 0
 
     def observe(self) -> None:
-        """Nothing depends on what is trained."""
+        """Take no note: nothing depends on what is trained."""
 
-    def scores(self) -> Tensor:
+    def scores(self, alive: Sequence[Tensor]) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.drawn)
         self.drawn += 1
         return torch.rand(self.filters, generator=generator)

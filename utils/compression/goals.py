@@ -4,41 +4,47 @@ to."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import torch
 
-from model import costs_when_pruned, largest_filters_within
-from utils.compression.rounds import FixedWidths, FreeWidths, Goal, RoundedWidths
+from model import costs_when_pruned, largest_filters_within, widths_of
+from model.errors import OverBudget
+from utils.compression.rounds import FixedWidths, FreeWidths, Goal, Price, RoundedWidths
 from utils.data import Data
 from utils.errors import UserError
 from utils.records.methods import Method, method_of
-from utils.settings import Networks, dataset_name
+from utils.records.results import Origin
+from utils.settings import Networks, dataset_name, least_width
 from utils.settings.compression import Compression
-from utils.settings.target import Target, people
+from utils.settings.target import Limit, Target, people
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """How small a network is to be: at most ``amount`` of ``budget`` (params or macs), of which it
-    has ``whole`` now."""
+class Widths:
+    """Which widths a network is pruned to. ``method``: whose; None: those that the criterion
+    leaves."""
 
-    budget: str
-    amount: int
-    whole: int
-    method: Method | None  # whose widths it gets; None: those that the criterion leaves
+    method: Method | None
+    limit: Limit
+    min_width: int
+    keep: tuple[str, ...]
+    round_to: int
 
     @property
-    def ratio(self) -> float:
-        """The scaling ratio of which such a network is about: costs grow with the square of the
-        widths."""
-        return round((self.amount / self.whole) ** 0.5, 6)
+    def origin(self) -> Origin | None:
+        """The search that they come from."""
+        return self.method.origin if self.method else None
+
+    @property
+    def name(self) -> str:
+        """What results call them, behind the criterion: "" for the criterion's own."""
+        return f"+{self.method.name}" if self.method else ""
 
 
-def wanted(
-    asked: Compression, model: str, dataset: str, filters: list[int], data: Data, record_dir: str
-) -> Wanted:
-    """What the options ask for, of a network with these ``filters``. Raises UserError where that is
-    no pruning."""
+def asked_widths(asked: Compression, model: str, dataset: str, record_dir: str) -> Widths:
+    """What the options ask for. Raises UserError, for a search that is not there too."""
     method = None
     if asked.uniform or asked.morph or asked.prune_fname:
         networks = Networks(
@@ -48,94 +54,95 @@ def wanted(
             morph=asked.morph,
         )
         method = method_of(networks, model, dataset_name(dataset), record_dir)
-    budget = asked.budget or (method.budget if method and not asked.uniform else "macs")
-    cost = costs_when_pruned(model, filters, budget, **data.shape)
-    whole = int(cost(np.array(filters)[:, None])[0])
-    amount = Target.parse(asked.target).amount(whole)
-    unit = "parameters" if budget == "params" else "MACs"
+    searched = method if method and method.origin else None
+    budget = asked.budget or (searched.budget if searched else "macs")
+    min_width = asked.min_width
+    if min_width is None:
+        min_width = searched.min_width if searched else least_width(model, None)
+    keep = asked.keep if asked.keep is not None else searched.keep if searched else ()
+    limit = Limit(Target.parse(asked.target), budget)
+    return Widths(method, limit, min_width, keep, asked.round_to)
+
+
+def amount_of(limit: Limit, whole: int) -> int:
+    """The most that a network may cost, where it costs ``whole`` now. Raises UserError where that
+    is no pruning."""
+    amount = limit.target.amount(whole)
     if amount >= whole:
         raise UserError(
-            f"--target {asked.target}: the network has {people(whole)} {unit} as it is; there "
-            "is nothing to prune"
+            f"--target {limit.target}: the network has {told(whole, limit.budget)} as it is; "
+            "there is nothing to prune"
         )
-    return Wanted(budget, amount, whole, method)
+    return amount
+
+
+def told(amount: int, budget: str) -> str:
+    """An amount for people: 2.58M MACs."""
+    return f"{people(amount)} {'MACs' if budget == 'macs' else 'parameters'}"
+
+
+def floors_of(widths: Widths, model: str, filters: list[int]) -> list[int]:
+    """The fewest filters of each layer: all of those that are kept; multiples of ``round_to`` where
+    a layer has as many."""
+    kept, multiple, found = widths_of(model, widths.keep), widths.round_to, []
+    for layer, width in enumerate(filters):
+        floor = min(width, max(1, widths.min_width))
+        if layer in kept or width < multiple:
+            floor = width
+        elif multiple > 1:
+            floor = min(-(-floor // multiple), width // multiple) * multiple
+        found.append(floor)
+    return found
 
 
 def goal_of(
-    want: Wanted, asked: Compression, model: str, filters: list[int], floors: list[int], data: Data
+    widths: Widths, amount: int, model: str, filters: list[int], price: Price, data: Data
 ) -> Goal:
-    """The goal of a pruning. Raises UserError where no widths that are allowed are small enough."""
-    cost = costs_when_pruned(model, filters, want.budget, **data.shape)
-
-    def of(widths: list[int]) -> int:
-        return int(cost(np.array(widths)[:, None])[0])
-
-    def per_filter(widths: list[int]) -> list[float]:
-        full = np.array(widths)[:, None]
-        found = cost(np.hstack([full, full - np.eye(len(full), dtype=int)]))
-        return [float(number) for number in found[0] - found[1:]]
-
-    smallest = [max(floor, min(asked.round_to, width)) for floor, width in zip(floors, filters)]
-    if (least := of(smallest)) > want.amount:
-        unit = "parameters" if want.budget == "params" else "MACs"
-        raise UserError(
-            f"--target {asked.target}: that is {people(want.amount)} {unit}; with the fewest "
-            "filters that layers may have the "
-            f"network still has {people(least)}. Ask for more, or lower "
-            "--min-width, --keep or --round-to"
-        )
-    goal: FreeWidths | FixedWidths
-    if want.method is None:
-        goal = FreeWidths(filters, floors, want.amount, of, per_filter)
+    """The goal of a pruning to ``amount``. Raises UserError where no widths that are allowed are
+    small enough."""
+    budget, floors = widths.limit.budget, floors_of(widths, model, filters)
+    cost = costs_when_pruned(model, filters, budget, **data.shape)
+    fewest = torch.cat([torch.arange(width) < floor for width, floor in zip(filters, floors)])
+    if (least := price(fewest)) > amount:
+        raise too_small(widths, amount, least)
+    method = widths.method
+    goal: Goal
+    if method is None:
+        goal = FreeWidths(filters, floors, amount, price, partial(saved_per_filter, cost))
     else:
-        goal = FixedWidths(
-            filters,
-            largest_filters_within(
-                want.amount,
-                cost,
-                want.method.law,
-                want.method.widths or filters,
-                least=floors,
-                most=filters,
-            ),
-        )
-    if asked.round_to == 1:
+
+        def within(amount: int) -> list[int]:
+            return largest_filters_within(
+                amount, cost, method.law, method.widths or filters, least=floors, most=filters
+            )
+
+        try:
+            goal = FixedWidths(filters, within, amount, price)
+        except OverBudget as error:
+            raise UserError(f"--target {widths.limit.target}: {error}") from None
+    if widths.round_to == 1:
         return goal
-
-    def rounded(widths: list[int], most: list[int]) -> list[int]:
-        return rounded_within(widths, most, asked.round_to, floors, want.amount, of)
-
-    return RoundedWidths(goal, rounded)
+    return RoundedWidths(goal, widths.round_to, floors, amount, price)
 
 
-def rounded_within(
-    widths: list[int], most: list[int], multiple: int, floors: list[int], amount: int, cost: object
-) -> list[int]:
-    """Widths near ``widths``, multiples of ``multiple`` where a layer has so many, at most ``most``
-    and within ``amount``.
+def saved_per_filter(cost: object, widths: list[int]) -> list[float]:
+    """What one filter less in each layer saves at these ``widths``, in the unit of ``cost``."""
+    full = np.array(widths)[:, None]
+    found = cost(np.hstack([full, full - np.eye(len(full), dtype=int)]))  # type: ignore[operator]
+    return [float(number) for number in found[0] - found[1:]]
 
-    Each is rounded down to a multiple, and up again, the narrowest step first, as long as that is
-    within the amount.
-    """
-    found = [
-        max(floor, width // multiple * multiple or min(multiple, top))
-        for width, floor, top in zip(widths, floors, most)
+
+def too_small(widths: Widths, amount: int, least: int) -> UserError:
+    """What a user can do about a target that no widths allow."""
+    budget = widths.limit.budget
+    others = [
+        "--target",
+        *["--min-width"] * (widths.min_width > 1),
+        *["--keep"] * bool(widths.keep),
+        *["--round-to"] * (widths.round_to > 1),
     ]
-    while True:
-        raised = [
-            [*found[:layer], found[layer] + multiple, *found[layer + 1 :]]
-            for layer in range(len(found))
-            if found[layer] % multiple == 0 and found[layer] + multiple <= most[layer]
-        ]
-        allowed = [
-            (cost(candidate), candidate) for candidate in raised if cost(candidate) <= amount
-        ]  # type: ignore[operator]
-        # Only layers that rounding made narrower than they were wanted come back.
-        allowed = [
-            (price, candidate)
-            for price, candidate in allowed
-            if any(a > b and b < w for a, b, w in zip(candidate, found, widths))
-        ]
-        if not allowed:
-            return found
-        found = min(allowed)[1]
+    return UserError(
+        f"--target {widths.limit.target}: is {told(amount, budget)}, and with the fewest filters "
+        f"that its layers may have the network has {told(least, budget)}; give another "
+        f"{' or '.join(others)}"
+    )

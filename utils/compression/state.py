@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from model.gate import GateLayer
+from model.architecture import Compaction
+from model.gate import gates_of
 from utils.compression.criteria import Criterion
 from utils.compression.rounds import Goal, widths_of
 from utils.training.device import give_back_freed_memory
@@ -35,9 +35,106 @@ class Rounds:
         return min(self.number, batch * self.number // self.batches)
 
 
+class GoalPruner:
+    """Closes the gates of a network round by round until a goal is reached, and removes what they
+    close.
+
+    Call ``step()`` after each backward pass. In the last round all that is closed is removed, and
+    the network goes on without it. ``compaction`` removes filters from the network, in multiples of
+    channels that are fast, until then.
+    """
+
+    def __init__(self, compaction: Compaction, criterion: Criterion, goal: Goal, rounds: Rounds):
+        self.compaction, self.criterion = compaction, criterion
+        self.goal, self.rounds = goal, rounds
+        self.gates = gates_of(compaction.network)
+        self.full = [len(gate.weight) for gate in self.gates]
+        self.alive = torch.ones(sum(self.full), dtype=torch.bool)
+        self.batches = self.done = 0
+
+    @property
+    def layers(self) -> list[Tensor]:
+        """Which filters of each layer are alive (bools)."""
+        return list(self.alive.split(self.full))
+
+    @property
+    def widths(self) -> list[int]:
+        """The living filters of each layer."""
+        return widths_of(self.alive, self.full)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last round is done."""
+        return self.done >= self.rounds.number
+
+    def listen(self) -> None:
+        """Let the gates receive gradients for as long as somebody reads them."""
+        for gate in self.gates:
+            gate.weight.requires_grad_(not self.finished)
+
+    def step(self, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Count one batch, after its backward pass; prune where a round is due.
+
+        Raises OverBudget where the last round can't reach the goal.
+        """
+        if self.finished:
+            return
+        self.criterion.observe()
+        self.batches += 1
+        if self.rounds.due(self.batches) <= self.done:
+            return
+
+        # Close gates, and remove what they close.
+        self.done += 1
+        part = self.done / self.rounds.number
+        self.alive = self.goal.after(part, self.criterion.scores(self.layers), self.alive)
+        self._close()
+        if self.finished:
+            self.compaction.multiple = 1
+        if self.compaction.compact(
+            self.layers, optimizer, **({"worthwhile": 0} if self.finished else {})
+        ):
+            give_back_freed_memory()
+        if self.finished:
+            self._end()
+
+    def _close(self) -> None:
+        for gate, is_open in zip(self.gates, self.layers):
+            gate.weight.detach().copy_(is_open)
+
+    def _end(self) -> None:
+        self.listen()
+        self.compaction.finished()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on, beside the network's own numbers."""
+        return {
+            "alive": self.alive,
+            "batches": self.batches,
+            "done": self.done,
+            "criterion": self.criterion.state_dict(),
+            "kept": self.compaction.kept,
+        }
+
+    def load_state_dict(
+        self, state: dict[str, Any], optimizer: torch.optim.Optimizer | None = None
+    ) -> None:
+        """Bring a fresh network to the shape that another one had. Raises ValueError for the state
+        of a pruner of other gates."""
+        if len(state["alive"]) != len(self.alive):
+            raise ValueError("the state is of other gates")
+        self.alive = state["alive"]
+        self.batches, self.done = int(state["batches"]), int(state["done"])
+        self.criterion.load_state_dict(state["criterion"])
+        self._close()
+        self.compaction.restore(state["kept"], optimizer)
+        if self.finished:
+            self._end()
+
+
 @dataclass
 class Shrinking(Training):
-    """``pruner`` decides and cuts; the rest is any training."""
+    """A network in training; ``pruner`` decides what goes, and removes it."""
 
     pruner: GoalPruner = field(kw_only=True)
 
@@ -58,88 +155,3 @@ class Shrinking(Training):
         # first: it cuts the network to the shape of its weights
         self.pruner.load_state_dict(state["pruner"], self.optimizer)
         super().load_state_dict(state)
-
-
-class GoalPruner:
-    """Closes the gates of a network round by round until a goal is reached, and removes what they
-    close.
-
-    ``gates``: one per layer, in the order of the filter list. ``compact(alive, optimizer, last)``
-    removes what is closed; in the last round all of it. ``restore(state, optimizer, last)`` does so
-    for a fresh network from what ``compacted()`` gave.
-    """
-
-    def __init__(
-        self, gates: list[GateLayer], criterion: Criterion, goal: Goal, rounds: Rounds, cutter: Any
-    ):
-        self.gates, self.criterion, self.goal, self.rounds, self.cutter = (
-            gates,
-            criterion,
-            goal,
-            rounds,
-            cutter,
-        )
-        self.full = [len(gate.weight) for gate in gates]
-        self.alive = torch.ones(sum(self.full), dtype=torch.bool)
-        self.batches = self.done = 0
-
-    @property
-    def widths(self) -> list[int]:
-        """The living filters of each layer."""
-        return widths_of(self.alive, self.full)
-
-    @property
-    def finished(self) -> bool:
-        return self.done >= self.rounds.number
-
-    def listen(self) -> None:
-        """Let the gates receive gradients for as long as somebody reads them."""
-        for gate in self.gates:
-            gate.weight.requires_grad_(not self.finished)
-
-    def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Count one batch, after its backward pass; prune where a round is due."""
-        if self.finished:
-            return
-        self.criterion.observe()
-        self.batches += 1
-        if self.rounds.due(self.batches) > self.done:
-            self.done += 1
-            self._round(optimizer)
-
-    def _round(self, optimizer: torch.optim.Optimizer) -> None:
-        part = self.done / self.rounds.number
-        self.alive = self.goal.after(part, self.criterion.scores(), self.alive)
-        for gate, is_open in zip(self.gates, self.alive.split(self.full)):
-            gate.weight.detach().copy_(is_open)
-        if self.cutter.cut(self._layers(), optimizer, last=self.finished):
-            give_back_freed_memory()
-        if self.finished:
-            self.listen()
-
-    def _layers(self) -> list[Tensor]:
-        return list(self.alive.split(self.full))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on, beside the network."""
-        return {
-            "alive": self.alive,
-            "batches": self.batches,
-            "done": self.done,
-            "criterion": self.criterion.state_dict(),
-            "cut": self.cutter.state(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
-        """Raises ValueError for the state of a pruner of other gates."""
-        if len(state["alive"]) != len(self.alive):
-            raise ValueError("the state is of other gates")
-        self.alive, self.batches, self.done = (
-            state["alive"],
-            int(state["batches"]),
-            int(state["done"]),
-        )
-        self.criterion.load_state_dict(state["criterion"])
-        for gate, is_open in zip(self.gates, self._layers()):
-            gate.weight.detach().copy_(is_open)
-        self.cutter.restore(state["cut"], self._layers(), optimizer, last=self.finished)

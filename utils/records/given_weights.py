@@ -3,17 +3,22 @@ it."""
 
 from __future__ import annotations
 
+import io
 import json
+import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.errors import UserError
+from utils.errors import UserError, is_out_of_memory
+from utils.records.files import refuse_programs
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
+# Where checkpoints keep a state_dict, and what wrappers put before its names.
 INSIDE = (
     "state_dict",
     "model",
@@ -27,95 +32,107 @@ INSIDE = (
     "model_ema",
     "state_dict_ema",
 )
-# of DataParallel, torch.compile, and wrappers around a network
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+DEEPEST = 4  # dictionaries in each other that are looked into
 SHOWN = 4  # names that an error lists of each kind
+# how torch says that a file asks for more than tensors
+CODE = ("Unsupported global", "Unsupported class", "Unsupported operand", "unsupported GLOBAL")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state_dict in ``path``: itself, or inside a dictionary under a usual name; .pt, .pth,
-    .safetensors.
+    """Return the state_dict in ``path``, a .pt, .pth or .safetensors file: what it holds, or what
+    it holds under a usual name.
 
     Raises UserError for a file that is missing, damaged, holds code, or holds no state_dict.
     """
     if not path.is_file():
-        raise UserError(
-            f"{path}: {'is a folder' if path.is_dir() else 'there is no such file'}; --weights "
-            "is a file with a state_dict"
-        )
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    found = state_dict_in(content)
+        what = "is no file" if path.exists() else "there is no such file"
+        raise UserError(f"{path}: {what}; --weights is a file with a state_dict")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror or error})") from None
+
+    # A file of safetensors begins with the length of its header, which is JSON.
+    read = _safetensors if content[8:9] == b"{" or path.suffix == ".safetensors" else _tensors
+    held = read(path, content)
+    found = state_dict_in(held)
     if found is None:
-        held = (
-            f"a dictionary of {', '.join(map(repr, list(content)[:SHOWN]))}"
-            if isinstance(content, Mapping)
-            else f"a {type(content).__name__}"
-        )
+        keys = ", ".join(repr(key)[:40] for key in list(held)[:SHOWN]) if _is_dict(held) else ""
+        shown = f"a dictionary of {keys or 'nothing'}" if _is_dict(held) else type(held).__name__
         raise UserError(
-            f"{path}: holds {held}, not a state_dict nor one under {', '.join(INSIDE[:4])}; "
-            "save network.state_dict()"
+            f"{path}: holds {shown}, no state_dict, nor one under {', '.join(INSIDE[:4])}; save "
+            "network.state_dict()"
         )
     return found
 
 
-def state_dict_in(content: Any) -> dict[str, Tensor] | None:
-    """The names and tensors that ``content`` is, or has under a usual name; None where there are
-    none."""
+def state_dict_in(content: Any, depth: int = DEEPEST) -> dict[str, Tensor] | None:
+    """Return the names and tensors that ``content`` is, or has under a usual name; None where there
+    are none."""
     import torch
 
-    if not isinstance(content, Mapping):
+    if not _is_dict(content) or not depth:
         return None
-    if content and all(isinstance(name, str) for name in content):
+    if all(isinstance(name, str) for name in content):
         tensors = {
             name: value for name, value in content.items() if isinstance(value, torch.Tensor)
         }
         # Beside its tensors a state_dict may hold what modules keep as extra state; a checkpoint
         # holds mostly other things.
-        if tensors and len(tensors) * 2 > len(content):
+        if len(tensors) * 2 > len(content):
             return tensors
     for name in INSIDE:
-        if name in content and (found := state_dict_in(content[name])) is not None:
+        if name in content and (found := state_dict_in(content[name], depth - 1)) is not None:
             return found
     return None
 
 
-def fit(network: nn.Module, state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """``state`` under the names that ``network`` has. Raises UserError where a name is missing,
-    superfluous, or of another shape."""
-    wanted = network.state_dict()
-    found = _without_prefix(state, wanted)
-    missing = [
-        name for name in wanted if name not in found and not name.endswith("num_batches_tracked")
-    ]
-    superfluous = [name for name in found if name not in wanted]
-    misshapen = [
-        f"{name} ({_shape(found[name])}, not {_shape(wanted[name])})"
-        for name in wanted
-        if name in found and found[name].shape != wanted[name].shape
-    ]
-    wrong = [
-        f"{kind} {_some(names)}"
-        for kind, names in (
-            ("missing", missing),
-            ("superfluous", superfluous),
-            ("of another shape", misshapen),
-        )
-        if names
-    ]
-    if wrong:
-        raise UserError(f"{path}: not the weights of this network: {'; '.join(wrong)}")
-    bad = [
-        name
-        for name, tensor in found.items()
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all())
-    ]
-    if bad:
-        raise UserError(f"{path}: not finite: {_some(bad)}; these weights can't be trained on")
-    return {name: found.get(name, tensor) for name, tensor in wanted.items()}
+def fit(wanted: Mapping[str, Tensor], state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return ``state`` by the names of a network's own state_dict, ``wanted``, as numbers of its
+    kinds.
+
+    Raises UserError, in a line that lists them, for names that are missing, superfluous, or of
+    another shape, and for numbers that are not finite.
+    """
+    found = without_prefix(state, wanted)
+    there = {name: tensor for name, tensor in found.items() if name in wanted}
+    wrong = {
+        "missing": [
+            name
+            for name in wanted
+            if name not in found and not name.endswith("num_batches_tracked")
+        ],
+        "superfluous": [name for name in found if name not in wanted],
+        "of another shape": [
+            f"{name} ({_shape(tensor)}, not {_shape(wanted[name])})"
+            for name, tensor in there.items()
+            if tensor.shape != wanted[name].shape
+        ],
+        "not plain numbers": [
+            f"{name} ({_kind(tensor)})"
+            for name, tensor in there.items()
+            if tensor.is_quantized
+            or tensor.is_meta
+            or _kind(tensor) == "sparse"
+            or tensor.is_floating_point() != wanted[name].is_floating_point()
+        ],
+    }
+    if said := [f"{kind}: {_some(names)}" for kind, names in wrong.items() if names]:
+        raise UserError(f"{path}: not the weights of this network. {'; '.join(said)}")
+
+    numbers = {
+        name: there[name].detach().to(tensor.dtype) if name in there else tensor
+        for name, tensor in wanted.items()
+    }
+    if bad := [name for name, tensor in numbers.items() if not bool(tensor.isfinite().all())]:
+        raise UserError(f"{path}: not finite: {_some(bad)}; a network can't be trained from these")
+    return numbers
 
 
-def _without_prefix(state: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state without the prefixes that all of its names have and the network's own don't."""
+def without_prefix(state: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state without what wrappers put before its names: before all of them, or, as a
+    compiled module does, inside."""
     found = dict(state)
     while found and not found.keys() & wanted.keys():
         prefix = next(
@@ -124,61 +141,69 @@ def _without_prefix(state: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> d
         if prefix is None:
             break
         found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
-    if any("_orig_mod." in name for name in found):  # a module inside was compiled
-        found = {name.replace("_orig_mod.", ""): tensor for name, tensor in found.items()}
-    return found
+    return {
+        name if name in wanted else name.replace("_orig_mod.", ""): tensor
+        for name, tensor in found.items()
+    }
 
 
-def _read_torch(path: Path) -> Any:
-    import pickle
-
+def _tensors(path: Path, content: bytes) -> Any:
     import torch
 
     try:
-        _refuse_code(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        stream = io.BytesIO(content)
+        if zipfile.is_zipfile(stream):  # else it is of a version before PyTorch 1.6
+            with zipfile.ZipFile(stream) as archive:
+                refuse_programs(path, archive)
+                if archive.testzip() is not None:  # torch itself checks no sums
+                    raise ValueError("a checksum is wrong")
+        stream.seek(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(stream, map_location="cpu", weights_only=True)
     except UserError:
         raise
-    except pickle.UnpicklingError:
-        raise UserError(
-            f"{path}: holds more than tensors, which could run code when it is read; save "
-            "network.state_dict() alone"
-        ) from None
     except Exception as error:  # torch raises whatever the damage happens to cause
-        raise UserError(f"{path}: damaged, or not weights ({type(error).__name__})") from None
-
-
-def _refuse_code(path: Path) -> None:
-    """Raises UserError for an archive of TorchScript, and for one whose checksums are wrong."""
-    if not zipfile.is_zipfile(path):
-        return  # the format before PyTorch 1.6
-    with zipfile.ZipFile(path) as archive:
-        if any("/code/" in name or name.endswith("constants.pkl") for name in archive.namelist()):
+        if is_out_of_memory(error):
+            raise
+        if isinstance(error, pickle.UnpicklingError) and any(words in str(error) for words in CODE):
             raise UserError(
-                f"{path}: is a TorchScript archive, which holds code; save network.state_dict() "
-                "instead"
-            )
-        if archive.testzip() is not None:
-            raise UserError(f"{path}: damaged (a checksum is wrong)")
+                f"{path}: holds more than tensors, which could run code when it is read; save "
+                "network.state_dict() alone"
+            ) from None
+        raise UserError(f"{path}: damaged, or no weights ({type(error).__name__})") from None
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _safetensors(path: Path, content: bytes) -> dict[str, Tensor]:
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError, json.JSONDecodeError) as error:
+        return load(content)
+    except (SafetensorError, KeyError, ValueError, json.JSONDecodeError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(
             f"{path}: damaged, or not safetensors ({' '.join(str(error).split())[:100]})"
         ) from None
 
 
+def _is_dict(content: Any) -> bool:
+    return isinstance(content, Mapping)
+
+
 def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a number"
+    return "x".join(map(str, tensor.shape)) or "one number"
+
+
+def _kind(tensor: Tensor) -> str:
+    import torch
+
+    if tensor.layout != torch.strided:
+        return "sparse"
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (
-        f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    )
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from model import MODELS, Shape, build_model, count_params, expect, is_imported, template
+from model import (
+    MODELS,
+    Shape,
+    build_model,
+    costs_when_pruned,
+    count_params,
+    expect,
+    is_imported,
+    template,
+)
 from model.names import canonical
 from utils.errors import UserError
 from utils.records.files import are_widths, is_number, read_tensors
@@ -93,21 +102,26 @@ def network_of(path: Path, stored: Stored) -> nn.Module:
         shape: Shape = {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}
         name, filters = stored["model"], stored["filters"]
         expect_enough(stored, shape)
-        network, kept = (
-            build_model(name, filters, convcut=stored["convcut"], **shape),
-            "kept" in stored["begun_with"],
-        )
-        if kept and not is_imported(name):
+        if kept_filters(stored) is not None and not is_imported(name):
             network = pruned(path, stored, shape)
+        else:
+            network = build_model(name, filters, convcut=stored["convcut"], **shape)
         # an earlier version's, which ran the graph
-        elif is_imported(name) and network.state_dict().keys() != stored["network"].keys():
+        if is_imported(name) and network.state_dict().keys() != stored["network"].keys():
             network = (
-                pruned(path, stored, shape) if kept else graph_of(name, filters, shape, gated=False)
+                pruned(path, stored, shape)
+                if "kept" in stored["begun_with"]
+                else graph_of(name, filters, shape, gated=False)
             )
         network.load_state_dict(stored["network"])
         return network.eval()
 
     return taken_up(path, build, HINT)
+
+
+def kept_filters(stored: Mapping[str, Any]) -> Any:
+    """Which filters of each layer a pruning has kept, as weights say it; None where none was."""
+    return stored.get("kept", stored["begun_with"].get("kept"))
 
 
 def expect_enough(stored: Mapping[str, Any], shape: Shape) -> None:
@@ -116,16 +130,20 @@ def expect_enough(stored: Mapping[str, Any], shape: Shape) -> None:
     name, there = stored["model"], sum(tensor.numel() for tensor in stored["network"].values())
     # that earlier versions left out, at most
     unused = count_params(name, template(name), **shape) if is_imported(name) else 0
-    if (
-        count_params(name, stored["filters"], convcut=stored.get("convcut", False), **shape)
-        > there + unused
-    ):
+    base: Any = stored.get("base_filters")
+    filters = stored["filters"]
+    if not is_imported(name) and are_widths(base, len(filters)):
+        # whose shortcuts it has
+        needed = costs_when_pruned(name, base, "params", **shape)(filters)
+    else:
+        needed = count_params(name, filters, convcut=stored.get("convcut", False), **shape)
+    if needed > there + unused:
         raise RuntimeError("it has fewer weights than its filters need")
 
 
 def pruned(path: Path, stored: Stored, shape: Shape) -> nn.Module:
-    """A network as the magnitude baseline cut it down, its weights to be loaded: the base
-    network's, without what was not kept."""
+    """A network as a pruning cut it down, its weights to be loaded: the base network's, without
+    what was not kept."""
     import torch
 
     from model.gate import gates_of
@@ -146,7 +164,7 @@ def pruned(path: Path, stored: Stored, shape: Shape) -> nn.Module:
         else build_model(model, widths, gated=True, **shape)
     )
     gates = gates_of(network)
-    kept = stored["begun_with"]["kept"]
+    kept = kept_filters(stored)
     if len(kept) != len(gates) or [len(set(indices)) for indices in kept] != stored["filters"]:
         raise ValueError("kept")
     masks = [

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from model.names import is_imported, parsed, spelled
 from utils.errors import UserError
+from utils.settings.target import Limit, Size
 
 LONGEST_ARGUMENTS = 60  # characters, in the name of a folder
 PROJECT = Path(__file__).resolve().parents[2]  # its scripts, wherever they are run
 PUBLISHED_DIR = PROJECT / "saved_plots" / "published"
+# what results are named after, a ratio or a target, as a regular expression
+SIZES = r"(?:\d+|\d+(?:\.\d+)?(?:pct|[kMG]?)-(?:params|macs))"
 # as unpacked, and as downloaded
 ARCHIVES = {
     "CIFAR10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
@@ -133,8 +136,14 @@ def named_after(folder: str, model: str) -> Path:
     return Path(folder) / file_name_of(model)
 
 
-def result_file(plot_dir: str, model: str, save: str, ratio: float) -> Path:
-    return named_after(plot_dir, model) / f"{save}_{percent(ratio)}.json"
+def result_file(plot_dir: str, model: str, save: str, size: Size) -> Path:
+    return named_after(plot_dir, model) / f"{save}_{size_slug(size)}.json"
+
+
+def size_slug(size: Size) -> str:
+    """A size in names of files: of a ratio int(100 * ratio), of a target 25pct-macs. SIZES are
+    such."""
+    return size.slug if isinstance(size, Limit) else str(percent(size))
 
 
 def percent(ratio: float) -> int:
@@ -146,6 +155,12 @@ def at_ratio(save: str, ratio: float) -> str:
     """What one training of a sweep calls its weights. No --save name has an @: x at ratio 0.25 is
     not the run x_25."""
     return f"{save}@{percent(ratio)}"
+
+
+def at_size(save: str, size: Size) -> str:
+    """What one training of a sweep calls its weights. No --save name has an @: x at ratio 0.25 is
+    not the run x_25."""
+    return f"{save}@{size_slug(size)}"
 
 
 def weights_file(model_dir: str, model: str, name: str) -> Path:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
 
-from model import BUDGETS
+from model import BUDGETS, MODELS
 from utils.errors import UserError
 from utils.settings.option import WHOLE, Settings, option
 from utils.settings.target import check_target
-from utils.settings.work import TrainingSettings
+from utils.settings.work import IMPORTED_MIN_WIDTH, LAYERS_HELP, TrainingSettings
 
 CRITERIA = ("taylor", "magnitude", "random")
 
@@ -94,6 +94,19 @@ class Compression(Settings):
     )
     morph: bool = option(
         False, "prune to MorphNet's widths: the published ones, or those of --prune-fname"
+    )
+    min_width: int | None = option(
+        None,
+        "leave every layer N filters, or as many as it has if these are fewer",
+        metavar="N",
+        shown="that of the search whose widths are used, else "
+        f"{IMPORTED_MIN_WIDTH} for networks given by name, 1 for {', '.join(MODELS)}",
+    )
+    keep: tuple[str, ...] | None = option(
+        None,
+        f"layers that are not pruned: {LAYERS_HELP}",
+        metavar="LAYER",
+        shown="those of the search whose widths are used, else none",
     )
     round_to: int = option(
         1,

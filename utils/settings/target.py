@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypeAlias
 
 from utils.errors import UserError
 
@@ -63,7 +65,69 @@ def check_target(text: str) -> str:
     return str(Target.parse(text))
 
 
+def check_distinct(texts: Sequence[str]) -> None:
+    """Raises UserError where targets say the same size twice, or there is none."""
+    targets = [Target.parse(text) for text in texts]
+    if len({(target.percent, target.number * UNITS[target.unit]) for target in targets}) < max(
+        1, len(texts)
+    ):
+        raise UserError(
+            f"--target {' '.join(texts)}: "
+            + ("one of them is there twice" if texts else "there must be at least one")
+        )
+
+
 def people(amount: float) -> str:
     """An amount as a target would say it, in three digits: 1.24M."""
     unit = next((unit for unit in ("G", "M", "k") if amount >= UNITS[unit]), "")
     return f"{amount / UNITS[unit]:.3g}{unit}"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The most that a network may cost: a target, in the unit of ``budget``, params or macs."""
+
+    target: Target
+    budget: str
+
+    @property
+    def slug(self) -> str:
+        """Both in names of files: 25pct-macs, 50M-params."""
+        return f"{self.target.slug}-{self.budget}"
+
+    @property
+    def short(self) -> str:
+        """Both in a table: 25% MACs, 50M params."""
+        return f"{self.target} {'MACs' if self.budget == 'macs' else self.budget}"
+
+    def __str__(self) -> str:
+        """Both in a sentence: 25% of the MACs, 50M parameters."""
+        unit = "MACs" if self.budget == "macs" else "parameters"
+        return f"{self.target}{' of the' * self.target.percent} {unit}"
+
+
+# What says how large a network is: the scaling ratio of a uniform one, or a limit.
+Size: TypeAlias = float | Limit
+
+
+def size_told(size: Size) -> str:
+    """A size in a sentence: ratio 0.25, target 25% of the MACs."""
+    return f"target {size}" if isinstance(size, Limit) else f"ratio {size:g}"
+
+
+def size_shown(size: Size) -> str:
+    """A size in a table: 0.25, 25% MACs."""
+    return size.short if isinstance(size, Limit) else f"{size:g}"
+
+
+def size_order(size: Size) -> tuple[object, ...]:
+    """The key by which sizes are sorted: ratios first, then limits by their unit and number."""
+    if not isinstance(size, Limit):
+        return (0, "", False, size)
+    target = size.target
+    return (1, size.budget, target.percent, target.number * UNITS[target.unit])
+
+
+def is_size(size: Size, asked: float | Target | None) -> bool:
+    """Whether a size is the one ``asked`` for: a ratio, or a target in either unit; None is any."""
+    return asked is None or asked == (size.target if isinstance(size, Limit) else size)

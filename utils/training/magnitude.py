@@ -71,7 +71,12 @@ def largest_filters(compactor: Compaction, widths: list[int]) -> list[Tensor]:
 
 
 def compactor_of(
-    model: str, network: nn.Module, *, num_classes: int = 10, image_size: int = 32
+    model: str,
+    network: nn.Module,
+    *,
+    num_classes: int = 10,
+    image_size: int = 32,
+    multiple: int = 1,
 ) -> Compaction:
     """Raises UserError for a network whose filters can't be removed."""
     try:
@@ -80,12 +85,12 @@ def compactor_of(
             network,
             num_classes=num_classes,
             image_size=image_size,
-            multiple=1,
+            multiple=multiple,
             through_norms=True,
         )
     except UnreadableNetwork as error:
         raise UserError(
-            f"this network can't be pruned by magnitude: {error}, so its filters can't be removed"
+            f"this network can't be pruned: {error}, so its filters can't be removed"
         ) from None
 
 
@@ -108,7 +113,8 @@ def filter_norms(compactor: Compaction) -> list[Tensor]:
             weight = tensors[layer.weight].detach()
             # the dimension that they are along
             filters = int(layer.transposed and layer.groups == 1)
-            norms[name] = weight.abs().transpose(0, filters).flatten(1).sum(dim=1)
+            there = compactor.channel_mask(name).to(device)
+            norms[name][there] = weight.abs().transpose(0, filters).flatten(1).sum(dim=1)
         filled = torch.full((len(norms[name]),), layer is not None)
         for source in reading.steps[name].inputs if layer is None else ():
             part = slice(

@@ -20,6 +20,7 @@ from utils.records.methods import Method
 from utils.records.results import SUBJECT, Origin, Result, asked, read_result, refuse_other, unsaid
 from utils.records.run import Run, provenance
 from utils.settings import Storage, TrainingSettings, stored
+from utils.settings.target import Limit, Size
 from utils.training.device import Runner, seed_from
 from utils.training.loop import KEPT, State, evaluate, fit, sgd
 from utils.training.schedule import training_lr
@@ -52,9 +53,10 @@ def train(
     runner: Runner,
     run: TrainingRun | None = None,
     title: str = "",
+    begin: Callable[..., Training] = Training,
 ) -> Training:
     """Trains the network that ``build`` makes. With a ``run`` there is a checkpoint after each
-    epoch, and it goes on from one.
+    epoch, and it goes on from one. ``begin`` makes the state of the training.
 
     Raises Diverged where a number is not finite, and UserError for a checkpoint that it can't go on
     from.
@@ -62,7 +64,7 @@ def train(
     torch.manual_seed(seed_from(settings.seed))
     network = runner.place(build())
     keys = (*CURVE, *VALIDATED * (data.validation is not None))
-    state = Training(
+    state = begin(
         network,
         sgd(network, settings.lr, settings.momentum, settings.weight_decay),
         runner.compiled(network),
@@ -112,17 +114,17 @@ class TrainingRun(Run):
         settings: TrainingSettings,
         defaults: TrainingSettings,
         storage: Storage,
-        ratio: float,
+        size: Size,
         name: str,
     ):
-        self.settings, self.name, self.ratio = settings, name, ratio
+        self.settings, self.name, self.size = settings, name, size
         self.origin: Origin | None = None
         # of a network that was cut down: what its weights are loaded into
         self.base_filters: list[int] | None = None
         folder = storage.model_dir, settings.model, name
         self.weights_path = paths.weights_file(*folder)
         super().__init__(
-            paths.result_file(storage.plot_dir, settings.model, storage.save, ratio),
+            paths.result_file(storage.plot_dir, settings.model, storage.save, size),
             paths.unfinished_training(*folder),
             self.weights_path,
             resume=storage.resume,
@@ -131,13 +133,14 @@ class TrainingRun(Run):
 
     def describe(self, method: Method, filters: list[int], data: Data, **more: Any) -> Result:
         """Says what is to be trained: that is what work found under this name is compared with."""
+        assert not isinstance(self.size, Limit)
         network: Result = {
             "model": self.settings.model,
             "dataset": data.name,
             "num_classes": data.num_classes,
             "image_size": data.image_size,
             "method": method.name,
-            "ratio": self.ratio,
+            "ratio": self.size,
             "convcut": method.convcut,
             "budget": method.budget,
             "round_to": method.round_to,
@@ -156,7 +159,7 @@ class TrainingRun(Run):
             **asked(
                 self.settings,
                 method.name,
-                self.ratio,
+                self.size,
                 convcut=method.convcut,
                 budget=method.budget,
                 round_to=method.round_to,
@@ -179,17 +182,32 @@ class TrainingRun(Run):
         self.refuse_others_weights()
         return None
 
-    def train(self, build: Callable[[], nn.Module], data: Data, runner: Runner) -> Result:
+    def outcome(self, state: Training) -> dict[str, Any]:
+        """What a result says of the network that is not known before it is trained."""
+        return {}
+
+    def beside_weights(self, state: Training) -> dict[str, Any]:
+        """What has to be known to put the weights into a network, beside its filters."""
+        return {"base_filters": self.base_filters} if self.base_filters else {}
+
+    def train(
+        self,
+        build: Callable[[], nn.Module],
+        data: Data,
+        runner: Runner,
+        begin: Callable[..., Training] = Training,
+    ) -> Result:
         """The result of training what ``build`` makes: now, from where it was interrupted, or
         stored before."""
         if found := self.finished():
             return found
-        state = train(self.settings, build, data, runner, self, f"{self.name}, ")
+        state = train(self.settings, build, data, runner, self, f"{self.name}, ", begin)
+        described = {**self.begun_with, **self.outcome(state)}
         write_tensors(
             self.weights_path,
             {
                 **{
-                    key: self.begun_with[key]
+                    key: described[key]
                     for key in (
                         "model",
                         "dataset",
@@ -199,14 +217,14 @@ class TrainingRun(Run):
                         "filters",
                     )
                 },
-                **({"base_filters": self.base_filters} if self.base_filters else {}),
+                **self.beside_weights(state),
                 **data.told,
                 "begun_with": self.begun_with,
                 "network": state.network.state_dict(),
             },
         )
         result = {
-            **self.begun_with,
+            **described,
             "origin": self.origin,
             **state.curve,
             "best": max(state.curve["test_acc"]),
