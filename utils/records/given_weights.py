@@ -36,7 +36,7 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 DEEPEST = 4  # dictionaries in each other that are looked into
 SHOWN = 4  # names that an error lists of each kind
 # how torch says that a file asks for more than tensors
-CODE = ("Unsupported global", "Unsupported class", "Unsupported operand", "unsupported GLOBAL")
+CODE = ("Unsupported global", "Unsupported class")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
