@@ -9,13 +9,15 @@ from utils.settings.parser import Parser
 def main() -> None:
     _, task, asked = Parser(__doc__).settled(Task(), NetworkShape())
 
-    from model import count_macs, count_params, described, uniform_filters
+    from model import count_macs, count_params, described, pixels_in, uniform_filters
     from utils.data import shape_of
+    from utils.data.channels import channels_for
     from utils.search.check import check
 
-    shape = shape_of(task.dataset, asked.image_size)
+    channels = channels_for(task.model, task.dataset, asked.image_size, asked.channels)
+    shape = shape_of(task.dataset, asked.image_size, channels)
     shape["num_classes"] = asked.num_classes or shape["num_classes"]
-    print(f"{task.model}, {shape['num_classes']} classes, images of {shape['image_size']} pixels")
+    print(f"{task.model}, {shape['num_classes']} classes, images of {pixels_in(shape)} pixels")
     print(*described(task.model, **shape), sep="\n")
     for ratio in (1, 0.25):
         filters = uniform_filters(task.model, ratio)

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
 from model.cost import Cost, Number
+from model.errors import UnreadableNetwork
+from model.images import ImageSize
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +65,7 @@ class Compaction(Protocol):
 
 class Architecture(ABC):
     """A network at any widths: ``template`` are its own, ``search_extra`` what the search adds to
-    widths below 10."""
+    widths below 10. ``image_size`` is as model.images.pixels_of says it."""
 
     name: str
     template: list[int]
@@ -71,13 +73,18 @@ class Architecture(ABC):
 
     @abstractmethod
     def build(
-        self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool
+        self,
+        filters: list[int],
+        num_classes: int,
+        image_size: ImageSize,
+        gated: bool,
+        convcut: bool,
     ) -> nn.Module:
         """A freshly initialised network."""
 
     @abstractmethod
     def count(
-        self, cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool
+        self, cost: Cost, filters: Number, num_classes: int, image_size: ImageSize, convcut: bool
     ) -> None:
         """Adds what a network costs to ``cost``; widths (L,) or, of n networks, (L, n)."""
 
@@ -86,7 +93,7 @@ class Architecture(ABC):
         self,
         network: nn.Module,
         num_classes: int,
-        image_size: int,
+        image_size: ImageSize,
         multiple: int,
         through_norms: bool,
     ) -> Compaction:
@@ -97,14 +104,14 @@ class Architecture(ABC):
         """
 
     def params(
-        self, filters: Number, num_classes: int, image_size: int, convcut: bool = False
+        self, filters: Number, num_classes: int, image_size: ImageSize, convcut: bool = False
     ) -> Number:
         """Parameters of the network without gates."""
         self.count(cost := Cost(), filters, num_classes, image_size, convcut)
         return cost.params
 
     def macs(
-        self, filters: Number, num_classes: int, image_size: int, convcut: bool = False
+        self, filters: Number, num_classes: int, image_size: ImageSize, convcut: bool = False
     ) -> Number:
         """Multiply-accumulates of one image's forward pass."""
         self.count(cost := Cost(), filters, num_classes, image_size, convcut)
@@ -118,7 +125,7 @@ class Architecture(ABC):
     def layer_names(self) -> list[list[str]]:
         """Return for each width the layers that have it, by the names of their modules."""
 
-    def described(self, num_classes: int, image_size: int) -> list[str]:
+    def described(self, num_classes: int, image_size: ImageSize) -> list[str]:
         """The widths, a line each, for people."""
         widths = zip(self.template, self.layer_names())
         return [
@@ -142,15 +149,21 @@ class OwnArchitecture(Architecture):
         self.module = module
 
     def build(
-        self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool
+        self,
+        filters: list[int],
+        num_classes: int,
+        image_size: ImageSize,
+        gated: bool,
+        convcut: bool,
     ) -> nn.Module:
-        built: nn.Module = self.module.build(filters, num_classes, image_size, gated, convcut)
+        side = self.side(image_size)
+        built: nn.Module = self.module.build(filters, num_classes, side, gated, convcut)
         return built
 
     def count(
-        self, cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool
+        self, cost: Cost, filters: Number, num_classes: int, image_size: ImageSize, convcut: bool
     ) -> None:
-        self.module.count(cost, filters, num_classes, image_size, convcut)
+        self.module.count(cost, filters, num_classes, self.side(image_size), convcut)
 
     def layer_names(self) -> list[list[str]]:
         names: list[list[str]] = self.module.LAYERS
@@ -160,10 +173,20 @@ class OwnArchitecture(Architecture):
         self,
         network: nn.Module,
         num_classes: int,
-        image_size: int,
+        image_size: ImageSize,
         multiple: int,
         through_norms: bool,
     ) -> Compaction:
         from model.graph.compaction import Compactor
 
-        return Compactor(network, image_size, multiple)
+        return Compactor(network, self.side(image_size), multiple)
+
+    def side(self, image_size: ImageSize) -> int:
+        """The pixels of a side of square images of 3 channels. Raises UnreadableNetwork for
+        others, which these networks don't take."""
+        if not isinstance(image_size, int):
+            raise UnreadableNetwork(
+                f"{self.name} takes square images of 3 channels alone, as in the paper, not of "
+                f"{image_size}; a network of your own, --model FILE.py:FUNCTION, may take these"
+            )
+        return image_size

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model.architecture import Architecture, Compaction, OwnArchitecture
 from model.cost import Cost, Shortcuts
 from model.graph.user_network import CLASSES, UserNetwork, imported
+from model.images import COLOURS, ImageSize, pixels_of
 from model.names import is_imported
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-class Shape(TypedDict):
-    """What networks for one data set have in common, as keyword arguments."""
-
-    num_classes: int
-    image_size: int
 
 
 MODELS = {
@@ -59,16 +53,21 @@ def layer_names(name: str) -> list[list[str]]:
     return network(name).layer_names()
 
 
-def described(name: str, *, num_classes: int, image_size: int) -> list[str]:
+def described(
+    name: str, *, num_classes: int, image_size: ImageSize, channels: int = COLOURS
+) -> list[str]:
     """The widths of a network and the layers that have them, a line each, for people."""
-    return network(name).described(num_classes, image_size)
+    return network(name).described(num_classes, pixels_of(image_size, channels))
 
 
-def expect(name: str, num_classes: int | None, sizes: Sequence[int]) -> None:
-    """Reads a network, if it has to be read, for images of one of these sizes. Raises
-    UnreadableNetwork."""
-    if isinstance(found := network(name), UserNetwork):
+def expect(name: str, num_classes: int | None, sizes: Sequence[ImageSize]) -> None:
+    """Reads a network, if it has to be read, for images of one of these sizes (``pixels_of``).
+    Raises UnreadableNetwork, also for a network of this project that takes none of them."""
+    found = network(name)
+    if isinstance(found, UserNetwork):
         found.first(num_classes or CLASSES, sizes)
+    elif isinstance(found, OwnArchitecture):
+        found.side(sizes[0])
 
 
 def build_model(
@@ -76,18 +75,22 @@ def build_model(
     filters: list[int] | None = None,
     *,
     num_classes: int = 10,
-    image_size: int = 32,
+    image_size: ImageSize = 32,
+    channels: int = COLOURS,
     gated: bool = False,
     convcut: bool = False,
 ) -> nn.Module:
     """A freshly initialised network with ``filters[l]`` filters in layer l (default: the template).
 
+    It is for images of ``channels`` channels, ``image_size`` pixels a side, or (height, width).
     ``gated`` puts a gate behind every batch norm that has a width of its own; ``convcut`` makes
     every shortcut a convolution. Raises ValueError for an unknown name or a filter list of the
-    wrong length or below 1.
+    wrong length or below 1, UnreadableNetwork for a network that does not take such images.
     """
+    pixels = pixels_of(image_size, channels)
+    expect(name, num_classes, (pixels,))
     filters = template(name) if filters is None else check_filters(name, filters)
-    return network(name).build(filters, num_classes, image_size, gated, convcut)
+    return network(name).build(filters, num_classes, pixels, gated, convcut)
 
 
 def compactor(
@@ -95,7 +98,8 @@ def compactor(
     built: nn.Module,
     *,
     num_classes: int = 10,
-    image_size: int = 32,
+    image_size: ImageSize = 32,
+    channels: int = COLOURS,
     multiple: int = 8,
     through_norms: bool = False,
 ) -> Compaction:
@@ -106,26 +110,39 @@ def compactor(
     by that. Raises UnreadableNetwork for a network that does something not known to keep channels
     apart.
     """
-    return network(name).compactor(built, num_classes, image_size, multiple, through_norms)
+    pixels = pixels_of(image_size, channels)
+    return network(name).compactor(built, num_classes, pixels, multiple, through_norms)
 
 
 def count_params(
-    name: str, filters: Any, *, num_classes: int = 10, image_size: int = 32, convcut: bool = False
+    name: str,
+    filters: Any,
+    *,
+    num_classes: int = 10,
+    image_size: ImageSize = 32,
+    channels: int = COLOURS,
+    convcut: bool = False,
 ) -> Any:
     """Parameters of the ungated network, h(phi) in the paper, without building it.
 
     ``filters`` may also be an array of shape (L, n), n networks at once; the result is then an
-    array of shape (n,).
+    array of shape (n,). Images are as in build_model.
     """
-    return counted(name, filters, num_classes, image_size, convcut).params
+    return counted(name, filters, num_classes, pixels_of(image_size, channels), convcut).params
 
 
 def count_macs(
-    name: str, filters: Any, *, num_classes: int = 10, image_size: int = 32, convcut: bool = False
+    name: str,
+    filters: Any,
+    *,
+    num_classes: int = 10,
+    image_size: ImageSize = 32,
+    channels: int = COLOURS,
+    convcut: bool = False,
 ) -> Any:
     """Multiply-accumulates of one image's forward pass (convolutions and linear layers). Arguments
     as count_params."""
-    return counted(name, filters, num_classes, image_size, convcut).macs
+    return counted(name, filters, num_classes, pixels_of(image_size, channels), convcut).macs
 
 
 # What a budget may be in, and how it is counted.
@@ -136,13 +153,14 @@ def counted(
     name: str,
     filters: Any,
     num_classes: int,
-    image_size: int,
+    image_size: ImageSize,
     convcut: bool = False,
     shortcuts: Shortcuts | list[Any] = Shortcuts.AS_BUILT,
 ) -> Cost:
-    """What networks cost, or a bound of it; ``filters`` as in count_params. Raises ValueError for a
-    wrong number of widths."""
+    """What networks cost, or a bound of it; ``filters`` as in count_params, ``image_size`` as
+    pixels_of says it. Raises ValueError for a wrong number of widths."""
     cost = Cost(shortcuts)
+    expect(name, num_classes, (image_size,))
     if len(filters) != len(template(name)):
         raise ValueError(f"{name} has {len(template(name))} widths, not {len(filters)}")
     if isinstance(filters, (list, tuple)):
@@ -152,29 +170,47 @@ def counted(
 
 
 def macs_when_pruned(
-    name: str, built: list[int], *, num_classes: int = 10, image_size: int = 32
+    name: str,
+    built: list[int],
+    *,
+    num_classes: int = 10,
+    image_size: ImageSize = 32,
+    channels: int = COLOURS,
 ) -> Callable[[Any], Any]:
     """As count_macs, of the widths, or the array of shape (L, n), to which a network that was built
     with ``built`` is pruned.
 
     A shortcut that was an identity is still one where its two widths have parted.
     """
-    return costs_when_pruned(name, built, "macs", num_classes=num_classes, image_size=image_size)
+    pixels = pixels_of(image_size, channels)
+    return costs_when_pruned(name, built, "macs", num_classes=num_classes, image_size=pixels)
 
 
 def costs_when_pruned(
-    name: str, built: list[int], budget: str, *, num_classes: int = 10, image_size: int = 32
+    name: str,
+    built: list[int],
+    budget: str,
+    *,
+    num_classes: int = 10,
+    image_size: ImageSize = 32,
+    channels: int = COLOURS,
 ) -> Callable[[Any], Any]:
     """As macs_when_pruned, in the unit of ``budget``: params or macs. Where layers that add up keep
     different filters, a network costs more: Compaction.count."""
-    shortcuts = counted(name, built, num_classes, image_size).convolved
+    pixels = pixels_of(image_size, channels)
+    shortcuts = counted(name, built, num_classes, pixels).convolved
     return lambda widths: getattr(
-        counted(name, widths, num_classes, image_size, shortcuts=shortcuts), budget
+        counted(name, widths, num_classes, pixels, shortcuts=shortcuts), budget
     )
 
 
 def macs_per_filter(
-    name: str, built: list[int], *, num_classes: int = 10, image_size: int = 32
+    name: str,
+    built: list[int],
+    *,
+    num_classes: int = 10,
+    image_size: ImageSize = 32,
+    channels: int = COLOURS,
 ) -> Callable[[list[int]], list[int]]:
     """What the network would save, in multiply-accumulates, with one filter less: a number per
     layer, at given widths.
@@ -182,7 +218,9 @@ def macs_per_filter(
     That is a filter's share of its own layer and of all that read it. The network is one that was
     built with the widths ``built`` and pruned to the given ones.
     """
-    macs_of = macs_when_pruned(name, built, num_classes=num_classes, image_size=image_size)
+    macs_of = macs_when_pruned(
+        name, built, num_classes=num_classes, image_size=image_size, channels=channels
+    )
 
     def per_filter(widths: list[int]) -> list[int]:
         full = np.array(widths)[:, None]

@@ -9,7 +9,7 @@ import torch
 from running import DIGITS, assert_refused, call, snapshot, succeed
 from test_imported import forget
 
-from model import build_model, count_params, template
+from model import build_model, count_params, layer_names, template
 from utils.records.files import read_tensors, write_tensors
 from utils.records.networks import graph_of, load_network
 
@@ -74,6 +74,36 @@ class Idle(nn.Module):
 
     def forward(self, x):
         return self.head(torch.relu(self.more(torch.relu(self.stem(x)) * self.factor)).mean((2, 3)))
+
+class Own(nn.Module):
+    """A convolution that gives its weight to a function."""
+
+    def __init__(self, inputs, filters):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(filters, inputs, 3, 3) / 9), nn.Parameter(torch.zeros(filters))
+
+    def forward(self, x):
+        return F.conv2d(x, self.weight, self.bias, stride=2)
+
+
+class Functional(nn.Module):
+    """Modules of its own that call functions with their weights."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.one, self.two, self.head = Own(3, 16), Own(16, 12), nn.Linear(12, num_classes)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.two(torch.relu(self.one(x)))).mean((2, 3)))
+
+
+class Bare(Functional):
+    """The same functions in the network's own code, where no gate can be put: its graph is run while it is pruned."""
+
+    def forward(self, x):
+        x = torch.relu(F.conv2d(x, self.one.weight, self.one.bias, stride=2))
+        x = torch.relu(F.conv2d(x, self.two.weight, self.two.bias, stride=2)).mean((2, 3))
+        return F.linear(x, self.head.weight, self.head.bias)
 '''
 ONCE = [*DIGITS, "--epochs", 1]
 RATIO = ["--ratio", 0.5]
@@ -141,6 +171,25 @@ def test_the_largest_filters_of_a_layer_that_is_used_twice_are_kept():
     assert sorted(kept[number]) == sorted(norms.topk(tuned["filters"][number]).indices.tolist())
     torch.testing.assert_close(
         tuned["network"]["both.weight"], base["both.weight"][kept[number]][:, kept[0]]
+    )
+
+
+@pytest.mark.parametrize("name", ["Functional", "Bare"])
+def test_the_largest_filters_are_kept_of_weights_that_are_given_to_functions(name):
+    model = ["--model", f"nets.py:{name}"]
+    succeed("train_norm.py", *model, "--save", "base", *ONCE)
+    tuning = ["--save", "tuned", "--prune-fname", "base", *ONCE, *RATIO, "--lr", 1e-12]
+    succeed("fine_tune.py", *model, *tuning)
+    base = read_tensors(Path(f"saved_models/nets.{name}/base.pt"))["network"]
+    tuned = read_tensors(Path(f"saved_models/nets.{name}/tuned@50.pt"))
+    layers = [layers[0].split(".")[0] for layers in layer_names(f"nets.py:{name}")]
+    kept = dict(zip(layers, tuned["begun_with"]["kept"]))
+    for layer in ("one", "two"):
+        norms = base[f"{layer}.weight"].abs().flatten(1).sum(1)
+        assert sorted(kept[layer]) == sorted(norms.topk(len(kept[layer])).indices.tolist())
+        assert len(kept[layer]) < len(norms)
+    torch.testing.assert_close(
+        tuned["network"]["two.weight"], base["two.weight"][kept["two"]][:, kept["one"]]
     )
 
 

@@ -19,7 +19,7 @@ FLOORS = [  # each imports from those before it, and from itself
     {"utils.study"},
     {"scripts"},
 ]
-LONGEST = 250  # lines
+LONGEST = 320  # lines
 FILES = sorted(
     path for folder in ("model", "utils") for path in (REPOSITORY / folder).rglob("*.py")
 ) + [REPOSITORY / s for s in SCRIPTS]

@@ -27,6 +27,7 @@ from model.graph.reading import Reading
 from model.graph.resize import chosen, cut
 from model.graph.selection import Selection
 from model.graph.trace import write_literals
+from model.images import ImageSize
 
 MULTIPLE = 8
 # of the filters: every new shape costs the device time to find out how to convolve it
@@ -45,7 +46,7 @@ class Compactor:
 
     exact = True  # what is removed changes no output
 
-    def __init__(self, network: nn.Module, image_size: int = 32, multiple: int = MULTIPLE):
+    def __init__(self, network: nn.Module, image_size: ImageSize = 32, multiple: int = MULTIPLE):
         self.multiple = multiple
         self.reading = reading = Reading(network, image_size)
         self.nodes = [node for node in reading.graph.nodes if node.name in reading.values]

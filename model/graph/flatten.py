@@ -31,7 +31,7 @@ SAME = 1e-5  # relative to the largest output; a sum with zeros in it is rounded
 def plain(network: nn.Module, images: Tensor) -> nn.Module:
     """A copy of ``network`` for evaluation, on the CPU, without gates and selections.
 
-    ``images`` (N, 3, S, S) are for looking at it. Raises NotImplementedError for a network with
+    ``images`` (N, C, H, W) are for looking at it. Raises NotImplementedError for a network with
     gates or selections that torch.fx can't trace.
     """
     network = copy.deepcopy(network).cpu().eval().requires_grad_(False)
@@ -41,7 +41,7 @@ def plain(network: nn.Module, images: Tensor) -> nn.Module:
         graph = (
             copy.deepcopy(network.graph)
             if isinstance(network, fx.GraphModule)
-            else trace(network, images.shape[-1])[0]
+            else trace(network, tuple(images.shape[1:]))[0]
         )
         # its own graph says which operation was in which module
         traced = fx.GraphModule(network, graph)

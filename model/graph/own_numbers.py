@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from model.graph.trace import random_state_kept
-from model.graph.tracer import COLOURS, on_meta
+from model.graph.tracer import on_meta
+from model.images import ImageSize, image_shape
 
 if TYPE_CHECKING:
     from model.graph.channel_map import ChannelMap
@@ -41,7 +42,7 @@ def fix_own_numbers(notes: ChannelMap, never_trained: Container[str] = ()) -> No
                 notes.widths.fix(notes.values[name].pieces, why)
 
 
-def without_gradient(network: nn.Module, images: int, image_size: int) -> set[str]:
+def without_gradient(network: nn.Module, images: int, image_size: ImageSize) -> set[str]:
     """The parameters that get no gradient, of those that are not frozen: what is computed without
     gradients, or detached.
 
@@ -61,7 +62,7 @@ def without_gradient(network: nn.Module, images: int, image_size: int) -> set[st
                 torch.float32,
             )
             output = copied(
-                torch.zeros(images, COLOURS, image_size, image_size, device="meta", dtype=dtype)
+                torch.zeros(images, *image_shape(image_size), device="meta", dtype=dtype)
             )
             torch.stack(
                 [tensor.sum() for tensor in tensors_in(output) if tensor.requires_grad]

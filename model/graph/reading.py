@@ -18,18 +18,19 @@ from model.graph.channel_map import BATCH, ChannelMap
 from model.graph.channels import Piece, Step, Value
 from model.graph.sizes import fix_counted
 from model.graph.trace import Traced, trace
-from model.graph.tracer import COLOURS, images, on_meta
+from model.graph.tracer import images, on_meta
+from model.images import ImageSize
 
 
 class Reading(ChannelMap):
-    """The notes on a whole network, for square images of ``image_size`` pixels; ``logits`` is the
+    """The notes on a whole network, for images of ``image_size``; ``logits`` is the
     shape of its output, ``live`` are the nodes from which it follows.
 
     Raises UnreadableNetwork, in a line that names the operation that can't be read, and where it
     is.
     """
 
-    def __init__(self, network: nn.Module, image_size: int, graph: fx.Graph | None = None):
+    def __init__(self, network: nn.Module, image_size: ImageSize, graph: fx.Graph | None = None):
         self.graph, self.whole, self.module_calls = (
             Traced(graph, True, []) if graph else trace(network, image_size)
         )
@@ -69,8 +70,9 @@ class Reading(ChannelMap):
             self.shapes[node.name] = result.shape
         if node.op == "placeholder":
             if isinstance(result, Tensor):
+                channels = result.shape[1]
                 images = Piece(
-                    self.widths.add(COLOURS, fixed="the channels of the images"), COLOURS
+                    self.widths.add(channels, fixed="the channels of the images"), channels
                 )
                 self.set(node, Value(1, (images,)), Step([]))
         elif node.op == "get_attr":
@@ -96,7 +98,7 @@ class _Walk(fx.Interpreter):
     """Runs a graph on shapes; tells a reading of each node."""
 
     def __init__(
-        self, network: nn.Module, graph: fx.Graph, image_size: int, reading: Reading | None
+        self, network: nn.Module, graph: fx.Graph, image_size: ImageSize, reading: Reading | None
     ):
         super().__init__(network, graph=graph)
         self.image_size, self.reading = image_size, reading
@@ -122,9 +124,13 @@ class _Walk(fx.Interpreter):
 
 
 def run_on_shapes(
-    network: nn.Module, graph: fx.Graph, batch: int, image_size: int, reading: Reading | None = None
+    network: nn.Module,
+    graph: fx.Graph,
+    batch: int,
+    image_size: ImageSize,
+    reading: Reading | None = None,
 ) -> Any:
-    """The output of a network for images (batch, 3, S, S), shapes without numbers; without a
+    """The output of a network for images (batch, C, H, W), shapes without numbers; without a
     ``reading``, how many numbers each node's result has."""
     walk = _Walk(on_meta(network), graph, image_size, reading)
     with torch.device("meta"):  # what it makes of nothing, too

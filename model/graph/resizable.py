@@ -18,6 +18,7 @@ from model.graph.own_numbers import fix_own_numbers, without_gradient
 from model.graph.reading import Reading
 from model.graph.resize import resize
 from model.graph.trace import TrainingFlagCall, write_literals
+from model.images import ImageSize
 
 
 class Resizable:
@@ -26,7 +27,7 @@ class Resizable:
     for a network that can't be read, or has no logits (N, num_classes).
     """
 
-    def __init__(self, network: nn.Module, num_classes: int, image_size: int):
+    def __init__(self, network: nn.Module, num_classes: int, image_size: ImageSize):
         self.num_classes, self.image_size = num_classes, image_size
         untrained = without_gradient(network, BATCH, image_size)
         self.reading = reading = Reading(network, image_size)

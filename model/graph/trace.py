@@ -18,6 +18,7 @@ from model.graph.in_place import rewire_inplace_ops
 from model.graph.selection import Selection
 from model.graph.tracer import ModuleCall, Tracer
 from model.graph.whole import no_dimension_checks
+from model.images import ImageSize
 
 
 class Traced(NamedTuple):
@@ -50,10 +51,10 @@ class TrainingFlagCall(nn.Module):
 WHOLE = (Gate, GatedBatchNorm2d, Selection, TrainingFlagCall)
 
 
-def trace(network: nn.Module, image_size: int | None = None) -> Traced:
+def trace(network: nn.Module, image_size: ImageSize | None = None) -> Traced:
     """The graph of a network as it is in evaluation, with what is drawn at random in training; and
     whether that is all that it does in training, which auxiliary heads are not. Where code goes by
-    the shapes of results, it is that for images of ``image_size`` pixels. Raises UnreadableNetwork.
+    the shapes of results, it is that for images of ``image_size``. Raises UnreadableNetwork.
 
     Modules ``mode_<n>`` are added to the network where a function is told whether it is training.
     """
@@ -79,7 +80,7 @@ def trace(network: nn.Module, image_size: int | None = None) -> Traced:
 
 
 def traced(
-    network: nn.Module, image_size: int | None, training: bool, buffers: bool
+    network: nn.Module, image_size: ImageSize | None, training: bool, buffers: bool
 ) -> tuple[fx.Graph, list[ModuleCall]]:
     """The graph in training or in evaluation, with the calls of modules. Raises
     UnreadableNetwork."""

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from model.graph.whole import known
+from model.images import ImageSize, image_shape
 
 DECIDES = "decides"  # in the notes on a node: its number said which way the code goes
-COLOURS = 3
 NUMBERS = (1, 2, 3)  # of images that are tried
 FACTORIES = (
     torch.zeros,
@@ -56,7 +56,7 @@ class Tracer(fx.Tracer):
         self,
         network: nn.Module,
         leaves: tuple[type[nn.Module], ...],
-        image_size: int | None,
+        image_size: ImageSize | None,
         buffers: bool,
     ):
         # whose functions want tensors
@@ -175,7 +175,7 @@ class Sizes:
     """What the results of a graph that is being made are for images of a size: shapes, and numbers
     that follow from these."""
 
-    def __init__(self, network: nn.Module, image_size: int):
+    def __init__(self, network: nn.Module, image_size: ImageSize):
         self.network, self.image_size = on_meta(network), image_size
         self.walks: list[fx.Interpreter] = []  # for each number of images
 
@@ -213,13 +213,13 @@ class Sizes:
         return walk.env[node]
 
 
-def images(network: nn.Module, number: int, image_size: int) -> Tensor:
-    """So many images without numbers, (N, 3, S, S)."""
+def images(network: nn.Module, number: int, image_size: ImageSize) -> Tensor:
+    """So many images without numbers, (N, C, H, W)."""
     dtype = next(
         (tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()),
         torch.float32,
     )
-    return torch.zeros(number, COLOURS, image_size, image_size, device="meta", dtype=dtype)
+    return torch.zeros(number, *image_shape(image_size), device="meta", dtype=dtype)
 
 
 def on_meta(network: nn.Module, gradients: bool = False) -> nn.Module:

@@ -15,6 +15,7 @@ from model.architecture import Architecture, Compaction
 from model.cost import Cost, Number
 from model.errors import UnreadableNetwork
 from model.graph.own_imports import import_file, import_module
+from model.images import COLOURS, ImageSize, Pixels, pixels_of
 from model.names import as_options, parsed
 
 if TYPE_CHECKING:
@@ -38,22 +39,25 @@ class UserNetwork(Architecture):
             self.parsed = parsed(name)
         except ValueError as error:
             raise UnreadableNetwork(str(error)) from None
-        self.read: dict[tuple[int, int], Blueprint] = {}
+        self.read: dict[tuple[int, int | Pixels], Blueprint] = {}
 
     @property
     def template(self) -> list[int]:  # type: ignore[override]  # known when it is asked for
         return self.first().template
 
-    def blueprint(self, num_classes: int, image_size: int) -> Blueprint:
+    def blueprint(
+        self, num_classes: int, image_size: ImageSize, channels: int = COLOURS
+    ) -> Blueprint:
         """The network as it was read for images of this size, and so many classes."""
         from model.graph.blueprint import Blueprint
         from model.graph.trace import random_state_kept
 
-        key = num_classes, image_size
+        pixels = pixels_of(image_size, channels)
+        key = num_classes, pixels
         if key not in self.read:
             with random_state_kept():
                 try:
-                    found = Blueprint(self.make(num_classes), num_classes, image_size)
+                    found = Blueprint(self.make(num_classes), num_classes, pixels)
                 except UnreadableNetwork as error:
                     raise UnreadableNetwork(
                         f"{self.name}: {str(error).removeprefix(f'{self.name}: ')}"
@@ -62,7 +66,7 @@ class UserNetwork(Architecture):
                 if (other.template, other.layers()) != (found.template, found.layers()):
                     raise UnreadableNetwork(
                         f"{self.name}: has other widths for {num_classes} classes and "
-                        f"{image_size} pixels than before"
+                        f"{pixels} pixels than before"
                     )
             self.read[key] = found
         return self.read[key]
@@ -116,14 +120,19 @@ class UserNetwork(Architecture):
             ) from None
 
     def build(
-        self, filters: list[int], num_classes: int, image_size: int, gated: bool, convcut: bool
+        self,
+        filters: list[int],
+        num_classes: int,
+        image_size: ImageSize,
+        gated: bool,
+        convcut: bool,
     ) -> nn.Module:
         self._refuse(convcut)
         blueprint = self.blueprint(num_classes, image_size)
         return blueprint.build(self.make(num_classes), list(filters), gated)
 
     def count(
-        self, cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool
+        self, cost: Cost, filters: Number, num_classes: int, image_size: ImageSize, convcut: bool
     ) -> None:
         self._refuse(convcut)
         self.blueprint(num_classes, image_size).count(cost, filters)
@@ -132,7 +141,7 @@ class UserNetwork(Architecture):
         self,
         network: nn.Module,
         num_classes: int,
-        image_size: int,
+        image_size: ImageSize,
         multiple: int,
         through_norms: bool,
     ) -> Compaction:
@@ -144,10 +153,10 @@ class UserNetwork(Architecture):
     def layer_names(self) -> list[list[str]]:
         return self.layers()
 
-    def described(self, num_classes: int, image_size: int) -> list[str]:
+    def described(self, num_classes: int, image_size: ImageSize) -> list[str]:
         return self.blueprint(num_classes, image_size).described()
 
-    def first(self, num_classes: int = CLASSES, sizes: Sequence[int] = SIZES) -> Blueprint:
+    def first(self, num_classes: int = CLASSES, sizes: Sequence[ImageSize] = SIZES) -> Blueprint:
         """As it was read first; where it was not yet, for the first of these sizes of images that
         it takes."""
         if self.read:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model import build_model, is_imported, template
+from model import Shape, build_model, is_imported, pixels_in, template
 from model.gate import GateLayer
 from model.graph.user_network import imported
 from utils.data import Data
+from utils.data.channels import channels_for
 from utils.errors import UserError
 from utils.records.files import read_tensors
 from utils.records.given_weights import fit, read_weights
-from utils.records.networks import read_stored
+from utils.records.methods import refuse_impossible
+from utils.records.networks import kept_filters, read_stored
+from utils.records.shapes import shape_in
+from utils.settings.compression import PruningSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,27 +28,23 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Given:
     """A trained network: its ``filters``, and its weights by the names that its own code has for
-    them; ``image_size`` and ``num_classes`` where its file says them."""
+    them; ``shape``, classes and images, where its file says them."""
 
     path: Path
     model: str
     filters: list[int]
     weights: dict[str, Tensor]
-    image_size: int | None = None
-    num_classes: int | None = None
+    shape: Shape | None = None
+    channels: int | None = None  # with how many images are read; None: as they are by default
 
     def fitted(self, data: Data) -> Given:
         """The same, with weights that are known to be this network's, on these images. Raises
         UserError where they are not."""
-        for name, own, asked in (
-            ("classes", self.num_classes, data.num_classes),
-            ("pixels", self.image_size, data.image_size),
-        ):
-            if own not in (None, asked):
-                raise UserError(f"{self.path}: of a network for {own} {name}, not {asked}")
+        if self.shape not in (None, data.shape):
+            raise UserError(f"{self.path}: {_for(self.shape)}, not {_for(data.shape)}")
         network = (
             imported(self.model).make(data.num_classes)
-            if is_imported(self.model) and self.num_classes is None
+            if is_imported(self.model) and self.shape is None
             else build_model(self.model, self.filters, **data.shape)
         )
         weights = fit(network.state_dict(), self.weights, self.path)
@@ -80,14 +81,29 @@ class Given:
         return found.hexdigest()[:16]
 
 
-def read_given(path: Path, model: str) -> Given:
+def read_given(path: Path, settings: PruningSettings, keep: Sequence[str] = ()) -> Given:
     """The network whose weights ``path`` holds: a state_dict of the user's, or what a training of
     this project left.
 
-    Raises UserError where they can't be read, or are of another network.
+    Raises UserError where they can't be read, or are of another network, and what
+    ``refuse_impossible`` raises for the network and the layers to ``keep``.
     """
-    if not is_own_file(path):
-        return Given(path, model, template(model), read_weights(path))
+    own = read_own(path, settings.model) if is_own_file(path) else None
+    pixels, channels = settings.image_size, settings.channels
+    if own and own.shape:
+        pixels, channels = pixels or own.shape["image_size"], channels or own.shape.get("channels")
+    else:
+        channels = channels_for(settings.model, settings.dataset, pixels, channels)
+    refuse_impossible(
+        settings.model, settings.dataset, image_size=pixels, channels=channels, keep=keep
+    )
+    if not own:
+        own = Given(path, settings.model, template(settings.model), read_weights(path))
+    return replace(own, channels=channels)
+
+
+def read_own(path: Path, model: str) -> Given:
+    """What a training of this project left. Raises UserError where it can't be pruned."""
     stored = read_stored(path, model)
     if stored["model"] != model:
         raise UserError(f"{path}: a {stored['model']}, not a {model}")
@@ -96,19 +112,12 @@ def read_given(path: Path, model: str) -> Given:
             f"{path}: has a convolution in every shortcut (--convcut); such networks can't be "
             "pruned"
         )
-    if ("kept" in stored or "kept" in stored["begun_with"]) and not is_imported(model):
+    if kept_filters(stored) is not None and not is_imported(model):
         raise UserError(
             f"{path}: was pruned already, and its layers keep different filters; give the "
             "weights that it was pruned from"
         )
-    return Given(
-        path,
-        model,
-        stored["filters"],
-        stored["network"],
-        stored["image_size"],
-        stored["num_classes"],
-    )
+    return Given(path, model, stored["filters"], stored["network"], shape_in(stored))
 
 
 def is_own_file(path: Path) -> bool:
@@ -118,3 +127,7 @@ def is_own_file(path: Path) -> bool:
     except UserError:
         return False  # the reader of other people's weights says what is wrong with it
     return "network" in stored and ({"filters", "model"} <= stored.keys() or "begun_with" in stored)
+
+
+def _for(shape: Shape) -> str:
+    return f"for {shape['num_classes']} classes, and images of {pixels_in(shape)} pixels"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from model import is_imported
+from model import image_shape, is_imported, pixels_in
 from model.errors import OverBudget
 from model.graph.flatten import plain
 from utils.compression.given import read_given
@@ -19,10 +19,10 @@ from utils.compression.plan import Plan, Size, size_of
 from utils.compression.state import Shrinking
 from utils.data import evaluation_batches
 from utils.errors import UserError
-from utils.records.methods import refuse_impossible
 from utils.records.paths import at_size
 from utils.records.results import Result, asked
 from utils.records.run import provenance
+from utils.records.shapes import recorded
 from utils.settings import Machine, Storage
 from utils.settings.compression import Compression, PruningSettings
 from utils.training.compare import check_training
@@ -57,7 +57,7 @@ class PruningRun(TrainingRun):
             "target": str(widths.limit.target),
             "weights": given.fingerprint,
             "base_filters": given.filters,
-            **plan.data.shape,
+            **recorded(plan.data.shape),
             **plan.data.counts,
         }
 
@@ -88,8 +88,7 @@ def prune(
     """Prunes the network whose weights are given to a target while it trains on, and trains it to
     the end. Raises UserError."""
     model, keep = settings.model, compression.keep or ()
-    refuse_impossible(model, settings.dataset, image_size=settings.image_size, keep=keep)
-    given = read_given(Path(compression.weights), model)
+    given = read_given(Path(compression.weights), settings, keep)
     widths = asked_widths(compression, model, settings.dataset, storage.record_dir)
     defaults, name = PruningSettings(dataset=settings.dataset), at_size(storage.save, widths.limit)
     run = PruningRun(settings, defaults, storage, widths.limit, name)
@@ -102,7 +101,8 @@ def prune(
             compression,
             batch_size=settings.batch_size,
             limit_test=settings.limit_test,
-            default_size=given.image_size,
+            default_size=given.shape["image_size"] if given.shape else None,
+            channels=given.channels,
         )
 
         # What is to be done, and whether it can be.
@@ -144,11 +144,11 @@ def before(network: nn.Module, plan: Plan, runner: Runner) -> dict[str, Any]:
 
 def tell_both(run: PruningRun, result: Result, base: nn.Module, plan: Plan, runner: Runner) -> None:
     """Prints what the network was and what it is, both measured on this machine."""
-    size = plan.data.image_size
+    size = pixels_in(plan.data.shape)
     small = run.network.eval()
     if not is_imported(plan.given.model):
         # without the gates that it has kept
-        small = plain(small, torch.zeros(1, 3, size, size, device="cpu"))
+        small = plain(small, torch.zeros(1, *image_shape(size)))
     milliseconds = latencies([base, small], size, runner)
     shown = (
         ("before", run.before["test_acc"], plan.whole),

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model import image_shape
 from utils.data.dataset import Data, Split
 
 PADDING = 4  # pixels around an image, for random crops
@@ -25,7 +26,7 @@ class Augmentation:
 
 
 class Batches:
-    """The batches of a split: (images (B, 3, S, S) float, labels (B,)) on its device, normalised.
+    """The batches of a split: (images (B, C, H, W) float, labels (B,)) on its device, normalised.
 
     With an ``augmentation`` the images are shuffled and augmented, afresh for each
     ``epoch(generator)``. The last batch has the rest; where that is one image alone, it goes with
@@ -41,10 +42,11 @@ class Batches:
         dtype: torch.dtype = torch.float32,
     ):
         self.split, self.batch_size, self.augmentation = split, batch_size, augmentation
-        self.size = data.image_size
+        self.channels, self.height, self.width = image_shape(data.image_size, data.channels)
         self.scale, self.shift = (1 / data.std).to(dtype), (data.mean / data.std).to(dtype)
         self.padding = PADDING if augmentation and augmentation.crop else 0
-        self.side = self.size + 2 * self.padding
+        # of the images with their border
+        self.rows, self.columns = self.height + 2 * self.padding, self.width + 2 * self.padding
         # else they are read by batches
         self.pixels = self._rows(split.images) if isinstance(split.images, Tensor) else None
 
@@ -60,9 +62,9 @@ class Batches:
         return [slice(start, end) for start, end in zip(starts, [*starts[1:], n])]
 
     def _rows(self, images: Tensor) -> Tensor:
-        """Images (B, S, S, 3), padded, as one row per pixel: a crop is a gather of rows."""
+        """Images (B, H, W, C), padded, as one row per pixel: a crop is a gather of rows."""
         return (F.pad(images, (0, 0, *[self.padding] * 4)) if self.padding else images).reshape(
-            -1, 3
+            -1, self.channels
         )
 
     def _read(self, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,16 +94,17 @@ class Batches:
             t.to(device, non_blocking=True)
             for t in (order, top.long(), left.long(), flip.bool(), angle)
         )
-        line = torch.arange(self.size, device=device)
+        down, across = (torch.arange(side, device=device) for side in (self.height, self.width))
         for part in self.parts:
             index = order[part]
             pixels, place = (
                 (self.pixels, index) if self.pixels is not None else self._read(stored[part])
             )
-            rows = (place * self.side + top[part])[:, None] + line
-            columns = left[part, None] + torch.where(flip[part, None], self.size - 1 - line, line)
-            at = rows[:, :, None] * self.side + columns[:, None, :]
-            images = pixels.index_select(0, at.flatten()).view(len(index), self.size, self.size, 3)
+            rows = (place * self.rows + top[part])[:, None] + down
+            mirrored = torch.where(flip[part, None], self.width - 1 - across, across)
+            at = rows[:, :, None] * self.columns + (left[part, None] + mirrored)[:, None, :]
+            images = pixels.index_select(0, at.flatten())
+            images = images.view(len(index), self.height, self.width, self.channels)
             images = images.permute(0, 3, 1, 2).to(self.scale.dtype)  # laid out as channels_last
             if self.augmentation and self.augmentation.rotation:
                 images = rotate(images, angle[part])
@@ -112,12 +115,14 @@ class Batches:
 
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
-    """Each image (N, 3, S, S) turned about its centre by its own angle (N,); nearest pixel, black
+    """Each image (N, C, H, W) turned about its centre by its own angle (N,); nearest pixel, black
     corners."""
     radians = torch.deg2rad(degrees)
     cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
+    height, width = images.shape[2:]  # on a grid both go from -1 to 1
+    across, down = -sin * (height / width), sin * (width / height)
     theta = torch.stack(
-        [torch.stack([cos, -sin, zero], dim=1), torch.stack([sin, cos, zero], dim=1)], dim=1
+        [torch.stack([cos, across, zero], dim=1), torch.stack([down, cos, zero], dim=1)], dim=1
     )
     grid = F.affine_grid(theta.to(images.dtype), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
@@ -144,5 +149,6 @@ def evaluation_batches(
 ) -> Batches:
     """The test images, or another ``split``, in order and as they are."""
     split = split or data.test
-    batch_size = batch_size or max(1, EVALUATED * 64**2 // max(64, data.image_size) ** 2)
+    _, height, width = image_shape(data.image_size)
+    batch_size = batch_size or max(1, EVALUATED * 64**2 // max(64**2, height * width))
     return Batches(data, split, min(batch_size, len(split)))

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from model import Shape
+from model import COLOURS, ImageSize, Shape, shape_for
 from utils.errors import UserError
 from utils.settings import Dataset
 
@@ -18,8 +18,8 @@ AT_ONCE = 64  # images that are measured together
 
 
 class Images(Protocol):
-    """Images of shape (N, S, S, 3), uint8, in memory or not. An array of indices (B,) reads (B, S,
-    S, 3)."""
+    """Images of shape (N, H, W, C), uint8, in memory or not. An array of indices (B,) reads (B, H,
+    W, C)."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -36,7 +36,7 @@ def in_memory(images: Images) -> TypeGuard[np.ndarray]:
 
 @dataclass
 class Split:
-    """Images (N, S, S, 3), uint8, and labels (N,), int64, on one device; or labels on it, and
+    """Images (N, H, W, C), uint8, and labels (N,), int64, on one device; or labels on it, and
     images that are read by batches."""
 
     images: Tensor | Images
@@ -54,12 +54,13 @@ class Data:
     train: Split
     test: Split
     num_classes: int
-    image_size: int
+    image_size: ImageSize  # a side, or (height, width)
     mean: Tensor
     std: Tensor
     settings: Dataset
     validation: Split | None = None  # images held out of ``train``
     classes: tuple[str, ...] = ()  # their names, by their numbers
+    channels: int = COLOURS
 
     @property
     def counts(self) -> dict[str, int]:
@@ -83,17 +84,18 @@ class Data:
     def shape(self) -> Shape:
         """What the networks for this data have in common, as the keyword arguments of ``model``'s
         functions."""
-        return {"num_classes": self.num_classes, "image_size": self.image_size}
+        return shape_for(self.num_classes, self.image_size, self.channels)
 
 
 def mean_and_std(images: Images) -> tuple[np.ndarray, np.ndarray]:
-    """Of images (N, S, S, 3), uint8: per channel, shape (3,), over all pixels; of evenly spaced
+    """Of images (N, H, W, C), uint8: per channel, shape (C,), over all pixels; of evenly spaced
     images where N >= 2 * MEASURED.
 
     The sums are exact, and taken over a few images at a time.
     """
     chosen = np.arange(0, len(images), max(1, len(images) // MEASURED))
-    total, square, pixels = np.zeros(3), np.zeros(3), 0
+    channels = images.shape[-1]
+    total, square, pixels = np.zeros(channels), np.zeros(channels), 0
     for start in tqdm(
         range(0, len(chosen), AT_ONCE),
         "mean and deviation",
@@ -102,7 +104,7 @@ def mean_and_std(images: Images) -> tuple[np.ndarray, np.ndarray]:
         dynamic_ncols=True,
     ):
         part = images[chosen[start : start + AT_ONCE]]
-        pixels += part.size // 3
+        pixels += part.size // channels
         total += np.einsum("nhwc->c", part, dtype=np.float64, casting="safe")
         square += np.einsum("nhwc,nhwc->c", part, part, dtype=np.float64, casting="safe")
     mean = total / pixels

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import __version__ as pillow
 
+from model import ImageSize, pixels_of
 from utils.errors import UserError
 from utils.records.files import replacing
 from utils.records.locks import in_turn
@@ -26,7 +27,7 @@ File = tuple[str, int, int]
 
 
 class Decoded:
-    """The file below ``cache_dir`` of the images (N, S, S, 3), uint8, that are made of ``paths``:
+    """The file below ``cache_dir`` of the images (N, H, W, C), uint8, that are made of ``paths``:
     the ``part`` of ``folder``.
 
     It is renamed into its place when it is whole. One that the images have changed since has
@@ -46,8 +47,9 @@ class Decoded:
         files = files_of(folder, paths)
         # to decode them, about
         self.seconds = len(files) * PER_IMAGE + sum(length for _, length, _ in files) * PER_BYTE
-        self.source = f"{folder.name}_{shape[1]}_{_hash(os.path.realpath(folder), part)[:8]}"
-        self.path = decoded_images(cache_dir, self.source, fingerprint(files, shape[1]))
+        size = pixels_of(shape[1:3], shape[3])
+        self.source = f"{folder.name}_{size}_{_hash(os.path.realpath(folder), part)[:8]}"
+        self.path = decoded_images(cache_dir, self.source, fingerprint(files, size))
 
     @property
     def is_whole(self) -> bool:
@@ -148,7 +150,7 @@ def files_of(folder: Path, paths: list[str]) -> list[File]:
         ) from None
 
 
-def fingerprint(files: list[File], size: int) -> str:
+def fingerprint(files: list[File], size: ImageSize) -> str:
     """Of the files that images are decoded from, and of how."""
     return _hash(RULES, pillow, size, files)[:32]
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from model import Shape
+from model import COLOURS, ImageSize, Shape, image_shape, pixels_of, shape_for
 from utils.data.dataset import Images, Wanted, in_memory
 from utils.data.decoded import MOMENT, Decoded
 from utils.data.listing import Listing, list_parts
@@ -23,21 +23,22 @@ from utils.settings import FOLDER_SIZES
 
 AT_ONCE, PER_TURN = 128, 16  # images that are handed to the threads together, and to one of them
 
-Part = tuple[Images, np.ndarray]  # images (N, S, S, 3), uint8, and labels (N,)
+Part = tuple[Images, np.ndarray]  # images (N, H, W, C), uint8, and labels (N,)
 # to train on, to test on, to validate on, and the classes
 Parts = tuple[Part, Part, Part | None, list[str]]
 
 
 class ImageFiles:
-    """Images (N, S, S, 3), uint8, that are decoded whenever they are read, and brought to ``size``
-    x ``size`` pixels.
+    """Images (N, H, W, C), uint8, that are decoded whenever they are read, and brought to ``size``.
 
     Reading raises UserError for a file that is damaged, or no image. As many threads as torch has
     read together.
     """
 
-    def __init__(self, paths: list[str], size: int):
-        self.paths, self.shape = paths, (len(paths), size, size, 3)
+    def __init__(self, paths: list[str], size: ImageSize):
+        channels, height, width = image_shape(size)
+        self.paths, self.size = paths, size
+        self.shape = len(paths), height, width, channels
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -58,7 +59,11 @@ class ImageFiles:
                 yield from images
 
     def _decoded(self, paths: list[str]) -> list[np.ndarray]:
-        return [np.asarray(decode(path).resize(self.shape[1:3])) for path in paths]
+        _, height, width, channels = self.shape
+        images = (decode(path) if channels == COLOURS else decode_grey(path) for path in paths)
+        return [
+            np.asarray(image.resize((width, height))).reshape(self.shape[1:]) for image in images
+        ]
 
 
 def cut(paths: list[str], length: int) -> Iterator[list[str]]:
@@ -67,17 +72,22 @@ def cut(paths: list[str], length: int) -> Iterator[list[str]]:
 
 
 def read_folder(
-    root: Path, wanted: Wanted, size: int | None, device: str, cache_dir: str | None
+    root: Path,
+    wanted: Wanted,
+    size: ImageSize | None,
+    device: str,
+    cache_dir: str | None,
+    channels: int = COLOURS,
 ) -> Parts:
-    """The images below train/<class>/** and test/<class>/**; those that are not size x size are
-    resized.
+    """The images below train/<class>/** and test/<class>/**, with 3 channels or 1; those that are
+    not of ``size`` are resized.
 
     They are decoded once, into files below ``cache_dir``, unless that takes no time. What does not
     fit into memory is read by batches: from such a file, or else from the images themselves. Raises
     UserError.
     """
     train, test = list_parts(root)
-    room, side = room_for_images(device), size or own_size(train)
+    room, side = room_for_images(device), pixels_of(size or own_size(train), channels)
 
     def read(listing: Listing, indices: np.ndarray, part: object) -> Part:
         nonlocal room
@@ -119,14 +129,14 @@ def named(root: Path, classes: list[str]) -> list[str]:
     return [f"{name} {words[name].strip()}" if name in words else name for name in classes]
 
 
-def folder_shape(root: Path, size: int | None = None) -> Shape:
+def folder_shape(root: Path, size: ImageSize | None = None, channels: int | None = None) -> Shape:
     """The classes of a folder of images, and how many pixels a side has to which its images are
-    brought: ``size``, or its own.
+    brought: ``size``, or its own; with 3 channels, or as many as are asked for.
 
     Reads the first image alone. Raises UserError.
     """
     train, _ = list_parts(root)
-    return {"num_classes": len(train.classes), "image_size": size or own_size(train)}
+    return shape_for(len(train.classes), size or own_size(train), channels or COLOURS)
 
 
 def own_size(train: Listing) -> int:
@@ -146,7 +156,7 @@ def _within(
     ``part``: which images of the folder they are.
     """
     title, amount = f"decoding {folder.name}", int(np.prod(files.shape))
-    what = f"{folder}: {len(files):,} images of {files.shape[1]} pixels"
+    what = f"{folder}: {len(files):,} images of {files.size} pixels"
 
     def decoded() -> np.ndarray:
         images = np.empty(files.shape, np.uint8)
@@ -182,11 +192,34 @@ def torn_is_an_error() -> Iterator[None]:
 
 def decode(path: str) -> Image.Image:
     """An RGB image of Pillow's. Raises UserError for a file that is damaged, or no image."""
+    with opened(path) as image:
+        return image.convert("RGB")
+
+
+def decode_grey(path: str) -> Image.Image:
+    """A grey image of Pillow's, mode L, as ``decode``; of 16 bits the upper 8."""
+    with opened(path) as image:
+        if image.mode.startswith("I;16"):
+            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        return image.convert("L")
+
+
+def is_grey(path: str) -> bool:
+    """Whether an image has no colours by its mode; its pixels are not read. Raises UserError as
+    ``decode``."""
+    with opened(path) as image:
+        return image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[Image.Image]:
+    """An image of Pillow's, whose pixels can be read inside. Raises UserError for a file that is
+    damaged, or no image."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise ValueError("no regular file")  # whoever opens a pipe may wait for ever
         with open(path, "rb") as stream:
-            return Image.open(stream).convert("RGB")
+            yield Image.open(stream)
     except Exception as error:  # Pillow raises whatever the damage happens to cause
         raise UserError(
             f"{path}: not an image, or damaged ({error}); replace or remove it"

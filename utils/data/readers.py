@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model import Shape
+from model import COLOURS, ImageSize, Shape, pixels_of, shape_for
 from utils.data.dataset import Data, Images, Split, Wanted, in_memory, mean_and_std
 from utils.data.folder import Parts, folder_shape, read_folder
 from utils.errors import UserError
@@ -32,8 +32,9 @@ def load_data(
     limit_test: int | None = None,
     validate: int | None = None,
     batch_size: int = 1,
-    image_size: int | None = None,
-    default_size: int | None = None,
+    image_size: ImageSize | None = None,
+    default_size: ImageSize | None = None,
+    channels: int | None = None,
     cache_dir: str | None = None,
     **augmentation: Any,
 ) -> Data:
@@ -41,9 +42,10 @@ def load_data(
     its archive in ``data_dir``, from such a folder of its name there, or else it is downloaded.
 
     ``limit_train`` and ``limit_test``: so many images, equally many of each class; ``validate``: so
-    many training images are held out. ``image_size`` in pixels, and of ``augmentation`` what is not
-    None of crop, flip and rotation (degrees), are in place of a folder's own; so is
-    ``default_size`` where ``image_size`` is None. A folder's images are decoded once into files
+    many training images are held out. ``image_size`` in pixels (of a side, or of height and width),
+    ``channels`` (1, grey, or 3, which is the default), and of ``augmentation`` what is not None of
+    crop, flip and rotation (degrees), are in place of a folder's own; so is ``default_size`` where
+    ``image_size`` is None. A folder's images are decoded once into files
     below ``cache_dir``; without it each time, and those that do not fit into memory for each batch.
 
     Raises UserError for data that is missing, damaged, without classes, or has fewer images than a
@@ -52,12 +54,16 @@ def load_data(
     name = dataset_name(dataset)
     own = {key: value for key, value in augmentation.items() if value is not None}
     settings = replace(dataset_facts(name), **own)
+    if channels not in (None, len(settings.mean or ())):
+        settings = replace(settings, mean=None, std=None)  # it is of other channels
     wanted = Wanted(limit_train, limit_test, validate)
 
     # Where the images are. What only a folder's images take is refused before anything is read.
-    given = ["--image-size"] * bool(image_size) + [
-        "--rotation" if key == "rotation" else f"--no-{key}" for key in own
-    ]
+    given = (
+        ["--image-size"] * bool(image_size)
+        + ["--channels"] * (channels not in (None, COLOURS))
+        + ["--rotation" if key == "rotation" else f"--no-{key}" for key in own]
+    )
     # of this name, wherever its folder is
     is_fixed = dataset == "tinyimagenet" and not Path(dataset).is_dir()
     folder = None if is_fixed and given else image_folder(dataset, data_dir)
@@ -74,6 +80,7 @@ def load_data(
             settings.image_size if is_fixed else image_size or default_size,
             device,
             cache_dir,
+            channels or COLOURS,
         )
     elif dataset in ARCHIVES:
         found = _read_cifar(dataset, Path(data_dir), wanted)
@@ -118,27 +125,30 @@ def load_data(
         split(*found[0]),
         split(*found[1]),
         len(classes),
-        train_images.shape[1],
+        pixels_of(train_images.shape[1:3]),
         on_device(mean, torch.float32),
         on_device(np.maximum(std, 1.0), torch.float32),
         settings,
         split(*held) if held else None,
         tuple(classes),
+        train_images.shape[3],
     )
 
 
-def shape_of(dataset: str, image_size: int | None = None) -> Shape:
+def shape_of(
+    dataset: str, image_size: ImageSize | None = None, channels: int | None = None
+) -> Shape:
     """What the networks for a data set have in common: its own facts, or of a folder what is found
     there. Reads one image.
 
-    ``image_size`` as for load_data. Raises UserError for what is neither.
+    ``image_size`` and ``channels`` as for load_data. Raises UserError for what is neither.
     """
     if Path(dataset).is_dir():
-        return folder_shape(Path(dataset), image_size)
+        return folder_shape(Path(dataset), image_size, channels)
     facts = dataset_facts(dataset)
     if facts.num_classes is None:
         raise UserError(NEITHER.format(dataset))
-    return {"num_classes": facts.num_classes, "image_size": image_size or facts.image_size}
+    return shape_for(facts.num_classes, image_size or facts.image_size, channels or COLOURS)
 
 
 # --- reading --------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from utils.records.published import read_published_scaling
 from utils.records.results import asked, refuse_other, unsaid
 from utils.records.run import same_settings
 from utils.records.searches import SearchRecord, budget_of, floors_of, read_search
+from utils.records.shapes import recorded_size
 from utils.settings import (
     PUBLISHED,
     SearchSettings,
@@ -132,8 +133,10 @@ def asked_of(job: Job, settings: TrainingSettings, result: dict[str, Any]) -> di
     # A folder's images are of the size that was given, else of that of the search, else of the
     # first image's.
     size = result["settings"].get("image_size")
+    if settings.channels is not None:
+        found["channels"] = settings.channels
     if settings.image_size is not None:
-        found["image_size"] = settings.image_size
+        found["image_size"] = recorded_size(settings.image_size)
     elif size is not None and not (searched and size == searched.image_size):
         found["image_size"] = None
     return {**found, "search": job.search, "base": job.base}
@@ -160,7 +163,7 @@ class Searched(NamedTuple):
 
     iterations: int  # when it is done
     budget: str
-    image_size: int
+    image_size: int | list[int]
     floors: tuple[int, tuple[str, ...]]  # its --min-width and --keep
 
 

@@ -135,12 +135,16 @@ def check(experiment: Experiment) -> None:
 def check_networks(experiment: Experiment) -> None:
     """The same for networks that can't be. It loads torch, which --status does without."""
     model, dataset = experiment.model, dataset_name(experiment.dataset)
+    images = images_of(experiment)
+    from utils.data.channels import channels_for  # with torch
+
     refuse_impossible(
         model,
         experiment.dataset,
         *ratios_of(experiment),
         experiment.base_ratio,
-        image_size=image_size_of(experiment),
+        image_size=images["image_size"],
+        channels=channels_for(model, experiment.dataset, **images),
     )
     if experiment.search == PUBLISHED:
         iterations = len(read_published_scaling(model, dataset)["iterations"])
@@ -159,18 +163,17 @@ def check_networks(experiment: Experiment) -> None:
             ) from None
 
 
-def image_size_of(experiment: Experiment) -> int | None:
-    """The pixels to which its images are brought, as its settings say it, those of its searches
-    before those of its trainings."""
+def images_of(experiment: Experiment) -> dict[str, Any]:
+    """The image_size and the channels with which its images are read, as its settings say them,
+    those of its searches before those of its trainings; None where they don't."""
+    found: dict[str, Any] = {"image_size": None, "channels": None}
     for preset, texts in (
         (search_preset, experiment.search_with),
         (training_preset, experiment.train_with),
     ):
         given = assigned(preset(experiment.dataset), texts or ())
-        if "image_size" in given:
-            size: int = given["image_size"]
-            return size
-    return None
+        found |= {name: given[name] for name in found if found[name] is None and name in given}
+    return found
 
 
 def name_of(experiment: Experiment, method: str) -> str:
@@ -275,7 +278,7 @@ class Planner:
             return self.job(
                 "fine_tune.py",
                 save,
-                paths.at_ratio(save, ratio),
+                paths.at_size(save, ratio),
                 ratio,
                 settings,
                 preset,
@@ -309,7 +312,7 @@ class Planner:
         return self.job(
             "ratio_swipe.py",
             save,
-            paths.at_ratio(save, ratio),
+            paths.at_size(save, ratio),
             ratio,
             *self.from_scratch(seed),
             [*arguments(networks, Networks()), "--ratios", shortest(ratio), *self.budget()],

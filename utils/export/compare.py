@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model import COLOURS, ImageSize, image_shape
 from utils.errors import UserError
 from utils.export import alone
 from utils.export.formats import ONNX, PROGRAM, SOURCE, WEIGHTS, quiet
@@ -30,19 +31,24 @@ OF_PROBABILITY = 0.1  # in percent, as an example prints it
 Forward: TypeAlias = Callable[[Tensor], Tensor]
 
 
-def random_images(number: int, size: int) -> Tensor:
-    return torch.randn(number, 3, size, size, generator=torch.Generator().manual_seed(number))
+def random_images(number: int, size: ImageSize) -> Tensor:
+    draw = torch.Generator().manual_seed(number)
+    return torch.randn(number, *image_shape(size), generator=draw)
 
 
-def random_pixels(number: int, size: int) -> Tensor:
-    return torch.randint(
-        0, 256, (number, size, size, 3), generator=torch.Generator().manual_seed(number)
-    ).to(torch.uint8)
+def random_pixels(number: int, size: ImageSize) -> Tensor:
+    channels, height, width = image_shape(size)
+    draw = torch.Generator().manual_seed(number)
+    return torch.randint(0, 256, (number, height, width, channels), generator=draw).to(torch.uint8)
 
 
 @torch.no_grad()
 def differences(
-    network: nn.Module, folder: Path, image_size: int, images: Images, reference: nn.Module | None
+    network: nn.Module,
+    folder: Path,
+    image_size: ImageSize,
+    images: Images,
+    reference: nn.Module | None,
 ) -> dict[str, Any]:
     """How far each file's outputs are from the network's on random images, at most, relative to the
     largest.
@@ -195,24 +201,26 @@ def _close(one: Tensor, other: Tensor, scale: float) -> bool:
     )
 
 
-def check_example(folder: Path, network: nn.Module, image_size: int, images: Images) -> None:
+def check_example(folder: Path, network: nn.Module, image_size: ImageSize, images: Images) -> None:
     """Raises UserError where example.py says another class, or probability, of an image than is
     said here."""
     from PIL import Image
 
-    from utils.data.folder import decode
+    from utils.data.folder import decode, decode_grey
 
+    channels, height, width = image_shape(image_size)
     with tempfile.TemporaryDirectory() as place:
         pixels = np.random.default_rng(0).integers(
-            0, 256, (image_size + 7, 2 * image_size, 3), dtype=np.uint8
+            0, 256, (height + 7, 2 * width, channels), dtype=np.uint8
         )
-        Image.fromarray(pixels).save(path := f"{place}/image.png")
+        Image.fromarray(pixels.squeeze()).save(path := f"{place}/image.png")
         source = (
             "import runpy, sys; sys.argv[:1] = []; runpy.run_path(sys.argv[0], run_name='__main__')"
         )
         said = _run([source, str(folder / "example.py"), path], place, "example.py").strip()
         with torch.no_grad():
-            percent = 100 * network(images.normalised(decode(path), image_size))[0].softmax(0)
+            image = decode(path) if channels == COLOURS else decode_grey(path)
+            percent = 100 * network(images.normalised(image, image_size))[0].softmax(0)
     name, number, _ = said.rsplit(" ", 2)
     classes = images.names(len(percent))
     if (

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model import Shape, build_model, is_imported
+from model import Shape, build_model, image_shape, is_imported, pixels_in
 from model.graph.flatten import plain
 from model.graph.trace import random_state_kept
 from utils.errors import UserError
@@ -19,6 +19,9 @@ from utils.export.formats import SOURCE
 from utils.export.known import Images
 from utils.export.source.literals import NotWritableError
 from utils.export.source.write import write_source
+from utils.records.shapes import shape_in
+from utils.records.sizes import size_of
+from utils.settings import size_told
 
 ARCHITECTURE, README = "architecture.json", "README.md"
 
@@ -41,11 +44,11 @@ class Plan:
     @staticmethod
     def of(network: nn.Module, model: str, dataset: str, shape: Shape) -> Plan:
         """Raises UserError for a network that can't be exported at all."""
-        size = shape["image_size"]
+        pixels = pixels_in(shape)
+        channels, height, width = image_shape(pixels)
+        draw = torch.Generator().manual_seed(0)
         try:
-            bare = plain(
-                network, torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-            )
+            bare = plain(network, torch.randn(2, channels, height, width, generator=draw))
         except NotImplementedError as error:
             raise UserError(f"this network can't be exported: {error}") from None
         frozen = {
@@ -60,12 +63,15 @@ class Plan:
             weight.requires_grad_(name not in frozen)
 
         title = (
-            f"{model} for {dataset}: {shape['num_classes']} classes, images of {size} x {size} "
+            f"{model} for {dataset}: {shape['num_classes']} classes, images of {height} x {width} "
             "pixels."
         )
-        shapes = f"Images (N, 3, {size}, {size}), normalised -> logits (N, {shape['num_classes']})."
+        shapes = (
+            f"Images (N, {channels}, {height}, {width}), normalised -> logits "
+            f"(N, {shape['num_classes']})."
+        )
         try:
-            found = write_source(bare, title, shapes, sorted(frozen), held, size)
+            found = write_source(bare, title, shapes, sorted(frozen), held, pixels)
         except NotWritableError as error:
             state = {name: tensor.clone() for name, tensor in bare.state_dict().items()}
             return Plan(bare, state, None, str(error), None, number_of(bare))
@@ -78,23 +84,23 @@ def number_of(network: nn.Module) -> int:
 
 def interface(images: Images, shape: Shape) -> dict[str, Any]:
     """What goes into the network, and what comes out."""
-    size = shape["image_size"]
+    channels, height, width = image_shape(pixels_in(shape))
     given = {
         "name": "images",
-        "shape": ["N", 3, size, size],
+        "shape": ["N", channels, height, width],
         "type": "float32",
         "range": [0, 1],
         "mean": images.mean,
         "std": images.std,
-        "colour": "RGB",
+        "colour": images.colour,
         "resize": images.resize,
     }
     pixels = {
         "name": "images",
-        "shape": ["N", size, size, 3],
+        "shape": ["N", height, width, channels],
         "type": "uint8",
         "range": [0, 255],
-        "colour": "RGB",
+        "colour": images.colour,
         "resize": images.resize,
     }
     return {
@@ -107,11 +113,12 @@ def interface(images: Images, shape: Shape) -> dict[str, Any]:
 def own_class(about: dict[str, Any], state: dict[str, Tensor]) -> str:
     """How the network's own class is made at these widths, with this project."""
     shape = {
-        key: about[key] for key in ("num_classes", "image_size", *["convcut"] * about["convcut"])
+        **shape_in(about),
+        **{key: about[key] for key in ["convcut"] * about["convcut"]},
     }
     call = (
         f"build_model({json.dumps(about['model'])}, filters, "
-        f"{', '.join(f'{key}={value}' for key, value in shape.items())})"
+        f"{', '.join(f'{key}={value!r}' for key, value in shape.items())})"
     )
     with random_state_kept():
         built = build_model(about["model"], about["filters"], **shape).state_dict()
@@ -130,8 +137,8 @@ def say(about: dict[str, Any], sizes: dict[str, int]) -> None:
     """Prints what was exported, and how far its files' outputs are from the network's."""
     params, stored = about["params"], about["stored_params"]
     print(
-        f"{about['model']} on {about['dataset']}, {about['method']} at ratio "
-        f"{about['ratio']:g}: {params:,} parameters, "
+        f"{about['model']} on {about['dataset']}, {about['method']} at "
+        f"{size_told(size_of(about))}: {params:,} parameters, "
         f"{about['macs'] / 1e6:.1f} MMACs"
         + (
             f"; {stored:,} parameters as exported, for channels that only some layers of a "

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
+from model import ImageSize, image_shape
 from utils.errors import UserError, is_out_of_memory
 from utils.export.known import Images
 
@@ -34,7 +35,7 @@ ADAPTIVE_MAX = [
 
 
 class FromPixels(nn.Module):
-    """A network with what is done to images before it: (N, S, S, 3), uint8, RGB -> logits."""
+    """A network with what is done to images before it: (N, H, W, C), uint8 -> logits."""
 
     def __init__(self, network: nn.Module, images: Images):
         super().__init__()
@@ -62,15 +63,16 @@ def written(
     network: nn.Module,
     state: dict[str, Tensor],
     source: str | None,
-    image_size: int,
+    image_size: ImageSize,
     images: Images,
 ) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each file of a network without gates, (N, 3, S, S) -> (N, classes):
+    """Name and content of each file of a network without gates, (N, C, H, W) -> (N, classes):
     batches of any size.
 
     ``state``: its weights; ``source``: its source, where it could be written.
     """
-    example = torch.zeros(2, 3, image_size, image_size)
+    channels, height, width = image_shape(image_size)
+    example = torch.zeros(2, channels, height, width)
     yield WEIGHTS, saved(lambda stream: torch.save(state, stream))
     if source is not None:
         yield SOURCE, source.encode()
@@ -81,7 +83,7 @@ def written(
 
     with quiet(), in_a_line(ONNX):
         if images.inside:
-            example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
+            example = torch.zeros(2, height, width, channels, dtype=torch.uint8)
             program = exported(FromPixels(network, images).eval(), example)
         converted = torch.onnx.export(
             with_plain_poolings(program),

@@ -4,7 +4,7 @@ its outputs are called."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,43 +12,54 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model import COLOURS, ImageSize, Shape, image_shape
 from utils.records.files import is_number
 from utils.records.networks import HINT
 from utils.records.run import taken_up
-from utils.settings import dataset_facts
+from utils.settings import dataset_facts, dataset_name
 
 
 @dataclass(frozen=True)
 class Images:
     """``mean`` and ``std`` of pixels between 0 and 1, and the ``classes`` in order, where they are
     known; ``resize``, how other sizes are brought to the network's; ``inside``, whether
-    network.onnx takes pixels and normalises them itself."""
+    network.onnx takes pixels and normalises them itself; ``channels``: 3 of RGB, 1 of grey."""
 
     mean: list[float] | None
     std: list[float] | None
     classes: list[str] | None
     resize: str
     inside: bool = False
+    channels: int = COLOURS
 
-    def normalised(self, image: Any, size: int) -> Tensor:
-        """A network's input (1, 3, S, S) of an RGB image of Pillow's, as images are evaluated
+    @property
+    def colour(self) -> str:
+        """What Pillow calls such images."""
+        return "RGB" if self.channels == COLOURS else "L"
+
+    def normalised(self, image: Any, size: ImageSize) -> Tensor:
+        """A network's input (1, C, H, W) of an image of Pillow's, RGB or L, as images are evaluated
         here."""
         from PIL import Image
 
-        sized = image.resize((size, size), Image.Resampling[self.resize.upper()])
-        return self.from_pixels(torch.from_numpy(np.array(sized))[None])
+        channels, height, width = image_shape(size)
+        sized = image.resize((width, height), Image.Resampling[self.resize.upper()])
+        return self.from_pixels(torch.from_numpy(np.array(sized)).view(1, height, width, channels))
 
     def from_pixels(self, pixels: Tensor) -> Tensor:
-        """A network's input (N, 3, S, S) of pixels (N, S, S, 3), uint8."""
+        """A network's input (N, C, H, W) of pixels (N, H, W, C), uint8."""
         scale, shift = (factor[:, None, None] for factor in self.factors())
         return pixels.permute(0, 3, 1, 2).float() * scale - shift
 
     def factors(self) -> tuple[Tensor, Tensor]:
-        """What pixels between 0 and 255 are multiplied with, and what is subtracted then: (3,)
+        """What pixels between 0 and 255 are multiplied with, and what is subtracted then: (C,)
         each."""
         mean, std = (
             255 * torch.tensor(values, dtype=torch.float64).float()
-            for values in (self.mean or [0.0] * 3, self.std or [1.0] * 3)
+            for values in (
+                self.mean or [0.0] * self.channels,
+                self.std or [1.0] * self.channels,
+            )
         )
         return 1 / std, mean / std
 
@@ -56,9 +67,13 @@ class Images:
         return self.classes or [f"class {index}" for index in range(number)]
 
 
-def images_of(dataset: str, given: Mapping[str, Any], num_classes: int) -> Images:
+def images_of(
+    dataset: str, given: Mapping[str, Any], num_classes: int, channels: int = COLOURS
+) -> Images:
     """What is known of a data set: as ``given``, else by its name."""
     facts = dataset_facts(dataset)
+    if channels != COLOURS:
+        facts = replace(facts, mean=None, std=None)  # it is of other channels
     classes = given.get("classes") or (
         list(facts.classes) if len(facts.classes) == num_classes else None
     )
@@ -68,7 +83,13 @@ def images_of(dataset: str, given: Mapping[str, Any], num_classes: int) -> Image
         list(std) if std else None,
         classes,
         "nearest" if dataset == "digits" else "bicubic",
+        channels=channels,
     )
+
+
+def images_for(dataset: str, given: Mapping[str, Any], shape: Shape) -> Images:
+    """The same, of networks of a shape."""
+    return images_of(dataset, given, shape["num_classes"], shape.get("channels", COLOURS))
 
 
 def stored_with(path: Path, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +103,8 @@ def stored_with(path: Path, stored: Mapping[str, Any]) -> dict[str, Any]:
         found = {key: stored[key] for key in ("mean", "std", "classes") if key in stored}
         for key, least in (("mean", 0), ("std", 1e-9)):
             if key in found and not (
-                is_list(found[key], 3) and all(is_number(value, least, 1) for value in found[key])
+                is_list(found[key], stored.get("channels", COLOURS))
+                and all(is_number(value, least, 1) for value in found[key])
             ):
                 raise ValueError(key)
         names = found.get("classes", [])
@@ -113,7 +135,21 @@ def measured(
         limit_train=settings.get("limit_train"),
         validate=settings.get("validate"),
         image_size=None if dataset == "digits" else settings.get("image_size"),
+        channels=settings.get("channels"),
     )
     if len(data.train) != counts.get("images", len(data.train)):
         return {}
     return dict(data.told)
+
+
+def known_of(
+    dataset: str, shape: Shape, settings: dict[str, Any], counts: dict[str, Any]
+) -> dict[str, Any]:
+    """What weights don't say of their images, from these themselves, where the data set's name
+    doesn't say it all."""
+    by_name = images_for(dataset_name(dataset), {}, shape)
+    if by_name.mean and by_name.classes and not Path(dataset).is_dir():
+        return {}
+    found = measured(dataset, settings, counts)
+    # else they are other images by now
+    return found if len(found.get("classes", ())) == shape["num_classes"] else {}

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from model import COLOURS, ImageSize, image_shape, pixels_in
+from utils.export.known import Images
+from utils.records.shapes import shape_in
+
 EXAMPLE_SOURCE = '''\
 """Says what an image shows: python3 example.py IMAGE. Needs onnxruntime, numpy and Pillow."""
 import json
@@ -19,13 +23,13 @@ ABOUT = json.loads((HERE / "architecture.json").read_text(encoding="utf-8"))
 
 
 def pixels_of(path):
-    """The pixels of an image file, (1, S, S, 3), uint8: RGB, brought to the size that the network takes."""
+    """The pixels of an image file, {pixels}, uint8: {colour}, brought to the size that the network takes."""
     try:
-        image = Image.open(path).convert("RGB")
+{opened}
     except OSError as error:
         sys.exit(f"{{path}}: not an image, or damaged ({{error}})")
-    size = ABOUT["image_size"]
-    return np.asarray(image.resize((size, size), Image.Resampling.{resize}))[None]
+    {sides} = ABOUT["image_size"]
+    return np.asarray(image.resize({size}, Image.Resampling.{resize})){batch}
 
 
 {normalise}def main(path):
@@ -43,9 +47,19 @@ if __name__ == "__main__":
         sys.exit("usage: python3 example.py IMAGE")
     main(sys.argv[1])
 '''
+COLOUR = {1: "grey", COLOURS: "RGB"}
+OPENED = {  # by the channels of the network's images
+    1: """\
+        image = Image.open(path)
+        if image.mode.startswith("I;16"):
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        image = image.convert("L")""",
+    COLOURS: """\
+        image = Image.open(path).convert("RGB")""",
+}
 NORMALISE = '''\
 def normalised(pixels):
-    """What the network takes, (1, 3, S, S), float32: less the mean of the images it was trained on, over their deviation."""
+    """What the network takes, {shape}, float32: less the mean of the images it was trained on, over their deviation."""
     if ABOUT["mean"] is None:
         sys.exit("the mean and deviation of the training images are not known; put them into architecture.json")
     mean, std = (np.float32(255 * np.array(ABOUT[name])) for name in ("mean", "std"))
@@ -64,24 +78,35 @@ README_TEXT = """\
 - `weights.pt`: its weights, tensors by name. `network.pt2`'s `load_state_dict` takes them, too.
 - `network.onnx`: of `images` {onnx_input}, it makes `logits` (N, {num_classes}), for any N.
 - `network.pt2`: `torch.export.load("network.pt2").module()(images)`, in evaluation, with nothing but PyTorch; images normalised.
-- Images: RGB, brought to {size} x {size} pixels ({resize}, whatever their shape), divided by 255, less `mean`, divided by `std`.
+- Images: {colour}, brought to {height} x {width} pixels ({resize}, whatever their shape), divided by 255, less `mean`, divided by `std`.
 - `architecture.json`: widths, `mean`, `std`, `classes` in the order of the logits, accuracy, and where the network comes from.
 - {own_class}
 - Every file was read again and compared with the network when it was written, within {tolerance:.0e} of the largest output.
 """
 
 
-def example_text(resize: str, inside: bool) -> str:
-    """example.py; ``inside``: network.onnx takes pixels."""
-    images = "pixels_of(path)" if inside else "normalised(pixels_of(path))"
+def example_text(images: Images, image_size: ImageSize) -> str:
+    """example.py, for ``images`` that the network takes at this size."""
+    channels, height, width = image_shape(image_size)
+    square = height == width
+    sides = "S, S" if square else "H, W"
+    normalise = NORMALISE.format(shape=f"(1, {channels}, {sides})")
     return EXAMPLE_SOURCE.format(
-        resize=resize.upper(), normalise="" if inside else NORMALISE, images=images
+        pixels=f"(1, {sides}, {channels})",
+        colour=COLOUR[channels],
+        opened=OPENED[channels],
+        sides="size" if square else "height, width",
+        size="(size, size)" if square else "(width, height)",
+        resize=images.resize.upper(),
+        batch="[None]" if channels == COLOURS else "[None, :, :, None]",
+        normalise="" if images.inside else normalise,
+        images="pixels_of(path)" if images.inside else "normalised(pixels_of(path))",
     )
 
 
 def readme(about: dict[str, Any], tolerance: float, own_class: str) -> str:
     """README.md, ten lines, of what architecture.json says."""
-    size = about["image_size"]
+    channels, height, width = image_shape(pixels_in(shape_in(about)))
     inside = about["onnx_input"]["type"] == "uint8"
     if reason := about["not_written"].get("network.py"):
         source = (
@@ -94,15 +119,17 @@ def readme(about: dict[str, Any], tolerance: float, own_class: str) -> str:
     return README_TEXT.format(
         **{key: about[key] for key in ("model", "dataset", "num_classes", "params")},
         mmacs=about["macs"] / 1e6,
-        size=size,
+        colour=COLOUR[channels],
+        height=height,
+        width=width,
         source=source,
         accuracy=f"{about['accuracy']:.2f} % of the test images right"
         if about["trained"]
         else "not trained",
-        onnx_input=f"(N, {size}, {size}, 3), uint8: pixels as Pillow and numpy have them, normalised "
+        onnx_input=f"(N, {height}, {width}, {channels}), uint8: pixels as Pillow and numpy have them, normalised "
         "inside"
         if inside
-        else f"(N, 3, {size}, {size}), float32, normalised",
+        else f"(N, {channels}, {height}, {width}), float32, normalised",
         resize=about["input"]["resize"],
         own_class=own_class,
         tolerance=tolerance,

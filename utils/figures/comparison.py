@@ -9,7 +9,8 @@ from utils.figures.drawing import draw
 from utils.figures.gaps import AXES, RULE, gaps, reference_of
 from utils.figures.gather import gather, measure_latency
 from utils.figures.labels import kind_of
-from utils.settings import Comparison
+from utils.settings import Comparison, Limit, Target
+from utils.settings.target import is_size, size_shown
 
 
 def compare_methods(subject: Subject, asked: Comparison, out: Path | None = None) -> None:
@@ -33,13 +34,13 @@ def print_table(
     subject: Subject,
     axis: str = "params",
     *,
-    ratio: float | None = None,
+    size: float | Target | None = None,
     device: str = "",
 ) -> None:
     """Parameters, MACs, latency (measured on ``device``), mean, std, n and gap to uniform at equal
     ``axis`` of every point.
 
-    Of those at ``ratio`` alone, if given.
+    Of those at ``size`` alone, a ratio or a target in either unit, if given.
     """
     references = [reference_of(curve, curves) for curve in curves]
     print(
@@ -73,14 +74,17 @@ def print_table(
         print(f"(ms: latency of 100 images, {device})")
     width = max(6, *(len(curve.label) for curve in curves))
     milliseconds = f" {'ms':>8}" if timed else ""
+    targets = any(isinstance(at, Limit) for curve in curves for at in curve.points)
+    wide = max(6, *(len(size_shown(at)) for curve in curves for at in curve.points))
     print(
-        f"{'method':{width}} {'ratio':>6} {'parameters':>11} {'MMACs':>8}{milliseconds} "
+        f"{'method':{width}} {'size' if targets else 'ratio':>{wide}} "
+        f"{'parameters':>11} {'MMACs':>8}{milliseconds} "
         f"{'mean':>7} {'std':>6} {'n':>3} {'gap':>7}"
     )
     for curve, reference in zip(curves, references):
         gap = gaps(curve, reference, axis) if reference and reference is not curve else {}
         for at, point in curve.points.items():
-            if ratio not in (None, at):
+            if not is_size(at, size):
                 continue
             std = (
                 f"{np.std(point.accuracy, ddof=1):6.2f}" if len(point.accuracy) > 1 else f"{'-':>6}"
@@ -88,7 +92,7 @@ def print_table(
             difference = f"{round(gap[at].mean, 2) + 0:+7.2f}" if at in gap else f"{'-':>7}"
             time = f" {point.latency:8.1f}" if timed else ""
             print(
-                f"{curve.label:{width}} {at:6g} {point.params:11,} "
+                f"{curve.label:{width}} {size_shown(at):>{wide}} {point.params:11,} "
                 f"{point.macs / 1e6:8.1f}{time} {point.mean:7.2f} {std} "
                 f"{len(point.accuracy):3} {difference}"
             )

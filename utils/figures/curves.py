@@ -7,16 +7,29 @@ from pathlib import Path
 
 import numpy as np
 
-from model import Shape, count_macs, count_params
+from model import COLOURS, ImageSize, Shape, count_macs, count_params, pixels_in, shape_for
 from utils.errors import UserError
 from utils.figures.labels import Known, default_name, label_of
 from utils.records.files import read_json
 from utils.records.legacy import read_test_accuracy
 from utils.records.methods import Method, published_method
-from utils.records.paths import named_after, shown_name
+from utils.records.paths import SIZES, named_after, shown_name
 from utils.records.published import read_accuracy
 from utils.records.results import Result, read_result
-from utils.settings import AUGMENTATION, DATASETS, dataset_facts, dataset_name
+from utils.records.shapes import recorded, shape_in
+from utils.records.sizes import size_of
+from utils.settings import (
+    AUGMENTATION,
+    DATASETS,
+    Limit,
+    Size,
+    dataset_facts,
+    dataset_name,
+    size_told,
+)
+from utils.settings.target import size_order
+
+NETWORK = ("num_classes", "image_size", "channels")  # fields of a result
 
 
 @dataclass
@@ -38,7 +51,7 @@ class Point:
 
 @dataclass
 class Curve:
-    """One method; ``points`` by ratio."""
+    """One method; ``points`` by their ratios, or targets."""
 
     label: str
     method: str
@@ -49,7 +62,7 @@ class Curve:
     warmup: int | None = None  # epochs, where their number is what is compared
     # epochs and images of the user's runs, where they say so
     trained: tuple[object, ...] | None = None
-    points: dict[float, Point] = field(default_factory=dict)
+    points: dict[Size, Point] = field(default_factory=dict)
 
 
 @dataclass
@@ -59,12 +72,13 @@ class Subject:
     model: str
     dataset: str
     num_classes: int
-    image_size: int
+    image_size: ImageSize
     plot_dir: str
+    channels: int = COLOURS
 
     @property
     def shape(self) -> Shape:
-        return {"num_classes": self.num_classes, "image_size": self.image_size}
+        return shape_for(self.num_classes, self.image_size, self.channels)
 
     @property
     def title(self) -> str:
@@ -79,9 +93,9 @@ class Subject:
         """Methods, with the default names of the user's runs."""
         return [Known(method, default_name(method, self.model, self.dataset)) for method in methods]
 
-    def point(self, method: Method, ratio: float) -> Point:
-        """The network of a method at a ratio, without accuracies."""
-        filters = method.filters(ratio, **self.shape)
+    def point(self, method: Method, size: Size) -> Point:
+        """The network of a method at a ratio or a target, without accuracies."""
+        filters = method.filters(size, **self.shape)
         return Point(
             tuple(filters),
             count_params(self.model, filters, convcut=method.convcut, **self.shape),
@@ -101,10 +115,7 @@ def subject_of(model: str, dataset: str, plot_dir: str = "saved_plots") -> Subje
     for path in sorted(subject.folder.glob("[!.]*.json")):
         content = read_json(path)
         if isinstance(content, dict) and content.get("dataset") == name:
-            result = read_result(path)
-            return replace(
-                subject, num_classes=result["num_classes"], image_size=result["image_size"]
-            )
+            return replace(subject, **shape_in(read_result(path)))
     if not is_folder:
         raise UserError(
             f"--dataset {dataset}: nothing was published for it, and {subject.folder} has no "
@@ -125,7 +136,8 @@ def published_curve(subject: Subject, known: Known) -> Curve | None:
         if (row["model"], row["dataset"], row["method"]) == (subject.model, subject.dataset, method)
     ]
     # a folder that is called as a data set is
-    if not rows or (facts.num_classes, facts.image_size) != tuple(subject.shape.values()):
+    own = {"num_classes": facts.num_classes, "image_size": facts.image_size}
+    if not rows or own != subject.shape:
         return None
     curve = Curve(
         f"{label_of(method, known.warmup)}, published",
@@ -146,28 +158,29 @@ def published_curve(subject: Subject, known: Known) -> Curve | None:
 def run_curve(
     subject: Subject, name: str, *, label: str | None = None, known: Known | None = None
 ) -> Curve | None:
-    """The user's runs NAME and NAME_0, NAME_1, ... (its seeds) at all ratios; None where there are
-    none.
+    """The user's runs NAME and NAME_0, NAME_1, ... (its seeds) at all ratios and targets; None
+    where there are none.
 
     Without ``label`` it is called what its results say they are. ``known`` is what NAME is the
     default name of. Raises UserError for a file that is damaged or of another model or data set,
     for seeds that differ in more than the seed, and for a seed that is there twice.
     """
-    pattern = re.compile(re.escape(name) + r"(?:_(\d+))?_(\d+)\.(json|pk)")
+    pattern = re.compile(rf"{re.escape(name)}(?:_(\d+))?_(?:{SIZES}\.json|(\d+)\.pk)")
     curve = Curve(label or "", "", False, warmup=known.warmup if known else None)
     said: dict[str, tuple[object, Path]] = {}  # what the results say, and which said it first
-    seeds: dict[tuple[float, int], Path] = {}
+    seeds: dict[tuple[Size, int], Path] = {}
+    budgets: set[str] = set()  # what its networks were scaled to
     search: str | None = None
 
     for path in sorted(subject.folder.glob("*")):
         if not (match := pattern.fullmatch(path.name)):
             continue
-        seed, ratio = int(match[1] or 0), int(match[2]) / 100
         result = (
-            read_result(path)
-            if match[3] == "json"
-            else old_result(path, subject, known, ratio, seed)
+            old_result(path, subject, known, int(match[2]) / 100, int(match[1] or 0))
+            if match[2]
+            else read_result(path)
         )
+        size = size_of(result)
 
         # Refuse what is no seed of this curve.
         if (result["model"], result["dataset"]) != (subject.model, subject.dataset):
@@ -183,31 +196,38 @@ def run_curve(
                     f"one curve, {name} and {name}_X, "
                     "differ in nothing but the seed; move one of them away"
                 )
-        if (first := seeds.setdefault((result["ratio"], result["seed"]), path)) != path:
+        if (first := seeds.setdefault((size, result["seed"]), path)) != path:
             raise UserError(
                 f"{path}: has the seed {result['seed']}, as {first} has; a seed counts once; "
                 "move one of them away"
             )
-        if (shape := (result["num_classes"], result["image_size"])) != tuple(
-            subject.shape.values()
-        ):
+        if (shape := shape_in(result)) != subject.shape:
             raise UserError(
-                f"{path}: of {shape[0]} classes of {shape[1]} pixels; {subject.dataset} has "
-                f"{subject.num_classes} of "
-                f"{subject.image_size}. Two data sets have one name; rename a "
+                f"{path}: of {shape['num_classes']} classes of {pixels_in(shape)} pixels; "
+                f"{subject.dataset} has {subject.num_classes} of "
+                f"{pixels_in(subject.shape)}. Two data sets have one name; rename a "
                 "folder, or move the result away"
             )
 
         # Take it in.
         point = Point(tuple(result["filters"]), result["params"], result["macs"])
-        curve.points.setdefault(result["ratio"], point).accuracy.append(result["best"])
+        curve.points.setdefault(size, point).accuracy.append(result["best"])
         curve.method, curve.convcut = result["method"], result["convcut"]
-        curve.budget, curve.round_to = result.get("budget", "params"), result.get("round_to", 1)
+        curve.round_to = result.get("round_to", 1)
+        budgets.add(result.get("budget", "params"))
         curve.trained = result["settings"].get("epochs"), result.get("images")
         origin = result.get("origin")
         search = origin.get("search") if isinstance(origin, dict) else search
 
-    curve.points = dict(sorted(curve.points.items()))
+    # By ratio; where there are targets, which may be in both units, by what the networks have.
+    targets = any(isinstance(size, Limit) for size in curve.points)
+    curve.points = dict(
+        sorted(
+            curve.points.items(),
+            key=lambda at: (at[1].params, at[1].macs) if targets else size_order(at[0]),
+        )
+    )
+    curve.budget = budgets.pop() if len(budgets) == 1 else "params"
     curve.label = label or label_of(curve.method, curve.warmup, search)
     curve.label += ", scaled to MACs" if curve.budget == "macs" else ""
     curve.label += f", widths multiples of {curve.round_to}" if curve.round_to != 1 else ""
@@ -216,17 +236,27 @@ def run_curve(
 
 def common(result: Result) -> dict[str, object]:
     """What the runs of one curve agree in: all that a result says it depends on, but the seed; at
-    one ratio, the filters."""
+    one ratio or target, the filters. Targets may be in parameters and in MACs: a law gives one
+    family of networks."""
     said = {
         **dict.fromkeys(AUGMENTATION),
         **result["settings"],
-        "budget": result.get("budget", "params"),
         "round_to": result.get("round_to", 1),
-        f"filters at ratio {result['ratio']}": list(result["filters"]),
+        f"filters at {size_told(size_of(result))}": list(result["filters"]),
     }
+    if "target" not in result:
+        said["budget"] = result.get("budget", "params")
     said |= {
         key: result[key]
-        for key in ("method", "convcut", "num_classes", "image_size", "images", "test_images")
+        for key in (
+            "method",
+            "convcut",
+            "num_classes",
+            "image_size",
+            "channels",
+            "images",
+            "test_images",
+        )
         if key in result
     }
     return {key: said[key] for key in said if key != "seed"}
@@ -249,8 +279,7 @@ def old_result(
         "convcut": networks.convcut,
         "ratio": ratio,
         "seed": seed,
-        "num_classes": subject.num_classes,
-        "image_size": subject.image_size,
+        **recorded(subject.shape),  # type: ignore[typeddict-item]  # it has no other keys
         "method": known.method if known.warmup is None else "neuralscale_15",
         "settings": {},
         "filters": list(point.filters),

@@ -11,7 +11,8 @@ from utils.figures.gaps import AXES
 from utils.figures.gather import gather, measure_latency
 from utils.figures.looks import looks_of
 from utils.records.methods import Method
-from utils.settings import Comparison
+from utils.settings import Comparison, Limit, Size
+from utils.settings.target import size_order, size_shown
 
 UNITS = ("macs", "params")
 # areas of markers, in square points: of the largest network, and what none is below
@@ -19,33 +20,43 @@ LARGEST, SMALLEST = 300.0, 12.0
 
 
 class Best(NamedTuple):
-    """The most accurate network that costs at most ``amount``, what the uniform one of ``ratio``
-    does."""
+    """The most accurate network that costs at most ``amount``, what the uniform one of ``size``
+    does, or the target that this is."""
 
-    ratio: float
+    size: Size
     amount: int
     curve: Curve
-    at: float  # the network's own ratio
+    at: Size  # the network's own
     point: Point
 
 
 def best_within(curves: list[Curve], subject: Subject, unit: str) -> list[Best]:
     """The best network of each budget, in ``unit``, that some network is within. The budgets are
-    those of the curves' ratios."""
+    those of the curves' ratios and targets."""
     networks = [(curve, at, point) for curve in curves for at, point in curve.points.items()]
     found = []
-    for ratio in sorted({at for _, at, _ in networks}):
-        amount = getattr(subject.point(Method("uniform", subject.model), ratio), unit)
+    for size in sorted({at for _, at, _ in networks}, key=size_order):
+        amount = amount_of(size, subject, unit)
         within = [network for network in networks if getattr(network[2], unit) <= amount]
         if within:
             found.append(
                 Best(
-                    ratio,
+                    size,
                     amount,
                     *max(within, key=lambda network: (network[2].mean, -getattr(network[2], unit))),
                 )
             )
     return found
+
+
+def amount_of(size: Size, subject: Subject, unit: str) -> int:
+    """What the uniform network of a size costs, in ``unit``; of a target in that unit, the
+    target."""
+    uniform = Method("uniform", subject.model, budget=getattr(size, "budget", "params"))
+    if isinstance(size, Limit) and size.budget == unit:
+        return uniform.amount(size, **subject.shape)
+    amount: int = getattr(subject.point(uniform, size), unit)
+    return amount
 
 
 def front_of(points: list[Point]) -> list[Point]:
@@ -61,18 +72,26 @@ def front_of(points: list[Point]) -> list[Point]:
 def print_best(curves: list[Curve], subject: Subject) -> None:
     """The best network of each budget, in multiply-accumulates and in parameters, as two tables."""
     width = max(6, *(len(curve.label) for curve in curves))
+    sizes = [at for curve in curves for at in curve.points]
+    wide, targets = (
+        max(map(len, ["budget", *map(size_shown, sizes)])),
+        any(isinstance(size, Limit) for size in sizes),
+    )
     for unit in UNITS:
         print(
             f"\nthe most accurate network within the {AXES[unit]} of each ratio's uniform network"
+            + ", or within the target" * targets
         )
         print(
-            f"{'budget':>6} {'at most':>12}  {'method':{width}} {'ratio':>6} {'parameters':>11} "
+            f"{'budget':>{wide}} {'at most':>12}  {'method':{width}} "
+            f"{'size' if targets else 'ratio':>{wide}} {'parameters':>11} "
             f"{'MMACs':>8} {'mean':>7}"
         )
         for best in best_within(curves, subject, unit):
             amount = f"{best.amount / 1e6:,.1f} MMACs" if unit == "macs" else f"{best.amount:,}"
             print(
-                f"{best.ratio:6g} {amount:>12}  {best.curve.label:{width}} {best.at:6g} "
+                f"{size_shown(best.size):>{wide}} {amount:>12}  {best.curve.label:{width}} "
+                f"{size_shown(best.at):>{wide}} "
                 f"{best.point.params:11,} "
                 f"{best.point.macs / 1e6:8.1f} {best.point.mean:7.2f}"
             )

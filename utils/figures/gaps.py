@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.figures.curves import Curve
+from utils.settings import Size
 
 AXES = {"params": "parameters", "macs": "MACs", "latency": "latency"}
 # a budget is met from below, in whole filters: the smallest network is a little smaller than the
@@ -43,7 +44,7 @@ def reference_of(curve: Curve, curves: list[Curve]) -> Curve | None:
     )
 
 
-def gaps(curve: Curve, reference: Curve, axis: str) -> dict[float, Gap]:
+def gaps(curve: Curve, reference: Curve, axis: str) -> dict[Size, Gap]:
     """The gap at each ratio: to ``reference``'s mean where it has this curve's own x on ``axis``,
     not its ratio.
 

@@ -4,11 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from model import build_model
+from model import build_model, pixels_in
 from utils.errors import UserError
 from utils.figures.curves import Curve, Subject, published_curve, run_curve
 from utils.figures.labels import Known, kind_of
 from utils.records.files import read_json
+from utils.records.paths import SIZES
 from utils.records.run import provenance
 
 MANY = 12  # curves of the user's own, in one picture
@@ -94,7 +95,7 @@ def others(
     kinds: dict[str, str] = {}
     default = re.compile("|".join(rf"{re.escape(method.name)}(_\d+)?" for method in known))
     for path in sorted(subject.folder.glob("[!.]*.json")):
-        match = re.fullmatch(r"((.+?)(?:_\d+)?)_\d+\.json", path.name)
+        match = re.fullmatch(rf"((.+?)(?:_\d+)?)_{SIZES}\.json", path.name)
         if not match or default.fullmatch(match[1]):
             continue
         try:
@@ -146,6 +147,6 @@ def measure_latency(curves: list[Curve], subject: Subject, device: str) -> str:
                 network = build_model(
                     subject.model, list(point.filters), convcut=curve.convcut, **subject.shape
                 )
-                known[key] = latency(network, subject.image_size, runner)
+                known[key] = latency(network, pixels_in(subject.shape), runner)
             point.latency = known[key]
     return provenance(runner.device)["versions"]["device"]

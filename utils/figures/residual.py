@@ -19,6 +19,7 @@ from utils.records.searches import (
     read_search,
     refuse_changed_network,
 )
+from utils.records.shapes import shape_in
 from utils.settings import Folders, Task, dataset_name
 
 UNITS = {"params": "parameters", "macs": "multiply-accumulates"}
@@ -59,9 +60,7 @@ def draw_residual_filters(task: Task, name: str, folders: Folders) -> None:
         for iteration in iterations
     }
     sizes_of = {
-        iteration: BUDGETS[budget](
-            model, rows.T, num_classes=record["num_classes"], image_size=record["image_size"]
-        )
+        iteration: BUDGETS[budget](model, rows.T, **shape_in(record))
         for iteration, rows in networks.items()
     }
     unit = style.unit_of(

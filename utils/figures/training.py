@@ -10,9 +10,11 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.records.files import is_number
-from utils.records.paths import shown_name
+from utils.records.paths import SIZES, shown_name
 from utils.records.results import Result, read_result
-from utils.settings import check_name
+from utils.records.sizes import size_of
+from utils.settings import Size, check_name, size_told
+from utils.settings.target import size_order
 
 KINDS = {"train": ("training images", ":"), "val": ("held out", "--"), "test": ("test images", "-")}
 FALL: dict[str, Any] = {"color": "0.6", "linewidth": 1, "linestyle": (0, (1, 2))}
@@ -21,7 +23,7 @@ WIDEST = 4  # names beside each other
 
 
 class Training(NamedTuple):
-    """All seeds of one name at one ratio; of each kind of images and seed, the losses and
+    """All seeds of one name at one ratio or target; of each kind of images and seed, the losses and
     accuracies of the epochs."""
 
     losses: dict[str, list[list[float]]]
@@ -30,27 +32,27 @@ class Training(NamedTuple):
     dataset: str
 
 
-def trainings_of(folder: Path, name: str, dataset: str | None = None) -> dict[float, Training]:
-    """The finished trainings NAME and NAME_0, NAME_1, ... in ``folder``, by ratio.
+def trainings_of(folder: Path, name: str, dataset: str | None = None) -> dict[Size, Training]:
+    """The finished trainings NAME and NAME_0, NAME_1, ... in ``folder``, by ratio or target.
 
     Raises UserError where there are none, for results that are damaged, of another ``dataset`` than
     asked for, or of other numbers of epochs than another seed.
     """
-    pattern = re.compile(re.escape(check_name(name)) + r"(?:_\d+)?_\d+\.json")
-    found: dict[float, list[tuple[Path, Result]]] = {}
+    pattern = re.compile(rf"{re.escape(check_name(name))}(?:_\d+)?_{SIZES}\.json")
+    found: dict[Size, list[tuple[Path, Result]]] = {}
     for path in sorted(folder.glob("[!.]*.json")):
         if pattern.fullmatch(path.name):
             result = read_result(path)
             if dataset not in (None, result["dataset"]):
                 raise UserError(f"{path}: of {result['dataset']}, not {dataset}")
-            found.setdefault(result["ratio"], []).append((path, result))
+            found.setdefault(size_of(result), []).append((path, result))
     if not found:
         raise UserError(f"{name}: no {name}_<ratio>.json or {name}_<seed>_<ratio>.json in {folder}")
-    return {ratio: training_of(found[ratio]) for ratio in sorted(found)}
+    return {size: training_of(found[size]) for size in sorted(found, key=size_order)}
 
 
 def training_of(seeds: list[tuple[Path, Result]]) -> Training:
-    """The curves of all seeds at one ratio. Raises UserError."""
+    """The curves of all seeds at one ratio or target. Raises UserError."""
     first, like = seeds[0]
     losses: dict[str, list[list[float]]] = {}
     accuracies: dict[str, list[list[float]]] = {}
@@ -102,7 +104,7 @@ def draw_training(
     dataset: str | None = None,
 ) -> None:
     """Draws loss and accuracy over the epochs as the PNG ``out``: a column for each name, a colour
-    for each ratio.
+    for each ratio or target.
 
     Lines are means over the seeds, bands go from the lowest to the highest of them. Raises
     UserError.
@@ -113,10 +115,10 @@ def draw_training(
 
     from utils.figures import style
 
-    ratios = sorted({ratio for trainings in shown.values() for ratio in trainings})
+    sizes = sorted({size for trainings in shown.values() for size in trainings}, key=size_order)
     shades = get_cmap("viridis")
     colours = {
-        ratio: shades(0.9 * index / max(1, len(ratios) - 1)) for index, ratio in enumerate(ratios)
+        size: shades(0.9 * index / max(1, len(sizes) - 1)) for index, size in enumerate(sizes)
     }
     columns = min(len(shown), WIDEST)
     blocks = -(-len(shown) // columns)  # of a row of losses and one of accuracies
@@ -132,10 +134,10 @@ def draw_training(
     for index, (name, trainings) in enumerate(shown.items()):
         block, column = divmod(index, columns)
         top, bottom = axes[2 * block, column], axes[2 * block + 1, column]
-        for ratio, training in trainings.items():
+        for size, training in trainings.items():
             for ax, curves in ((top, training.losses), (bottom, training.accuracies)):
                 for kind, seeds in curves.items():
-                    draw_curve(ax, np.array(seeds), colours[ratio], kind)
+                    draw_curve(ax, np.array(seeds), colours[size], kind)
         for fall in sorted({fall for training in trainings.values() for fall in training.falls}):
             for ax in (top, bottom):
                 ax.axvline(fall + 0.5, zorder=0, label="_fall", **FALL)  # between two epochs
@@ -178,12 +180,12 @@ def draw_curve(ax: Any, seeds: np.ndarray, colour: Any, kind: str) -> None:
         ax.fill_between(epochs, seeds.min(0), seeds.max(0), color=colour, alpha=0.15, linewidth=0)
 
 
-def add_legend(fig: Any, colours: dict[float, Any], kinds: set[str], falls: bool) -> None:
+def add_legend(fig: Any, colours: dict[Size, Any], kinds: set[str], falls: bool) -> None:
     """What the colours and dashes of the picture mean, below it."""
     from matplotlib.lines import Line2D
 
     looks: dict[str, dict[str, Any]] = {
-        f"ratio {ratio:g}": {"color": colour, "linewidth": 2} for ratio, colour in colours.items()
+        size_told(size): {"color": colour, "linewidth": 2} for size, colour in colours.items()
     }
     looks |= {
         KINDS[kind][0]: {"color": "0.3", "linestyle": KINDS[kind][1]}

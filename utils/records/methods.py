@@ -1,13 +1,29 @@
 """The methods that are compared: each a way from a ratio to the widths of a network."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from model import BUDGETS, expect, prepare_filters, template, uniform_filters, widths_of
+from model import (
+    BUDGETS,
+    COLOURS,
+    MODELS,
+    ImageSize,
+    Pixels,
+    Shape,
+    expect,
+    pixels_of,
+    prepare_filters,
+    template,
+    uniform_filters,
+    widths_of,
+)
 from model.errors import OverBudget, UnknownLayer
 from utils.errors import UserError
 from utils.powerlaw import PowerLaw
@@ -26,7 +42,24 @@ from utils.records.searches import (
     read_search,
     refuse_changed_network,
 )
-from utils.settings import DATASETS, FOLDER_SIZES, PUBLISHED, Networks, dataset_facts, dataset_name
+from utils.records.shapes import shape_in
+from utils.records.sizes import size_of
+from utils.settings import (
+    DATASETS,
+    FOLDER_SIZES,
+    PUBLISHED,
+    Limit,
+    Networks,
+    Size,
+    dataset_facts,
+    dataset_name,
+    size_told,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+SMALLEST = 32  # pixels of a side that the networks of this project take
 
 
 @dataclass(frozen=True)
@@ -45,43 +78,59 @@ class Method:
     min_width: int = 0  # the fewest filters of a layer
     keep: tuple[str, ...] = ()  # layers that have the template's widths
     held_out: int | None = None  # how many images its search held out
-    # of the images of its search, in pixels; None where there was none, or none that says it
-    image_size: int | None = None
+    # of the images of its search; None where there was none, or none that says it
+    image_size: ImageSize | None = None
+    channels: int | None = None
 
-    def filters(self, ratio: float, *, num_classes: int, image_size: int) -> list[int]:
-        """The widths within the budget of ``ratio``. Raises UserError where none are that are as
-        they should be."""
+    def filters(self, size: Size, **shape: Unpack[Shape]) -> list[int]:
+        """The widths within the budget of a ratio, or within a target. Raises UserError where none
+        are that are as they should be."""
+        within: dict[str, Any] = (
+            {"amount": self.amount(size, **shape), "convcut": self.convcut}
+            if isinstance(size, Limit)
+            else {"ratio": size}
+        )
         try:
             return prepare_filters(
                 self.model,
-                ratio,
+                **within,
                 scaling=self.law,
                 pruned_filters=self.widths,
-                num_classes=num_classes,
-                image_size=image_size,
+                **shape,
                 budget=self.budget,
                 round_to=self.round_to,
                 min_width=self.min_width,
                 keep=self.keep,
             )
         except (OverBudget, UnknownLayer) as error:
-            raise impossible(error, ratio, self.round_to, self.min_width, self.keep) from None
+            raise impossible(error, size, self.round_to, self.min_width, self.keep) from None
 
-    def unrounded(self) -> "Method":
+    def unrounded(self) -> Method:
         """The same with widths of any whole number."""
         return replace(self, round_to=1)
 
-    def amount(self, ratio: float, *, num_classes: int, image_size: int) -> int:
-        """The budget: what the uniform network of ``ratio`` costs."""
-        amount: int = BUDGETS[self.budget](
-            self.model,
-            uniform_filters(self.model, ratio),
-            num_classes=num_classes,
-            image_size=image_size,
-        )
+    def amount(self, size: Size, **shape: Unpack[Shape]) -> int:
+        """The budget: what the uniform network of a ratio costs; of a target, what that is."""
+        if isinstance(size, Limit):
+            return max(1, size.target.amount(self.whole(**shape)))
+        amount: int = BUDGETS[self.budget](self.model, uniform_filters(self.model, size), **shape)
         return amount
 
-    def other_size(self, image_size: int) -> str:
+    def whole(self, **shape: Unpack[Shape]) -> int:
+        """What the template costs, of which a target in percent is a part."""
+        cost: int = BUDGETS[self.budget](
+            self.model, template(self.model), convcut=self.convcut, **shape
+        )
+        return cost
+
+    def ratio(self, size: Size, **shape: Unpack[Shape]) -> float:
+        """The scaling ratio that a size is; of a target about that, as costs grow with the square
+        of the widths."""
+        if not isinstance(size, Limit):
+            return size
+        return round(float((self.amount(size, **shape) / self.whole(**shape)) ** 0.5), 6)
+
+    def other_size(self, image_size: ImageSize) -> str:
         """A line for people where images of ``image_size`` pixels are not of the size of its
         search's; else nothing."""
         if self.image_size in (None, image_size) or not self.origin:
@@ -94,9 +143,7 @@ class Method:
 
     def told(self, network: Result) -> str:
         """What one of its networks costs, and how much of the budget that is, for people."""
-        amount = self.amount(
-            network["ratio"], num_classes=network["num_classes"], image_size=network["image_size"]
-        )
+        amount = self.amount(size_of(network), **shape_in(network))
         used, budget = (
             (network["macs"], f"{amount / 1e6:.1f} MMACs")
             if self.budget == "macs"
@@ -110,7 +157,7 @@ class Method:
 
 
 def impossible(
-    error: ValueError, ratio: float, round_to: int, min_width: int, keep: Sequence[str]
+    error: ValueError, size: Size, round_to: int, min_width: int, keep: Sequence[str]
 ) -> UserError:
     """What a user can do about widths that can't be."""
     if isinstance(error, UnknownLayer):
@@ -120,14 +167,14 @@ def impossible(
     )
     given += [f"--keep {' '.join(keep)}"] * bool(keep)
     others = [
-        "a larger ratio",
+        "a larger target" if isinstance(size, Limit) else "a larger ratio",
         *["a smaller --round-to"] * (round_to != 1),
         *["a smaller --min-width"] * (min_width > 0),
         *["less to --keep"] * bool(keep),
     ]
     return UserError(
-        f"{', '.join(given)}, ratio {ratio:g}: {error}; use {', '.join(others[:-1])} or "
-        f"{others[-1]}"
+        f"{', '.join([*given, size_told(size)])}: {error}; use "
+        f"{' or '.join(filter(None, [', '.join(others[:-1]), others[-1]]))}"
     )
 
 
@@ -189,7 +236,7 @@ def methods_of(
         searched_width if min_width is None else min_width,
         searched_keep if keep is None else keep,
     )
-    image_size = record["image_size"] if is_own(record) else None
+    shape = shape_in(record) if is_own(record) else None
     if not record["iterations"]:
         raise UserError(
             f"{search_record(record_dir, name)}: has no finished iteration; go on with the "
@@ -210,7 +257,8 @@ def methods_of(
                 min_width,
                 keep,
                 held_out,
-                image_size,
+                shape and shape["image_size"],
+                shape and shape.get("channels", COLOURS),
             )
         )
     return found
@@ -270,36 +318,48 @@ def published_method(model: str, dataset: str, name: str) -> Method:
 def refuse_impossible(
     model: str,
     dataset: str,
-    *ratios: float,
-    image_size: int | None = None,
+    *sizes: Size,
+    image_size: ImageSize | None = None,
+    channels: int | None = None,
     keep: Sequence[str] = (),
 ) -> None:
     """What can be known before any data is read. Raises UserError for a ratio that leaves a layer
     of the template without a filter, for a name to ``keep`` that no layer has, and
-    UnreadableNetwork for a network that can't be read from its graph."""
+    UnreadableNetwork for a network that can't be read from its graph, or takes no such images."""
     facts = dataset_facts(dataset_name(dataset))
-    sizes = (facts.image_size,) if facts.num_classes else FOLDER_SIZES
-    expect(model, facts.num_classes, (image_size,) if image_size else sizes)
+    expected = images_expected(dataset, image_size, channels or COLOURS)
+    expect(model, facts.num_classes, expected)
+    if model in MODELS and isinstance(image_size, int) and image_size < SMALLEST:
+        raise UserError(
+            f"--image-size {image_size}: {model} is for images of {SMALLEST} pixels and more"
+        )
     try:
         widths_of(model, keep)
     except UnknownLayer as error:
         raise UserError(f"--keep: {error}") from None
     narrowest = min(template(model))
-    for ratio in ratios:
-        if int(narrowest * ratio) < 1:
+    for ratio in sizes:
+        if not isinstance(ratio, Limit) and int(narrowest * ratio) < 1:
             raise UserError(
                 f"ratio {ratio:g}: {model}'s narrowest layer has {narrowest} filters, and would "
                 "have none left"
             )
 
 
+def images_expected(
+    dataset: str, image_size: ImageSize | None, channels: int
+) -> list[int | Pixels]:
+    """Of what sizes (``pixels_of``) the images of a data set may be: of ``image_size``, where it is
+    given."""
+    facts = dataset_facts(dataset_name(dataset))
+    sizes = (facts.image_size,) if facts.num_classes else FOLDER_SIZES
+    return [pixels_of(size, channels) for size in ((image_size,) if image_size else sizes)]
+
+
 def method_of(networks: Networks, model: str, dataset: str, record_dir: str) -> Method:
     """The method that a sweep's options ask for. Raises UserError."""
-    name, suffix, budget = (
-        networks.prune_fname,
-        "+convcut" if networks.convcut else "",
-        networks.budget or "params",
-    )
+    name, suffix = networks.prune_fname, "+convcut" if networks.convcut else ""
+    budget = networks.budget or ("macs" if networks.target and networks.uniform else "params")
     own = Method(
         "convcut" if networks.convcut else "uniform",
         model,

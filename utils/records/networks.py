@@ -15,12 +15,14 @@ from model import (
     count_params,
     expect,
     is_imported,
+    pixels_in,
     template,
 )
 from model.names import canonical
 from utils.errors import UserError
-from utils.records.files import are_widths, is_number, read_tensors
+from utils.records.files import are_widths, read_tensors
 from utils.records.run import taken_up
+from utils.records.shapes import shape_in
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,7 +37,7 @@ class Stored(TypedDict):
     model: str
     dataset: str
     num_classes: int
-    image_size: int
+    image_size: int | list[int]
     convcut: bool
     filters: list[int]
     begun_with: dict[str, Any]
@@ -46,7 +48,7 @@ def load_network(path: str | Path, model: str | None = None) -> nn.Module:
     """The network whose weights ``path`` holds, saved_models/<model>/NAME@<100 * ratio>.pt or a
     base network's NAME.pt.
 
-    On the CPU and in eval mode, (N, 3, S, S) -> (N, num_classes); fine-tuned ones with what was
+    On the CPU and in eval mode, (N, C, H, W) -> (N, num_classes); fine-tuned ones with what was
     removed from them. Runs no code from the file: a network that is read from its graph is imported
     by the name that you give, ``model``. Raises UserError for a file that is missing, damaged, or
     not the weights of a finished training.
@@ -77,12 +79,8 @@ def read_stored(path: Path, model: str | None = None) -> Stored:
             )
         if name not in MODELS and not (isinstance(name, str) and is_imported(name)):
             raise ValueError(f"model {name!r}")
-        if not all(
-            is_number(stored[key], 1, 10**6, whole=True) for key in ("num_classes", "image_size")
-        ):
-            raise ValueError("num_classes, image_size")
         # which may be the one size that it takes
-        expect(name, stored["num_classes"], (stored["image_size"],))
+        expect(name, stored["num_classes"], (pixels_in(shape_in(stored)),))
         if not (
             are_widths(stored["filters"], len(template(name)))
             and isinstance(stored["convcut"], bool)
@@ -99,8 +97,7 @@ def network_of(path: Path, stored: Stored) -> nn.Module:
     """The network of what was read from ``path``. Raises UserError where its weights don't fit."""
 
     def build() -> nn.Module:
-        shape: Shape = {"num_classes": stored["num_classes"], "image_size": stored["image_size"]}
-        name, filters = stored["model"], stored["filters"]
+        name, filters, shape = stored["model"], stored["filters"], shape_in(stored)
         expect_enough(stored, shape)
         if kept_filters(stored) is not None and not is_imported(name):
             network = pruned(path, stored, shape)
@@ -171,7 +168,7 @@ def pruned(path: Path, stored: Stored, shape: Shape) -> nn.Module:
         torch.zeros(len(gate.weight), dtype=torch.bool).index_fill(0, torch.tensor(indices), True)
         for gate, indices in zip(gates, kept)
     ]
-    compactor = Compactor(network, shape["image_size"], multiple=1)
+    compactor = Compactor(network, pixels_in(shape), multiple=1)
     compactor.compact(masks, worthwhile=0)
     return compactor.network
 

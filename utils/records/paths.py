@@ -9,11 +9,11 @@ from model.names import is_imported, parsed, spelled
 from utils.errors import UserError
 from utils.settings.target import Limit, Size
 
+# what results are named after, a ratio or a target, as a regular expression
+SIZES = r"(?:\d+|\d+(?:\.\d+)?(?:pct|[kMG]?)-(?:params|macs))"
 LONGEST_ARGUMENTS = 60  # characters, in the name of a folder
 PROJECT = Path(__file__).resolve().parents[2]  # its scripts, wherever they are run
 PUBLISHED_DIR = PROJECT / "saved_plots" / "published"
-# what results are named after, a ratio or a target, as a regular expression
-SIZES = r"(?:\d+|\d+(?:\.\d+)?(?:pct|[kMG]?)-(?:params|macs))"
 # as unpacked, and as downloaded
 ARCHIVES = {
     "CIFAR10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
@@ -149,12 +149,6 @@ def size_slug(size: Size) -> str:
 def percent(ratio: float) -> int:
     """int(100 * ratio), safe from binary fractions (1.15 is 115)."""
     return int(round(100 * ratio, 6))
-
-
-def at_ratio(save: str, ratio: float) -> str:
-    """What one training of a sweep calls its weights. No --save name has an @: x at ratio 0.25 is
-    not the run x_25."""
-    return f"{save}@{percent(ratio)}"
 
 
 def at_size(save: str, size: Size) -> str:

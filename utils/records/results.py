@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from model import BUDGETS
+from model import BUDGETS, COLOURS
 from utils.errors import UserError
 from utils.records.files import MOST, are_widths, is_number, layers_in, read_json
 from utils.records.run import OTHERWISE, Begun, same_settings
+from utils.records.shapes import shape_in
+from utils.records.sizes import size_of
 from utils.settings import TrainingSettings, dataset_name, stored
 
 # Of work that was stored before these could be chosen.
@@ -30,10 +32,13 @@ class Result(TypedDict, total=False):
     model: str
     dataset: str
     num_classes: int
-    image_size: int
+    image_size: int | list[int]  # a side, or height and width
+    channels: int  # where they are not 3
     method: str
     origin: Origin | None  # None: no search, or a result of an earlier version
+    # of a target, which is at about this ratio
     ratio: float
+    target: str  # only where the network was scaled to one: 25%, 50M, of what budget says
     seed: int
     convcut: bool
     # what the network was scaled to; results of earlier versions, to parameters, do not say
@@ -78,11 +83,10 @@ def read_result(path: Path) -> Result:
             and all(is_number(accuracy, 0, 100) for accuracy in held)
             and is_number(result["ratio"], 1e-9, 64)
             and is_number(result["seed"], 0, MOST, whole=True)
-            and all(
-                is_number(result[key], 1, MOST, whole=True)
-                for key in ("params", "macs", "num_classes", "image_size")
-            )
+            and all(is_number(result[key], 1, MOST, whole=True) for key in ("params", "macs"))
+            and shape_in(result)
             and result.get("budget", "params") in list(BUDGETS)
+            and size_of(result) is not None
             and is_number(result.get("round_to", 1), 1, MOST, whole=True)
             and is_number(result.get("min_width", 0), 0, MOST, whole=True)
             and isinstance(result.get("keep", []), list)
@@ -93,7 +97,7 @@ def read_result(path: Path) -> Result:
             and are_widths(result["filters"], layers_in(result["model"], result["filters"]))
         ):
             raise ValueError("its numbers disagree")
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, UserError) as error:
         raise UserError(
             f"{path}: not the result of a training, or damaged ({error}); restore it or remove it"
         ) from None
@@ -108,6 +112,7 @@ def asked(
     method: str,
     ratio: float,
     *,
+    target: str | None = None,
     convcut: bool = False,
     budget: str = "params",
     round_to: int = 1,
@@ -121,12 +126,13 @@ def asked(
         "dataset": dataset_name(settings.dataset),
         "method": method,
         "ratio": ratio,
+        **({"target": target} if target else {}),
         "convcut": convcut,
         "budget": budget,
         "round_to": round_to,
         "min_width": min_width,
         "keep": list(keep),
-        **stored(settings, (*SUBJECT, "image_size")),
+        **stored(settings, (*SUBJECT, "image_size", "channels")),
     }
 
 
@@ -146,5 +152,5 @@ def refuse_other(
 ) -> None:
     """Raises UserError where the ``result`` that lies at ``path`` is of another training than is
     ``asked`` for."""
-    has = {**unsaid, **result["settings"], **result}
+    has = {**unsaid, "channels": COLOURS, **result["settings"], **result}
     same_settings(path, asked, {name: has.get(name) for name in asked}, work=work, advice=advice)

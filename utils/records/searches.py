@@ -4,11 +4,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypedDict
 
-from model import BUDGETS, expect, is_imported, layers_of, template
+from model import BUDGETS, expect, is_imported, layers_of, pixels_in, template
 from utils.errors import UserError
 from utils.powerlaw import FIRST_ROW, FITTED, PowerLaw
 from utils.records.files import MOST, are_widths, is_number, layers_in, read_json
 from utils.records.paths import release_record, search_record
+from utils.records.shapes import shape_in
 
 # of the searches that this version runs; those without a number began to prune an epoch later
 RULES = 2
@@ -33,7 +34,8 @@ class SearchRecord(TypedDict, total=False):
     model: str
     dataset: str
     num_classes: int
-    image_size: int
+    image_size: int | list[int]  # a side, or height and width
+    channels: int  # where they are not 3
     settings: dict[str, Any]
     rules: int
     template: list[int]  # of a network that was read from its graph: its widths then,
@@ -83,10 +85,7 @@ def check_search(path: Path, record: Any) -> SearchRecord:
             and all(isinstance(layer, str) for layer in keep)
         ):
             raise ValueError("min_width, keep")
-        if not all(
-            is_number(record[key], 1, 10**6, whole=True) for key in ("num_classes", "image_size")
-        ):
-            raise ValueError("num_classes, image_size")
+        shape_in(record)
         if not isinstance(record["iterations"], list):
             raise ValueError("iterations")
         layers = layers_in(record["model"], record.get("layers", []))
@@ -114,7 +113,7 @@ def refuse_changed_network(path: Path, record: SearchRecord, model: str) -> None
     if "layers" not in record:
         return
     # which may be the one size that it takes
-    expect(model, record["num_classes"], (record["image_size"],))
+    expect(model, record["num_classes"], (pixels_in(shape_in(record)),))
     if {key: record.get(key) for key in ("template", "layers")} != network_of(model):
         raise UserError(
             f"{path}: a search of {model} when it had other widths; they have changed. Search "

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from model import (
+    ImageSize,
     Shape,
     build_model,
     count_macs,
     count_params,
+    image_shape,
     is_imported,
+    pixels_in,
     template,
     uniform_filters,
 )
@@ -25,17 +30,20 @@ from utils.training.compare import compare_training
 from utils.training.device import Runner
 from utils.training.loop import sgd, training_step
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 BATCH = 2
 EXACT = 1e-6  # relative difference of float64 outputs that rounding explains
 
 
-def check(name: str, *, num_classes: int, image_size: int) -> None:
+def check(name: str, **shape: Unpack[Shape]) -> None:
     """Builds a network at random widths, counts it, closes gates, compacts it, and takes a training
     step; one of somebody else's is compared with its owner's code.
 
     Raises UserError where something is not as it was read.
     """
-    shape: Shape = {"num_classes": num_classes, "image_size": image_size}
+    pixels = pixels_in(shape)
     draw = torch.Generator().manual_seed(0)
     widths = [
         max(1, int(width * ratio))
@@ -43,24 +51,16 @@ def check(name: str, *, num_classes: int, image_size: int) -> None:
             template(name), (0.1 + 0.4 * torch.rand(10**4, generator=draw)).tolist()
         )
     ]
-    images = torch.randn(BATCH, 3, image_size, image_size, generator=draw)
-    _check_counts(name, widths, images, num_classes, image_size)
+    images = torch.randn(BATCH, *image_shape(pixels), generator=draw)
+    _check_counts(name, widths, images, shape)
     if is_imported(name):
         for gated in (False, True):
             # whose code is run, was said
             print(*compare_training(name, shape, gated=gated)[1:], sep="\n")
     else:
-        network = build_model(
-            name, widths, gated=True, num_classes=num_classes, image_size=image_size
-        )
-        _check_compaction(network.double(), images.double(), image_size)
-    network = build_model(
-        name,
-        uniform_filters(name, 0.25),
-        gated=True,
-        num_classes=num_classes,
-        image_size=image_size,
-    )
+        network = build_model(name, widths, gated=True, **shape)
+        _check_compaction(network.double(), images.double(), pixels)
+    network = build_model(name, uniform_filters(name, 0.25), gated=True, **shape)
     pruner = TaylorPruner(gates_of(network))
     loss, _ = training_step(
         network,
@@ -76,18 +76,13 @@ def check(name: str, *, num_classes: int, image_size: int) -> None:
         )
 
 
-def _check_counts(
-    name: str, widths: list[int], images: Tensor, num_classes: int, image_size: int
-) -> None:
-    network = build_model(name, widths, num_classes=num_classes, image_size=image_size).eval()
+def _check_counts(name: str, widths: list[int], images: Tensor, shape: Shape) -> None:
+    network = build_model(name, widths, **shape).eval()
     built = (
         sum(parameter.numel() for parameter in network.parameters()),
         _multiply_accumulates(network, images[:1]),
     )
-    counted = (
-        count_params(name, widths, num_classes=num_classes, image_size=image_size),
-        count_macs(name, widths, num_classes=num_classes, image_size=image_size),
-    )
+    counted = count_params(name, widths, **shape), count_macs(name, widths, **shape)
     if built != counted:
         raise UserError(
             f"{name}: built at random widths it has {built[0]:,} parameters and {built[1]:,} "
@@ -112,7 +107,7 @@ def _counted(network: nn.Module, image: Tensor) -> int:
 
 
 @torch.no_grad()
-def _check_compaction(network: nn.Module, images: Tensor, image_size: int) -> None:
+def _check_compaction(network: nn.Module, images: Tensor, image_size: ImageSize) -> None:
     """Closes half of the gates, and removes what is dead: the outputs must stay."""
     compactor = Compactor(network.eval(), image_size, multiple=1)
     alive = [torch.arange(len(gate.weight)) % 2 == 0 for gate in gates_of(network)]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from model import is_imported
+from model import is_imported, pixels_in
 from utils.data import Data
 from utils.errors import UserError
 from utils.records import paths
@@ -19,6 +19,7 @@ from utils.records.searches import (
     read_search,
     refuse_changed_network,
 )
+from utils.records.shapes import recorded, shape_in
 from utils.settings import SearchSettings, Storage, dataset_name, search_preset, stored
 
 # as settings: a record has them, the data set by its name, at its top
@@ -103,14 +104,11 @@ class SearchRun(Run):
     def begin(self, data: Data, provenance: Provenance) -> None:
         """Opens the record: the one found, or a new one. Raises UserError where the data are others
         than it was begun with."""
-        if self.iterations and (self.found["num_classes"], self.found["image_size"]) != (
-            data.num_classes,
-            data.image_size,
-        ):
+        if self.iterations and (begun := shape_in(self.found)) != data.shape:
             raise UserError(
-                f"{self.result}: begun with {self.found['num_classes']} classes of "
-                f"{self.found['image_size']} pixels; the data "
-                f"now has {data.num_classes} of {data.image_size}"
+                f"{self.result}: begun with {begun['num_classes']} classes of "
+                f"{pixels_in(begun)} pixels; the data "
+                f"now has {data.num_classes} of {pixels_in(data.shape)}"
             )
         # only now, when nothing the user can mend stands in the way of the new search
         if self.storage.overwrite:
@@ -122,7 +120,7 @@ class SearchRun(Run):
             self.found = {
                 "model": self.settings.model,
                 "dataset": data.name,
-                **data.shape,
+                **recorded(data.shape),
                 "rules": RULES,
                 "settings": settings,
                 **network_of(self.settings.model),

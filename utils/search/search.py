@@ -3,6 +3,7 @@ descent."""
 
 from model import Shape, count_params, widths_of
 from model.errors import OverBudget
+from utils.data.channels import channels_for
 from utils.errors import UserError
 from utils.records.methods import impossible, refuse_impossible
 from utils.records.run import provenance
@@ -19,11 +20,15 @@ def search(
 ) -> SearchRecord:
     """Searches, or goes on with a search, and records each iteration as it ends; the record. Raises
     UserError."""
+    channels = channels_for(
+        settings.model, settings.dataset, settings.image_size, settings.channels
+    )
     refuse_impossible(
         settings.model,
         settings.dataset,
         settings.ratio,
         image_size=settings.image_size,
+        channels=channels,
         keep=settings.keep,
     )
     run = SearchRun(settings, storage)
@@ -37,7 +42,12 @@ def search(
         # The search never looks at the test images. By parameters, the networks of later iterations
         # are about as large as the first.
         data, runner = prepare(
-            settings, storage, machine, batch_size=settings.batch_size, limit_test=1
+            settings,
+            storage,
+            machine,
+            batch_size=settings.batch_size,
+            limit_test=1,
+            channels=channels,
         )
         check_memory(
             count_params(settings.model, first_widths(settings, data.shape), **data.shape), runner

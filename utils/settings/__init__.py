@@ -15,6 +15,7 @@ from utils.settings.datasets import (
 from utils.settings.experiment import METHODS, Cluster, Experiment
 from utils.settings.option import Settings, arguments, assigned, option, shortest, stored
 from utils.settings.storage import PUBLISHED, Folders, Places, Storage, check_name
+from utils.settings.target import Limit, Size, Target, size_told
 from utils.settings.work import (
     AUGMENTATION,
     BaseNetwork,
@@ -22,6 +23,7 @@ from utils.settings.work import (
     Machine,
     Networks,
     NetworkShape,
+    NetworkSize,
     Optimization,
     PrunedNetwork,
     SearchSettings,
@@ -42,15 +44,19 @@ __all__ = [
     "Dataset",
     "Experiment",
     "Folders",
+    "Limit",
     "Machine",
     "NetworkShape",
+    "NetworkSize",
     "Networks",
     "Optimization",
     "Places",
     "PrunedNetwork",
     "SearchSettings",
     "Settings",
+    "Size",
     "Storage",
+    "Target",
     "Task",
     "TrainingSettings",
     "arguments",
@@ -64,6 +70,7 @@ __all__ = [
     "option",
     "search_preset",
     "shortest",
+    "size_told",
     "stored",
     "training_preset",
 ]

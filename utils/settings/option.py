@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from model.images import pixels_of
 from utils.errors import UserError
 
 WHOLE = 10**9  # the largest whole number that any setting takes
@@ -39,8 +40,9 @@ def option(
 
     ``more``: ``choices`` and ``check`` (text -> text, raises UserError) for a text; ``metavar`` on
     the command line; ``shown`` for the default as --help says it; ``settled`` (settings -> value)
-    for what a record keeps of it where it depends on others. A ``hidden`` field is no option of the
-    command line; one that is not ``kept`` is in no record.
+    for what a record keeps of it where it depends on others; ``sides`` for a number of pixels that
+    may be two, height and width. A ``hidden`` field is no option of the command line; one that is
+    not ``kept`` is in no record, and one that is ``kept_if_given`` in none where it is None.
     """
     return dataclasses.field(
         default=default,
@@ -70,6 +72,10 @@ class Rule:
         return self._checked(value)
 
     def _checked(self, value: Any) -> Any:
+        if "sides" in self.meta and isinstance(value, (list, tuple)):
+            if len(value) != 2 or any(isinstance(side, (list, tuple)) for side in value):
+                raise UserError(f"{value!r} is not a height and a width")
+            return pixels_of(tuple(self._checked(side) for side in value))
         kind, words = KINDS[self.kind]
         if not isinstance(value, kind) or (isinstance(value, bool) and self.kind is not bool):
             raise UserError(f"{value!r} is not {words}")
@@ -91,15 +97,19 @@ class Rule:
                 f"{value!a} has characters that no file can be named with, or that are not UTF-8"
             )
         if "choices" in self.meta and value not in self.meta["choices"]:
-            raise UserError(f"{value!r} is none of {', '.join(self.meta['choices'])}")
+            raise UserError(f"{value!r} is none of {', '.join(map(str, self.meta['choices']))}")
         return self.meta["check"](value) if "check" in self.meta else value
 
     def checked_text(self, text: str) -> Any:
         """The value that ``text`` says. Raises UserError."""
         try:
+            if "sides" in self.meta and "x" in text:
+                return self._checked([self.kind(side) for side in text.split("x")])
             return self._checked(self.kind(text))
         except ValueError:
-            raise UserError(f"{text!r} is not a {'whole ' * (self.kind is int)}number") from None
+            sides = ", nor height x width, as in 48x96" * ("sides" in self.meta)
+            whole = "whole " * (self.kind is int)
+            raise UserError(f"{text!r} is not a {whole}number{sides}") from None
 
     def parse(self, text: str) -> Any:
         """An argparse type."""
@@ -231,6 +241,7 @@ def stored(settings: Settings, without: tuple[str, ...] = ()) -> dict[str, Any]:
         rule
         for rule in rules(type(settings))
         if rule.name not in without and rule.meta.get("kept", True)
+        if not (rule.meta.get("kept_if_given") and getattr(settings, rule.name) is None)
     ]
     values = {
         rule.name: rule.meta["settled"](settings)

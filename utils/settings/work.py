@@ -17,12 +17,18 @@ from model.names import parsed
 from utils.errors import UserError
 from utils.settings.option import WHOLE, Settings, option
 from utils.settings.storage import check_name
+from utils.settings.target import check_distinct, check_target
 
 AUGMENTATION = ("crop", "flip", "rotation")  # fields; None is as the data set has it
 COST_AT = ("beginning", "end")
 # a network of 64 times the width has 4,096 times the parameters
 RATIO: Any = {"low": 0, "high": 64, "above": True}
 IMPORTED_MIN_WIDTH = 2
+TARGET_HELP = (
+    "25%% of the template, or 300k, 50M, 1.2G: at most so many parameters or "
+    "multiply-accumulates, as --budget says"
+)
+CHANNELS = (1, 3)  # as which images are read
 LAYERS_HELP = "names of layers, as check_model.py lists them; * stands for any text"
 DATASET_HELP = (
     "CIFAR10, CIFAR100, tinyimagenet, digits, or a path to a folder with train/ and test/"
@@ -33,6 +39,14 @@ def least_width(model: str, min_width: int | None) -> int:
     """The --min-width of a search or a pruning of ``model``: as given, else the paper's 0 for the
     networks of this project."""
     return min_width if min_width is not None else IMPORTED_MIN_WIDTH if is_imported(model) else 0
+
+
+def refuse_both(given: Mapping[str, Any], ratio: str) -> None:
+    """Raises UserError where a ratio and a target are given at once."""
+    if given.get("target") and ratio in given:
+        raise UserError(
+            f"--target and --{ratio} both say how large the networks are; give one of them"
+        )
 
 
 def check_model(name: str) -> str:
@@ -84,13 +98,21 @@ class Optimization(Task):
         1,
         metavar="N",
     )
-    image_size: int | None = option(
+    image_size: int | tuple[int, ...] | None = option(
         None,
-        "bring the images of a folder to NxN pixels",
-        32,
+        "bring the images of a folder to NxN pixels, or to HxW, height x width",
+        1,
         2048,
-        metavar="N",
+        metavar="N|HxW",
         shown="32 or 64, whichever is nearer to the first one's shorter side",
+        sides=True,
+    )
+    channels: int | None = option(
+        None,
+        "read the images of a folder in grey, 1, or in colour, 3",
+        choices=CHANNELS,
+        shown="3; 1 where the network does not take 3 and all images are grey",
+        kept_if_given=True,
     )
     crop: bool | None = option(None, "don't crop the training images of a folder at random")
     flip: bool | None = option(
@@ -259,13 +281,17 @@ class Networks(Settings):
         **RATIO,
         metavar="R",
         shown="0.25 to 2 in steps of 0.25, on TinyImageNet to 1",
+        settled=lambda networks: None if networks.target else networks.ratios,
+    )
+    target: tuple[str, ...] | None = option(
+        None, f"in place of ratios: {TARGET_HELP}", check=check_target, metavar="T"
     )
     budget: str | None = option(
         None,
         "what networks are scaled to: the parameters of the ratio's uniform network, or its "
         "multiply-accumulates",
         choices=BUDGETS,
-        shown="that of the search, else params",
+        shown="that of the search, else params; of uniform ones with --target, macs",
     )
     min_width: int | None = option(
         None,
@@ -291,12 +317,18 @@ class Networks(Settings):
         super().__post_init__()
         if not self.ratios:
             raise UserError("--ratios: there must be at least one")
+        if self.target is not None:
+            check_distinct(self.target)
         if self.uniform + self.morph > 1 or (self.uniform and self.prune_fname):
             raise UserError(
                 "give one of --uniform, --morph [--prune-fname NAME] and --prune-fname NAME"
             )
         if self.descent_idx is not None and (self.uniform or self.morph):
             raise UserError("--descent-idx goes with --prune-fname NAME alone")
+
+    def settled(self, given: Mapping[str, Any]) -> Networks:
+        refuse_both(given, "ratios")
+        return super().settled(given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,7 +339,20 @@ class BaseNetwork(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrunedNetwork(Settings):
+class NetworkSize(BaseNetwork):
+    """How large one network is."""
+
+    target: str | None = option(
+        None, f"in place of the ratio: {TARGET_HELP}", check=check_target, metavar="T"
+    )
+
+    def settled(self, given: Mapping[str, Any]) -> NetworkSize:
+        refuse_both(given, "ratio")
+        return super().settled(given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrunedNetwork(NetworkSize):
     """What the magnitude baseline prunes, and how far."""
 
     prune_fname: str = option(
@@ -318,8 +363,11 @@ class PrunedNetwork(Settings):
         metavar="NAME",
     )
     ratio: float = option(0.75, "prune to the budget of this uniform scaling", **RATIO)
-    budget: str = option(
-        "params", "what that is: its parameters, or its multiply-accumulates", choices=BUDGETS
+    budget: str | None = option(
+        None,
+        "what that is: its parameters, or its multiply-accumulates",
+        choices=BUDGETS,
+        shown="params; with --target, macs",
     )
     min_width: int | None = option(
         None,
@@ -331,6 +379,11 @@ class PrunedNetwork(Settings):
         (), f"layers that are not pruned (default: none): {LAYERS_HELP}", metavar="LAYER"
     )
 
+    @property
+    def unit(self) -> str:
+        """The budget, given or by default."""
+        return self.budget or ("macs" if self.target else "params")
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkShape(Settings):
@@ -339,8 +392,20 @@ class NetworkShape(Settings):
     num_classes: int | None = option(
         None, "classes", 1, 10**6, metavar="N", shown="those of --dataset, else 10"
     )
-    image_size: int | None = option(
-        None, "pixels of a side of the images", 1, 10**4, metavar="S", shown="those of --dataset"
+    image_size: int | tuple[int, ...] | None = option(
+        None,
+        "pixels of a side of the images, or of both, height x width",
+        1,
+        10**4,
+        metavar="S|HxW",
+        shown="those of --dataset",
+        sides=True,
+    )
+    channels: int | None = option(
+        None,
+        "channels of the images: 1 is grey, 3 is colour",
+        choices=CHANNELS,
+        shown="those that the network takes of --dataset",
     )
 
 

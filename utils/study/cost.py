@@ -6,6 +6,7 @@ from model import macs_when_pruned
 from utils.records.files import read_rows
 from utils.records.paths import search_rows
 from utils.records.searches import read_search
+from utils.records.shapes import shape_in
 from utils.settings import Places
 
 
@@ -28,9 +29,7 @@ def search_macs(places: Places, save: str, model: str, iterations: int) -> float
             round((sum(full) - sum(rows[0])) / settings["prune_step"]),
             endpoint=False,
         )
-        macs_of = macs_when_pruned(
-            model, full, num_classes=record["num_classes"], image_size=record["image_size"]
-        )
+        macs_of = macs_when_pruned(model, full, **shape_in(record))
         whole, *left = macs_of(np.array([full, *before, *rows]).T).tolist()
         macs += settings["warmup"] * settings["limit_train"] * whole + settings[
             "prune_every"

@@ -6,17 +6,20 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from model import build_model, is_imported, uniform_filters
+from model import COLOURS, build_model, is_imported, pixels_in, uniform_filters
 from model.gate import GateLayer, gates_of
 from model.graph.user_network import imported
 from utils.data import Data
+from utils.data.channels import channels_for
 from utils.errors import UserError
-from utils.records.files import is_number, read_tensors
+from utils.records.files import read_tensors
 from utils.records.methods import Method, refuse_impossible
 from utils.records.networks import expect_enough
-from utils.records.paths import at_ratio, weights_file
+from utils.records.paths import at_size, weights_file
 from utils.records.results import Result
 from utils.records.run import taken_up
+from utils.records.shapes import shape_in
+from utils.records.sizes import size_asked
 from utils.settings import (
     BaseNetwork,
     Machine,
@@ -32,6 +35,7 @@ from utils.training.magnitude import compactor_of, largest_filters, prune, prune
 from utils.training.prepare import check_memory, prepare
 from utils.training.scratch import TrainingRun
 
+AGAIN = "train it again with train_norm.py"
 SAME_OUTPUTS = 1e-3  # relative; masking and removing differ by the rounding of float32
 
 
@@ -44,7 +48,16 @@ def train_base(
     """Trains the base network of the magnitude baseline: the template, uniformly scaled. Raises
     UserError."""
     ratio = network.ratio
-    refuse_impossible(settings.model, settings.dataset, ratio, image_size=settings.image_size)
+    channels = channels_for(
+        settings.model, settings.dataset, settings.image_size, settings.channels
+    )
+    refuse_impossible(
+        settings.model,
+        settings.dataset,
+        ratio,
+        image_size=settings.image_size,
+        channels=channels,
+    )
     run = TrainingRun(settings, training_preset(settings.dataset), storage, ratio, storage.save)
     with run.exclusive():
         data, runner = prepare(
@@ -53,6 +66,7 @@ def train_base(
             machine,
             batch_size=settings.batch_size,
             limit_test=settings.limit_test,
+            channels=channels,
         )
         filters = uniform_filters(settings.model, ratio)
         described = run.describe(Method("base", settings.model), filters, data)
@@ -73,29 +87,27 @@ def fine_tune(
     storage: Storage,
     machine: Machine | None = None,
 ) -> Result:
-    """Prunes a base network to the budget of a uniform scaling, and trains it on. Raises
-    UserError."""
-    base, ratio = pruned.prune_fname, pruned.ratio
+    """Prunes a base network to the budget of a uniform scaling, or to a target, and trains it on.
+    Raises UserError."""
+    base, size = pruned.prune_fname, size_asked(pruned, pruned.unit)
     path = weights_file(storage.model_dir, settings.model, base)
     stored = read_tensors(path)
-    size = (
-        stored.get("image_size")
-        if is_number(stored.get("image_size"), 1, 10**6, whole=True)
-        else None
-    )
+    shape = taken_up(path, lambda: shape_in(stored), AGAIN)
+    pixels, channels = shape["image_size"], settings.channels or shape.get("channels")
     refuse_impossible(
         settings.model,
         settings.dataset,
-        ratio,
-        image_size=settings.image_size or size,
+        size,
+        image_size=settings.image_size or pixels,
+        channels=channels,
         keep=pruned.keep,
     )
     run = TrainingRun(
         settings,
         fine_tuning_preset(settings.dataset),
         storage,
-        ratio,
-        at_ratio(storage.save, ratio),
+        size,
+        at_size(storage.save, size),
     )
     with run.exclusive():
         data, runner = prepare(
@@ -104,25 +116,26 @@ def fine_tune(
             machine,
             batch_size=settings.batch_size,
             limit_test=settings.limit_test,
-            default_size=size,
+            default_size=pixels,
+            channels=channels,
         )
         network = taken_up(
             path,
             lambda: gated(path, stored, settings.model, data, settings.validate),
-            "train it again with train_norm.py",
+            AGAIN,
         )
         network = runner.place(network)
         filters = stored["filters"]
         method = Method(
             "magnitude",
             settings.model,
-            budget=pruned.budget,
+            budget=pruned.unit,
             min_width=least_width(settings.model, pruned.min_width),
             keep=pruned.keep,
         )
         widths = pruned_widths(
             settings.model,
-            ratio,
+            size,
             filters,
             budget=method.budget,
             min_width=method.min_width,
@@ -140,7 +153,7 @@ def fine_tune(
             base=base,
             kept=[mask.nonzero().flatten().tolist() for mask in kept],
         )
-        small, difference = prune(compactor, kept, data.image_size)
+        small, difference = prune(compactor, kept, pixels_in(data.shape))
         if difference is not None and not difference < SAME_OUTPUTS:
             raise UserError(
                 f"{path}: removing the pruned filters changed the outputs by {difference:.1e}, "
@@ -177,11 +190,11 @@ def gated(
         raise UserError(
             f"{path}: a {stored['model']} of {stored['dataset']}, not a {model} of {data.name}"
         )
-    if stored["image_size"] != data.image_size:
+    if (trained := pixels_in(shape_in(stored))) != (now := pixels_in(data.shape)):
+        other = "--image-size" if stored.get("channels", COLOURS) == data.channels else "--channels"
         raise UserError(
-            f"{path}: trained on images of {stored['image_size']} pixels, not of "
-            f"{data.image_size}; leave --image-size "
-            "out, or train another base network"
+            f"{path}: trained on images of {trained} pixels, not of {now}; leave {other} out, or "
+            "train another base network"
         )
     if (held := stored.get("begun_with", {}).get("validate")) != validate and validate:
         raise UserError(

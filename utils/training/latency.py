@@ -8,28 +8,30 @@ from functools import partial
 import torch
 from torch import nn
 
-from model import BUDGETS, Shape, build_model
+from model import BUDGETS, ImageSize, build_model, image_shape, pixels_in
 from utils.records.methods import Method
 from utils.records.results import Result
 from utils.records.run import provenance
+from utils.records.shapes import shape_in
+from utils.records.sizes import size_of
 from utils.training.device import Runner
 
 BATCH = 100  # images, as in the paper
 WARMUP, REPEATS = 2, 11
 
 
-def latency(network: nn.Module, image_size: int, runner: Runner) -> float:
+def latency(network: nn.Module, image_size: ImageSize, runner: Runner) -> float:
     """Milliseconds for one batch of 100 images: the median of 11 forward passes after 2 that do not
     count."""
     return latencies([network], image_size, runner)[0]
 
 
 @torch.no_grad()
-def latencies(networks: list[nn.Module], image_size: int, runner: Runner) -> list[float]:
+def latencies(networks: list[nn.Module], image_size: ImageSize, runner: Runner) -> list[float]:
     """The latency of each network, measured by turns: what else the machine does meets all of
     them."""
     placed = [runner.place(network).eval() for network in networks]
-    images = torch.randn(BATCH, 3, image_size, image_size, device=runner.device).to(
+    images = torch.randn(BATCH, *image_shape(image_size), device=runner.device).to(
         memory_format=torch.channels_last
     )
 
@@ -47,11 +49,11 @@ def latencies(networks: list[nn.Module], image_size: int, runner: Runner) -> lis
 def rounding_told(method: Method, network: Result, runner: Runner) -> str:
     """What it costs and gains one network that its widths are multiples of ``method.round_to``, for
     people: both are measured now."""
-    model, ratio, convcut = method.model, network["ratio"], method.convcut
-    shape: Shape = {"num_classes": network["num_classes"], "image_size": network["image_size"]}
+    model, size, convcut = method.model, size_of(network), method.convcut
+    shape = shape_in(network)
     amount, both = (
-        method.amount(ratio, **shape),
-        (network["filters"], method.unrounded().filters(ratio, **shape)),
+        method.amount(size, **shape),
+        (network["filters"], method.unrounded().filters(size, **shape)),
     )
     used = [
         BUDGETS[method.budget](model, filters, convcut=convcut, **shape) / amount
@@ -59,7 +61,7 @@ def rounding_told(method: Method, network: Result, runner: Runner) -> str:
     ]
     milliseconds = latencies(
         [build_model(model, filters, convcut=convcut, **shape) for filters in both],
-        shape["image_size"],
+        pixels_in(shape),
         runner,
     )
     return (

@@ -1,62 +1,72 @@
 """The magnitude baseline: remove the filters whose weights are small (Li et al., Pruning Filters
 for Efficient ConvNets, ICLR 2017), the same fraction in every layer."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from model import BUDGETS, compactor, prepare_filters, uniform_filters
+from model import (
+    BUDGETS,
+    COLOURS,
+    ImageSize,
+    Shape,
+    compactor,
+    image_shape,
+    prepare_filters,
+)
 from model.architecture import Compaction
 from model.errors import OverBudget, UnknownLayer, UnreadableNetwork
 from model.gate import gates_of
 from model.graph.channels import Input
 from model.graph.resize import tensors_of
 from utils.errors import UserError
-from utils.records.methods import impossible
+from utils.records.methods import Method, impossible
+from utils.settings import Size, size_told
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def pruned_widths(
     name: str,
-    ratio: float,
+    size: Size,
     filters: list[int],
     *,
-    num_classes: int,
-    image_size: int,
     budget: str = "params",
     min_width: int = 0,
     keep: Sequence[str] = (),
+    **shape: Unpack[Shape],
 ) -> list[int]:
     """What is left of ``filters``: the same fraction of every layer, the largest within the budget
-    of ``ratio``.
+    of a ratio, or within a target.
 
     A layer has 1 filter left, or ``min_width``, or all where it has fewer; those of ``keep`` have
     all. Raises UserError where the network is within that budget unpruned, or what has to be left
     of it is not.
     """
-    base, amount = (
-        BUDGETS[budget](name, widths, num_classes=num_classes, image_size=image_size)
-        for widths in (filters, uniform_filters(name, ratio))
-    )
-    if base <= amount:
+    amount = Method("magnitude", name, budget=budget).amount(size, **shape)
+    if BUDGETS[budget](name, filters, **shape) <= amount:
         raise UserError(
-            f"--ratio {ratio:g}: the base network is within this budget as it is; there is "
+            f"--{size_told(size)}: the base network is within this budget as it is; there is "
             "nothing to prune"
         )
     try:
         return prepare_filters(
             name,
-            ratio,
+            amount=amount,
             pruned_filters=filters,
-            num_classes=num_classes,
-            image_size=image_size,
             budget=budget,
             min_width=min_width,
             keep=keep,
             own=filters,
+            **shape,
         )
     except (OverBudget, UnknownLayer) as error:
-        raise impossible(error, ratio, 1, min_width, keep) from None
+        raise impossible(error, size, 1, min_width, keep) from None
 
 
 def largest_filters(compactor: Compaction, widths: list[int]) -> list[Tensor]:
@@ -75,7 +85,8 @@ def compactor_of(
     network: nn.Module,
     *,
     num_classes: int = 10,
-    image_size: int = 32,
+    image_size: ImageSize = 32,
+    channels: int = COLOURS,
     multiple: int = 1,
 ) -> Compaction:
     """Raises UserError for a network whose filters can't be removed."""
@@ -85,6 +96,7 @@ def compactor_of(
             network,
             num_classes=num_classes,
             image_size=image_size,
+            channels=channels,
             multiple=multiple,
             through_norms=True,
         )
@@ -139,10 +151,10 @@ def spread_norms(norm: Tensor, source: Input) -> Tensor:
 
 
 def prune(
-    compactor: Compaction, kept: list[Tensor], image_size: int = 32
+    compactor: Compaction, kept: list[Tensor], image_size: ImageSize = 32
 ) -> tuple[nn.Module, float | None]:
     """The network without the filters outside ``kept``, and how far its outputs are from the masked
-    one's.
+    one's. ``image_size`` is as pixels_of says it.
 
     The filters are masked by their gates and then removed; on random images the two networks'
     outputs are compared, relative to the largest. None where they are others by right: where a norm
@@ -154,7 +166,7 @@ def prune(
             gate.weight.copy_(mask)
         network.eval()
         images = torch.randn(
-            8, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)
+            8, *image_shape(image_size), generator=torch.Generator().manual_seed(0)
         ).to(kept[0].device)
         masked = network(images)
         compactor.compact([mask.cpu() for mask in kept], worthwhile=0)

@@ -4,6 +4,7 @@ can't work refused."""
 import sys
 from pathlib import Path
 
+from model import ImageSize
 from utils.data import Data, augmentation, load_data
 from utils.data.memory import gpu_memory, physical_memory
 from utils.errors import UserError
@@ -18,12 +19,13 @@ def prepare(
     *more: Settings,
     batch_size: int,
     limit_test: int | None,
-    default_size: int | None = None,
+    default_size: ImageSize | None = None,
+    channels: int | None = None,
 ) -> tuple[Data, Runner]:
     """The data and the device of a run; prints every setting, given or default. Raises UserError.
 
     ``default_size``: to what a folder's images are brought where the settings don't say it, in
-    pixels.
+    pixels; ``channels``: with how many they are read.
     """
     machine = machine or Machine()
     runner = Runner(pick_device(machine.device), settings.amp, machine.compile)
@@ -39,6 +41,7 @@ def prepare(
         batch_size=batch_size,
         image_size=settings.image_size,
         default_size=default_size,
+        channels=channels,
         cache_dir=storage.record_dir if storage.cache else None,
         crop=settings.crop,
         flip=settings.flip,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from model import count_macs, count_params
+from model import COLOURS, count_macs, count_params
 from utils.data import Batches, Data, evaluation_batches, training_batches
 from utils.errors import Diverged
 from utils.records import paths
@@ -19,8 +19,8 @@ from utils.records.files import write_json, write_tensors
 from utils.records.methods import Method
 from utils.records.results import SUBJECT, Origin, Result, asked, read_result, refuse_other, unsaid
 from utils.records.run import Run, provenance
-from utils.settings import Storage, TrainingSettings, stored
-from utils.settings.target import Limit, Size
+from utils.records.shapes import recorded
+from utils.settings import Limit, Size, Storage, TrainingSettings, stored
 from utils.training.device import Runner, seed_from
 from utils.training.loop import KEPT, State, evaluate, fit, sgd
 from utils.training.schedule import training_lr
@@ -133,14 +133,15 @@ class TrainingRun(Run):
 
     def describe(self, method: Method, filters: list[int], data: Data, **more: Any) -> Result:
         """Says what is to be trained: that is what work found under this name is compared with."""
-        assert not isinstance(self.size, Limit)
+        ratio = method.ratio(self.size, **data.shape)
+        target = str(self.size.target) if isinstance(self.size, Limit) else None
         network: Result = {
             "model": self.settings.model,
             "dataset": data.name,
-            "num_classes": data.num_classes,
-            "image_size": data.image_size,
+            **recorded(data.shape),
             "method": method.name,
-            "ratio": self.size,
+            "ratio": ratio,
+            **({"target": target} if target else {}),
             "convcut": method.convcut,
             "budget": method.budget,
             "round_to": method.round_to,
@@ -159,7 +160,8 @@ class TrainingRun(Run):
             **asked(
                 self.settings,
                 method.name,
-                self.size,
+                ratio,
+                target=target,
                 convcut=method.convcut,
                 budget=method.budget,
                 round_to=method.round_to,
@@ -175,7 +177,8 @@ class TrainingRun(Run):
         place."""
         if self.result.exists():
             found = read_result(self.result)
-            refuse_other(self.result, found, self.begun_with, self.defaults)
+            asked_for = {"channels": COLOURS, **self.begun_with}
+            refuse_other(self.result, found, asked_for, self.defaults)
             self.forget_own_checkpoint()
             print(f"{self.result}: finished before, with these settings; skipped")
             return found
@@ -213,9 +216,11 @@ class TrainingRun(Run):
                         "dataset",
                         "num_classes",
                         "image_size",
+                        "channels",
                         "convcut",
                         "filters",
                     )
+                    if key in described
                 },
                 **self.beside_weights(state),
                 **data.told,

@@ -1,14 +1,16 @@
-"""Training from scratch, at every ratio, of the networks that a search or a baseline gives (section
-4)."""
+"""Training from scratch, at every ratio or target, of the networks that a search or a baseline
+gives (section 4)."""
 
 from contextlib import ExitStack
 from functools import partial
 
 from model import build_model, count_params
+from utils.data.channels import channels_for
 from utils.errors import UserError
 from utils.records.methods import method_of, refuse_impossible
-from utils.records.paths import at_ratio, percent
+from utils.records.paths import at_size, size_slug
 from utils.records.results import Result
+from utils.records.sizes import sizes_asked
 from utils.settings import (
     PUBLISHED,
     Machine,
@@ -16,6 +18,7 @@ from utils.settings import (
     Storage,
     TrainingSettings,
     dataset_name,
+    size_told,
     training_preset,
 )
 from utils.training.compare import check_training
@@ -27,14 +30,20 @@ from utils.training.scratch import TrainingRun
 def sweep(
     settings: TrainingSettings, networks: Networks, storage: Storage, machine: Machine | None = None
 ) -> list[Result]:
-    """One training per ratio; what is finished is skipped. Raises UserError."""
-    model, ratios = settings.model, networks.ratios
+    """One training per ratio or target; what is finished is skipped. Raises UserError."""
+    model = settings.model
     method = method_of(networks, model, dataset_name(settings.dataset), storage.record_dir)
+    sizes = sizes_asked(networks, method.budget)
+    image_size = settings.image_size or method.image_size
+    channels = channels_for(
+        model, settings.dataset, image_size, settings.channels or method.channels
+    )
     refuse_impossible(
         model,
         settings.dataset,
-        *ratios,
-        image_size=settings.image_size or method.image_size,
+        *sizes,
+        image_size=image_size,
+        channels=channels,
         keep=method.keep,
     )
     if (
@@ -49,9 +58,9 @@ def sweep(
             "may have seen these images; give what it had, or search with "
             "--validate too"
         )
-    if len({percent(ratio) for ratio in ratios}) < len(ratios):
+    if len({size_slug(size) for size in sizes}) < len(sizes):
         raise UserError(
-            f"--ratios {' '.join(map(str, ratios))}: two of them share a file name, which has "
+            f"--ratios {' '.join(map(str, sizes))}: two of them share a file name, which has "
             "int(100 * ratio)"
         )
     runs = [
@@ -59,10 +68,10 @@ def sweep(
             settings,
             training_preset(settings.dataset),
             storage,
-            ratio,
-            at_ratio(storage.save, ratio),
+            size,
+            at_size(storage.save, size),
         )
-        for ratio in ratios
+        for size in sizes
     ]
     with ExitStack() as held:
         for run in runs:
@@ -75,10 +84,11 @@ def sweep(
             batch_size=settings.batch_size,
             limit_test=settings.limit_test,
             default_size=method.image_size,
+            channels=channels,
         )
         if line := method.other_size(data.image_size):
             print(line, flush=True)
-        widths = [method.filters(ratio, **data.shape) for ratio in ratios]
+        widths = [method.filters(size, **data.shape) for size in sizes]
         check_memory(max(count_params(model, filters, **data.shape) for filters in widths), runner)
         if storage.overwrite or not all(run.result.exists() for run in runs):
             check_training(model, data.shape, gated=False)
@@ -86,10 +96,10 @@ def sweep(
         for run in runs if storage.overwrite else []:
             run.discard()
         results = []
-        for ratio, run, filters in zip(ratios, runs, widths):
+        for size, run, filters in zip(sizes, runs, widths):
             described = run.describe(method, filters, data)
             print(
-                f"ratio {ratio:g}, {method.name}: filters {' '.join(map(str, filters))}\n  "
+                f"{size_told(size)}, {method.name}: filters {' '.join(map(str, filters))}\n  "
                 f"{method.told(described)}",
                 flush=True,
             )

@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from model.errors import UnreadableNetwork
 from model.graph.operations import key
 from model.graph.trace import TrainingFlagCall, trace
+from model.images import ImageSize
 from utils.export.source.layers import activated
 from utils.export.source.literals import NotWritableError
 
@@ -53,7 +54,7 @@ class Steps:
         return f"{what} ({where})" if where else what
 
 
-def steps_of(network: nn.Module, image_size: int | None = None) -> Steps:
+def steps_of(network: nn.Module, image_size: ImageSize | None = None) -> Steps:
     """Reads a network, its GraphModule or one that torch.fx can trace, for images of this size.
     Raises NotWritableError.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, fx, nn
 
+from model import ImageSize
 from utils.export.source.blocks import blocks_of
 from utils.export.source.classes import Class, Classes, members_of
 from utils.export.source.helpers import HELPERS
@@ -31,7 +32,7 @@ def write_source(
     shapes: str,
     frozen: Sequence[str] = (),
     held: Sequence[str] = (),
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
 ) -> Written:
     """``network`` for evaluation, which torch.fx can trace or has traced, as a file; ``title`` says
     what it is, ``shapes`` what from what its network makes, in a line each.

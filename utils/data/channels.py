@@ -1,0 +1,59 @@
+"""With how many channels the images of a folder are read for a network."""
+
+from pathlib import Path
+
+from model import COLOURS, ImageSize, expect, is_imported
+from model.errors import UnreadableNetwork
+from utils.data.folder import is_grey
+from utils.data.listing import list_parts
+from utils.errors import UserError
+from utils.records.methods import images_expected
+from utils.settings import dataset_facts, dataset_name
+
+
+def channels_for(
+    model: str,
+    dataset: str,
+    image_size: ImageSize | None = None,
+    channels: int | None = None,
+) -> int | None:
+    """``channels``, where they are given; else None, which stands for 3, but 1 for a folder of grey
+    images and a network that takes 1 and not 3.
+
+    Raises UserError for such a network and images with colours, and UnreadableNetwork for one that
+    takes neither.
+    """
+    if channels is not None or not is_imported(model):
+        return channels
+    num_classes = dataset_facts(dataset_name(dataset)).num_classes
+    try:
+        expect(model, num_classes, images_expected(dataset, image_size, COLOURS))
+        return None
+    except UnreadableNetwork as error:
+        of_colours = error
+    try:
+        expect(model, num_classes, images_expected(dataset, image_size, 1))
+    except UnreadableNetwork:
+        raise of_colours from None
+
+    # It takes one channel alone.
+    if not Path(dataset).is_dir():
+        raise UserError(
+            f"{model} takes images of one channel, not of 3; give it --channels 1, and a "
+            "--dataset that is a folder of images"
+        )
+    coloured = first_with_colours(Path(dataset))
+    if coloured:
+        raise UserError(
+            f"{model} takes images of one channel, and {coloured} has colours; --channels 1 reads "
+            "all images in grey"
+        )
+    return 1
+
+
+def first_with_colours(root: Path) -> str | None:
+    """The first image of a folder that is not grey by its mode; of the others nothing is read but
+    where they begin."""
+    return next(
+        (path for part in list_parts(root) for path in part.paths if not is_grey(path)), None
+    )
