@@ -1,6 +1,8 @@
 """Writes a network to take away, trained or not: plain PyTorch source, weights, ONNX, torch.export;
 each read again and compared."""
 
+from typing import Any
+
 from utils.errors import UserError
 from utils.script import run
 from utils.settings import (
@@ -29,7 +31,25 @@ CHOOSING = [
 ]
 
 
-def main() -> None:
+def check(given: dict[str, Any], size: NetworkSize) -> None:
+    """Raise UserError unless either a trained network or an untrained one is meant."""
+    save, chosen = given["save"], [name for name in CHOOSING if name in given]
+    if save and size.target:  # a trained one's target is in parameters or in MACs
+        chosen = [name for name in chosen if name != "budget"]
+    if bool(save) == bool(chosen):
+        raise UserError(
+            "give either --save NAME, a trained network, or what an untrained one is made from: "
+            "--prune-fname NAME, --uniform or --morph, with their options"
+        )
+    if save and (option := next((o for o in ("image_size", "channels") if o in given), "")):
+        raise UserError(
+            f"{flag(option)} goes with an untrained network alone: a trained one takes images "
+            "like those it was trained on"
+        )
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
     p = Parser(__doc__)
     p.add(
         "--save",
@@ -68,22 +88,19 @@ def main() -> None:
     )
     p.add("--overwrite", "replace an export that is there", action="store_true")
     p.add_fields(Storage(save="NAME"), only=["model_dir"], model_dir="where weights are kept")
-    given, task, folders, size = p.settled(Task(), Folders(), NetworkSize())
-    save, chosen = given["save"], [name for name in CHOOSING if name in given]
-    if save and size.target:  # a trained one's target is in parameters or in MACs
-        chosen = [name for name in chosen if name != "budget"]
-    if bool(save) == bool(chosen):
-        raise UserError(
-            "give either --save NAME, a trained network, or what an untrained one is made "
-            "from: --prune-fname NAME, --uniform "
-            "or --morph, with their options"
-        )
-    if save and (option := next((o for o in ("image_size", "channels") if o in given), "")):
-        raise UserError(
-            f"{flag(option)} goes with an untrained network alone: a trained one takes images "
-            "like those it was trained on"
-        )
-    networks = Networks().settled(given)
+    return p
+
+
+def main() -> None:
+    given, task, folders, size = parser().settled(Task(), Folders(), NetworkSize())
+    save = given["save"]
+    check(given, size)
+    networks = Networks().settled(
+        {
+            **{name: given[name] for name in CHOOSING if name in given},
+            "target": (size.target,) if size.target else None,
+        }
+    )
 
     from utils.export.export import export_trained, export_untrained, trained_size
 

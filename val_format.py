@@ -41,9 +41,8 @@ def plan(root: Path) -> list[tuple[Path, Path]]:
     )
     if stray:
         raise UserError(
-            f"{images / stray[0]}: not in val_annotations.txt, with {len(stray) - 1} more; "
-            "unzip the archive again. "
-            "Nothing was moved"
+            f"{images / stray[0]}: not in val_annotations.txt, with {len(stray) - 1} more; unzip "
+            "the archive again. Nothing was moved"
         )
     both = [source for source, target in moves if source.exists() and target.exists()]
     if both:

@@ -1,4 +1,4 @@
-"""The networks by name, and what can be asked of them. Importing this package does not import
+"""The networks by name, with their costs and widths. Importing this package doesn't import
 torch."""
 
 from model.filters import largest_filters_within, prepare_filters, uniform_filters

@@ -1,4 +1,4 @@
-"""Gathers trainings, the user's and the published ones, into curves: accuracy against the size of
+"""Gathers trainings, the user's and the published ones, into curves of accuracy against the size of
 the network."""
 
 import re
@@ -9,7 +9,7 @@ import numpy as np
 
 from model import COLOURS, ImageSize, Shape, count_macs, count_params, pixels_in, shape_for
 from utils.errors import UserError
-from utils.figures.labels import Known, default_name, label_of
+from utils.figures.labels import CurveSpec, default_name, label_of
 from utils.records.files import read_json
 from utils.records.legacy import read_test_accuracy
 from utils.records.methods import Method, published_method
@@ -45,7 +45,7 @@ class Point:
 
     @property
     def mean(self) -> float:
-        """The mean over the seeds, of two decimals as the paper prints it."""
+        """The mean over the seeds, with two decimals as in the paper."""
         return round(float(np.mean(self.accuracy)), 2)
 
 
@@ -57,17 +57,17 @@ class Curve:
     method: str
     published: bool
     convcut: bool = False
-    budget: str = "params"  # what its networks were scaled to
-    round_to: int = 1  # what its widths are multiples of
-    warmup: int | None = None  # epochs, where their number is what is compared
-    # epochs and images of the user's runs, where they say so
+    budget: str = "params"  # the unit of its networks' budgets
+    round_to: int = 1  # all widths are multiples of it
+    warmup: int | None = None  # epochs, in comparisons of warm-ups
+    # epochs and images of the user's runs, if their results have them
     trained: tuple[object, ...] | None = None
     points: dict[Size, Point] = field(default_factory=dict)
 
 
 @dataclass
 class Subject:
-    """What is compared: the networks of one model on one data set."""
+    """The networks of one model on one data set, which are compared."""
 
     model: str
     dataset: str
@@ -82,19 +82,22 @@ class Subject:
 
     @property
     def title(self) -> str:
-        """What pictures of it are called."""
+        """The title of its pictures."""
         return f"{shown_name(self.model)} on {self.dataset}"
 
     @property
     def folder(self) -> Path:
         return named_after(self.plot_dir, self.model)
 
-    def known(self, *methods: str) -> list[Known]:
-        """Methods, with the default names of the user's runs."""
-        return [Known(method, default_name(method, self.model, self.dataset)) for method in methods]
+    def known(self, *methods: str) -> list[CurveSpec]:
+        """Return specifications of these methods' curves, with the default names of the user's
+        runs."""
+        return [
+            CurveSpec(method, default_name(method, self.model, self.dataset)) for method in methods
+        ]
 
     def point(self, method: Method, size: Size) -> Point:
-        """The network of a method at a ratio or a target, without accuracies."""
+        """Return the network of a method at a ratio or a target, without accuracies."""
         filters = method.filters(size, **self.shape)
         return Point(
             tuple(filters),
@@ -104,14 +107,19 @@ class Subject:
 
 
 def subject_of(model: str, dataset: str, plot_dir: str = "saved_plots") -> Subject:
-    """The subject ``dataset``, a name or a path: a built-in one as it is known, others and folders
-    as a result of theirs says, or as the folder is. Raises UserError for an unknown data set
-    without a result."""
+    """Return the subject ``dataset``, a name or a path.
+
+    A built-in data set is known. Others are described by a result of theirs, or by the folder.
+    Raises UserError for an unknown data set without a result.
+    """
     name, is_folder = dataset_name(dataset), Path(dataset).is_dir()
     facts = dataset_facts(name)
     subject = Subject(model, name, facts.num_classes or 0, facts.image_size, plot_dir)
+
     if name in DATASETS and not is_folder:
         return subject
+
+    # from a result, which needs no images to be read
     for path in sorted(subject.folder.glob("[!.]*.json")):
         content = read_json(path)
         if isinstance(content, dict) and content.get("dataset") == name:
@@ -126,19 +134,22 @@ def subject_of(model: str, dataset: str, plot_dir: str = "saved_plots") -> Subje
     return replace(subject, **shape_of(dataset))
 
 
-def published_curve(subject: Subject, known: Known) -> Curve | None:
-    """The published trainings of one method; None where there are none, or none on as many classes
-    of as large images."""
+def published_curve(subject: Subject, known: CurveSpec) -> Curve | None:
+    """Return the curve of a method's published trainings.
+
+    Returns None if there are none, or none with as many classes and images as large.
+    """
     method, facts = known.method, dataset_facts(subject.dataset)
     rows = [
         row
         for row in read_accuracy()
         if (row["model"], row["dataset"], row["method"]) == (subject.model, subject.dataset, method)
     ]
-    # a folder that is called as a data set is
+    # a user's folder may have the name of a data set
     own = {"num_classes": facts.num_classes, "image_size": facts.image_size}
     if not rows or own != subject.shape:
         return None
+
     curve = Curve(
         f"{label_of(method, known.warmup)}, published",
         method,
@@ -146,6 +157,8 @@ def published_curve(subject: Subject, known: Known) -> Curve | None:
         method == "convcut",
         warmup=known.warmup,
     )
+
+    # the trainings of each ratio
     networks = published_method(subject.model, subject.dataset, method)
     for row in sorted(rows, key=lambda row: row["ratio"]):
         ratio = row["ratio"]
@@ -156,20 +169,20 @@ def published_curve(subject: Subject, known: Known) -> Curve | None:
 
 
 def run_curve(
-    subject: Subject, name: str, *, label: str | None = None, known: Known | None = None
+    subject: Subject, name: str, *, label: str | None = None, known: CurveSpec | None = None
 ) -> Curve | None:
-    """The user's runs NAME and NAME_0, NAME_1, ... (its seeds) at all ratios and targets; None
-    where there are none.
+    """Return the curve of the user's runs NAME and NAME_0, NAME_1, ... (its seeds) at all ratios
+    and targets; None if there are none.
 
-    Without ``label`` it is called what its results say they are. ``known`` is what NAME is the
-    default name of. Raises UserError for a file that is damaged or of another model or data set,
-    for seeds that differ in more than the seed, and for a seed that is there twice.
+    Without ``label`` the curve is named by its results. ``known`` is the method whose default name
+    NAME is. Raises UserError for a file that is damaged or of another model or data set, for seeds
+    that differ in more than the seed, and for a seed that is there twice.
     """
     pattern = re.compile(rf"{re.escape(name)}(?:_(\d+))?_(?:{SIZES}\.json|(\d+)\.pk)")
     curve = Curve(label or "", "", False, warmup=known.warmup if known else None)
-    said: dict[str, tuple[object, Path]] = {}  # what the results say, and which said it first
+    said: dict[str, tuple[object, Path]] = {}  # a value, and the first result that has it
     seeds: dict[tuple[Size, int], Path] = {}
-    budgets: set[str] = set()  # what its networks were scaled to
+    budgets: set[str] = set()  # the units of its networks' budgets
     search: str | None = None
 
     for path in sorted(subject.folder.glob("*")):
@@ -180,38 +193,11 @@ def run_curve(
             if match[2]
             else read_result(path)
         )
-        size = size_of(result)
+        refuse_no_seed(path, result, subject, name, said, seeds)
 
-        # Refuse what is no seed of this curve.
-        if (result["model"], result["dataset"]) != (subject.model, subject.dataset):
-            raise UserError(
-                f"{path}: of {result['model']} on {result['dataset']}, not {subject.model} on "
-                f"{subject.dataset}"
-            )
-        for key, value in common(result).items():
-            first, where = said.setdefault(key, (value, path))
-            if first != value:
-                raise UserError(
-                    f"{path}: has other {key} than {where} ({value}, not {first}); the runs of "
-                    f"one curve, {name} and {name}_X, "
-                    "differ in nothing but the seed; move one of them away"
-                )
-        if (first := seeds.setdefault((size, result["seed"]), path)) != path:
-            raise UserError(
-                f"{path}: has the seed {result['seed']}, as {first} has; a seed counts once; "
-                "move one of them away"
-            )
-        if (shape := shape_in(result)) != subject.shape:
-            raise UserError(
-                f"{path}: of {shape['num_classes']} classes of {pixels_in(shape)} pixels; "
-                f"{subject.dataset} has {subject.num_classes} of "
-                f"{pixels_in(subject.shape)}. Two data sets have one name; rename a "
-                "folder, or move the result away"
-            )
-
-        # Take it in.
+        # one more training of this curve
         point = Point(tuple(result["filters"]), result["params"], result["macs"])
-        curve.points.setdefault(size, point).accuracy.append(result["best"])
+        curve.points.setdefault(size_of(result), point).accuracy.append(result["best"])
         curve.method, curve.convcut = result["method"], result["convcut"]
         curve.round_to = result.get("round_to", 1)
         budgets.add(result.get("budget", "params"))
@@ -219,7 +205,7 @@ def run_curve(
         origin = result.get("origin")
         search = origin.get("search") if isinstance(origin, dict) else search
 
-    # By ratio; where there are targets, which may be in both units, by what the networks have.
+    # by ratio; targets, which may be in both units, by the sizes of the networks
     targets = any(isinstance(size, Limit) for size in curve.points)
     curve.points = dict(
         sorted(
@@ -234,10 +220,51 @@ def run_curve(
     return curve if curve.points else None
 
 
+def refuse_no_seed(
+    path: Path,
+    result: Result,
+    subject: Subject,
+    name: str,
+    said: dict[str, tuple[object, Path]],
+    seeds: dict[tuple[Size, int], Path],
+) -> None:
+    """Raise UserError for a result that is no seed of the curve ``name``.
+
+    ``said`` has the values that all of its results have in common, and ``seeds`` its seeds at each
+    ratio, both with the first path that has them; the result's are added.
+    """
+    if (result["model"], result["dataset"]) != (subject.model, subject.dataset):
+        raise UserError(
+            f"{path}: of {result['model']} on {result['dataset']}, not {subject.model} on "
+            f"{subject.dataset}"
+        )
+    for key, value in common(result).items():
+        first, where = said.setdefault(key, (value, path))
+        if first != value:
+            raise UserError(
+                f"{path}: has other {key} than {where} ({value}, not {first}); the runs of one "
+                f"curve, {name} and {name}_X, differ in nothing but the seed; move one of them away"
+            )
+
+    if (other := seeds.setdefault((size_of(result), result["seed"]), path)) != path:
+        raise UserError(
+            f"{path}: has the seed {result['seed']}, as {other} has; a seed counts once; "
+            "move one of them away"
+        )
+    if (shape := shape_in(result)) != subject.shape:
+        raise UserError(
+            f"{path}: of {shape['num_classes']} classes of {pixels_in(shape)} pixels; "
+            f"{subject.dataset} has {subject.num_classes} of {pixels_in(subject.shape)}. Two data "
+            "sets have one name; rename a folder, or move the result away"
+        )
+
+
 def common(result: Result) -> dict[str, object]:
-    """What the runs of one curve agree in: all that a result says it depends on, but the seed; at
-    one ratio or target, the filters. Targets may be in parameters and in MACs: a law gives one
-    family of networks."""
+    """Return what the runs of one curve have in common: everything that a result depends on but the
+    seed, and the filters at each size.
+
+    Targets may be in parameters and in MACs, since a law gives one family of networks.
+    """
     said = {
         **dict.fromkeys(AUGMENTATION),
         **result["settings"],
@@ -263,10 +290,13 @@ def common(result: Result) -> dict[str, object]:
 
 
 def old_result(
-    path: Path, subject: Subject, known: Known | None, ratio: float, seed: int
+    path: Path, subject: Subject, known: CurveSpec | None, ratio: float, seed: int
 ) -> Result:
-    """A ``.pk`` of the original release, which has accuracies alone, with what its default name
-    says of its network."""
+    """Return a result from a ``.pk`` of the original release.
+
+    The file has accuracies alone; its default name describes the network. Raises UserError without
+    one.
+    """
     if known is None:
         raise UserError(
             f"{path}: does not say what network it is of; name it as the README's default names do"
