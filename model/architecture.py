@@ -28,6 +28,7 @@ class Compaction(Protocol):
     kept: dict[str, Tensor]
     reading: Reading
     exact: bool
+    multiple: int
 
     @property
     def network(self) -> nn.Module: ...
@@ -49,6 +50,13 @@ class Compaction(Protocol):
     ) -> None: ...
 
     def kept_filters(self) -> list[Tensor]: ...
+
+    def count(self, alive: list[Tensor]) -> Cost:
+        """What the network has with the filters ``alive`` (a bool per filter, per gate) alone:
+        parameters, and multiply-accumulates of one image's forward pass, without gates."""
+
+    def channel_mask(self, name: str) -> Tensor:
+        """Which channels of a node's result in the full network are still there (bools)."""
 
     def sliced(self, path: str, tensor: Tensor) -> Tensor: ...
 

@@ -1,13 +1,13 @@
 """From a budget to the width of every layer (paper, section 3.3), one search for all networks and
 methods."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Protocol
 
 import numpy as np
 
-from model.budget import Array, Budget, Law, largest_within
+from model.budget import Array, Budget, Law, largest_below, largest_within
 from model.cost import Shortcuts
 from model.images import COLOURS, ImageSize, pixels_of
 from model.layers import widths_of
@@ -138,6 +138,29 @@ def prepare_filters(
             for width, kept in zip(filters, fixed)
         ]
     return filters
+
+
+def largest_filters_within(
+    amount: int,
+    cost: Callable[[Array], Array],
+    scaling: Scaling | None,
+    shape: list[int] | None,
+    *,
+    least: list[int],
+    most: list[int],
+) -> list[int]:
+    """The widths of the largest tau, of the law ``scaling`` or with ``shape`` scaled by a common
+    factor, that cost at most ``amount``.
+
+    ``cost`` counts widths (L, n) -> (n,). Layer l has ``least[l]`` to ``most[l]`` filters; what it
+    would have beyond these goes to the others. Raises ValueError as prepare_filters does, and
+    OverBudget where the fewest filters cost more.
+    """
+    alpha, beta = shape_and_growth(scaling, shape)
+    if not len(alpha) == len(beta) == len(least) == len(most):
+        raise ValueError(f"there are {len(most)} layers; the law has {len(alpha)}")
+    low, high = np.array(least, float), np.array(most, float)
+    return largest_below(amount, cost, Law.of(alpha, beta, low, low == high, high))
 
 
 def shape_and_growth(

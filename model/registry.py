@@ -191,8 +191,25 @@ def macs_when_pruned(
     still is one where its two widths now differ.
     """
     pixels = pixels_of(image_size, channels)
+    return costs_when_pruned(name, built, "macs", num_classes=num_classes, image_size=pixels)
+
+
+def costs_when_pruned(
+    name: str,
+    built: list[int],
+    budget: str,
+    *,
+    num_classes: int = 10,
+    image_size: ImageSize = 32,
+    channels: int = COLOURS,
+) -> Callable[[Any], Any]:
+    """As macs_when_pruned, in the unit of ``budget``: params or macs. Where layers that add up keep
+    different filters, a network costs more: Compaction.count."""
+    pixels = pixels_of(image_size, channels)
     shortcuts = counted(name, built, num_classes, pixels).convolved
-    return lambda widths: counted(name, widths, num_classes, pixels, shortcuts=shortcuts).macs
+    return lambda widths: getattr(
+        counted(name, widths, num_classes, pixels, shortcuts=shortcuts), budget
+    )
 
 
 def macs_per_filter(

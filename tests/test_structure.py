@@ -14,7 +14,7 @@ FLOORS = [  # each imports from those before it, and from itself
     {"utils.records"},
     {"utils.data"},
     {"utils.training"},
-    {"utils.search", "utils.figures", "utils.export"},
+    {"utils.search", "utils.compression", "utils.figures", "utils.export"},
     {"utils.experiment"},
     {"utils.study"},
     {"scripts"},

@@ -8,6 +8,7 @@
     export/     a network to take away: the formats, and the folder they are written to
     search/     architecture descent: `search` opens a record, `descent` is the paper's algorithm,
                 `iteration` prunes one network
+    compression/ a trained network made smaller: criteria, goals, the training in which it is pruned
     training/   the device, the step and the one epoch loop; training from scratch, sweeps over
                 ratios, the magnitude baseline
     data/       data sets; a folder's images decoded once into a file; batches and augmentation on

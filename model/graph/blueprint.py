@@ -75,7 +75,7 @@ class Blueprint(Resizable):
     ) -> Cutter:
         """Return the Cutter that removes closed filters from a network that was built with
         gates."""
-        return Cutter(self, network, multiple, through_norms)
+        return Cutter(self, network, self.count, multiple, through_norms)
 
     # --- what it costs ----------------------------------------------------------------------------
 

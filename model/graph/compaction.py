@@ -19,6 +19,7 @@ import math
 import torch
 from torch import Tensor, fx, nn
 
+from model.cost import Cost
 from model.gate import GateLayer, SharedGate, gates_of
 from model.graph.liveness import mask_to_input, zeros
 from model.graph.reading import Reading
@@ -87,7 +88,7 @@ class Compactor:
         the fraction ``worthwhile`` of the gated channels can go. Returns True if something was
         removed.
         """
-        kept = self._wanted(alive)
+        kept = self._wanted(alive, self.multiple)
         before, after = (
             sum(int(masks[name].sum()) for name in self.gate_nodes) for masks in (self.kept, kept)
         )
@@ -119,6 +120,39 @@ class Compactor:
                 there[layer] = part
         return [filters.nonzero().flatten() for filters in there]
 
+    def count(self, alive: list[Tensor]) -> Cost:
+        """Return the cost of the network with the filters ``alive`` alone.
+
+        A layer has the channels that anything behind it needs, which may be more than its own gate
+        leaves.
+        """
+        kept, cost = self._wanted(alive, 1), Cost()
+        channels = {name: int(mask.sum()) for name, mask in kept.items()}
+        gates = {
+            f"{name}.weight"
+            for name, module in self.reading.layers.items()
+            if isinstance(module, GateLayer)
+        }
+        sizes = {
+            path: math.prod(
+                size if name is None else channels[name]
+                for size, name in zip(
+                    tensor.shape, self.reading.dims.get(path, (None,) * tensor.dim())
+                )
+            )
+            for path, tensor in self.reading.tensors.items()
+            if isinstance(tensor, nn.Parameter) and path not in gates
+        }
+        cost.params = sum(sizes.values())
+        for path, name, axis in self.reading.calls:
+            shape = self.reading.shapes[name]
+            cost.macs += sizes[path] * (math.prod(shape) // shape[0] // shape[axis])
+        return cost
+
+    def channel_mask(self, name: str) -> Tensor:
+        """Return which channels of a node's result in the full network remain (bools)."""
+        return self.kept[name]
+
     def finished(self) -> nn.Module:
         """Return the network, with its gates and selections."""
         return self.network
@@ -145,8 +179,9 @@ class Compactor:
         closed = torch.cat([*[~alive[layer] for layer in layers], torch.zeros(1, dtype=torch.bool)])
         return closed[:-1] if index is None else closed[index]
 
-    def _wanted(self, alive: list[Tensor]) -> dict[str, Tensor]:
-        """Return the channels that each node should have, given the filters that are alive."""
+    def _wanted(self, alive: list[Tensor], multiple: int) -> dict[str, Tensor]:
+        """Return the channels that each node should have, given the filters that are alive: of
+        each width a multiple of ``multiple``."""
         reading, zero = self.reading, zeros(self.reading, lambda name: self._closed(name, alive))
         wanted = {
             name: torch.full_like(mask, name in reading.pinned) for name, mask in self.kept.items()
@@ -157,7 +192,7 @@ class Compactor:
             step, name = reading.steps[node.name], node.name
             for begin, end in step.solid:
                 wanted[name][begin:end] = True
-            wanted[name] = self._rounded_up(name, wanted[name] & self.kept[name])
+            wanted[name] = self._rounded_up(name, wanted[name] & self.kept[name], multiple)
             # a result that is joined to itself has the same channels at both places
             for source in step.inputs:
                 again = [
@@ -187,8 +222,8 @@ class Compactor:
                 wanted[source.name] = wanted[source.name] | ask
         return wanted
 
-    def _rounded_up(self, name: str, wanted: Tensor) -> Tensor:
-        """Return ``wanted`` with enough other available channels to make it a multiple of 8.
+    def _rounded_up(self, name: str, wanted: Tensor, multiple: int) -> Tensor:
+        """Return ``wanted`` with enough other available channels to make it a multiple.
 
         That holds for each width, and units are kept whole.
         """
@@ -198,8 +233,8 @@ class Compactor:
             here, there = (mask[part].view(-1, unit).any(dim=1) for mask in (wanted, available))
 
             # as many spare units as are missing, in their order
-            multiple = self.multiple // math.gcd(unit, self.multiple)
-            missing = -int(here.sum()) % multiple or (0 if here.any() else multiple)
+            units = multiple // math.gcd(unit, multiple)
+            missing = -int(here.sum()) % units or (0 if here.any() else units)
             spare = (there & ~here).nonzero().flatten()[:missing]
             wanted[part] = here.index_fill(0, spare, True).repeat_interleave(unit) & available[part]
             start += piece.channels

@@ -9,11 +9,12 @@ momentum.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, fx, nn
 
+from model.cost import Cost, Number
 from model.errors import UnreadableNetwork
 from model.gate import SharedGate, gates_of
 from model.graph.compaction import MULTIPLE, WORTHWHILE
@@ -29,7 +30,8 @@ class Cutter:
 
     ``network`` is the module to train. It stays the same object; its parameters are sliced, its
     gates are not. ``kept`` has for each width, by its number, the filters that it still has
-    (bools); with it alone a fresh network can be cut to the same shape.
+    (bools); with it alone a fresh network can be cut to the same shape. ``costs`` adds what widths
+    cost to a Cost.
 
     A norm of all channels takes its mean over closed filters too, as zeros, so these are not
     removed. With ``through_norms`` they are; the cut is then not ``exact``, for the mean is one
@@ -40,10 +42,12 @@ class Cutter:
         self,
         blueprint: Resizable,
         network: nn.Module,
+        costs: Callable[[Cost, Number], None],
         multiple: int = MULTIPLE,
         through_norms: bool = False,
     ):
         self.blueprint, self.network, self.multiple = blueprint, network, multiple
+        self.costs = costs
         self.reading = blueprint.reading
         self.device = next(network.parameters()).device
         self.filters = [len(gate.weight) for gate in gates_of(network)]
@@ -106,6 +110,15 @@ class Cutter:
     def kept_filters(self) -> list[Tensor]:
         """Return for each gate the indices of the filters that remain."""
         return [mask.nonzero().flatten() for mask in self.kept.values()]
+
+    def count(self, alive: list[Tensor]) -> Cost:
+        """Return the cost of the network with the filters ``alive`` alone."""
+        self.costs(cost := Cost(), [int(living.sum()) for living in alive])
+        return cost
+
+    def channel_mask(self, name: str) -> Tensor:
+        """Return which channels of a node's result in the full network remain (bools)."""
+        return self._mask(name, self.kept)
 
     def sliced(self, path: str, tensor: Tensor) -> Tensor:
         """Return the part of a tensor of the full network that remains."""

@@ -10,6 +10,7 @@ from model import (
     MODELS,
     Shape,
     build_model,
+    costs_when_pruned,
     count_params,
     expect,
     is_imported,
@@ -104,22 +105,28 @@ def network_of(path: Path, stored: Stored) -> nn.Module:
     def build() -> nn.Module:
         name, filters, shape = stored["model"], stored["filters"], shape_in(stored)
         expect_enough(stored, shape)
-        network, kept = (
-            build_model(name, filters, convcut=stored["convcut"], **shape),
-            "kept" in stored["begun_with"],
-        )
-
-        if kept and not is_imported(name):
+        if kept_filters(stored) is not None and not is_imported(name):
             network = pruned(path, stored, shape)
+        else:
+            network = build_model(name, filters, convcut=stored["convcut"], **shape)
+
         # weights of an earlier version, which ran the network's graph
-        elif is_imported(name) and network.state_dict().keys() != stored["network"].keys():
+        if is_imported(name) and network.state_dict().keys() != stored["network"].keys():
             network = (
-                pruned(path, stored, shape) if kept else graph_of(name, filters, shape, gated=False)
+                pruned(path, stored, shape)
+                if "kept" in stored["begun_with"]
+                else graph_of(name, filters, shape, gated=False)
             )
         network.load_state_dict(stored["network"])
         return network.eval()
 
     return load_checked(path, build, HINT)
+
+
+def kept_filters(stored: Mapping[str, Any]) -> Any:
+    """Return which filters of each layer a pruning has kept, as weights say it; None if there was
+    no pruning."""
+    return stored.get("kept", stored["begun_with"].get("kept"))
 
 
 def expect_enough(stored: Mapping[str, Any], shape: Shape) -> None:
@@ -130,16 +137,20 @@ def expect_enough(stored: Mapping[str, Any], shape: Shape) -> None:
     name, there = stored["model"], sum(tensor.numel() for tensor in stored["network"].values())
     # the most that earlier versions may have left out
     unused = count_params(name, template(name), **shape) if is_imported(name) else 0
-    if (
-        count_params(name, stored["filters"], convcut=stored.get("convcut", False), **shape)
-        > there + unused
-    ):
+    base: Any = stored.get("base_filters")
+    filters = stored["filters"]
+    if not is_imported(name) and are_widths(base, len(filters)):
+        # a pruned network has the shortcuts of its base network
+        needed = costs_when_pruned(name, base, "params", **shape)(filters)
+    else:
+        needed = count_params(name, filters, convcut=stored.get("convcut", False), **shape)
+    if needed > there + unused:
         raise RuntimeError("it has fewer weights than its filters need")
 
 
 def pruned(path: Path, stored: Stored, shape: Shape) -> nn.Module:
-    """Return a network as cut down by the magnitude baseline, for its weights: the base network
-    without the filters that were not kept."""
+    """Return a network as a pruning cut it down, for its weights: the base network without the
+    filters that were not kept."""
     import torch
 
     from model.gate import gates_of
@@ -163,7 +174,7 @@ def pruned(path: Path, stored: Stored, shape: Shape) -> nn.Module:
 
     # and what was removed from it
     gates = gates_of(network)
-    kept = stored["begun_with"]["kept"]
+    kept = kept_filters(stored)
     if len(kept) != len(gates) or [len(set(indices)) for indices in kept] != stored["filters"]:
         raise ValueError("kept")
     masks = [

@@ -88,6 +88,7 @@ def compactor_of(
     num_classes: int = 10,
     image_size: ImageSize = 32,
     channels: int = COLOURS,
+    multiple: int = 1,
 ) -> Compaction:
     """Return the network's compactor. Raises UserError if its filters can't be removed."""
     try:
@@ -97,12 +98,12 @@ def compactor_of(
             num_classes=num_classes,
             image_size=image_size,
             channels=channels,
-            multiple=1,
+            multiple=multiple,
             through_norms=True,
         )
     except UnreadableNetwork as error:
         raise UserError(
-            f"this network can't be pruned by magnitude: {error}, so its filters can't be removed"
+            f"this network can't be pruned: {error}, so its filters can't be removed"
         ) from None
 
 
@@ -128,7 +129,8 @@ def filter_norms(compactor: Compaction) -> list[Tensor]:
             weight = tensors[layer.weight].detach()
             # the dimension of the weight that has the filters
             filters = int(layer.transposed and layer.groups == 1)
-            norms[name] = weight.abs().transpose(0, filters).flatten(1).sum(dim=1)
+            there = compactor.channel_mask(name).to(device)
+            norms[name][there] = weight.abs().transpose(0, filters).flatten(1).sum(dim=1)
 
         # elsewhere each channel has the norms of the first operand that has any
         filled = torch.full((len(norms[name]),), layer is not None)

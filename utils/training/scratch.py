@@ -58,8 +58,9 @@ def train(
     runner: Runner,
     run: TrainingRun | None = None,
     title: str = "",
+    begin: Callable[..., Training] = Training,
 ) -> Training:
-    """Train the network that ``build`` makes.
+    """Train the network that ``build`` makes. ``begin`` makes the state of the training.
 
     With a ``run``, training continues from its checkpoint, and each epoch ends with one. Raises
     Diverged if a number is not finite, and UserError for a checkpoint that can't be continued.
@@ -69,7 +70,7 @@ def train(
 
     # from its checkpoint, if there is one
     keys = (*CURVE, *VALIDATED * (data.validation is not None))
-    state = Training(
+    state = begin(
         network,
         sgd(network, settings.lr, settings.momentum, settings.weight_decay),
         runner.compiled(network),
@@ -199,20 +200,36 @@ class TrainingRun(Run):
         self.refuse_others_weights()
         return None
 
-    def train(self, build: Callable[[], nn.Module], data: Data, runner: Runner) -> Result:
+    def outcome(self, state: Training) -> dict[str, Any]:
+        """Return what a result says of the network that is not known before it is trained."""
+        return {}
+
+    def beside_weights(self, state: Training) -> dict[str, Any]:
+        """Return what is stored with the weights, beside the filters, to load them."""
+        return {"base_filters": self.base_filters} if self.base_filters else {}
+
+    def train(
+        self,
+        build: Callable[[], nn.Module],
+        data: Data,
+        runner: Runner,
+        begin: Callable[..., Training] = Training,
+    ) -> Result:
         """Return the result of training what ``build`` makes.
 
-        It is stored already, or is trained now, from where it was interrupted if it was.
+        It is stored already, or is trained now, from where it was interrupted if it was. ``begin``
+        makes the state of the training.
         """
         if found := self.finished():
             return found
 
-        state = train(self.settings, build, data, runner, self, f"{self.name}, ")
+        state = train(self.settings, build, data, runner, self, f"{self.name}, ", begin)
+        described = {**self.begun_with, **self.outcome(state)}
         write_tensors(
             self.weights_path,
             {
                 **{
-                    key: self.begun_with[key]
+                    key: described[key]
                     for key in (
                         "model",
                         "dataset",
@@ -222,9 +239,9 @@ class TrainingRun(Run):
                         "convcut",
                         "filters",
                     )
-                    if key in self.begun_with
+                    if key in described
                 },
-                **({"base_filters": self.base_filters} if self.base_filters else {}),
+                **self.beside_weights(state),
                 **data.told,
                 "begun_with": self.begun_with,
                 "network": state.network.state_dict(),
@@ -232,7 +249,7 @@ class TrainingRun(Run):
         )
 
         result = {
-            **self.begun_with,
+            **described,
             "origin": self.origin,
             **state.curve,
             "best": max(state.curve["test_acc"]),
