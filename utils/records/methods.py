@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from model import (
     BUDGETS,
     COLOURS,
-    MODELS,
     ImageSize,
     Pixels,
     Shape,
@@ -47,8 +46,6 @@ from utils.settings import DATASETS, FOLDER_SIZES, PUBLISHED, Networks, dataset_
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-SMALLEST = 32  # pixels of a side that the networks of this project take
 
 
 @dataclass(frozen=True)
@@ -297,10 +294,6 @@ def refuse_impossible(
     facts = dataset_facts(dataset_name(dataset))
     expected = images_expected(dataset, image_size, channels or COLOURS)
     expect(model, facts.num_classes, expected)
-    if model in MODELS and isinstance(image_size, int) and image_size < SMALLEST:
-        raise UserError(
-            f"--image-size {image_size}: {model} is for images of {SMALLEST} pixels and more"
-        )
     try:
         widths_of(model, keep)
     except UnknownLayer as error:

@@ -23,6 +23,7 @@ COST_AT = ("beginning", "end")
 # a network of 64 times the width has 4,096 times the parameters
 RATIO: Any = {"low": 0, "high": 64, "above": True}
 IMPORTED_MIN_WIDTH = 2
+SMALLEST = 32  # pixels of a side that the networks of this project are trained on
 CHANNELS = (1, 3)  # as which images are read
 LAYERS_HELP = "names of layers, as check_model.py lists them; * stands for any text"
 DATASET_HELP = (
@@ -113,6 +114,14 @@ class Optimization(Task):
         metavar="DEGREES",
     )
     amp: bool = option(False, "bfloat16 autocast")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        size = self.image_size
+        if self.model in MODELS and isinstance(size, int) and size < SMALLEST:
+            raise UserError(
+                f"--image-size {size}: {self.model} takes images of {SMALLEST} pixels and more"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
