@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from model import (
     BUDGETS,
     COLOURS,
-    MODELS,
     ImageSize,
     Pixels,
     Shape,
@@ -58,8 +57,6 @@ from utils.settings import (
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-SMALLEST = 32  # pixels of a side that the networks of this project take
 
 
 @dataclass(frozen=True)
@@ -329,10 +326,6 @@ def refuse_impossible(
     facts = dataset_facts(dataset_name(dataset))
     expected = images_expected(dataset, image_size, channels or COLOURS)
     expect(model, facts.num_classes, expected)
-    if model in MODELS and isinstance(image_size, int) and image_size < SMALLEST:
-        raise UserError(
-            f"--image-size {image_size}: {model} is for images of {SMALLEST} pixels and more"
-        )
     try:
         widths_of(model, keep)
     except UnknownLayer as error:

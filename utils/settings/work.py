@@ -28,6 +28,7 @@ TARGET_HELP = (
     "25%% of the template, or 300k, 50M, 1.2G: at most so many parameters or "
     "multiply-accumulates, as --budget says"
 )
+SMALLEST = 32  # pixels of a side that the networks of this project are trained on
 CHANNELS = (1, 3)  # as which images are read
 LAYERS_HELP = "names of layers, as check_model.py lists them; * stands for any text"
 DATASET_HELP = (
@@ -126,6 +127,14 @@ class Optimization(Task):
         metavar="DEGREES",
     )
     amp: bool = option(False, "bfloat16 autocast")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        size = self.image_size
+        if self.model in MODELS and isinstance(size, int) and size < SMALLEST:
+            raise UserError(
+                f"--image-size {size}: {self.model} takes images of {SMALLEST} pixels and more"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
