@@ -99,7 +99,12 @@ def main() -> None:
     given, task, folders, size = parser().settled(Task(), Folders(), NetworkSize())
     save = given["save"]
     check(given, size)
-    networks = Networks().settled(given)
+    networks = Networks().settled(
+        {
+            **{name: given[name] for name in CHOOSING if name in given},
+            "target": (size.target,) if size.target else None,
+        }
+    )
 
     from utils.export.export import export_trained, export_untrained, trained_size
 

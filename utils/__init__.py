@@ -4,7 +4,7 @@
                 figures
     experiment/ a whole experiment: its jobs, their states, running them here or on Slurm
     figures/    curves gathered from results, the gap to uniform scaling, tables, pictures and their
-                style
+                style; the page of them all
     export/     a network to take away: the formats, and the folder they are written to
     search/     architecture descent: `search` opens a record, `descent` is the paper's algorithm,
                 `iteration` prunes one network

@@ -1,5 +1,7 @@
 """Errors that a user can mend, and the recognition of one that is nobody's fault: no memory."""
 
+import os
+
 # Words of PyTorch and its libraries, about the memory of a CPU or a GPU. "memory" alone is in many
 # other messages.
 NO_MEMORY = (
@@ -30,4 +32,11 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     return isinstance(error, RuntimeError) and any(
         words in str(error).lower() for words in NO_MEMORY
+    )
+
+
+def physical_memory() -> int | None:
+    """How many bytes this machine has; None where the system does not say."""
+    return (
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     )

@@ -147,6 +147,16 @@ class TaylorPruner:
         """The surviving filters of each layer."""
         return self._widths(self.alive)
 
+    @property
+    def most_batches_left(self) -> int:
+        """After how many batches, at most, the iteration will have ended."""
+        rounds = (
+            math.ceil((self.most_pruned - int((~self.alive).sum())) / self.prune_step)
+            if self.min_width
+            else self.most_rounds - self.rounds
+        )
+        return max(1, self.rounds + rounds) * self.prune_every + 2 - self.batches
+
     def _widths(self, alive: Tensor) -> list[int]:
         """Return how many filters of each layer are in the mask ``alive``."""
         return [int(layer.sum()) for layer in alive.split(self.full_widths)]

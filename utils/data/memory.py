@@ -1,11 +1,12 @@
 """How much memory there is for images."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+
+from utils.errors import physical_memory
 
 UNSAID = 8 * 2**30  # bytes that a machine is taken to have whose system does not say, Windows
 # images get a quarter: a training holds them twice, once padded for its crops, and its network
@@ -31,13 +32,6 @@ def gpu_memory(device: str) -> tuple[int, int]:
 def _of_the_machine() -> Iterator[int]:
     available = _kilobytes("/proc/meminfo", "MemAvailable")
     yield (physical_memory() or UNSAID) if available is None else available
-
-
-def physical_memory() -> int | None:
-    """How many bytes this machine has; None where the system does not say."""
-    return (
-        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
-    )
 
 
 def _limits_of_the_process() -> Iterator[int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
-from utils.experiment.jobs import iteration_of, ratios_of
+from utils.experiment.jobs import is_pruned, iteration_of, sizes_of
 from utils.records import paths
 from utils.records.methods import refuse_impossible
 from utils.records.published import read_published_morph, read_published_scaling
@@ -24,14 +24,14 @@ from utils.settings.option import flag
 
 def check(experiment: Experiment) -> None:
     """Raise UserError for an experiment that can't be."""
-    methods, ratios = experiment.methods, ratios_of(experiment)
+    methods, sizes = experiment.methods, sizes_of(experiment, experiment.budget)
     if experiment.dataset not in DATASETS and not Path(experiment.dataset).is_dir():
         raise UserError(
             f"--dataset {experiment.dataset}: neither {', '.join(DATASETS)} nor a folder"
         )
-    if len({paths.percent(ratio) for ratio in ratios}) < len(ratios):
+    if len({paths.size_slug(size) for size in sizes}) < len(sizes):
         raise UserError(
-            f"--ratios {' '.join(map(str, ratios))}: two of them share a file name, which has "
+            f"--ratios {' '.join(map(str, sizes))}: two of them share a file name, which has "
             "int(100 * ratio)"
         )
 
@@ -51,10 +51,11 @@ def check(experiment: Experiment) -> None:
             "another name than --search"
         )
 
-    if "magnitude" in methods and min(ratios) >= experiment.base_ratio:
+    if "magnitude" in methods and not any(is_pruned(size, experiment) for size in sizes):
         raise UserError(
-            "--methods magnitude prunes to ratios below --base-ratio "
-            f"{experiment.base_ratio:g}; --ratios has none"
+            f"--methods magnitude prunes to {'targets' if experiment.target else 'ratios'} below "
+            f"--base-ratio {experiment.base_ratio:g}; "
+            f"--{'target' if experiment.target else 'ratios'} has none"
         )
     for name in ("base_ratio", "base_seed"):
         if "magnitude" not in methods and (value := getattr(experiment, name)) != getattr(
@@ -73,7 +74,7 @@ def check_networks(experiment: Experiment) -> None:
     refuse_impossible(
         model,
         experiment.dataset,
-        *ratios_of(experiment),
+        *sizes_of(experiment, experiment.budget),
         experiment.base_ratio,
         image_size=images["image_size"],
         channels=channels_for(model, experiment.dataset, **images),

@@ -22,6 +22,7 @@ from utils.records.searches import SearchRecord, budget_of, floors_of, read_sear
 from utils.records.shapes import recorded_size
 from utils.settings import (
     PUBLISHED,
+    Limit,
     SearchSettings,
     TrainingSettings,
     dataset_name,
@@ -124,10 +125,13 @@ def asked_of(job: Job, settings: TrainingSettings, result: dict[str, Any]) -> di
     # where its search is not there, its result has the budget
     said = result.get("budget", "params") if of_search and not searched else "params"
     min_width, keep = floors_asked(job, searched, result)
+    target = str(job.size.target) if isinstance(job.size, Limit) else None
     found = asked(
         settings,
         method,
-        job.ratio or 0,
+        # of a target it follows from what the template costs, which needs torch
+        result.get("ratio", 0) if isinstance(job.size, Limit) else job.size or 0,
+        target=target,
         budget=job.budget or (searched.budget if searched else said),
         min_width=min_width,
         keep=keep,

@@ -7,12 +7,19 @@ from pathlib import Path
 
 from utils.figures.labels import default_name
 from utils.records import paths
+from utils.records.searches import budget_of, read_search
 from utils.settings import (
+    PUBLISHED,
     Experiment,
+    Limit,
     SearchSettings,
+    Size,
+    Target,
     TrainingSettings,
+    assigned,
     dataset_name,
     networks_preset,
+    search_preset,
 )
 
 TASK = ("model", "dataset")  # every command has them
@@ -39,7 +46,7 @@ class Job:
     search: str | None = None  # the search that its network comes from
     budget: str | None = None  # the unit of its budget; None: that of its search, else parameters
     base: str | None = None  # of a fine-tuning, the name of its base network
-    ratio: float | None = None
+    size: Size | None = None
     weights: Path | None = None  # stored beside its result
 
     @property
@@ -53,9 +60,40 @@ class Job:
         return f"{self.settings.model}/{self.name}"
 
 
-def ratios_of(experiment: Experiment) -> tuple[float, ...]:
-    """Return the experiment's ratios, or those of its data set."""
+def sizes_of(experiment: Experiment, budget: str | None) -> tuple[Size, ...]:
+    """Return the experiment's targets, in the unit of ``budget``; else its ratios, or those of its
+    data set."""
+    if experiment.target:
+        return tuple(Limit(Target.parse(text), budget or "macs") for text in experiment.target)
     return experiment.ratios or networks_preset(experiment.dataset).ratios
+
+
+def is_pruned(size: Size, experiment: Experiment) -> bool:
+    """Return whether a network of this size is smaller than the base network, as far as that can be
+    seen without counting."""
+    if not isinstance(size, Limit):
+        return size < experiment.base_ratio
+    return not size.target.percent or size.target.number < 100 * experiment.base_ratio**2
+
+
+def budget_of_all(experiment: Experiment, record_dir: str) -> str | None:
+    """Return the unit of the budget of all networks of an experiment, None if they differ.
+
+    It is the one that was given. Targets are to be compared: theirs is that of the search, else
+    MACs.
+    """
+    if experiment.budget or not experiment.target:
+        return experiment.budget
+    search = experiment.search or experiment.morph_search
+    if not search:
+        return "macs"
+    if search != PUBLISHED and paths.search_record(record_dir, search).exists():
+        return budget_of(
+            read_search(record_dir, search, experiment.model, dataset_name(experiment.dataset))
+        )
+    given = assigned(search_preset(experiment.dataset), experiment.search_with or ())
+    budget: str = given.get("budget", SearchSettings.budget)
+    return budget
 
 
 def name_of(experiment: Experiment, method: str) -> str:

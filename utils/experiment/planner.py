@@ -8,17 +8,28 @@ from typing import Any
 
 from utils.errors import UserError
 from utils.experiment.checks import check
-from utils.experiment.jobs import LAST, TASK, Job, iteration_of, name_of, ratios_of
+from utils.experiment.jobs import (
+    LAST,
+    TASK,
+    Job,
+    budget_of_all,
+    is_pruned,
+    iteration_of,
+    name_of,
+    sizes_of,
+)
 from utils.records import paths
 from utils.settings import (
     PUBLISHED,
     BaseNetwork,
     Experiment,
+    Limit,
     Machine,
     Networks,
     Places,
     SearchSettings,
     Settings,
+    Size,
     TrainingSettings,
     arguments,
     assigned,
@@ -38,11 +49,11 @@ def jobs_of(experiment: Experiment, places: Places, machine: Machine) -> list[Jo
     planner = Planner(experiment, places, machine)
     needs = planner.needed()
     trainings = [
-        planner.training(method, seed, ratio, needs.get(method))
+        planner.training(method, seed, size, needs.get(method))
         for seed in experiment.seeds
         for method in experiment.methods
-        for ratio in ratios_of(experiment)
-        if method != "magnitude" or ratio < experiment.base_ratio
+        for size in sizes_of(experiment, planner.budget)
+        if method != "magnitude" or is_pruned(size, experiment)
     ]
     return [*dict.fromkeys(needs.values()), *trainings]
 
@@ -52,6 +63,7 @@ class Planner:
 
     def __init__(self, experiment: Experiment, places: Places, machine: Machine):
         self.experiment, self.places, self.machine = experiment, places, machine
+        self.budget = budget_of_all(experiment, places.record_dir)
         shared = {
             name: getattr(experiment, name)
             for name in ("limit_train", "limit_test", "validate", "amp")
@@ -116,10 +128,10 @@ class Planner:
         seed = self.experiment.base_seed
         return self.named("base") + (f"_{seed}" if seed else "")
 
-    def training(self, method: str, seed: int, ratio: float, needs: Job | None) -> Job:
+    def training(self, method: str, seed: int, size: Size, needs: Job | None) -> Job:
         """Return the job of one training."""
         if method == "magnitude":
-            return self.fine_tuning(seed, ratio, needs)
+            return self.fine_tuning(seed, size, needs)
         save = f"{self.named(method)}_{seed}"
         search = {"uniform": None, "morph": self.experiment.morph_search}.get(
             method, self.experiment.search
@@ -148,17 +160,17 @@ class Planner:
         return self.job(
             "ratio_swipe.py",
             save,
-            paths.at_size(save, ratio),
-            ratio,
+            paths.at_size(save, size),
+            size,
             *self.from_scratch(seed),
-            [*arguments(networks, Networks()), "--ratios", shortest(ratio), *self.budget()],
+            [*arguments(networks, Networks()), *self.sized(size, "--ratios")],
             needs=needs,
             method={"neuralscale": LAST, "morph": "morphnet"}.get(method, method),
             search=search or (PUBLISHED if method == "morph" else None),
-            budget=self.experiment.budget,
+            budget=self.budget,
         )
 
-    def fine_tuning(self, seed: int, ratio: float, needs: Job | None) -> Job:
+    def fine_tuning(self, seed: int, size: Size, needs: Job | None) -> Job:
         """Return the job of one fine-tuning of the magnitude baseline."""
         save = f"{self.named('magnitude')}_{seed}"
         preset = fine_tuning_preset(self.experiment.dataset)
@@ -170,14 +182,14 @@ class Planner:
         return self.job(
             "fine_tune.py",
             save,
-            paths.at_size(save, ratio),
-            ratio,
+            paths.at_size(save, size),
+            size,
             settings,
             preset,
-            ["--prune-fname", self.base_name(), "--ratio", shortest(ratio), *self.budget()],
+            ["--prune-fname", self.base_name(), *self.sized(size, "--ratio")],
             needs=needs,
             method="magnitude",
-            budget=self.experiment.budget,
+            budget=self.budget,
             base=self.base_name(),
         )
 
@@ -186,7 +198,7 @@ class Planner:
         script: str,
         save: str,
         name: str,
-        ratio: float,
+        size: Size,
         settings: TrainingSettings,
         preset: TrainingSettings,
         networks: list[str],
@@ -207,10 +219,10 @@ class Planner:
             name,
             script,
             tuple(options),
-            paths.result_file(self.places.plot_dir, settings.model, save, ratio),
+            paths.result_file(self.places.plot_dir, settings.model, save, size),
             paths.job_log(self.places.model_dir, settings.model, name),
             settings,
-            ratio=ratio,
+            size=size,
             weights=paths.weights_file(self.places.model_dir, settings.model, name),
             **more,
         )
@@ -251,9 +263,12 @@ class Planner:
         yield from arguments(self.places, Places())
         yield from arguments(self.machine, Machine(), () if compile else ("compile",))
 
-    def budget(self) -> list[str]:
-        """Return the option for the unit of the budget."""
-        return ["--budget", self.experiment.budget] if self.experiment.budget else []
+    def sized(self, size: Size, ratio: str) -> list[str]:
+        """Return the options for the size of a network; ``ratio`` is the one for ratios."""
+        said = (
+            ["--target", str(size.target)] if isinstance(size, Limit) else [ratio, shortest(size)]
+        )
+        return [*said, *(["--budget", self.budget] if self.budget else [])]
 
     def named(self, method: str) -> str:
         """Return the name of a method's runs."""

@@ -1,17 +1,28 @@
 """The work of submit.py: runs the jobs of an experiment, shows their states, draws the results."""
 
+import shlex
 import sys
 import time
+from pathlib import Path
 
 from utils.errors import UserError
 from utils.experiment.fetch import fetch
-from utils.experiment.jobs import Job, iteration_of, name_of
+from utils.experiment.jobs import Job, budget_of_all, iteration_of, name_of
 from utils.experiment.local import LocalRunner, environments
 from utils.experiment.slurm import queue_of, submit_to_slurm
 from utils.experiment.state import JobState, end_unfinished, states_of, table
 from utils.records.paths import search_record
 from utils.records.searches import not_fitted, read_search
-from utils.settings import METHODS, PUBLISHED, Cluster, Comparison, Experiment, Places, dataset_name
+from utils.settings import (
+    METHODS,
+    PUBLISHED,
+    Cluster,
+    Comparison,
+    Experiment,
+    Folders,
+    Places,
+    dataset_name,
+)
 
 USUAL = {*METHODS, "neuralscale_1"}
 RENEW = 2.0  # seconds
@@ -74,8 +85,8 @@ def follow(jobs: list[Job], places: Places, *, renew: bool) -> list[JobState]:
 def report_experiment(
     states: list[JobState], experiment: Experiment, places: Places, *, ended: bool
 ) -> None:
-    """Print the table and draw the figures of plot_ratio.py and plot_training.py if all jobs are
-    done.
+    """Print the table and draw the figures of plot_ratio.py and plot_training.py, and write the
+    page of report.py, if all jobs are done.
 
     Exits with status 1 if a job has failed, or with ``ended`` if one is unfinished.
     """
@@ -85,6 +96,7 @@ def report_experiment(
     if all(state.kind == "finished" for state in states):
         from utils.figures.comparison import compare_methods
         from utils.figures.curves import subject_of
+        from utils.figures.page import write_page
         from utils.figures.training import draw_training
 
         # with their usual names, plot_ratio.py finds them by itself
@@ -97,7 +109,8 @@ def report_experiment(
             else tuple(f"{method}={name_of(experiment, method)}" for method in experiment.methods)
         )
 
-        asked = Comparison(axis=experiment.budget or "params", runs=runs)
+        budget = budget_of_all(experiment, places.record_dir)
+        asked = Comparison(axis=budget or "params", runs=runs)
         subject = subject_of(experiment.model, experiment.dataset, places.plot_dir)
         compare_methods(subject, asked)
         draw_training(
@@ -105,6 +118,14 @@ def report_experiment(
             subject.folder,
             [name_of(experiment, method) for method in experiment.methods],
             subject.folder / f"{subject.dataset}_training.png",
+        )
+        write_page(
+            subject.model,
+            [name_of(experiment, method) for method in experiment.methods],
+            Folders(record_dir=places.record_dir, plot_dir=places.plot_dir),
+            subject.folder / f"{subject.dataset}_report.html",
+            dataset=subject.dataset,
+            command=shlex.join(["python3", Path(sys.argv[0]).name, *sys.argv[1:]]),
         )
         tell_stand_ins(experiment, places)
     elif left:

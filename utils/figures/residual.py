@@ -37,9 +37,9 @@ def panels_of(layers: int) -> list[list[int]]:
     return [part.tolist() for part in np.array_split(chosen, -(-shown // TOGETHER))]
 
 
-def draw_residual_filters(task: Task, name: str, folders: Folders) -> None:
+def draw_residual_filters(task: Task, name: str, folders: Folders, out: Path | None = None) -> None:
     """Draw the first and the last iteration of the search ``name`` beside each other, with some
-    layers in each panel.
+    layers in each panel, as the PNG ``out``.
 
     Raises UserError for a record that is not there, damaged, or of another network.
     """
@@ -88,9 +88,8 @@ def draw_residual_filters(task: Task, name: str, folders: Folders) -> None:
 
     title = f"{shown_name(model)} on {dataset}, {name}: residual filters, power laws dashed"
     add_labels(fig, axes, style.wrapped(title, 48 * len(iterations)))
-    style.save(
-        fig, Path(named_after(folders.plot_dir, model)) / f"{dataset}_{name}_residual_filters.png"
-    )
+    usual = named_after(folders.plot_dir, model) / f"{dataset}_{name}_residual_filters.png"
+    style.save(fig, out or usual)
 
 
 def rows_of(record_dir: str, name: str, iteration: int, record: SearchRecord) -> np.ndarray:

@@ -1,6 +1,5 @@
 """The picture of trainings: loss and accuracy over the epochs, and the learning rate's falls."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,8 +8,8 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.records.files import is_number
-from utils.records.paths import SIZES, shown_name
-from utils.records.results import Result, read_result
+from utils.records.paths import shown_name
+from utils.records.results import Result, results_of
 from utils.records.sizes import size_of
 from utils.settings import Size, check_name, size_told
 from utils.settings.target import size_order
@@ -37,18 +36,9 @@ def trainings_of(folder: Path, name: str, dataset: str | None = None) -> dict[Si
     Raises UserError if there are none, and for results that are damaged, of another ``dataset``
     than asked for, or of other numbers of epochs than another seed.
     """
-    pattern = re.compile(rf"{re.escape(check_name(name))}(?:_\d+)?_{SIZES}\.json")
     found: dict[Size, list[tuple[Path, Result]]] = {}
-
-    for path in sorted(folder.glob("[!.]*.json")):
-        if pattern.fullmatch(path.name):
-            result = read_result(path)
-            if dataset not in (None, result["dataset"]):
-                raise UserError(f"{path}: of {result['dataset']}, not {dataset}")
-            found.setdefault(size_of(result), []).append((path, result))
-
-    if not found:
-        raise UserError(f"{name}: no {name}_<ratio>.json or {name}_<seed>_<ratio>.json in {folder}")
+    for path, result in results_of(folder, check_name(name), dataset):
+        found.setdefault(size_of(result), []).append((path, result))
     return {size: training_of(found[size]) for size in sorted(found, key=size_order)}
 
 

@@ -17,7 +17,7 @@ from model import (
     template,
 )
 from model.names import canonical
-from utils.errors import UserError
+from utils.errors import UserError, physical_memory
 from utils.records.files import are_widths, read_tensors
 from utils.records.run import load_checked
 from utils.records.shapes import shape_in
@@ -144,7 +144,6 @@ def pruned(path: Path, stored: Stored, shape: Shape) -> nn.Module:
 
     from model.gate import gates_of
     from model.graph.compaction import Compactor
-    from utils.data.memory import physical_memory
 
     # the base network, at its own widths
     base: Any = stored.get("base_filters") or base_filters(path, stored)

@@ -11,6 +11,7 @@ from utils.settings.target import Limit, Size
 
 # what results are named after, a ratio or a target, as a regular expression
 SIZES = r"(?:\d+|\d+(?:\.\d+)?(?:pct|[kMG]?)-(?:params|macs))"
+LONGEST_NAMES = 100  # characters, in the name of a page
 LONGEST_ARGUMENTS = 60  # characters, in the name of a folder
 PROJECT = Path(__file__).resolve().parents[2]  # the folder of its scripts
 PUBLISHED_DIR = PROJECT / "saved_plots" / "published"
@@ -191,6 +192,14 @@ def as_search(save: str) -> str:
 def job_log(model_dir: str, model: str, name: str) -> Path:
     """Return the log of a job of an experiment, beside its weights and its checkpoint."""
     return named_after(model_dir, model) / f"{name}.log"
+
+
+def page_file(plot_dir: str, model: str, dataset: str, names: Sequence[str]) -> Path:
+    """The page of the runs ``names``; a number stands for what is long of them."""
+    said = "_".join(names)
+    if len(said) > LONGEST_NAMES:
+        said = f"{said[:LONGEST_NAMES]}_{zlib.crc32(said.encode()):08x}"
+    return named_after(plot_dir, model) / f"{dataset}_{said}_report.html"
 
 
 def study_figure(folder: Path, part: str, shown: str) -> Path:

@@ -1,5 +1,6 @@
 """The results of trainings: their contents, and reading them without trust."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -7,6 +8,7 @@ from typing import Any, TypedDict
 from model import BUDGETS, COLOURS
 from utils.errors import UserError
 from utils.records.files import MOST, are_widths, is_number, layers_in, read_json
+from utils.records.paths import SIZES
 from utils.records.run import OTHERWISE, Begun, same_settings
 from utils.records.shapes import shape_in
 from utils.records.sizes import size_of
@@ -104,6 +106,22 @@ def read_result(path: Path) -> Result:
             f"{path}: not the result of a training, or damaged ({error}); restore it or remove it"
         ) from None
     return result
+
+
+def results_of(folder: Path, name: str, dataset: str | None = None) -> list[tuple[Path, Result]]:
+    """Return the results of NAME and NAME_0, NAME_1, ... in ``folder``. Raises UserError if there
+    are none, for damaged ones, and for those of another ``dataset`` than is asked for."""
+    pattern = re.compile(rf"{re.escape(name)}(?:_\d+)?_{SIZES}\.json")
+    found = []
+    for path in sorted(folder.glob("[!.]*.json")):
+        if pattern.fullmatch(path.name):
+            result = read_result(path)
+            if dataset not in (None, result["dataset"]):
+                raise UserError(f"{path}: of {result['dataset']}, not {dataset}")
+            found.append((path, result))
+    if not found:
+        raise UserError(f"{name}: no {name}_<ratio>.json or {name}_<seed>_<ratio>.json in {folder}")
+    return found
 
 
 # --- comparing results with what is asked for ----------------------------------------------------

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from utils.errors import UserError
-from utils.settings import Limit, Networks, NetworkSize, Size, Target
+from utils.settings import Limit, Networks, NetworkSize, Size, Target, shortest
 
 
 def sizes_asked(networks: Networks, budget: str) -> tuple[Size, ...]:
@@ -17,6 +17,13 @@ def sizes_asked(networks: Networks, budget: str) -> tuple[Size, ...]:
 def size_asked(network: NetworkSize, budget: str) -> Size:
     """Return the size of one network: its target, in the unit of ``budget``, or else its ratio."""
     return Limit(Target.parse(network.target), budget) if network.target else network.ratio
+
+
+def size_options(size: Size) -> list[str]:
+    """The options by which a script is asked for one network of this size."""
+    if isinstance(size, Limit):
+        return ["--target", str(size.target), "--budget", size.budget]
+    return ["--ratio", shortest(size)]
 
 
 def size_of(result: Mapping[str, Any]) -> Size:

@@ -1,6 +1,7 @@
 """One iteration of a search: warm up, then train and prune until a layer is at its end (paper,
 section 3.1)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,14 @@ class Pruning(State):
         ):
             give_back_freed_memory()
         return go_on
+
+    def epochs_left(self, epochs: int, batches: int) -> int:
+        pruning = math.ceil(self.pruner.most_batches_left / batches)
+        return min(epochs - self.epoch, max(0, self.warmup - self.epoch) + pruning)
+
+    @property
+    def left_told(self) -> str:
+        return "at most about {} left in this iteration"
 
     def note(self) -> str:
         return f", {sum(self.pruner.widths)} of {sum(self.pruner.full_widths)} filters"

@@ -10,6 +10,7 @@ from utils.records.searches import SearchRecord
 from utils.search.descent import descend, searched_widths
 from utils.search.run import SearchRun
 from utils.settings import Machine, SearchSettings, Storage, least_width
+from utils.settings.commands import after_search, tell_next
 from utils.training.compare import check_training
 from utils.training.prepare import check_memory, prepare
 
@@ -60,6 +61,7 @@ def search(
         run.begin(data, provenance(runner.device))
         descend(settings, data, runner, run)
         print(f"recorded in {run.result}")
+        tell_next(after_search(settings, storage.save, settings.morph, storage))
         return run.found
 
 

@@ -1,13 +1,18 @@
 """What a whole experiment is: a search and all its trainings; and where it runs."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from model import BUDGETS
 from utils.errors import UserError
 from utils.settings.option import Settings, option
 from utils.settings.storage import PUBLISHED, check_name
-from utils.settings.work import RATIO, Task
+from utils.settings.target import check_distinct, check_target
+from utils.settings.work import RATIO, TARGET_HELP, Task, refuse_both
 
 METHODS = ("neuralscale", "uniform", "morph", "magnitude")  # and neuralscale_N
 SHOWN = ", ".join((METHODS[0], "neuralscale_N", *METHODS[1:]))
@@ -68,6 +73,9 @@ class Experiment(Task):
         metavar="R",
         shown="0.25 to 2 in steps of 0.25, on TinyImageNet to 1",
     )
+    target: tuple[str, ...] | None = option(
+        None, f"in place of ratios: {TARGET_HELP}", check=check_target, metavar="T"
+    )
     base_ratio: float = option(
         1.0, "scale the template of the magnitude baseline's base network", **RATIO, metavar="R"
     )
@@ -76,7 +84,7 @@ class Experiment(Task):
         None,
         "what all networks are scaled to: parameters or multiply-accumulates",
         choices=BUDGETS,
-        shown="as ratio_swipe.py",
+        shown="as ratio_swipe.py; with --target, that of the search, else macs",
     )
     limit_train: int | None = option(
         None, "search and train on N images, equally many of each class", 1, metavar="N"
@@ -107,8 +115,14 @@ class Experiment(Task):
         None, "settings of the magnitude baseline's fine-tunings", metavar="KEY=VALUE"
     )
 
+    def settled(self, given: Mapping[str, Any]) -> Experiment:
+        refuse_both(given, "ratios")
+        return super().settled(given)
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.target is not None:
+            check_distinct(self.target)
         for name in ("methods", "seeds", "ratios"):
             values = getattr(self, name)
             if values is not None and len(set(values)) < max(1, len(values)):

@@ -30,7 +30,7 @@ class Target:
         if not match:
             near = (
                 f"; is it {text.strip()[:-1]}{text.strip()[-1].swapcase()}"
-                if re.fullmatch(r"\s*[\d.]+[KmgB]\s*", text)
+                if re.fullmatch(r"\s*[\d.]+[Kmg]\s*", text)
                 else ""
             )
             raise UserError(f"{text!r}: {SAID}{near.replace('B', '')}")
@@ -97,8 +97,8 @@ class Limit:
 
     @property
     def short(self) -> str:
-        """Both in a table: 25% MACs, 50M params."""
-        return f"{self.target} {'MACs' if self.budget == 'macs' else self.budget}"
+        """Both in a table: 25%-macs, 50M-params."""
+        return f"{self.target}-{self.budget}"
 
     def __str__(self) -> str:
         """Both in a sentence: 25% of the MACs, 50M parameters."""
@@ -116,7 +116,7 @@ def size_told(size: Size) -> str:
 
 
 def size_shown(size: Size) -> str:
-    """A size in a table: 0.25, 25% MACs."""
+    """A size in a table: 0.25, 25%-macs."""
     return size.short if isinstance(size, Limit) else f"{size:g}"
 
 

@@ -9,7 +9,7 @@ from utils.experiment.local import LocalRunner, cores
 from utils.experiment.state import JobState, end_unfinished, states_of, summary
 from utils.experiment.work import threads
 from utils.records.files import read_json
-from utils.settings import Cluster, Places, SearchSettings
+from utils.settings import Cluster, Places, SearchSettings, Size
 from utils.study.parts import Part
 
 
@@ -113,7 +113,7 @@ def seconds_of(job: Job) -> float:
         ) from None
 
 
-def kind_of(job: Job) -> tuple[str, str, float | None]:
-    """Return the kind of a job, by which jobs take about as long: script, network, and ratio of a
+def kind_of(job: Job) -> tuple[str, str, Size | None]:
+    """Return the kind of a job, by which jobs take about as long: script, network, and size of a
     training."""
-    return job.script, job.settings.model, job.ratio
+    return job.script, job.settings.model, job.size

@@ -19,7 +19,7 @@ from utils.records.paths import at_size, weights_file
 from utils.records.results import Result
 from utils.records.run import load_checked
 from utils.records.shapes import shape_in
-from utils.records.sizes import size_asked
+from utils.records.sizes import size_asked, size_options
 from utils.settings import (
     BaseNetwork,
     Machine,
@@ -30,6 +30,7 @@ from utils.settings import (
     least_width,
     training_preset,
 )
+from utils.settings.commands import after_base, after_training, tell_next
 from utils.training.compare import check_training
 from utils.training.magnitude import compactor_of, largest_filters, prune, pruned_widths
 from utils.training.prepare import check_memory, prepare
@@ -83,7 +84,11 @@ def train_base(
         print(
             f"base network: {described['params']:,} parameters, {described['macs'] / 1e6:.1f} MMACs"
         )
-        return run.train(partial(build_model, settings.model, filters, **data.shape), data, runner)
+        result = run.train(
+            partial(build_model, settings.model, filters, **data.shape), data, runner
+        )
+        tell_next(after_base(settings, storage.save, storage))
+        return result
 
 
 def fine_tune(
@@ -140,7 +145,9 @@ def fine_tune(
         run.base_filters = stored["filters"]
         if storage.overwrite:
             run.discard()
-        return run.train(lambda: small, data, runner)
+        result = run.train(lambda: small, data, runner)
+        tell_next(after_training(settings, storage.save, size_options(size), storage))
+        return result
 
 
 def prune_base(

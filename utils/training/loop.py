@@ -1,8 +1,10 @@
 """The one training loop, and evaluation. They know nothing of pruning, checkpoints or schedules."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -13,9 +15,10 @@ from model.gate import GateLayer
 from utils.data import Batches
 from utils.errors import Diverged, UserError
 from utils.training.device import Runner, generator, seed_from
-from utils.training.progress import Progress
+from utils.training.progress import Progress, time_told
 from utils.training.sgd import SGD
 
+RECENT = 5  # epochs, whose mean says how long the next ones take
 KEPT = "(both counted from 0); the state of the last good epoch is kept. Try a smaller --lr"
 
 
@@ -53,6 +56,15 @@ class State:
         The network may change shape here. Returns False to end the epoch.
         """
         return True
+
+    def epochs_left(self, epochs: int, batches: int) -> int:
+        """How many epochs, of so many ``batches``, are left of ``epochs``, or at most."""
+        return epochs - self.epoch
+
+    @property
+    def left_told(self) -> str:
+        """What people are told of the time that these take."""
+        return "about {} left"
 
     def note(self) -> str:
         """Return what the progress of an epoch shows beside loss and accuracy."""
@@ -101,6 +113,7 @@ def fit(
     from ``lr_at``. ``after_epoch`` gets the mean training loss and the accuracy in %.
     ``checkpoint`` is called after each epoch but the last.
     """
+    recent = deque[float](maxlen=RECENT)  # seconds
     while state.epoch < epochs and not state.ended:
         began = time.monotonic()
 
@@ -115,9 +128,12 @@ def fit(
 
         after_epoch(loss, accuracy)
         state.epoch += 1
-        state.seconds += time.monotonic() - began
+        recent.append(time.monotonic() - began)
+        state.seconds += recent[-1]
         if state.epoch < epochs and not state.ended:
             checkpoint()
+            left = state.epochs_left(epochs, len(batches))
+            print(f"  {time_told(fmean(recent), left, state.left_told)}", flush=True)
 
 
 class Totals:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from model import ImageSize
 from utils.data import Data, augmentation, load_data
-from utils.data.memory import gpu_memory, physical_memory
-from utils.errors import UserError
+from utils.data.memory import gpu_memory
+from utils.errors import UserError, physical_memory
 from utils.settings import Machine, Optimization, SearchSettings, Settings, Storage, stored
 from utils.training.device import Runner, check_compiler, pick_device
 

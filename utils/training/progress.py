@@ -1,10 +1,11 @@
-"""The progress of an epoch: a tqdm bar, or a plain line where there is no terminal."""
+"""The progress of an epoch: a tqdm bar, or a plain line where there is neither terminal nor
+notebook; and how long epochs take."""
 
 import sys
 import time
 from collections.abc import Callable
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 REFRESH = 0.5  # seconds; showing a loss means waiting for the device
 
@@ -16,7 +17,7 @@ class Progress:
         self.title = title
         self.bar = (
             tqdm(total=batches, desc=title, leave=True, dynamic_ncols=True)
-            if sys.stderr.isatty()
+            if sys.stderr.isatty() or in_notebook()
             else None
         )
         self.due = time.monotonic() + REFRESH
@@ -36,3 +37,14 @@ class Progress:
             self.bar.close()
         else:
             print(f"{self.title}: {numbers}", flush=True)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook, where tqdm draws bars of its own."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
+
+
+def time_told(seconds: float, epochs: int, words: str) -> str:
+    """How long an epoch takes, and ``words`` with the time that so many ``epochs`` will take."""
+    return f"{seconds:.1f} s an epoch, {words.format(tqdm.format_interval(seconds * epochs))}"

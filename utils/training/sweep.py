@@ -11,7 +11,7 @@ from utils.errors import UserError
 from utils.records.methods import Method, method_of, refuse_impossible
 from utils.records.paths import at_size, size_slug
 from utils.records.results import Result
-from utils.records.sizes import sizes_asked
+from utils.records.sizes import size_of, size_options, sizes_asked
 from utils.settings import (
     PUBLISHED,
     Machine,
@@ -23,6 +23,7 @@ from utils.settings import (
     size_told,
     training_preset,
 )
+from utils.settings.commands import after_training, tell_next
 from utils.training.compare import check_training
 from utils.training.latency import rounding_told
 from utils.training.prepare import check_memory, prepare
@@ -86,6 +87,9 @@ def sweep(
                 print(f"  {rounding_told(method, described, runner)}", flush=True)
             build = partial(build_model, model, filters, convcut=method.convcut, **data.shape)
             results.append(run.train(build, data, runner))
+
+    best = size_of(max(results, key=lambda result: result["last"]))
+    tell_next(after_training(settings, storage.save, size_options(best), storage))
     return results
 
 
