@@ -149,7 +149,7 @@ class TaylorPruner:
 
     @property
     def most_batches_left(self) -> int:
-        """After how many batches, at most, the iteration will have ended."""
+        """The most batches until the iteration ends."""
         rounds = (
             math.ceil((self.most_pruned - int((~self.alive).sum())) / self.prune_step)
             if self.min_width

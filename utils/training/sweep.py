@@ -87,7 +87,6 @@ def sweep(
                 print(f"  {rounding_told(method, described, runner)}", flush=True)
             build = partial(build_model, model, filters, convcut=method.convcut, **data.shape)
             results.append(run.train(build, data, runner))
-
     best = size_of(max(results, key=lambda result: result["last"]))
     tell_next(after_training(settings, storage.save, size_options(best), storage))
     return results
