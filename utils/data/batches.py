@@ -12,7 +12,7 @@ from model import image_shape
 from utils.data.dataset import Data, Split
 
 PADDING = 4  # pixels around an image, for random crops
-# images that are evaluated together, if they have 64 pixels or fewer; of larger ones, as many pixels
+# images that are evaluated together if they have 64 pixels or fewer; as many pixels of larger ones
 EVALUATED = 500
 
 

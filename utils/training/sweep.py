@@ -8,7 +8,8 @@ from functools import partial
 from model import build_model, count_params
 from utils.data.channels import channels_for
 from utils.errors import UserError
-from utils.records.methods import Method, method_of, refuse_impossible
+from utils.records.method import Method
+from utils.records.methods import method_of, refuse_impossible
 from utils.records.paths import at_size, size_slug
 from utils.records.results import Result
 from utils.records.sizes import size_of, size_options, sizes_asked
