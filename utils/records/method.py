@@ -111,8 +111,7 @@ class Method:
             return ""
         return (
             f"images of {image_size} pixels, while those of the search {self.origin['search']} "
-            f"were of {self.image_size}: its networks "
-            f"are scaled to the budget at {image_size}"
+            f"were of {self.image_size}: its networks are scaled to the budget at {image_size}"
         )
 
     def told(self, network: Result) -> str:
@@ -125,8 +124,7 @@ class Method:
         )
         return (
             f"{network['params']:,} parameters, {network['macs'] / 1e6:.1f} MMACs; "
-            f"{used / amount:.2%} of the budget "
-            f"{budget}{' parameters' * (self.budget == 'params')}"
+            f"{used / amount:.2%} of the budget {budget}{' parameters' * (self.budget == 'params')}"
         )
 
 

@@ -76,9 +76,8 @@ def read_scalings(record_dir: str, name: str, model: str, dataset: str) -> Searc
     else:
         iterations = read_release_search(released, layers := len(template(model)))
         print(
-            f"{released}: the original release's record does not say its model and data set; "
-            "all that is known is that it has "
-            f"{layers} layers, like {model}",
+            f"{released}: the original release's record does not say its model and data set; all "
+            f"that is known is that it has {layers} layers, like {model}",
             file=sys.stderr,
         )
 
