@@ -1,5 +1,5 @@
-"""One page of a comparison, which stands alone: what was asked, the results, pictures, the widths
-of each layer, and how to repeat it."""
+"""One page for a comparison, which stands alone: the question, the results, pictures, the widths of
+each layer, and how to repeat it."""
 
 import tempfile
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from utils.records.sizes import size_of
 from utils.settings import AUGMENTATION, PUBLISHED, Folders, Size, Task, check_name
 from utils.settings.target import size_shown, size_told
 
-TRAINED = (  # what the page says of a training's settings
+TRAINED = (  # the settings of a training that the page shows
     *("epochs", "batch_size", "lr", "momentum", "weight_decay"),
     *("limit_train", "validate", "amp"),
 )
@@ -41,9 +41,9 @@ def write_page(
     dataset: str | None = None,
     command: str = "",
 ) -> Path:
-    """Writes the page of the runs ``names``, each of which stands for NAME_0, NAME_1, ... too, as
-    ``out``, and returns where. ``command``: what was typed for all of it.
+    """Write the page of the runs ``names`` as ``out``, and return its path.
 
+    Each name stands for NAME_0, NAME_1, ... too. ``command`` is the command that made all of it.
     Raises UserError where a name has no result, for results that are damaged or of several data
     sets, and for seeds of one name that differ in more than the seed.
     """
@@ -51,6 +51,7 @@ def write_page(
         name: results_of(named_after(folders.plot_dir, model), check_name(name), dataset)
         for name in dict.fromkeys(names)
     }
+
     of = {result["dataset"]: path for results in found.values() for path, result in results}
     if len(of) > 1:
         raise UserError(f"{' and '.join(map(str, of.values()))}: of {' and '.join(of)}; name one")
@@ -78,7 +79,7 @@ def write_page(
 
 
 def searches_of(found: Named, folders: Folders, subject: Subject) -> dict[str, SearchRecord]:
-    """The records, by name, of the searches that the networks came from, as far as they are
+    """Return the records, by name, of the searches that the networks came from, where these are
     there and whole."""
     origins = [result.get("origin") for results in found.values() for _, result in results]
     records: dict[str, SearchRecord] = {}
@@ -93,7 +94,7 @@ def searches_of(found: Named, folders: Folders, subject: Subject) -> dict[str, S
 
 
 def asked(found: Named, searches: dict[str, SearchRecord], command: str) -> str:
-    """Which networks were trained, and how."""
+    """Return the networks that were trained, and their settings."""
     rows = []
     for name, results in found.items():
         seeds = sorted({result["seed"] for _, result in results})
@@ -107,6 +108,8 @@ def asked(found: Named, searches: dict[str, SearchRecord], command: str) -> str:
             if settings.get(key) not in (None, False)
         ]
         rows.append(("", ", ".join(shown)))
+
+    # the searches
     for name, record in searches.items():
         kept = record["settings"]
         shown = [
@@ -119,13 +122,13 @@ def asked(found: Named, searches: dict[str, SearchRecord], command: str) -> str:
 
 
 def sizes_in(results: Sequence[tuple[Path, Result]]) -> list[Size]:
-    """The sizes of results, each once, in the order of their parameters."""
+    """Return the sizes of results, each once, in the order of their parameters."""
     ordered = sorted(results, key=lambda one: one[1]["params"])
     return list(dict.fromkeys(size_of(result) for _, result in ordered))
 
 
 def results_table(curves: dict[str, Curve]) -> str:
-    """Accuracy of each network, with what it costs."""
+    """Return a table with the accuracy and the costs of each network."""
     rows = []
     every = [*curves.values()]
     for name, curve in curves.items():
@@ -134,6 +137,7 @@ def results_table(curves: dict[str, Curve]) -> str:
             axis: gaps(curve, reference, axis) if reference and reference is not curve else {}
             for axis in ("params", "macs")
         }
+
         for size, point in curve.points.items():
             many = len(point.accuracy) > 1
             std = f" ± {np.std(point.accuracy, ddof=1):.2f}" if many else ""
@@ -153,6 +157,7 @@ def results_table(curves: dict[str, Curve]) -> str:
                     *differences,
                 ]
             )
+
     heads = [
         *("method", "name", "size", "parameters", "MMACs", "best test accuracy, %", "seeds"),
         *("to uniform, equal parameters", "equal MACs"),
@@ -172,7 +177,7 @@ def pictures(
     searches: list[str],
     folders: Folders,
 ) -> str:
-    """The project's own figures, drawn anew and embedded."""
+    """Return the project's own figures, drawn anew and embedded."""
     from utils.figures.drawing import draw
     from utils.figures.residual import draw_residual_filters
     from utils.figures.training import draw_training
@@ -183,6 +188,7 @@ def pictures(
         for axis, what in (("params", "parameters"), ("macs", "multiply-accumulates")):
             draw([*curves.values()], axis, subject.title, png)
             shown.append(html.picture(png, f"Accuracy against {what}"))
+
         draw_training(subject.model, subject.folder, names, png, subject.dataset)
         shown.append(html.picture(png, "Loss and accuracy over the epochs"))
         task = Task(model=subject.model, dataset=subject.dataset)
@@ -196,12 +202,13 @@ def pictures(
 
 
 def widths(subject: Subject, found: Named, curves: dict[str, Curve]) -> str:
-    """The filters of each layer, of every network as bars, before those of the template."""
+    """Return the filters of each layer of every network as bars, before those of the template."""
     try:
         whole: list[int] | None = template(subject.model)
         layers: list[str] | None = [", ".join(names) for names in layer_names(subject.model)]
     except (UnreadableNetwork, ValueError):  # a network of the user's that is not there any more
         whole = layers = None
+
     parts = [
         html.paragraph(
             "Each bar is a layer, in the order of the network"
@@ -209,6 +216,7 @@ def widths(subject: Subject, found: Named, curves: dict[str, Curve]) -> str:
             "soft",
         )
     ]
+
     for name, curve in curves.items():
         for size, point in curve.points.items():
             parts.append(html.heading(f"{name}, {size_told(size)}"))
@@ -221,7 +229,7 @@ def widths(subject: Subject, found: Named, curves: dict[str, Curve]) -> str:
 
 
 def bases_of(results: Sequence[tuple[Path, Result]]) -> list[tuple[Path, Result]]:
-    """The results of the base networks of fine-tunings, as far as they are there."""
+    """Return the results of the base networks of fine-tunings, where these are there."""
     named = {
         (path.parent, str(base)) for path, result in results if (base := dict(result).get("base"))
     }
@@ -237,7 +245,7 @@ def bases_of(results: Sequence[tuple[Path, Result]]) -> list[tuple[Path, Result]
 
 
 def repeated(found: Named, searches: dict[str, SearchRecord], folders: Folders) -> str:
-    """The commands, in what they ran, and where the results are."""
+    """Return the commands, the software and hardware, and the paths of the results."""
     results = [one for several in found.values() for one in several]
     searched = [search_command(name, record, folders) for name, record in searches.items()]
     bases = commands(bases_of(results), folders)

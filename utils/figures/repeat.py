@@ -1,4 +1,4 @@
-"""How results are made again: the commands that they say of themselves."""
+"""The commands that make results again, from the results themselves."""
 
 import shlex
 from collections.abc import Sequence
@@ -28,14 +28,16 @@ from utils.settings.option import rules
 from utils.settings.storage import seed_of
 from utils.settings.target import size_order
 
-SINGLE = {"magnitude": "fine_tune.py", "base": "train_norm.py"}  # by kind of method, one at a time
+SINGLE = {"magnitude": "fine_tune.py", "base": "train_norm.py"}  # scripts that train one network
 SWEPT = ("uniform", "convcut", "neuralscale", "morphnet")  # by ratio_swipe.py
 SUBJECT = ("model", "dataset", "seed")
 
 
 def commands(results: Sequence[tuple[Path, Result]], folders: Folders) -> list[str]:
-    """What one would type for these results: a command for each --save, kind of size, and settings.
-    None for methods whose results don't say it, and for settings that are refused by now."""
+    """Return the commands for these results: one for each --save, kind of size, and settings.
+
+    There is none for methods without a command, and for settings that are refused by now.
+    """
     sizes: dict[tuple[tuple[str, ...], str], list[str]] = {}
     for path, result in sorted(results, key=lambda one: size_order(size_of(one[1]))):
         try:
@@ -44,10 +46,12 @@ def commands(results: Sequence[tuple[Path, Result]], folders: Folders) -> list[s
             continue
         if not options:
             continue
+
         size, many = size_of(result), options[1] not in SINGLE.values()
         ratio, target = "--ratios" if many else "--ratio", isinstance(size, Limit)
         said = str(size.target) if isinstance(size, Limit) else shortest(size)
         sizes.setdefault((options, "--target" if target else ratio), []).append(said)
+
     return [
         shlex.join([*options, *arguments(folders, Folders()), option, *group])
         for (options, option), said in sorted(sizes.items())
@@ -56,8 +60,10 @@ def commands(results: Sequence[tuple[Path, Result]], folders: Folders) -> list[s
 
 
 def training_command(path: Path, result: Result) -> tuple[str, ...]:
-    """The command of one training, without its size; nothing where the result doesn't say it.
-    Raises UserError."""
+    """Return the command of one training, without its size; () if its method has none.
+
+    Raises UserError.
+    """
     kind, dataset = kind_of(result["method"]), result["dataset"]
     if kind not in (*SWEPT, *SINGLE):
         return ()
@@ -74,16 +80,17 @@ def training_command(path: Path, result: Result) -> tuple[str, ...]:
 
 
 def save_of(path: Path, result: Result) -> str:
-    """What --save was given for the result that lies at ``path``."""
+    """Return the --save name of the result at ``path``."""
     return path.name.removesuffix(f"_{size_slug(size_of(result))}.json")
 
 
 def networks_of(kind: str, result: Result) -> list[str]:
-    """The options that say which network was trained."""
+    """Return the options for the network that was trained."""
     if kind == "base":
         return []
     origin: Any = result.get("origin") or {}
     search = [] if origin.get("search") in (None, PUBLISHED) else [origin["search"]]
+
     options: list[str] = {
         "uniform": ["--uniform"],
         "convcut": ["--uniform"],
@@ -94,6 +101,7 @@ def networks_of(kind: str, result: Result) -> list[str]:
             *("--descent-idx", str(origin.get("iteration"))),
         ],
     }[kind]
+
     options += ["--convcut"] * result["convcut"]
     options += ["--budget", result.get("budget", "params")]
     if round_to := {1: []}.get(result.get("round_to", 1), [str(result.get("round_to"))]):
@@ -104,7 +112,7 @@ def networks_of(kind: str, result: Result) -> list[str]:
 
 
 def search_command(name: str, record: SearchRecord, folders: Folders) -> str:
-    """The command of the search ``name``; nothing where its settings are refused by now."""
+    """Return the command of the search ``name``; "" where its settings are refused by now."""
     dataset, kept = record["dataset"], record["settings"]
     preset = search_preset(dataset)
     if morph := bool(kept.get("morph")):
@@ -113,6 +121,7 @@ def search_command(name: str, record: SearchRecord, folders: Folders) -> str:
         settings: SearchSettings = preset.settled(kept_of(preset, kept))
     except UserError:
         return ""
+
     tiny = "imagenet_" * (dataset == "tinyimagenet")
     seed = [] if seed_of(name) == settings.seed else ["--seed", str(settings.seed)]
     return shlex.join(
@@ -128,15 +137,16 @@ def search_command(name: str, record: SearchRecord, folders: Folders) -> str:
 
 
 def sweep_of(dataset: str) -> str:
+    """Return the script that sweeps over ratios."""
     return "imagenet_ratio_swipe.py" if dataset == "tinyimagenet" else "ratio_swipe.py"
 
 
 def where(dataset: str) -> str:
-    """What --dataset was given; of a folder, results know its name alone."""
+    """Return a value for --dataset; results have only the name of a folder."""
     return dataset if dataset in DATASETS else f"path/to/{dataset}"
 
 
 def kept_of(preset: SearchSettings | TrainingSettings, kept: dict[str, Any]) -> dict[str, Any]:
-    """The stored settings that are fields of today's."""
+    """Return the stored settings that are still fields."""
     names = {rule.name for rule in rules(type(preset))} - {"model", "dataset"}
     return {name: value for name, value in kept.items() if name in names}

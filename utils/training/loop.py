@@ -58,12 +58,13 @@ class State:
         return True
 
     def epochs_left(self, epochs: int, batches: int) -> int:
-        """How many epochs, of so many ``batches``, are left of ``epochs``, or at most."""
+        """Return how many of ``epochs`` epochs are left, or at most, if each has ``batches``
+        batches."""
         return epochs - self.epoch
 
     @property
     def left_told(self) -> str:
-        """What people are told of the time that these take."""
+        """The words for the time that these take."""
         return "about {} left"
 
     def note(self) -> str:
