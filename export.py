@@ -1,9 +1,20 @@
 """Writes a network to take away, trained or not: plain PyTorch source, weights, ONNX, torch.export;
 each read again and compared."""
 
+from typing import Any
+
 from utils.errors import UserError
 from utils.script import run
-from utils.settings import BaseNetwork, Folders, Networks, NetworkShape, Storage, Task, check_name
+from utils.settings import (
+    Folders,
+    Networks,
+    NetworkShape,
+    NetworkSize,
+    Storage,
+    Target,
+    Task,
+    check_name,
+)
 from utils.settings.option import flag
 from utils.settings.parser import Parser
 
@@ -20,21 +31,45 @@ CHOOSING = [
 ]
 
 
-def main() -> None:
+def check(given: dict[str, Any], size: NetworkSize) -> None:
+    """Raise UserError unless either a trained network or an untrained one is meant."""
+    save, chosen = given["save"], [name for name in CHOOSING if name in given]
+    if save and size.target:  # a trained one's target is in parameters or in MACs
+        chosen = [name for name in chosen if name != "budget"]
+    if bool(save) == bool(chosen):
+        raise UserError(
+            "give either --save NAME, a trained network, or what an untrained one is made from: "
+            "--prune-fname NAME, --uniform or --morph, with their options"
+        )
+    if save and (option := next((o for o in ("image_size", "channels") if o in given), "")):
+        raise UserError(
+            f"{flag(option)} goes with an untrained network alone: a trained one takes images "
+            "like those it was trained on"
+        )
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
     p = Parser(__doc__)
     p.add(
         "--save",
-        "a trained network: the --save name of its training, with its ratio (or "
+        "a trained network: the --save name of its training, with its ratio or target (or "
         "train_norm.py's base network)",
         metavar="NAME",
     )
+
+    # an untrained network
     p.add_fields(
         Networks(),
         only=CHOOSING,
         prune_fname="an untrained one: the --save name of a search, or 'published'; with --morph, "
         "of a --morph search",
     )
-    p.add_fields(BaseNetwork(), ratio="the network's ratio")
+    p.add_fields(
+        NetworkSize(),
+        ratio="the network's ratio",
+        target="in place of the ratio: the network's target, as 25%% or 300k",
+    )
     p.add_fields(
         NetworkShape(),
         only=["image_size", "channels"],
@@ -43,6 +78,8 @@ def main() -> None:
         channels="of an untrained one: channels of its images, 1 or 3 (default: as its search had "
         "them, else those that it takes of --dataset)",
     )
+
+    # the files
     p.add(
         "--preprocessing",
         "network.onnx takes pixels, (N, H, W, C), uint8, RGB or grey, and normalises them itself",
@@ -50,34 +87,33 @@ def main() -> None:
     )
     p.add(
         "--out",
-        "the folder to write (default: exported/<model>/<name>_<100 * ratio>)",
+        "the folder to write (default: exported/<model>/<name>_<100 * ratio, or target>)",
         metavar="DIR",
     )
     p.add("--overwrite", "replace an export that is there", action="store_true")
     p.add_fields(Storage(save="NAME"), only=["model_dir"], model_dir="where weights are kept")
-    given, task, folders, base = p.settled(Task(), Folders(), BaseNetwork())
-    save, chosen = given["save"], [name for name in CHOOSING if name in given]
-    if bool(save) == bool(chosen):
-        raise UserError(
-            "give either --save NAME, a trained network, or what an untrained one is made "
-            "from: --prune-fname NAME, --uniform "
-            "or --morph, with their options"
-        )
-    if save and (option := next((o for o in ("image_size", "channels") if o in given), "")):
-        raise UserError(
-            f"{flag(option)} goes with an untrained network alone: a trained one takes images "
-            "like those it was trained on"
-        )
-    networks = Networks().settled(given)
+    return p
 
-    from utils.export.export import export_trained, export_untrained
+
+def main() -> None:
+    given, task, folders, size = parser().settled(Task(), Folders(), NetworkSize())
+    save = given["save"]
+    check(given, size)
+    networks = Networks().settled(
+        {
+            **{name: given[name] for name in CHOOSING if name in given},
+            "target": (size.target,) if size.target else None,
+        }
+    )
+
+    from utils.export.export import export_trained, export_untrained, trained_size
 
     if save:
         model_dir = given.get("model_dir", Storage.model_dir)
         export_trained(
             task,
             check_name(save),
-            base.ratio,
+            trained_size(size, task.model, save, networks.budget, model_dir),
             given["out"],
             folders,
             model_dir,
@@ -88,7 +124,7 @@ def main() -> None:
         export_untrained(
             task,
             networks,
-            base.ratio,
+            Target.parse(size.target) if size.target else size.ratio,
             given["out"],
             folders,
             given["overwrite"],

@@ -3,16 +3,20 @@ same budget."""
 
 from utils.errors import UserError
 from utils.script import run
-from utils.settings import BaseNetwork, Comparison, Folders, Task
+from utils.settings import Comparison, Folders, NetworkSize, Target, Task
 from utils.settings.parser import Parser
+from utils.settings.target import is_size
 
 
 def main() -> None:
     p = Parser(__doc__)
-    p.add_fields(BaseNetwork(ratio=0.75), ratio="the budget")
-    _, task, asked, folders, budget = p.settled(
-        Task(), Comparison(), Folders(), BaseNetwork(ratio=0.75)
+    preset = NetworkSize(ratio=0.75)
+    p.add_fields(
+        preset,
+        ratio="the budget",
+        target="in place of the ratio: the budget as a target, as 25%% or 300k",
     )
+    _, task, asked, folders, budget = p.settled(Task(), Comparison(), Folders(), preset)
 
     from utils.figures.comparison import print_table
     from utils.figures.curves import subject_of
@@ -28,10 +32,15 @@ def main() -> None:
         published=asked.published,
         found=lambda kind: kind in {kind_of(method.method) for method in known},
     )
-    if not any(budget.ratio in curve.points for curve in curves):
-        raise UserError(f"--ratio {budget.ratio:g}: no run and no published figure at this ratio")
+    size = Target.parse(budget.target) if budget.target else budget.ratio
+    if not any(is_size(at, size) for curve in curves for at in curve.points):
+        raise UserError(
+            f"--target {budget.target}: no run at this target"
+            if budget.target
+            else f"--ratio {budget.ratio:g}: no run and no published figure at this ratio"
+        )
     device = measure_latency(curves, subject, asked.device) if asked.axis == "latency" else ""
-    print_table(curves, subject, asked.axis, ratio=budget.ratio, device=device)
+    print_table(curves, subject, asked.axis, size=size, device=device)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main() -> None:
     from utils.figures.comparison import show
     from utils.figures.curves import subject_of
     from utils.figures.gather import gather
-    from utils.figures.labels import Known
+    from utils.figures.labels import CurveSpec
     from utils.records.paths import file_name_of
     from utils.records.published import published_warmup
 
@@ -42,7 +42,7 @@ def main() -> None:
         what, title, known = "warmup", "length of the warm-up", subject.known("uniform")
         usual = published_warmup(subject.model, subject.dataset)
         known += [
-            Known(
+            CurveSpec(
                 "neuralscale_15" if warmup == usual else f"warmup_{warmup}",
                 f"{name}_{warmup}_eff_{short}",
                 warmup,
@@ -61,9 +61,8 @@ def main() -> None:
         names = ", ".join(method.name for method in known[1:])
         raise UserError(
             f"nothing to compare with the uniform networks of {subject.model} on "
-            f"{subject.dataset}: nothing was published, and "
-            f"{subject.folder} has no runs {names}; train some, or name them "
-            "with --runs LABEL=NAME"
+            f"{subject.dataset}: nothing was published, and {subject.folder} has no runs {names}; "
+            "train some, or name them with --runs LABEL=NAME"
         )
     out = Path(given["out"] or subject.folder / f"{subject.dataset}_{what}_{asked.axis}.png")
     show(curves, subject, asked, f"{subject.title}: {title}", out)

@@ -65,13 +65,13 @@ def main() -> None:
 
         run_missing(parts, places, given["jobs"])
     if given["study"] == "trained":
-        from utils.study.trained_report import report as report_trained
+        from utils.study.trained_report import report_trained
 
         report_trained(places)
     else:
-        from utils.study.report import report
+        from utils.study.report import report_study
 
-        report(parts, places, pictures)
+        report_study(parts, places, pictures)
 
 
 if __name__ == "__main__":

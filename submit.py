@@ -25,7 +25,8 @@ def main() -> None:
         Experiment(), Cluster(), Machine(), Places()
     )
 
-    from utils.experiment.jobs import check_networks, jobs_of
+    from utils.experiment.checks import check_networks
+    from utils.experiment.planner import jobs_of
 
     jobs, looking = jobs_of(experiment, places, machine), given["status"] or given["watch"]
     if not looking:
@@ -34,13 +35,13 @@ def main() -> None:
         for job in jobs:
             print(f"python3 {shlex.join(job.command)}")
         return
-    from utils.experiment.submit import follow, report, submit
+    from utils.experiment.submit import follow, report_experiment, submit
 
     if looking:
         states = follow(jobs, places, renew=given["watch"])
     else:
         states = submit(jobs, places, cluster)
-    report(states, experiment, places, ended=cluster.cluster == "local" and not looking)
+    report_experiment(states, experiment, places, ended=cluster.cluster == "local" and not looking)
 
 
 if __name__ == "__main__":

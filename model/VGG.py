@@ -7,7 +7,7 @@ from model.gate import norm_and_gate
 
 TEMPLATE = [64, 128, 256, 256, 512, 512, 512, 512]
 POOLED = {0, 1, 3, 5, 7}  # the layers that a 2x2 max pooling follows
-# that have each width
+# the layers that have each width
 LAYERS = [
     [f"features.{3 * i + sum(pooled < i for pooled in POOLED)}"] for i in range(len(TEMPLATE))
 ]
@@ -36,12 +36,14 @@ class VGG(nn.Module):
             if i in POOLED:
                 layers.append(nn.MaxPool2d(2))
             inp = out
+
         self.features = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(inp, num_classes)
         self.initialize()
 
     def initialize(self) -> None:
+        """Initialise all layers."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -57,7 +59,7 @@ class VGG(nn.Module):
 
 
 def count(cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool) -> None:
-    """Adds the layers above, in their order, to ``cost``."""
+    """Add the layers above, in their order, to ``cost``."""
     inp, size = 3, image_size
     for i, out in enumerate(filters):
         cost.conv(inp, out, 3, size, bias=True)

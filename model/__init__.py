@@ -1,7 +1,7 @@
-"""The networks by name, and what can be asked of them. Importing this package does not import
+"""The networks by name, with their costs and widths. Importing this package doesn't import
 torch."""
 
-from model.filters import prepare_filters, uniform_filters
+from model.filters import largest_filters_within, prepare_filters, uniform_filters
 from model.images import (
     COLOURS,
     ImageSize,
@@ -19,6 +19,7 @@ from model.registry import (
     MODELS,
     build_model,
     compactor,
+    costs_when_pruned,
     count_macs,
     count_params,
     described,
@@ -39,12 +40,14 @@ __all__ = [
     "Shape",
     "build_model",
     "compactor",
+    "costs_when_pruned",
     "count_macs",
     "count_params",
     "described",
     "expect",
     "image_shape",
     "is_imported",
+    "largest_filters_within",
     "layer_names",
     "layers_of",
     "macs_per_filter",

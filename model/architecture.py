@@ -1,4 +1,4 @@
-"""What can be asked of a network, whether it is one of this project's or somebody else's."""
+"""The interface of a network, whether of this project or a user's."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 
 class Compaction(Protocol):
-    """Removes closed filters from a gated ``network``; ``kept`` is what a fresh one needs to be cut
-    to the same shape.
+    """Removes closed filters from a gated ``network``.
 
-    ``reading`` are the notes on the network's graph; ``gate_nodes`` its nodes with gates: of which
-    widths, by number, and which gate each channel has (None: gate c for channel c). ``exact``:
-    whether the outputs stay what they are.
+    ``kept`` is what a fresh network needs to be cut to the same shape. ``reading`` is the channel
+    map of the network. ``gate_nodes`` has for each node with gates the numbers of their widths, and
+    the gate of each channel (None: gate c for channel c). ``exact`` is True if the outputs do not
+    change.
     """
 
     kept: dict[str, Tensor]
     reading: Reading
     exact: bool
+    multiple: int
 
     @property
     def network(self) -> nn.Module: ...
@@ -50,14 +51,24 @@ class Compaction(Protocol):
 
     def kept_filters(self) -> list[Tensor]: ...
 
+    def count(self, alive: list[Tensor]) -> Cost:
+        """What the network has with the filters ``alive`` (a bool per filter, per gate) alone:
+        parameters, and multiply-accumulates of one image's forward pass, without gates."""
+
+    def channel_mask(self, name: str) -> Tensor:
+        """Which channels of a node's result in the full network are still there (bools)."""
+
     def sliced(self, path: str, tensor: Tensor) -> Tensor: ...
 
     def finished(self) -> nn.Module: ...
 
 
 class Architecture(ABC):
-    """A network at any widths: ``template`` are its own, ``search_extra`` what the search adds to
-    widths below 10. ``image_size`` is as model.images.pixels_of says it."""
+    """A network at any widths.
+
+    ``template`` has its own widths; the search adds ``search_extra`` to widths below 10.
+    ``image_size`` is as model.images.pixels_of returns it.
+    """
 
     name: str
     template: list[int]
@@ -72,13 +83,13 @@ class Architecture(ABC):
         gated: bool,
         convcut: bool,
     ) -> nn.Module:
-        """A freshly initialised network."""
+        """Return a freshly initialised network."""
 
     @abstractmethod
     def count(
         self, cost: Cost, filters: Number, num_classes: int, image_size: ImageSize, convcut: bool
     ) -> None:
-        """Adds what a network costs to ``cost``; widths (L,) or, of n networks, (L, n)."""
+        """Add a network's costs to ``cost``. Widths are (L,), or (L, n) for n networks."""
 
     @abstractmethod
     def compactor(
@@ -89,28 +100,29 @@ class Architecture(ABC):
         multiple: int,
         through_norms: bool,
     ) -> Compaction:
-        """What removes closed filters from a gated network, in multiples of so many channels where
-        there are as many.
+        """Return the object that removes closed filters from a gated network.
 
-        ``through_norms``: those, too, over which a norm takes a mean, whose outputs change by that.
+        Widths stay multiples of ``multiple`` channels where there are enough. With
+        ``through_norms``, filters are also removed where a norm takes a mean over them, which
+        changes its outputs.
         """
 
     def params(
         self, filters: Number, num_classes: int, image_size: ImageSize, convcut: bool = False
     ) -> Number:
-        """Parameters of the network without gates."""
+        """Return the parameters of the network without gates."""
         self.count(cost := Cost(), filters, num_classes, image_size, convcut)
         return cost.params
 
     def macs(
         self, filters: Number, num_classes: int, image_size: ImageSize, convcut: bool = False
     ) -> Number:
-        """Multiply-accumulates of one image's forward pass."""
+        """Return the multiply-accumulates of one image's forward pass."""
         self.count(cost := Cost(), filters, num_classes, image_size, convcut)
         return cost.macs
 
     def layers(self) -> list[list[str]] | None:
-        """For each width, the layers that make it; None where that is not told."""
+        """Return the layers that make each width; None for this project's own networks."""
         return None
 
     @abstractmethod
@@ -118,7 +130,7 @@ class Architecture(ABC):
         """Return for each width the layers that have it, by the names of their modules."""
 
     def described(self, num_classes: int, image_size: ImageSize) -> list[str]:
-        """The widths, a line each, for people."""
+        """Return a table of the widths, a line each."""
         widths = zip(self.template, self.layer_names())
         return [
             f"{'width':>5} {'filters':>8}  layers",

@@ -47,17 +47,23 @@ class Budget:
 
 @dataclass(frozen=True)
 class Law:
-    """Widths floor(alpha * tau ** beta), at least ``least``; a layer that is ``fixed`` has its
-    ``least`` at any tau."""
+    """Widths floor(alpha * tau ** beta), at least ``least`` and at most ``most``; a layer that is
+    ``fixed`` has its ``least`` at any tau."""
 
     alpha: Array  # (L,); 0 where fixed, and so is beta
     beta: Array  # (L,)
     least: Array  # (L,), from 1 on
     fixed: Layers
+    most: Array | float = math.inf  # (L,), not below ``least``
 
     @classmethod
     def of(
-        cls, alpha: Array, beta: Array, least: Array | None = None, fixed: Layers | None = None
+        cls,
+        alpha: Array,
+        beta: Array,
+        least: Array | None = None,
+        fixed: Layers | None = None,
+        most: Array | float = math.inf,
     ) -> Law:
         """The law of (L,) alpha and beta. One beta for all layers scales them by a common factor,
         exactly where alpha is whole."""
@@ -73,8 +79,8 @@ class Law:
             and np.ptp(powers) == 0
             and ((free >= 1) & (free <= MOST_EXACT) & (free == np.floor(free))).all()
         ):
-            return Shape(alpha, np.where(fixed, 0.0, 1.0), least, fixed)
-        return cls(alpha, beta, least, fixed)
+            return Shape(alpha, np.where(fixed, 0.0, 1.0), least, fixed, most)
+        return cls(alpha, beta, least, fixed, most)
 
     @cached_property
     def log_alpha(self) -> Array:
@@ -90,7 +96,14 @@ class Law:
         scaled = np.where(
             self.beta[:, None] == 0, constant, np.floor(np.exp(np.clip(exponent, -60, 60)))
         )
-        return np.maximum(self.least[:, None], scaled)
+        return self.within(scaled)
+
+    def within(self, widths: Array) -> Array:
+        """(L, n) widths, those below the least and above the most made these."""
+        bounded: Array = np.maximum(self.least[:, None], widths)
+        if isinstance(self.most, float):
+            return bounded
+        return np.minimum(self.most.astype(bounded.dtype)[:, None], bounded)
 
     @property
     def growing(self) -> Layers:
@@ -105,7 +118,11 @@ class Law:
         """The shape that this law has at one tau, scaled by one common factor."""
         shape = np.exp(np.clip(self.log_alpha + self.beta * log_tau, -60, 60))
         return Law(
-            np.where(self.fixed, 0.0, shape), np.where(self.fixed, 0.0, 1.0), self.least, self.fixed
+            np.where(self.fixed, 0.0, shape),
+            np.where(self.fixed, 0.0, 1.0),
+            self.least,
+            self.fixed,
+            self.most,
         )
 
     def networks(self, start: float, end: float) -> Array | None:
@@ -151,9 +168,10 @@ class Shape(Law):
 
     def widths(self, log_tau: float | Array) -> Array:
         factors = [Fraction(math.exp(number)) for number in np.atleast_1d(log_tau)]
-        return np.maximum(
-            self.least[:, None],
-            [[float(math.floor(factor * width)) for factor in factors] for width in self.shape],
+        return self.within(
+            np.array(
+                [[float(math.floor(factor * width)) for factor in factors] for width in self.shape]
+            )
         )
 
     def networks(self, start: float, end: float) -> Array | None:
@@ -161,7 +179,8 @@ class Shape(Law):
         next such factor."""
         lowest, highest = math.exp(start), math.exp(end)
         # one more: the product is rounded
-        first, last = np.floor(self.alpha * lowest), np.floor(self.alpha * highest) + 1
+        first = np.floor(self.alpha * lowest)
+        last = np.minimum(np.floor(self.alpha * highest) + 1, self.most)
         if (last - first).sum() > MOST_BREAKPOINTS:
             return None
 
@@ -179,7 +198,10 @@ class Shape(Law):
                 found.append(numerators * layers // width)
 
         # In the order of the factors, in which no width falls, and each network once.
-        networks = np.maximum(self.least.astype(whole)[:, None], np.hstack(found))
+        least, most = self.least.astype(whole)[:, None], self.most
+        networks = np.maximum(least, np.hstack(found))
+        if not isinstance(most, float):
+            networks = np.minimum(most.astype(whole)[:, None], networks)
         return networks[:, np.unique(networks.sum(axis=0), return_index=True)[1]].astype(float)
 
 
@@ -219,6 +241,38 @@ def largest_within(budget: Budget, law: Law) -> list[int]:
             f"the fewest filters that it may have cost {cost:,}, the budget is {budget.amount:,}"
         )
     return [int(width) for width in found]
+
+
+def largest_below(amount: int, cost: Callable[[Array], Array], law: Law) -> list[int]:
+    """The widths at the largest tau whose cost, (L, n) widths -> (n,), is at most ``amount``, of a
+    law that has a ``most``: of all its networks.
+
+    A law that fits at no tau, or in which no layer grows, gives its shape at tau = amount, scaled
+    by one common factor. Raises OverBudget where that fits with no factor.
+    """
+    networks = law.least[:, None]
+    if law.growing.any():
+        # Below `bottom` the growing layers have their least, above `top` their most.
+        log_alpha, beta = law.log_alpha[law.growing], law.beta[law.growing]
+        log_most = np.log(np.broadcast_to(law.most, law.alpha.shape)[law.growing] + 1)
+        bottom = float(np.min(-log_alpha / beta)) - 1
+        top = float(np.max((log_most - log_alpha) / beta)) + WINDOW
+        found = law.networks(bottom, top)
+        if found is None:
+            raise OverBudget("it has more filters than can be scaled by a law")
+        networks = found
+    elif not law.fixed.all():
+        return largest_below(amount, cost, law.scaled_from(np.log(amount)))
+
+    costs = cost(networks)
+    fits = np.flatnonzero(costs <= amount)
+    if not len(fits) and not (law.common or law.fixed.all()):
+        return largest_below(amount, cost, law.scaled_from(np.log(amount)))
+    if not len(fits):
+        raise OverBudget(
+            f"the fewest filters that it may have cost {int(costs.min()):,}, not {amount:,}"
+        )
+    return [int(width) for width in networks[:, fits[-1]]]
 
 
 def bisect(

@@ -7,7 +7,7 @@ Number: TypeAlias = Any  # a number, or an array over many networks at once
 
 
 class Shortcuts(Enum):
-    """Which shortcuts of residual blocks count as convolutions.
+    """The shortcuts of residual blocks that count as convolutions.
 
     The costs by FEWEST and by MOST never fall when a width grows, which gives the budget search
     bounds that it can bisect.
@@ -19,12 +19,14 @@ class Shortcuts(Enum):
 
 
 class Cost:
-    """Running totals ``params`` and ``macs``. ``when`` (a bool or an array of bools): in which
-    networks a layer exists."""
+    """Running totals ``params`` and ``macs``.
+
+    ``when`` (a bool, or an array of bools) says in which networks a layer exists.
+    """
 
     def __init__(self, shortcuts: Shortcuts | list[Number] = Shortcuts.AS_BUILT):
-        # or of each in turn whether it is a convolution, as ``convolved`` of a network counted
-        # before
+        # as a list: for each shortcut in turn whether it is a convolution, as in ``convolved`` of a
+        # network counted before
         self.shortcuts = shortcuts
         self.convolved: list[Number] = []
         self.params: Number = 0
@@ -41,24 +43,27 @@ class Cost:
         depthwise: bool = False,
         when: Number = True,
     ) -> None:
-        """A convolution with ``inp`` x ``out`` channels, square kernel, and an output of size x
-        size pixels."""
+        """Add a convolution with ``inp`` x ``out`` channels, a square kernel and ``size`` x
+        ``size`` outputs."""
         weights = (out if depthwise else inp * out) * kernel**2
         self.params = self.params + when * (weights + bias * out)
         self.macs = self.macs + when * (weights * size**2)
 
     def norm(self, width: Number, *, when: Number = True) -> None:
-        """Batch norm: a scale and a shift per channel (its multiplications fold into the
-        convolution before it)."""
+        """Add a batch norm: a scale and a shift per channel.
+
+        Its multiplications fold into the convolution before it.
+        """
         self.params = self.params + when * (2 * width)
 
     def linear(self, inp: Number, out: Number) -> None:
-        """A fully connected layer with bias."""
+        """Add a fully connected layer with bias."""
         self.params = self.params + inp * out + out
         self.macs = self.macs + inp * out
 
     def shortcut(self, inp: Number, out: Number, stride: int, convcut: bool) -> Number:
-        """Where a residual block's shortcut is a convolution."""
+        """Return where a residual block's shortcut is a convolution, and record it in
+        ``convolved``."""
         if isinstance(self.shortcuts, list):
             convolved = self.shortcuts[len(self.convolved)]
         elif self.shortcuts is Shortcuts.AS_BUILT:
@@ -72,6 +77,8 @@ class Cost:
 
 
 def is_convolution(inp: Number, out: Number, stride: int, convcut: bool) -> Number:
-    """Whether the shortcut from ``inp`` to ``out`` channels must be a convolution: the identity
-    needs equal shapes."""
+    """Return True where the shortcut from ``inp`` to ``out`` channels must be a convolution.
+
+    The identity needs equal shapes.
+    """
     return convcut | (stride != 1) | (inp != out)

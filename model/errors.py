@@ -1,14 +1,14 @@
-"""The kinds of errors about a network that a user can mend."""
+"""Errors about a network that a user can mend."""
 
 
 class UnreadableNetwork(ValueError):
-    """A network that can't be had, or not be read from its graph: one line that says what stands in
-    the way, and where."""
+    """A network that can't be made, or not be read from its graph; a line with the reason and the
+    place."""
 
 
 class UnknownLayer(ValueError):
-    """A name of a layer that a network has not: one line that says which names are near."""
+    """A name of a layer that a network does not have; a line with the names that are close."""
 
 
 class OverBudget(ValueError):
-    """Widths that are asked for, but cost more than the budget: one line that says how much."""
+    """Widths that were asked for and cost more than the budget; a line with the amount."""

@@ -1,12 +1,13 @@
 """From a budget to the width of every layer (paper, section 3.3), one search for all networks and
 methods."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Protocol
 
 import numpy as np
 
-from model.budget import Array, Budget, Law, largest_within
+from model.budget import Array, Budget, Law, largest_below, largest_within
 from model.cost import Shortcuts
 from model.images import COLOURS, ImageSize, pixels_of
 from model.layers import widths_of
@@ -35,8 +36,9 @@ def uniform_filters(name: str, ratio: float) -> list[int]:
 
 def prepare_filters(
     name: str,
-    ratio: float,
+    ratio: float | None = None,
     *,
+    amount: int | None = None,
     num_classes: int = 10,
     image_size: ImageSize = 32,
     channels: int = COLOURS,
@@ -48,11 +50,15 @@ def prepare_filters(
     min_width: int = 0,
     keep: Sequence[str] = (),
     own: list[int] | None = None,
+    convcut: bool = False,
 ) -> list[int]:
-    """The widths of network ``name`` at ``ratio``, within the budget of its uniform scaling.
+    """The widths of network ``name`` at ``ratio``, within the budget of its uniform scaling; or of
+    the largest network of its kind that costs at most ``amount``, given in place of the ratio: a
+    number of parameters, or with ``budget="macs"`` of multiply-accumulates.
 
     - neither ``scaling`` nor ``pruned_filters``: uniform scaling of the template; its parameters
-      are the budget, or with ``budget="macs"`` its multiply-accumulates;
+      are the budget, or with ``budget="macs"`` its multiply-accumulates. Within an ``amount`` it is
+      the template scaled by one common factor;
     - ``scaling`` (anything with alpha and beta, a value per layer): floor(alpha * tau ** beta), at
       least 1, at the largest tau whose network does not exceed the budget. Where no beta is
       positive there is no such tau: the shape alpha * budget ** beta is scaled by one common factor
@@ -73,28 +79,40 @@ def prepare_filters(
     in the search, a layer that starts with a handful of filters would end the iteration before
     there is anything to fit.
 
+    ``convcut``: an ``amount`` is of networks with a convolution in every shortcut.
+
     Raises ValueError for an unknown budget, for a ratio, alpha or beta that is not a finite number,
-    a ratio or width that is not positive, a negative alpha, or a wrong number of layers;
+    a ratio or width that is not positive, a negative alpha, or a wrong number of layers, for an
+    amount that is not a positive whole number, and where not one of ratio and amount is given;
     UnknownLayer for a name in ``keep`` that no layer has; OverBudget where the fewest filters that
     all this allows cost more than the budget.
     """
+    if (ratio is None) == (amount is None):
+        raise ValueError("give a ratio or an amount, and not both")
     pixels = pixels_of(image_size, channels)
     expect(name, num_classes, (pixels,))
-    filters = uniform_filters(name, ratio)
     if budget not in BUDGETS:
         raise ValueError(f"unknown budget {budget!r}; choose from {', '.join(BUDGETS)}")
     if round_to < 1 or min_width < 0:
         raise ValueError(f"widths can't be multiples of {round_to}, at least {min_width}")
-    amount = getattr(counted(name, filters, num_classes, pixels), budget)
+    filters, own = template(name), template(name) if own is None else own
+    if ratio is not None:
+        filters, convcut = uniform_filters(name, ratio), False
+        limit = getattr(counted(name, filters, num_classes, pixels), budget)
+    elif not isinstance(amount, Integral) or isinstance(amount, bool) or amount < 1:
+        raise ValueError(f"the amount must be a positive whole number, not {amount!r}")
+    else:
+        limit = int(amount)
+        if scaling is None and pruned_filters is None:
+            pruned_filters = own
 
     def cost(widths: Array, shortcuts: Shortcuts = Shortcuts.AS_BUILT) -> Array:
         found: Array = getattr(
-            counted(name, widths, num_classes, pixels, shortcuts=shortcuts), budget
+            counted(name, widths, num_classes, pixels, convcut, shortcuts), budget
         )
         return found
 
     # The fewest filters of each layer, and the layers that have these at any budget.
-    own = template(name) if own is None else own
     fixed = np.isin(np.arange(len(own)), widths_of(name, keep))
     least = np.where(fixed, own, np.clip(min_width, 1, own)).astype(float)
     if (
@@ -110,9 +128,9 @@ def prepare_filters(
             raise ValueError(
                 f"{name} has {len(filters)} layers; alpha has {len(alpha)}, beta {len(beta)}"
             )
-        filters = largest_within(Budget(amount, cost), Law.of(alpha, beta, least, fixed))
+        filters = largest_within(Budget(limit, cost), Law.of(alpha, beta, least, fixed))
     if round_to != 1:
-        filters = round_widths(filters, round_to, amount, cost, least, fixed)
+        filters = round_widths(filters, round_to, limit, cost, least, fixed)
     if search:
         extra = network(name).search_extra
         filters = [
@@ -120,6 +138,29 @@ def prepare_filters(
             for width, kept in zip(filters, fixed)
         ]
     return filters
+
+
+def largest_filters_within(
+    amount: int,
+    cost: Callable[[Array], Array],
+    scaling: Scaling | None,
+    shape: list[int] | None,
+    *,
+    least: list[int],
+    most: list[int],
+) -> list[int]:
+    """The widths of the largest tau, of the law ``scaling`` or with ``shape`` scaled by a common
+    factor, that cost at most ``amount``.
+
+    ``cost`` counts widths (L, n) -> (n,). Layer l has ``least[l]`` to ``most[l]`` filters; what it
+    would have beyond these goes to the others. Raises ValueError as prepare_filters does, and
+    OverBudget where the fewest filters cost more.
+    """
+    alpha, beta = shape_and_growth(scaling, shape)
+    if not len(alpha) == len(beta) == len(least) == len(most):
+        raise ValueError(f"there are {len(most)} layers; the law has {len(alpha)}")
+    low, high = np.array(least, float), np.array(most, float)
+    return largest_below(amount, cost, Law.of(alpha, beta, low, low == high, high))
 
 
 def shape_and_growth(

@@ -1,5 +1,4 @@
-"""The gate: one multiplier per filter, through which pruning listens and cuts (paper, section
-3.1)."""
+"""The gate: one multiplier per filter, by which pruning measures and cuts (paper, section 3.1)."""
 
 from __future__ import annotations
 
@@ -11,11 +10,10 @@ from torch import Tensor, nn
 
 
 class Gate(nn.Module):
-    """Multiplies the channels of its input, along dimension ``axis``, by those of its gates.
+    """Multiplies the channels of its input, along dimension ``axis``, by its gates.
 
-    ``index`` says which gate each channel has; None is channel c of gate c. A network that is cut
-    to what is alive keeps its gates, and has the index cut. Shapes: input (N, C, ...) -> output of
-    the same shape.
+    ``index`` has the gate of each channel; None stands for gate c at channel c. A network that is
+    cut keeps its gates; their index is cut. Shapes: input (N, C, ...) -> output of the same shape.
     """
 
     axis = 1
@@ -26,28 +24,27 @@ class Gate(nn.Module):
         self.register_buffer("index", None, persistent=False)
 
     def weights(self) -> Tensor:
-        """The multipliers of all its gates, (number of gates,)."""
+        """Return the multipliers of all its gates, shape (number of gates,)."""
         raise NotImplementedError
 
     def multipliers(self) -> Tensor:
-        """One per channel, (C,)."""
+        """Return one multiplier per channel, shape (C,)."""
         return self.weights() if self.index is None else self.weights().index_select(0, self.index)
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.multipliers().view(-1, *[1] * (x.dim() - 1 - self.axis))
 
     def cut(self, channels: Tensor) -> None:
-        """Keeps the channels with these numbers."""
+        """Keep the channels with these numbers."""
         self.index = channels if self.index is None else self.index[channels]
 
 
 class GateLayer(Gate):
-    """The gates of one width, the one with this ``number`` in the network's filter list: ``weight``
-    (C,), ones.
+    """The gates of one width: ``weight`` of shape (C,), ones. ``number`` is the width's place in
+    the network's filter list.
 
-    They are never trained and belong to no optimizer: the gradient they receive is the Taylor
-    first-order criterion's dL/dg, and setting one to zero removes its filter from everything
-    downstream.
+    They are never trained and belong to no optimizer. Their gradient is dL/dg of the first-order
+    Taylor criterion, and setting one to zero removes its filter from everything downstream.
     """
 
     def __init__(self, width: int, number: int = 0):
@@ -63,9 +60,11 @@ class GateLayer(Gate):
 
 
 class SharedGate(Gate):
-    """Gates of other GateLayers, so that one closes a filter wherever it is; channels without a
-    gate have the index behind the last one, and stay as they are. ``place``: the node of the
-    network's graph whose channels these are."""
+    """Gates of other GateLayers, so that one gate closes a filter everywhere.
+
+    Channels without a gate have an index past the last one, and stay as they are. ``place`` is the
+    node of the network's graph whose channels these are.
+    """
 
     one: Tensor
 
@@ -99,7 +98,7 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
 
     @staticmethod
     def takes(module: nn.Module) -> bool:
-        """Whether a module is a batch norm into which a gate can be put."""
+        """Return True if a module is a batch norm into which a gate can be put."""
         return (
             type(module) is nn.BatchNorm2d
             and module.affine
@@ -109,11 +108,11 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
 
     @classmethod
     def gate_in(cls, norm: nn.Module, gate: Gate) -> None:
-        """Puts a gate into a batch norm: it stays the same object, whoever else refers to it."""
+        """Put a gate into a batch norm, which stays the same object for all that refer to it."""
         norm.__class__, norm.gate = cls, gate
 
     def without_gate(self) -> None:
-        """Makes it a batch norm again; its gates must be open."""
+        """Make this a batch norm again. Its gates must be open."""
         del self.gate
         self.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
 
@@ -134,18 +133,18 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
 
 
 def norm_and_gate(width: int, gated: bool) -> nn.BatchNorm2d:
-    """Batch norm, with a gate behind it in a gated network."""
+    """Return a batch norm, with a gate behind it in a gated network."""
     return GatedBatchNorm2d(width) if gated else nn.BatchNorm2d(width)
 
 
 def gate(width: int, gated: bool) -> nn.Module:
-    """A gate that does not follow a batch norm directly; in an ungated network an identity without
-    parameters."""
+    """Return a gate that does not directly follow a batch norm; in an ungated network an
+    identity."""
     return GateLayer(width) if gated else nn.Identity()
 
 
 def gates_of(network: nn.Module) -> list[GateLayer]:
-    """The gates of a network in the order of its filter list."""
+    """Return the gates of a network in the order of its filter list."""
     return sorted(
         (module for module in network.modules() if isinstance(module, GateLayer)),
         key=lambda gate: gate.number,

@@ -1,7 +1,7 @@
-"""The images that a network is for: how many channels they have, and how many pixels their sides.
+"""The images that a network is for: their channels, and the pixels of their sides.
 
-Square images of 3 channels are said by one number, the pixels of a side. All others are Pixels:
-(height, width), with the channels before them where these are not 3.
+Square images of 3 channels have one number, the pixels of a side. All others have Pixels: (height,
+width), after the channels if these are not 3.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any, TypeAlias, TypedDict
 
-COLOURS = 3  # channels where nobody says others
+COLOURS = 3  # channels by default
 
 
 class Pixels(tuple[int, ...]):
@@ -21,7 +21,7 @@ class Pixels(tuple[int, ...]):
         return "x".join(map(str, self))
 
 
-# what a caller may say: a side, (height, width) or (channels, height, width)
+# as a caller may give it: a side, (height, width) or (channels, height, width)
 ImageSize: TypeAlias = int | tuple[int, ...]
 
 
@@ -31,14 +31,16 @@ class _Shape(TypedDict):
 
 
 class Shape(_Shape, total=False):
-    """What networks for one data set have in common, as keyword arguments."""
+    """The classes and images of networks for one data set, as keyword arguments."""
 
-    channels: int  # where they are not 3
+    channels: int  # only if they are not 3
 
 
 def image_shape(image_size: ImageSize, channels: int = COLOURS) -> tuple[int, int, int]:
-    """(channels, height, width) of images; ``channels`` where ``image_size`` does not say them.
-    Raises ValueError for what is no size."""
+    """Return (channels, height, width) of images, with ``channels`` if ``image_size`` has none.
+
+    Raises ValueError for anything that is no size.
+    """
     sides = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size,) * 2
     shape = sides if len(sides) == 3 else (channels, *sides)
     if len(shape) != 3 or not all(isinstance(side, Integral) and side > 0 for side in shape):
@@ -51,8 +53,8 @@ def image_shape(image_size: ImageSize, channels: int = COLOURS) -> tuple[int, in
 
 
 def pixels_of(image_size: ImageSize, channels: int = COLOURS) -> int | Pixels:
-    """The one way to say of what size images are, which can be compared: a number where they are
-    square and have 3 channels, else Pixels."""
+    """Return the canonical size of images, for comparisons: a number if they are square and have 3
+    channels, or else Pixels."""
     channels, height, width = image_shape(image_size, channels)
     if channels != COLOURS:
         return Pixels((channels, height, width))
@@ -60,12 +62,12 @@ def pixels_of(image_size: ImageSize, channels: int = COLOURS) -> int | Pixels:
 
 
 def shape_for(num_classes: int, image_size: ImageSize, channels: int = COLOURS) -> Shape:
-    """The keyword arguments for such networks, in which 3 channels go without saying."""
+    """Return the keyword arguments for such networks, without channels if they are 3."""
     channels, height, width = image_shape(image_size, channels)
     shape: Shape = {"num_classes": num_classes, "image_size": pixels_of((height, width))}
     return shape if channels == COLOURS else {**shape, "channels": channels}
 
 
 def pixels_in(shape: Shape | dict[str, Any]) -> int | Pixels:
-    """``pixels_of`` the images that keyword arguments say."""
+    """Return the canonical size, as by ``pixels_of``, of the images in keyword arguments."""
     return pixels_of(shape["image_size"], shape.get("channels", COLOURS))

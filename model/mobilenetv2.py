@@ -9,14 +9,14 @@ from model.pointwise import pointwise
 
 STAGES = [1, 2, 3, 4, 3, 3, 1]  # bottlenecks per stage
 TEMPLATE = [32] + [16] + [24] * 2 + [32] * 3 + [64] * 4 + [96] * 3 + [160] * 3 + [320] + [1280]
-# that have each width
+# the layers that have each width
 LAYERS = [["stem.0"], *[[f"bottlenecks.{k}.branch.6"] for k in range(sum(STAGES))], ["head.0"]]
 SEARCH_EXTRA = 10  # filters that the search adds to widths below 10
 EXPANSION = 6  # hidden channels per input channel, in every bottleneck but the first
 
 
 def strides(image_size: int) -> list[int]:
-    """The stride of each bottleneck: a stage's stride is that of its first one."""
+    """Return the stride of each bottleneck; a stage's stride is that of its first one."""
     per_stage = [1, 2, 2, 2, 1, 2, 1] if image_size < 64 else [1, 2, 2, 2, 2, 2, 1]
     return [
         stride if n == 0 else 1 for stride, depth in zip(per_stage, STAGES) for n in range(depth)
@@ -39,11 +39,14 @@ class Bottleneck(nn.Module):
             nn.Conv2d(hidden, out, 1),
             nn.BatchNorm2d(out),
         )
+
+        # the identity, or a convolution where the shape changes
         self.shortcut: nn.Module = nn.Identity()
         if is_convolution(inp, out, stride, convcut):
             self.shortcut = nn.Sequential(
                 pointwise(inp, out, stride, bias=True), nn.BatchNorm2d(out)
             )
+
         self.gate = gate(out, gated)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,6 +68,7 @@ class MobileNetV2(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(3, stem, 3, padding=1), norm_and_gate(stem, gated), nn.ReLU6(inplace=True)
         )
+
         self.bottlenecks = nn.Sequential(
             *[
                 Bottleneck(inp, out, 1 if k == 0 else EXPANSION, stride, gated, convcut)
@@ -73,6 +77,7 @@ class MobileNetV2(nn.Module):
                 )
             ]
         )
+
         self.head = nn.Sequential(
             nn.Conv2d(widths[-1], last, 1), norm_and_gate(last, gated), nn.ReLU6(inplace=True)
         )
@@ -84,25 +89,30 @@ class MobileNetV2(nn.Module):
 
 
 def count(cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool) -> None:
-    """Adds the layers above, in their order, to ``cost``."""
+    """Add the layers above, in their order, to ``cost``."""
     stem, *widths, last = filters
     size = image_size
     cost.conv(3, stem, 3, size, bias=True)
     cost.norm(stem)
+
     inp = stem
     for k, (out, stride) in enumerate(zip(widths, strides(image_size))):
         hidden = inp * (1 if k == 0 else EXPANSION)
         cost.conv(inp, hidden, 1, size, bias=True)
         cost.norm(hidden)
+
+        # depthwise, then 1x1 to the width that is counted
         size = -(-size // stride)  # rounded up
         cost.conv(hidden, hidden, 3, size, bias=True, depthwise=True)
         cost.norm(hidden)
         cost.conv(hidden, out, 1, size, bias=True)
         cost.norm(out)
+
         convolved = cost.shortcut(inp, out, stride, convcut)
         cost.conv(inp, out, 1, size, bias=True, when=convolved)
         cost.norm(out, when=convolved)
         inp = out
+
     cost.conv(inp, last, 1, size, bias=True)
     cost.norm(last)
     cost.conv(last, num_classes, 1, 1, bias=True)

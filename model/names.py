@@ -1,5 +1,5 @@
-"""Names of networks of other people's: MODULE:FUNCTION or FILE.py:FUNCTION, and in brackets what
-else the function is given."""
+"""Names of users' networks: MODULE:FUNCTION or FILE.py:FUNCTION, with further arguments in
+brackets."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 NAME = re.compile(r"([^:]*[^:\s]):([^\W\d]\w*)(?:\((.*)\))?", re.DOTALL)
-OURS = "num_classes"  # the argument that the data set says
+OURS = "num_classes"  # this argument comes from the data set
 KINDS = (int, float, bool, str, type(None))
 
 
 class Name(NamedTuple):
-    """``place`` is a module, or a file that ends in .py; ``arguments`` are what its ``function`` is
-    given beside num_classes."""
+    """The parts of a name.
+
+    ``place`` is a module, or a file that ends in .py; ``arguments`` are those of ``function``
+    beside num_classes.
+    """
 
     place: str
     function: str
     arguments: dict[str, Any]
 
     def __str__(self) -> str:
-        """The one name for this: net.py:Net(depth=3,drop=0.1)."""
+        """Return the canonical name: net.py:Net(depth=3,drop=0.1)."""
         place = os.path.normpath(self.place) if self.is_file else self.place
         inside = ",".join(f"{key}={spelled(self.arguments[key])}" for key in sorted(self.arguments))
         return f"{place}:{self.function}" + (f"({inside})" if inside else "")
@@ -34,16 +37,18 @@ class Name(NamedTuple):
 
 
 def is_imported(name: str) -> bool:
-    """Whether a name is MODULE:FUNCTION or FILE.py:FUNCTION, with arguments or without."""
+    """Return True if a name is MODULE:FUNCTION or FILE.py:FUNCTION, with arguments or without."""
     return bool(NAME.fullmatch(name))
 
 
 def parsed(name: str) -> Name:
-    """The parts of a name. Raises ValueError, in a line, for arguments that are none."""
+    """Return the parts of a name. Raises ValueError, in a line, for arguments it can't have."""
     match = NAME.fullmatch(name)
     if match is None:
         raise ValueError(f"{name!r} is not MODULE:FUNCTION or FILE.py:FUNCTION")
     place, function, inside = match.groups()
+
+    # read as a call with keywords alone, all of them literals
     try:
         call: Any = ast.parse(f"f({inside or ''})", mode="eval").body
         found = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
@@ -56,21 +61,23 @@ def parsed(name: str) -> Name:
             raise ValueError
     except (ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError):
         raise ValueError(
-            f"{name!r}: what is in brackets must be KEY=VALUE, KEY=VALUE, … of numbers, texts "
-            "in quotes, True, False, None "
-            "and tuples of these"
+            f"{name!r}: what is in brackets must be KEY=VALUE, KEY=VALUE, … of numbers, texts in "
+            "quotes, True, False, None and tuples of these"
         ) from None
+
     return Name(place, function, {key: checked(key, value) for key, value in found.items()})
 
 
 def canonical(name: str) -> str:
-    """The one name of a network, whoever's it is. Raises ValueError for arguments that are none."""
+    """Return the canonical name of a network, this project's or a user's. Raises ValueError."""
     return str(parsed(name)) if is_imported(name) else name
 
 
 def with_arguments(name: str, texts: Iterable[str]) -> str:
-    """The name of the same function with more arguments, KEY=VALUE each. Raises ValueError for one
-    that is none, or is there twice."""
+    """Return the name of the same function with more arguments, KEY=VALUE each.
+
+    Raises ValueError for one that is not of that form, or is given twice.
+    """
     found = parsed(name)
     arguments = dict(found.arguments)
     for text in texts:
@@ -82,15 +89,20 @@ def with_arguments(name: str, texts: Iterable[str]) -> str:
 
 
 def argument(text: str) -> tuple[str, Any]:
-    """What KEY=VALUE says: a value that Python could read is that value, anything else is a text.
-    Raises ValueError."""
+    """Return the key and value of KEY=VALUE; a value that is no Python literal is a text.
+
+    Raises ValueError.
+    """
     key, equals, value = text.partition("=")
     if not (equals and key.isidentifier()):
         raise ValueError(f"{text!r} is not KEY=VALUE")
+
+    # true and None are usually meant as Python's
     if value.lower() in ("true", "false", "none") and value not in ("True", "False", "None"):
         raise ValueError(
             f"{text}: say {value.capitalize()}, or as a text {key}={value!r} with the quotes"
         )
+
     try:
         said = ast.literal_eval(value)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -99,7 +111,7 @@ def argument(text: str) -> tuple[str, Any]:
 
 
 def checked(key: str, value: Any) -> Any:
-    """``value``, if a name can say it. Raises ValueError."""
+    """Return ``value`` if a name can have it. Raises ValueError."""
     if key == OURS:
         raise ValueError(f"{OURS} is the number of classes of the data set; no other can be given")
     if not plain(value) or ast.literal_eval(spelled(value)) != value:
@@ -111,7 +123,7 @@ def checked(key: str, value: Any) -> Any:
 
 
 def plain(value: Any) -> bool:
-    """Whether a value is of the kinds that a name can say."""
+    """Return True if a value is of a kind that a name can have."""
     if isinstance(value, (tuple, list)):
         return all(map(plain, value))
     if isinstance(value, dict):
@@ -122,8 +134,7 @@ def plain(value: Any) -> bool:
 
 
 def spelled(value: Any) -> str:
-    """A value in the one way in which names have it: as Python writes it, without blanks between
-    parts."""
+    """Return a value's canonical spelling: Python's, without blanks between parts."""
     if isinstance(value, tuple):
         return f"({','.join(map(spelled, value))}{',' * (len(value) == 1)})"
     if isinstance(value, list):
@@ -136,5 +147,5 @@ def spelled(value: Any) -> str:
 
 
 def as_options(arguments: Mapping[str, Any]) -> str:
-    """Arguments as one types them behind --model-args."""
+    """Return arguments as they are typed after --model-args."""
     return " ".join(f"{key}={spelled(value)}" for key, value in arguments.items())

@@ -9,14 +9,13 @@ from model.pointwise import pointwise
 # Stem, then (first, second) width of the eight blocks. Width 2k is what block k reads, 2k+1 lies
 # between its two convolutions, 2k+2 is what it writes; the last width is what the classifier reads.
 TEMPLATE = [64] + [64, 64] * 2 + [128, 128] * 2 + [256, 256] * 2 + [512, 512] * 2
-# that have each width
+# the layers that have each width
 LAYERS = [["stem"], *[[f"blocks.{k}.conv{n}"] for k in range(8) for n in (1, 2)]]
 SEARCH_EXTRA = 10  # filters that the search adds to widths below 10
 
 
 def strides(image_size: int) -> list[int]:
-    """The stride of each block: the first stage keeps 32x32 images at their size and halves 64x64
-    ones."""
+    """Return the stride of each block; the first stage keeps 32x32 images and halves 64x64 ones."""
     return [1 if image_size < 64 else 2, 1, 2, 1, 2, 1, 2, 1]
 
 
@@ -62,6 +61,7 @@ class PreActResNet18(nn.Module):
                 for k, stride in enumerate(strides(image_size))
             ]
         )
+
         self.bn = nn.BatchNorm2d(filters[-1])
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.gate = gate(filters[-1], gated)
@@ -73,12 +73,13 @@ class PreActResNet18(nn.Module):
 
 
 def count(cost: Cost, filters: Number, num_classes: int, image_size: int, convcut: bool) -> None:
-    """Adds the layers above, in their order, to ``cost``."""
+    """Add the layers above, in their order, to ``cost``."""
     size = image_size
     cost.conv(3, filters[0], 3, size, bias=False)
     for k, stride in enumerate(strides(image_size)):
         inp, mid, out = filters[2 * k : 2 * k + 3]
         size = -(-size // stride)  # rounded up
+
         cost.norm(inp)
         cost.conv(inp, mid, 3, size, bias=False)
         cost.norm(mid)

@@ -1,4 +1,4 @@
-"""One line per network. Its module is imported when first used."""
+"""The registry of networks, one line each, and functions on networks by name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MODELS = {
 
 
 def network(name: str) -> Architecture:
-    """The network of this name. Raises ValueError for a name of none."""
+    """Return the network of this name. Raises ValueError for an unknown name."""
     if is_imported(name):
         return imported(name)
     if name not in MODELS:
@@ -38,31 +38,34 @@ def network(name: str) -> Architecture:
 
 
 def template(name: str) -> list[int]:
-    """The network's own widths, at ratio 1."""
+    """Return the network's own widths, those at ratio 1."""
     return list(network(name).template)
 
 
 def layers_of(name: str) -> list[list[str]] | None:
-    """Of a network that is read from its graph, the layers that have each width; None of one of
-    this project."""
+    """Return the layers that have each width of a network read from its graph; None for this
+    project's."""
     return network(name).layers()
 
 
 def layer_names(name: str) -> list[list[str]]:
-    """The layers that have each width, by the names of their modules."""
+    """Return the layers that have each width, by the names of their modules."""
     return network(name).layer_names()
 
 
 def described(
     name: str, *, num_classes: int, image_size: ImageSize, channels: int = COLOURS
 ) -> list[str]:
-    """The widths of a network and the layers that have them, a line each, for people."""
+    """Return a table of a network's widths and the layers that have them, a line each."""
     return network(name).described(num_classes, pixels_of(image_size, channels))
 
 
 def expect(name: str, num_classes: int | None, sizes: Sequence[ImageSize]) -> None:
-    """Reads a network, if it has to be read, for images of one of these sizes (``pixels_of``).
-    Raises UnreadableNetwork, also for a network of this project that takes none of them."""
+    """Read a network, unless it is one of this project's, for images of one of these sizes, as
+    pixels_of returns them.
+
+    Raises UnreadableNetwork, also for a network of this project that takes none of them.
+    """
     found = network(name)
     if isinstance(found, UserNetwork):
         found.first(num_classes or CLASSES, sizes)
@@ -80,7 +83,8 @@ def build_model(
     gated: bool = False,
     convcut: bool = False,
 ) -> nn.Module:
-    """A freshly initialised network with ``filters[l]`` filters in layer l (default: the template).
+    """Return a freshly initialised network with ``filters[l]`` filters in layer l (default: the
+    template).
 
     It is for images of ``channels`` channels, ``image_size`` pixels a side, or (height, width).
     ``gated`` puts a gate behind every batch norm that has a width of its own; ``convcut`` makes
@@ -103,11 +107,11 @@ def compactor(
     multiple: int = 8,
     through_norms: bool = False,
 ) -> Compaction:
-    """What removes closed filters from the network ``built``, with gates, in multiples of so many
-    channels where there are as many.
+    """Return the object that removes closed filters from the gated network ``built``.
 
-    ``through_norms``: those, too, over which a norm takes a mean (layer norm), whose outputs change
-    by that. Raises UnreadableNetwork for a network that does something not known to keep channels
+    Widths stay multiples of ``multiple`` channels where there are enough. With ``through_norms``,
+    filters are also removed where a norm takes a mean over them (layer norm), which changes its
+    outputs. Raises UnreadableNetwork for a network that does something not known to keep channels
     apart.
     """
     pixels = pixels_of(image_size, channels)
@@ -123,7 +127,7 @@ def count_params(
     channels: int = COLOURS,
     convcut: bool = False,
 ) -> Any:
-    """Parameters of the ungated network, h(phi) in the paper, without building it.
+    """Return the parameters of the ungated network, h(phi) in the paper, without building it.
 
     ``filters`` may also be an array of shape (L, n), n networks at once; the result is then an
     array of shape (n,). Images are as in build_model.
@@ -140,12 +144,14 @@ def count_macs(
     channels: int = COLOURS,
     convcut: bool = False,
 ) -> Any:
-    """Multiply-accumulates of one image's forward pass (convolutions and linear layers). Arguments
-    as count_params."""
+    """Return the multiply-accumulates of one image's forward pass (convolutions and linear layers).
+
+    Arguments as in count_params.
+    """
     return counted(name, filters, num_classes, pixels_of(image_size, channels), convcut).macs
 
 
-# What a budget may be in, and how it is counted.
+# The units of a budget, and the functions that count in them.
 BUDGETS: dict[str, Callable[..., Any]] = {"params": count_params, "macs": count_macs}
 
 
@@ -157,8 +163,10 @@ def counted(
     convcut: bool = False,
     shortcuts: Shortcuts | list[Any] = Shortcuts.AS_BUILT,
 ) -> Cost:
-    """What networks cost, or a bound of it; ``filters`` as in count_params, ``image_size`` as
-    pixels_of says it. Raises ValueError for a wrong number of widths."""
+    """Return the costs of networks, or a bound of them; ``filters`` as in count_params.
+
+    ``image_size`` is as pixels_of returns it. Raises ValueError for a wrong number of widths.
+    """
     cost = Cost(shortcuts)
     expect(name, num_classes, (image_size,))
     if len(filters) != len(template(name)):
@@ -177,14 +185,31 @@ def macs_when_pruned(
     image_size: ImageSize = 32,
     channels: int = COLOURS,
 ) -> Callable[[Any], Any]:
-    """As count_macs, of the widths, or the array of shape (L, n), to which a network that was built
-    with ``built`` is pruned.
+    """Return count_macs for networks that were built with the widths ``built`` and pruned.
 
-    A shortcut that was an identity is still one where its two widths have parted.
+    The function takes the widths after pruning, (L,) or (L, n). A shortcut that was an identity
+    still is one where its two widths now differ.
     """
     pixels = pixels_of(image_size, channels)
+    return costs_when_pruned(name, built, "macs", num_classes=num_classes, image_size=pixels)
+
+
+def costs_when_pruned(
+    name: str,
+    built: list[int],
+    budget: str,
+    *,
+    num_classes: int = 10,
+    image_size: ImageSize = 32,
+    channels: int = COLOURS,
+) -> Callable[[Any], Any]:
+    """As macs_when_pruned, in the unit of ``budget``: params or macs. Where layers that add up keep
+    different filters, a network costs more: Compaction.count."""
+    pixels = pixels_of(image_size, channels)
     shortcuts = counted(name, built, num_classes, pixels).convolved
-    return lambda widths: counted(name, widths, num_classes, pixels, shortcuts=shortcuts).macs
+    return lambda widths: getattr(
+        counted(name, widths, num_classes, pixels, shortcuts=shortcuts), budget
+    )
 
 
 def macs_per_filter(
@@ -195,11 +220,11 @@ def macs_per_filter(
     image_size: ImageSize = 32,
     channels: int = COLOURS,
 ) -> Callable[[list[int]], list[int]]:
-    """What the network would save, in multiply-accumulates, with one filter less: a number per
-    layer, at given widths.
+    """Return a function of the widths: the multiply-accumulates that one filter less saves, per
+    layer.
 
-    That is a filter's share of its own layer and of all that read it. The network is one that was
-    built with the widths ``built`` and pruned to the given ones.
+    That is a filter's share of its own layer and of all layers that read it. The network is one
+    that was built with the widths ``built`` and pruned to the given ones.
     """
     macs_of = macs_when_pruned(
         name, built, num_classes=num_classes, image_size=image_size, channels=channels
@@ -215,7 +240,7 @@ def macs_per_filter(
 
 
 def check_filters(name: str, filters: Iterable[int]) -> list[int]:
-    """``filters`` as a list of ints. Raises ValueError where the network can't be built with
+    """Return ``filters`` as a list of ints. Raises ValueError if the network can't be built with
     them."""
     filters = [int(width) for width in filters]
     if len(filters) != len(template(name)):

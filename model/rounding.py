@@ -1,5 +1,5 @@
-"""Widths that hardware likes: multiples of a number, as close to a budget as moving single layers
-gets them, never above it."""
+"""Rounds widths to multiples that suit the hardware, as close to a budget as possible, never
+above."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ import numpy as np
 from model.budget import Array, Layers
 from model.errors import OverBudget
 
-# by which the widths are scaled before they are rounded, the first guess
+# the first guess scales the widths by one of these before rounding
 FACTORS = np.geomspace(2.0, 1 / 64, 1000)[None, :]
 
 
@@ -20,36 +20,35 @@ def round_widths(
     least: Array | None = None,
     fixed: Layers | None = None,
 ) -> list[int]:
-    """Widths near ``filters`` that are positive multiples of ``multiple``, from ``least`` on, and
-    cost at most ``amount``.
+    """Return multiples of ``multiple`` near ``filters``, at or above ``least``, within ``amount``.
 
     Layers that are ``fixed`` have their ``least``, which need not be a multiple.
 
-    The first guess is the dearest within the budget of the shape scaled by one factor and rounded
-    to the nearest multiples. From there single layers move by one step, each time the move that
-    comes closest to the budget, until none comes closer. (So what is left at the end goes to the
-    layers that cost least; to hold every layer within a step of its share would leave up to a sixth
-    of a small budget unused.)
+    The first guess scales the shape by one factor and rounds to the nearest multiples; of all
+    factors, it takes the network of the highest cost within the budget. From there one layer at a
+    time moves by one step, always the move that comes closest to the budget, until none comes
+    closer. What is left at the end thus goes to the layers that cost least; holding every layer
+    within a step of its share would leave up to a sixth of a small budget unused.
 
-    ``cost`` counts networks, (L, n) widths -> (n,). Raises OverBudget where even the smallest
+    ``cost`` counts networks, (L, n) widths -> (n,). Raises OverBudget if even the smallest
     multiples cost more.
     """
     least = np.ones(len(filters)) if least is None else least
     fixed = np.zeros(len(filters), bool) if fixed is None else fixed
-    # Of all multiples the cheapest: where there is no least, every shortcut that can be is an
-    # identity.
+    # the cheapest multiples: without ``least``, every shortcut that can be is an identity
     smallest = np.where(fixed, least, np.ceil(least / multiple) * multiple)[:, None]
     if (cheapest := int(cost(smallest)[0])) > amount:
         raise OverBudget(
             f"widths can't be multiples of {multiple} within this budget: "
-            f"{told(smallest[:, 0])} cost {cheapest:,}, "
-            f"the budget is {amount:,}"
+            f"{widths_text(smallest[:, 0])} cost {cheapest:,}, the budget is {amount:,}"
         )
 
+    # the first guess
     scaled = np.maximum(1, np.rint(np.array(filters)[:, None] * FACTORS / multiple)) * multiple
     scaled = np.where(fixed[:, None], smallest, np.maximum(smallest, scaled))
     widths = dearest_within(amount, np.hstack([smallest, scaled]), cost)
 
+    # one step up or down in each layer that is not fixed
     steps = (
         multiple * np.hstack([np.eye(len(filters)), -np.eye(len(filters))])[:, np.tile(~fixed, 2)]
     )
@@ -63,8 +62,8 @@ def round_widths(
         widths = following
 
 
-def told(widths: Array) -> str:
-    """Widths for people: one number where all are equal."""
+def widths_text(widths: Array) -> str:
+    """Return widths for a message: one number where all are equal."""
     alike = (widths == widths[0]).all()
     return (
         f"{widths[0]:.0f} filters in every layer"
@@ -74,8 +73,8 @@ def told(widths: Array) -> str:
 
 
 def dearest_within(amount: int, candidates: Array, cost: Callable[[Array], Array]) -> Array:
-    """Of (L, n) widths those, (L, 1), that cost most without costing more than ``amount``: of
-    equals the first."""
+    """Return the widths (L, 1) among (L, n) that cost most within ``amount``; the first of
+    equals."""
     costs = cost(candidates)
     found: Array = candidates[:, [np.argmax(np.where(costs <= amount, costs, -1))]]
     return found

@@ -745,3 +745,21 @@ def test_exporting_from_python(folder):
         export.export_trained(
             Task(dataset="digits"), "alone_0", 0.0625, None, Folders(), "saved_models"
         )
+
+
+def test_what_python_keeps_of_an_imported_file_is_no_file_of_somebody_elses(tmp_path):
+    out, files = tmp_path / "out", ("network.py", "weights.pt")
+    (out / "__pycache__").mkdir(parents=True)
+    (out / "network.py").touch()
+    (out / "__pycache__" / "network.cpython-311.pyc").touch()
+    with folders.replacing_folder(out, files, overwrite=True) as new:
+        (new / "weights.pt").touch()
+    assert [path.name for path in out.iterdir()] == ["weights.pt"]
+
+    (out / "__pycache__").mkdir()
+    (out / "__pycache__" / "thesis.cpython-311.pyc").touch()
+    with (
+        pytest.raises(UserError, match="__pycache__, which no export wrote"),
+        folders.replacing_folder(out, files, overwrite=True),
+    ):
+        pass

@@ -15,7 +15,7 @@ from utils.figures import style
 from utils.figures.curves import Curve, Point, subject_of
 from utils.figures.gaps import gaps
 from utils.figures.gather import gather
-from utils.figures.labels import Known, label_of
+from utils.figures.labels import CurveSpec, label_of
 from utils.figures.looks import looks_of
 from utils.powerlaw import PowerLaw
 from utils.records.published import read_published_scaling
@@ -275,8 +275,8 @@ def test_two_curves_of_one_method_are_told_apart_by_their_names():
         for curve in gather(
             subject_of("vgg", "digits"),
             [
-                Known("neuralscale_1", "vgg_10_eff_digits_early"),
-                Known("neuralscale_15", "vgg_10_eff_digits_late"),
+                CurveSpec("neuralscale_1", "vgg_10_eff_digits_early"),
+                CurveSpec("neuralscale_15", "vgg_10_eff_digits_late"),
             ],
         )
     }

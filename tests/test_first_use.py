@@ -13,7 +13,7 @@ from torch import nn
 
 from utils.data import Augmentation, Batches, Data, Split
 from utils.errors import UserError
-from utils.experiment.work import told
+from utils.experiment.work import read_log_tail
 from utils.export.compare import differences
 from utils.export.formats import written
 from utils.export.known import images_of
@@ -300,7 +300,7 @@ def test_pictures_call_an_iteration_by_both(monkeypatch):
 )
 def test_a_log_tells_iteration_and_epoch(line, expected, tmp_path):
     (tmp_path / "log").write_text(f"{line}\n")
-    found = told(tmp_path / "log")
+    found = read_log_tail(tmp_path / "log")
     assert found and (found.iteration, found.epoch) == expected
 
 

@@ -122,7 +122,7 @@ def test_of_equal_accuracy_the_cheaper_one_is_best_and_a_budget_that_nothing_mee
     subject = subject_of("vgg", "digits")
     found = {
         unit: [
-            (best.ratio, best.curve.label) for best in best_within([many, few, dear], subject, unit)
+            (best.size, best.curve.label) for best in best_within([many, few, dear], subject, unit)
         ]
         for unit in BUDGETS
     }

@@ -90,18 +90,18 @@ def test_a_name_is_free_again_after_its_process_was_killed(tmp_path):
 
 def test_asking_whether_a_name_is_worked_on_disturbs_nobody(tmp_path):
     path = tmp_path / "x.json"
-    assert not locks.worked_on(path)
+    assert not locks.is_locked(path)
     with Holder(path) as first:
-        assert first.answer == "held" and locks.worked_on(path)
+        assert first.answer == "held" and locks.is_locked(path)
         first.process.send_signal(signal.SIGKILL)
         first.process.wait(timeout=60)
-        assert not locks.worked_on(path)
+        assert not locks.is_locked(path)
 
     looker = paths.lock_of(path).open("r+")
     fcntl.flock(looker, fcntl.LOCK_SH)  # as it is for a moment while somebody asks
     threading.Timer(0.03, looker.close).start()
     with locks.exclusive(path):
-        assert locks.worked_on(path)
+        assert locks.is_locked(path)
 
 
 def test_all_paths_are_held_or_none(tmp_path):
@@ -146,7 +146,7 @@ def test_many_processes_in_turn_never_work_at_once_and_leave_nothing(tmp_path):
 
     children = [forked(work) for _ in range(4)]
     while len(log.read_text() if log.exists() else "") < 100:
-        locks.worked_on(path)
+        locks.is_locked(path)
     assert [wait_for(child) for child in children] == [0] * 4
     assert log.read_text() == "()" * 120
     assert os.listdir(tmp_path) == ["log"]
@@ -182,7 +182,7 @@ def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_keeps_its_content
     for ask in (
         locks.exclusive(path).__enter__,
         locks.in_turn(path, "").__enter__,
-        lambda: locks.worked_on(path),
+        lambda: locks.is_locked(path),
     ):
         assert str(lock) in refused(ask)
     assert (
@@ -198,7 +198,7 @@ def test_a_link_that_comes_to_the_lock_s_place_meanwhile_is_not_followed(tmp_pat
     paths.lock_of(path).symlink_to(victim)
     # which looked before it was there
     monkeypatch.setattr(locks, "refuse_other_than_locks", lambda lock: None)
-    for ask in (locks.exclusive(path).__enter__, lambda: locks.worked_on(path)):
+    for ask in (locks.exclusive(path).__enter__, lambda: locks.is_locked(path)):
         assert str(paths.lock_of(path)) in refused(ask)
     assert victim.read_text() == "mine"
 
@@ -232,9 +232,9 @@ def test_a_lock_of_another_user_is_seen_and_one_that_nobody_holds_is_named(reada
 
     def look(held: bool) -> None:
         if readable:
-            assert locks.worked_on(path) == held
+            assert locks.is_locked(path) == held
         else:
-            assert str(lock) in refused(locks.worked_on, path)
+            assert str(lock) in refused(locks.is_locked, path)
 
     with locks.exclusive(path):
         lock.chmod(0o644 if readable else 0o600)
@@ -259,7 +259,7 @@ def test_a_folder_that_can_not_be_written_to_is_one_line(shared):
         assert "can't be written to" in refused(
             locks.exclusive(shared / "deeper" / "x.json").__enter__
         )
-        assert not locks.worked_on(shared / "x.json")
+        assert not locks.is_locked(shared / "x.json")
 
     assert as_another_user(begin) == 0
 

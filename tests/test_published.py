@@ -229,7 +229,7 @@ def test_a_pickled_result_under_a_default_name_becomes_a_point_of_the_right_netw
     (tmp_path / "vgg").mkdir()
     (tmp_path / "vgg" / "vgg_uni_c10_0_25.pk").write_bytes(pickle.dumps({"test_acc": [80.0, 88.0]}))
     curve = curves.run_curve(
-        subject(tmp_path), "vgg_uni_c10", known=curves.Known("uniform", "vgg_uni_c10")
+        subject(tmp_path), "vgg_uni_c10", known=curves.CurveSpec("uniform", "vgg_uni_c10")
     )
     assert curve.points[0.25].accuracy == [88.0]
     assert curve.points[0.25].params == 579786

@@ -50,6 +50,17 @@ COMMANDS = {
     "ratio_swipe.py": [*DIGITS, "--prune-fname", "found", "--ratios", 0.0625, 0.08, "--epochs", 4],
     "train_norm.py": [*DIGITS, "--ratio", 0.08, "--epochs", 8],
     "fine_tune.py": [*DIGITS, "--prune-fname", "base", "--ratio", 0.0625, "--epochs", 8],
+    "prune.py": [
+        *DIGITS,
+        "--weights",
+        "saved_models/vgg/base.pt",
+        "--target",
+        "40%",
+        "--epochs",
+        8,
+        "--prune-part",
+        0.6,
+    ],
 }
 OTHER_SETTINGS = {
     "architecture_descent.py": [
@@ -86,6 +97,19 @@ OTHER_SETTINGS = {
         "--ratio 0.0625",
     ],
     "fine_tune.py": ["--seed 1", "--epochs 9", "--lr 0.01", "--prune-fname other_base"],
+    "prune.py": [
+        "--seed 1",
+        "--epochs 9",
+        "--milestones 0.5",
+        "--weights saved_models/vgg/other_base.pt",
+        "--criterion random",
+        "--uniform",
+        "--min-width 3",
+        "--keep 2.conv",
+        "--round-to 2",
+        "--prune-part 0.5",
+        "--prune-rounds 3",
+    ],
 }
 KILLS = 10
 NAME = "run"

@@ -7,7 +7,7 @@ from running import raising
 
 from utils import script
 from utils.errors import UserError, is_out_of_memory
-from utils.records.run import taken_up
+from utils.records.run import load_checked
 
 TRULY = [
     MemoryError(),
@@ -68,8 +68,8 @@ def test_what_pytorch_itself_raises_is_recognised():
 def test_memory_that_runs_out_over_a_checkpoint_is_not_called_another_network(tmp_path):
     error = torch.cuda.OutOfMemoryError("CUDA out of memory.")
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        taken_up(tmp_path / "x.pt", raising(error), "")
+        load_checked(tmp_path / "x.pt", raising(error), "")
     with pytest.raises(UserError, match="of another network"):
-        taken_up(
+        load_checked(
             tmp_path / "x.pt", raising(RuntimeError("size mismatch for classifier.weight")), ""
         )

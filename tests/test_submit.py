@@ -18,8 +18,8 @@ from running import REPOSITORY, assert_refused, call, everything, snapshot, star
 
 from utils.errors import UserError
 from utils.experiment import local, slurm, work
-from utils.experiment.jobs import jobs_of
-from utils.experiment.state import Queued, State, state_of, states_of, table
+from utils.experiment.planner import jobs_of
+from utils.experiment.state import JobState, Queued, state_of, states_of, table
 from utils.records.locks import exclusive
 from utils.settings import Cluster, Experiment, Machine, Places
 
@@ -471,7 +471,7 @@ def test_a_log_tells_how_far_its_job_is(log, kind, note, accuracy):
     if log is not None:
         job.log.parent.mkdir(parents=True)
         job.log.write_bytes(log if isinstance(log, bytes) else log.encode(errors="surrogateescape"))
-    assert state_of(job) == State(job, kind, note, accuracy)
+    assert state_of(job) == JobState(job, kind, note, accuracy)
 
 
 def test_a_job_that_began_long_ago_and_said_nothing_is_lost():
@@ -512,11 +512,11 @@ def test_a_job_whose_files_are_held_runs_and_one_in_the_queue_is_queued():
     job.log.parent.mkdir(parents=True)
     job.log.write_text(LINES + EPOCH.format(4, "50.00"))
     with exclusive(job.result):
-        assert state_of(job) == State(job, "running", "epoch 5 of 300", 50.0)
-    assert state_of(job, Queued("7_3", True, "None")) == State(
+        assert state_of(job) == JobState(job, "running", "epoch 5 of 300", 50.0)
+    assert state_of(job, Queued("7_3", True, "None")) == JobState(
         job, "running", "epoch 5 of 300, Slurm job 7_3", 50.0
     )
-    assert state_of(job, Queued("7_3", False, "Priority")) == State(
+    assert state_of(job, Queued("7_3", False, "Priority")) == JobState(
         job, "queued", "epoch 5 of 300, Slurm job 7_3 (Priority)", 50.0
     )
 
@@ -969,7 +969,7 @@ def test_images_are_downloaded_before_jobs_begin_and_once(monkeypatch):
         raise UserError(f"{folder}: {dataset} can't be downloaded")
 
     monkeypatch.setattr(data, "load_data", load)
-    monkeypatch.setattr(local.Here, "begin_one", lambda _: pytest.fail("a job has begun"))
+    monkeypatch.setattr(local.LocalRunner, "begin_one", lambda _: pytest.fail("a job has begun"))
     refused = call(
         "submit.py",
         "--dataset",
@@ -986,7 +986,7 @@ def test_images_are_downloaded_before_jobs_begin_and_once(monkeypatch):
     )
     assert_refused(refused, "there: CIFAR10 can't be downloaded")
     assert done == [("CIFAR10", "there")]
-    monkeypatch.setattr(local.Here, "run", lambda _: None)
+    monkeypatch.setattr(local.LocalRunner, "run", lambda _: None)
     call("submit.py", *TINY, "--methods", "uniform")
     assert done == [("CIFAR10", "there")]
 

@@ -66,6 +66,7 @@ COMMANDS = {  # in this order; imagenet_* scripts are the same code with other d
     "plot_ratio.py": RUNS,
     "plot_ratio_warmup.py": RUNS,
     "plot_ratio_finetune.py": [*RUNS, "--ratio", 0.0625],
+    "report.py": ["--save", "done", "--dataset", "digits"],
     "plot_training.py": ["done", "--dataset", "digits"],
     "export.py": ["--dataset", "digits", "--save", "base", "--ratio", 0.125, "--out", "out"],
     "val_format.py": ["--data", "."],

@@ -1,7 +1,8 @@
-"""The one kind of error that a user can mend, and how to recognise one that is not of the project's
-making: no memory."""
+"""Errors that a user can mend, and the recognition of one that is nobody's fault: no memory."""
 
-# What PyTorch and its libraries say, of the CPU's memory and of a GPU's. "memory" alone is in many
+import os
+
+# Words of PyTorch and its libraries, about the memory of a CPU or a GPU. "memory" alone is in many
 # other messages.
 NO_MEMORY = (
     "out of memory",
@@ -15,18 +16,27 @@ NO_MEMORY = (
 
 
 class UserError(Exception):
-    """Something that the user can mend: one line that says what is wrong, where, and what to do."""
+    """An error that a user can mend: one line with what is wrong, where, and what to do."""
 
 
 class Diverged(UserError):
-    """A loss, a gradient or a weight became NaN or infinite."""
+    """Raised when a loss, a gradient or a weight becomes NaN or infinite."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory has run out, as Python or PyTorch says it: MemoryError,
-    torch.OutOfMemoryError, or a RuntimeError of those words."""
+    """Return True if an error of Python or PyTorch means that memory has run out.
+
+    That is a MemoryError, a torch.OutOfMemoryError, or a RuntimeError with words of NO_MEMORY.
+    """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(
         words in str(error).lower() for words in NO_MEMORY
+    )
+
+
+def physical_memory() -> int | None:
+    """Return the bytes of memory of this machine; None where the system does not say."""
+    return (
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     )

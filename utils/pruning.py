@@ -1,5 +1,5 @@
-"""Iterative pruning by the Taylor first-order criterion, and the record of what survives (paper,
-section 3.1)."""
+"""Iterative pruning by the first-order Taylor criterion, with a record of the surviving widths
+(paper, section 3.1)."""
 
 import math
 from collections.abc import Callable, Collection, Sequence
@@ -10,8 +10,8 @@ from torch import Tensor
 
 
 def taylor_criterion(weight: Tensor, grad: Tensor) -> Tensor:
-    """(g * dL/dg)^2 per filter, the squared first-order change of the loss if the filter were
-    removed.
+    """Return (g * dL/dg)^2 per filter: the squared first-order change of the loss without the
+    filter.
 
     After Molchanov et al., Importance Estimation for Neural Network Pruning, CVPR 2019, equation 8.
     """
@@ -19,10 +19,10 @@ def taylor_criterion(weight: Tensor, grad: Tensor) -> Tensor:
 
 
 def per_cost(criterion: Tensor, cost: Sequence[float], widths: list[int]) -> Tensor:
-    """The criterion of the filters of all layers together, ``widths[l]`` of layer l, for what a
-    filter of their layer costs.
+    """Divide the criterion of each filter by the cost of a filter of its layer.
 
-    Raises ValueError for a cost that is not a positive number.
+    ``criterion`` has the filters of all layers, ``widths[l]`` of layer l. Raises ValueError for a
+    cost that is not a positive number.
     """
     if not (len(cost) == len(widths) and all(0 < number < math.inf for number in cost)):
         raise ValueError(
@@ -35,10 +35,10 @@ def per_cost(criterion: Tensor, cost: Sequence[float], widths: list[int]) -> Ten
 
 
 def survivors(criterion: Tensor, alive: Tensor, step: int, most: int) -> Tensor:
-    """Which filters outlive a round: a bool per filter, over all layers together.
+    """Return the filters that survive a round: a bool per filter, over all layers together.
 
     Filters already pruned count as criterion 0. The threshold is the (pruned + ``step``)-th
-    smallest value, at most the ``most``-th; every filter at or below it falls, ties together.
+    smallest value, at most the ``most``-th. Every filter at or below it falls, ties together.
     """
     criterion = torch.where(alive, criterion, torch.zeros_like(criterion))
     rank = min(int((~alive).sum()) + step, most)
@@ -48,13 +48,13 @@ def survivors(criterion: Tensor, alive: Tensor, step: int, most: int) -> Tensor:
 def survivors_above(
     criterion: Tensor, alive: Tensor, layers: list[int], floors: list[int], step: int, most: int
 ) -> Tensor:
-    """As ``survivors``, of ``layers`` filters in each layer, where each layer keeps at least its
-    floor.
+    """Return the filters that survive a round in which each layer keeps at least its floor.
 
-    Layers at their floor are not ranked; of the others, every filter at or below the ``step``-th
-    smallest value falls, fewer where that would be more than ``most`` with those pruned before. A
-    layer that this would take below its floor keeps its best.
+    ``layers[l]`` is the full width of layer l. Layers at their floor are not ranked. Of the others,
+    every filter at or below the ``step``-th smallest value falls, fewer where that would make more
+    than ``most`` in all. A layer that this would take below its floor keeps its best filters.
     """
+    # rank the filters of layers that may still lose some
     ranked = torch.cat(
         [part & (part.sum() > floor) for part, floor in zip(alive.split(layers), floors)]
     )
@@ -63,42 +63,43 @@ def survivors_above(
         return alive
     left = alive & ~(ranked & (criterion <= criterion[ranked].kthvalue(rank).values))
 
+    # a layer that fell below its floor gets its best filters back
     found = []
     for part, before, values, floor in zip(
         left.split(layers), alive.split(layers), criterion.split(layers), floors
     ):
         if part.sum() < min(floor, int(before.sum())):
-            # of equals the first
-            best = (
-                torch.where(before, values, -1).sort(descending=True, stable=True).indices[:floor]
-            )
-            part = torch.zeros_like(part).index_fill(0, best, True)
+            # a stable sort: among equals, the first
+            best = torch.where(before, values, -1).sort(descending=True, stable=True).indices
+            part = torch.zeros_like(part).index_fill(0, best[:floor], True)
         found.append(part)
     return torch.cat(found)
 
 
 class TaylorPruner:
-    """Closes the gates that matter least, a few every few batches, until a layer is down to its
-    last filter.
+    """Closes the gates that matter least, a few at a time, until a layer is down to its last
+    filter.
 
     Call ``step()`` after each backward pass; it reads the gradients of the gates and clears
-    nothing. Batches are numbered from 0; when the number is a positive multiple of ``prune_every``,
-    a round closes about ``prune_step`` gates by their mean criterion since the last round. From the
-    moment every layer has lost a filter, each finished round appends the surviving widths to
-    ``history``. The iteration ends when a round meets a layer with one survivor or would take its
-    last one (that round is not recorded), or after the rounds that would prune ``prune_fraction``
-    of all filters. If it ends with an empty history, the widths at that moment are the only row.
+    nothing. Batches are numbered from 0. When the number is a positive multiple of ``prune_every``,
+    a round closes about ``prune_step`` gates by their mean criterion since the last round. Once
+    every layer has lost a filter, each finished round appends the surviving widths to ``history``.
+    The iteration ends when a round finds a layer with one survivor or would take its last one (that
+    round is not recorded), or after the rounds that prune ``prune_fraction`` of all filters. If it
+    ends with an empty history, the widths at that moment are the only row.
 
-    With a ``min_width``, a layer with so many filters left, or with no more from the start, is left
-    alone, and pruning goes on in the others. Every round is recorded, and the iteration ends when
-    ``prune_fraction`` of the filters above these floors is gone, or no layer is above its own. The
-    layers numbered in ``keep`` are never pruned; their filters don't count.
+    With ``min_width``, a layer with that many filters left, or with no more at the start, is left
+    alone, and pruning continues in the others. Every round is recorded. The iteration ends when
+    ``prune_fraction`` of the filters above these floors is gone, or no layer is above its floor.
+    The layers numbered in ``keep`` are never pruned, and their filters don't count.
 
-    ``gates``: modules with a 1-D ``weight``, one per layer. ``cost``, called with the surviving
-    widths, gives what one filter of each layer costs, in any unit; the mean criterion is divided by
-    it. With ``cost_at_end`` a round is decided twice, the second time by the cost at the widths
-    that the first would leave. The criterion is summed on the gates' device; what is decided from
-    it is decided on the CPU, for which a round waits once.
+    ``gates`` are modules with a 1-D ``weight``, one per layer. ``cost``, called with the surviving
+    widths, returns the cost of one filter of each layer, in any unit; the mean criterion is divided
+    by it. With ``cost_at_end`` a round is decided twice, the second time with the costs at the
+    widths that the first would leave.
+
+    The criterion is summed on the gates' device. Decisions are made on the CPU, so a round waits
+    for the device once.
     """
 
     def __init__(
@@ -120,6 +121,8 @@ class TaylorPruner:
             )
         self.cost_at_end, self.min_width = cost_at_end, min_width
         self.prune_every, self.prune_step, self.cost = prune_every, prune_step, cost
+
+        # the fewest filters that each layer keeps, and how much is pruned above these
         self.full_widths = [len(gate.weight) for gate in self.gates]
         self.pruned_layers = [layer for layer in range(len(self.gates)) if layer not in keep]
         self.floors = [
@@ -128,45 +131,63 @@ class TaylorPruner:
         ]
         self.most_pruned = int(prune_fraction * (sum(self.full_widths) - sum(self.floors)))
         self.most_rounds = math.ceil(self.most_pruned / prune_step)
+
+        # the state, which a checkpoint holds
         self.history: list[list[int]] = []
         self.batches = self.rounds = self.scored = 0
         self.ended = False
         self.alive = torch.ones(sum(self.full_widths), dtype=torch.bool)
         self.total = self.gates[0].weight.detach().new_zeros(len(self.alive))
+
         for gate in self.gates:
             gate.weight.requires_grad_(True)
 
     @property
     def widths(self) -> list[int]:
-        """The surviving filters of each layer, now."""
+        """The surviving filters of each layer."""
         return self._widths(self.alive)
 
+    @property
+    def most_batches_left(self) -> int:
+        """The most batches until the iteration ends."""
+        rounds = (
+            math.ceil((self.most_pruned - int((~self.alive).sum())) / self.prune_step)
+            if self.min_width
+            else self.most_rounds - self.rounds
+        )
+        return max(1, self.rounds + rounds) * self.prune_every + 2 - self.batches
+
     def _widths(self, alive: Tensor) -> list[int]:
+        """Return how many filters of each layer are in the mask ``alive``."""
         return [int(layer.sum()) for layer in alive.split(self.full_widths)]
 
     def step(self) -> bool:
-        """Counts one batch; False once the iteration has ended."""
+        """Score one batch, and prune if a round is due. Returns False once the iteration has
+        ended."""
         if self.ended or self._pruned_down():
             self.finish()
             return False
+
+        # add this batch to the criterion of each filter
         weights = torch.cat([gate.weight.detach() for gate in self.gates])
         grads = torch.cat([gate.weight.grad for gate in self.gates])
         self.total += taylor_criterion(weights, grads)
         self.scored += 1
+
         number, self.batches = self.batches, self.batches + 1
         if number > 0 and number % self.prune_every == 0 and not self._round():
             self.finish()
         return not self.ended
 
     def finish(self) -> None:
-        """Ends the iteration, here or because the epochs have run out."""
+        """End the iteration, at this point or because the epochs have run out."""
         self.ended = True
         if not self.history:
             self.history.append(self.widths)
 
     def _pruned_down(self) -> bool:
-        """Whether as much is pruned as should be: by the number of rounds, or, above floors, by
-        what is gone."""
+        """Return True if enough is pruned: by the number of rounds or, with floors, by the number
+        of filters."""
         return (
             self.rounds >= self.most_rounds
             if not self.min_width
@@ -174,23 +195,28 @@ class TaylorPruner:
         )
 
     def _round(self) -> bool:
-        """Prunes once; False where that would leave, or a round before has left, a layer at its
-        end."""
+        """Prune once. Returns False where a layer has, or would have, nothing more to lose."""
         total = self.total.cpu()
         if not torch.isfinite(total).all():
             raise FloatingPointError("the Taylor criterion is not finite")
         if self._fewest(self.widths) <= 1:
             return False
+
+        # decide by the costs at the present widths, or once more at those that would be left
         alive = self._survivors(total / self.scored, self.widths)
         if self.cost and self.cost_at_end and self._fewest(widths := self._widths(alive)) >= 1:
             alive = self._survivors(total / self.scored, widths)
         if self._fewest(widths := self._widths(alive)) < 1:
             return False
+
+        # close the gates, and begin to score for the next round
         self.alive = alive
         self._close_gates()
         self.rounds += 1
         self.scored = 0
         self.total.zero_()
+
+        # recorded once every layer has shrunk, from where on the power law may hold
         if self.min_width or all(
             widths[layer] < self.full_widths[layer] for layer in self.pruned_layers
         ):
@@ -198,7 +224,7 @@ class TaylorPruner:
         return True
 
     def _fewest(self, widths: list[int]) -> float:
-        """The filters of the narrowest layer that could lose its last one: none where there are
+        """Return the width of the narrowest pruned layer, which may lose its last filter; inf with
         floors."""
         return (
             math.inf
@@ -207,7 +233,7 @@ class TaylorPruner:
         )
 
     def _survivors(self, criterion: Tensor, widths: list[int]) -> Tensor:
-        """Which filters outlive a round, by what they cost at these ``widths``."""
+        """Return the filters that survive a round, with the costs at these ``widths``."""
         if self.cost:
             criterion = per_cost(criterion, self.cost(widths), self.full_widths)
         if self.min_width:
@@ -219,6 +245,8 @@ class TaylorPruner:
                 self.prune_step,
                 self.most_pruned,
             )
+
+        # layers that are never pruned are not ranked
         alive, ranked = self.alive.clone(), self._of_pruned_layers()
         alive[ranked] = survivors(
             criterion[ranked], alive[ranked], self.prune_step, self.most_pruned
@@ -226,26 +254,27 @@ class TaylorPruner:
         return alive
 
     def _of_pruned_layers(self) -> Tensor:
-        """Which filters are of layers that are pruned at all."""
+        """Return a mask of the filters in layers that are pruned at all."""
         return torch.tensor(
             [layer in self.pruned_layers for layer in range(len(self.gates))]
         ).repeat_interleave(torch.tensor(self.full_widths))
 
     def _close_gates(self) -> None:
+        """Set each gate to 1 or 0."""
         for gate, is_open in zip(
             self.gates, self.alive.to(self.total.device, non_blocking=True).split(self.full_widths)
         ):
             gate.weight.detach().copy_(is_open)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on, beside the gates themselves."""
+        """Return everything that the next step depends on, except the gates themselves."""
         return {
             name: getattr(self, name)
             for name in ("history", "batches", "rounds", "scored", "ended", "alive", "total")
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises ValueError for the state of a pruner of other gates."""
+        """Load a state. Raises ValueError for that of a pruner of other gates."""
         if not len(state["alive"]) == len(state["total"]) == len(self.alive):
             raise ValueError("the state is of other gates")
         for name in self.state_dict():

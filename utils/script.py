@@ -1,4 +1,4 @@
-"""Runs a script: its exit status, and one line instead of a traceback for what a user can mend."""
+"""Runs a script: its exit status, and one line instead of a traceback for errors to mend."""
 
 import shlex
 import signal
@@ -12,13 +12,13 @@ from utils.errors import UserError, is_out_of_memory
 
 
 class Terminated(BaseException):
-    """SIGTERM, as an exception, so that files are left whole."""
+    """SIGTERM as an exception, so that files are left whole."""
 
 
 def run(main: Callable[[], None], *, resumes: bool = True) -> None:
-    """Runs ``main``. Exit status 2 for an error, 130 for Ctrl-C, 143 for SIGTERM.
+    """Run ``main``. The exit status is 2 for an error, 130 for Ctrl-C and 143 for SIGTERM.
 
-    ``resumes``: whether what has a --save name goes on with --resume.
+    ``resumes``: True if work with a --save name can be continued with --resume.
     """
     script = Path(sys.argv[0]).name
 
@@ -29,10 +29,11 @@ def run(main: Callable[[], None], *, resumes: bool = True) -> None:
     try:
         main()
     except (KeyboardInterrupt, Terminated) as stop:
+        # say how to continue
         again = [
             argument for argument in sys.argv[1:] if argument not in ("--overwrite", "--resume")
         ]
-        hint = f"; {stop}" if stop.args else ""  # what who stopped has to say itself
+        hint = f"; {stop}" if stop.args else ""  # whoever stopped it may have a hint too
         if resumes and any(argument.split("=")[0] == "--save" for argument in again):
             hint = (
                 f"; finished epochs are saved. Go on with: python3 {script} {shlex.join(again)} "
@@ -42,11 +43,13 @@ def run(main: Callable[[], None], *, resumes: bool = True) -> None:
     except (UserError, UnreadableNetwork) as error:
         _last_words(f"{script}: error: {error}", 2)
     except BrokenPipeError:
-        sys.stdout = None  # the reader of our output has gone: nothing to flush to
+        sys.stdout = None  # the reader of our output has gone: there is nothing to flush to
         raise SystemExit(141) from None
+
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _last_words(f"{script}: error: {where}{error.strerror or error}", 2)
+
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -58,6 +61,7 @@ def run(main: Callable[[], None], *, resumes: bool = True) -> None:
 
 
 def _last_words(line: str, status: int) -> NoReturn:
+    """Print a line on stderr, and exit."""
     if sys.stdout:  # None where the script was started without one
         sys.stdout.flush()
     print(" ".join(line.split()), file=sys.stderr, flush=True)

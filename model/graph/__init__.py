@@ -1,46 +1,46 @@
-"""Networks of other people's: everything that reads, resizes, cuts or flattens a network from its
-graph.
+"""The graph compiler: everything that reads, resizes, cuts or flattens a network from its graph.
 
-A network stays its owner's object, and runs its owner's code: the graph is read for widths and
-costs, and run only where that code can't be run at other widths.
+A user's network stays the user's own object and runs its own code. The graph is read for widths and
+costs; it is run only where the network's own code can't be run at other widths.
 
     Reading
-    trace         the graph of a network (torch.fx), made by
-    tracer          which lets code go by the size of the images, of
-    whole           modules that are known as a whole, and
-    in_place        what operations in place have changed
-    operations    what each operation of PyTorch does to channels: the one table
-    channels      widths, and which channels are of which
-    channel_map   what is noted while a graph is read
-    reading       reads a graph, node by node, by
+    trace         traces a network to its graph (torch.fx)
+    tracer          lets its code depend on the size of the images
+    whole           names the modules that are taken as a whole
+    in_place        rewires operations that work in place
+    operations    the functions and methods of PyTorch, by what they do to channels
+    layer_kinds   the modules of PyTorch, by what they do to channels
+    channels      widths, and which channels belong to which width
+    channel_map   the record that reading a graph fills in
+    reading       reads a graph, node by node
     rules           a rule for each module and function:
-    layer_rules     layers and norms,
-    shape_rules     changes of shape,
-    reduce_rules    what works along dimensions,
-    sizes           numbers that go by how many channels there are
-    own_numbers   what is frozen, a buffer or the same in every channel: fixes a width, or is
-                  repeated
+    layer_rules     layers and norms
+    shape_rules     changes of shape
+    reduce_rules    operations along dimensions
+    sizes           numbers computed from the shapes of results
+    own_numbers   frozen tensors, buffers and constants: they fix a width, or are repeated
 
     Changing, in place
-    resize        other tensors for a network's own layers
-    reinit        the initialisation of layers at other widths
-    graph_module  the graph of a network as a module that runs it
+    resize        puts other tensors into a network's own layers
+    reinit        initialises layers at other widths
+    graph_module  a module that runs a network's graph
     resizable     a network at any widths, as its own object or as its graph
-    trial         whether its own code can be run at other widths, and with gates
-    blueprint     what it costs, which of both is built, what is told of it
+    trial         tries whether its own code runs at other widths, and with gates
+    blueprint     its costs, which of the two is built, and its description
 
     Gates
-    liveness      where closed gates make channels zero
-    insert_gates  where gates have to be
-    hooks         gates in the owner's modules
-    cut           removes closed filters from the owner's layers: what is tied goes together
+    liveness      channels that closed gates make zero
+    insert_gates  the places at which gates are needed
+    hooks         gates in the modules of a user's network
+    cut           removes closed filters from a user's layers; tied filters go together
 
-    Of this project's own networks, whose gates are not tied
-    compaction    removes what closed gates have made dead, by its graph
+    This project's own networks, whose gates are not tied
+    compaction    removes what closed gates have made dead
     selection     picks channels between layers that keep different ones
-    flatten       a network without gates and selections, for export
+    flatten       a network without gates and selections, for export, by
+    regions         what works channel by channel between its layers
 
-    user_network  MODULE:FUNCTION or FILE.py:FUNCTION, imported and made
-    own_imports     with a file's own modules beside it, whatever they are called
-    as_before       and nothing else changed by its code
+    user_network  imports and makes the network MODULE:FUNCTION or FILE.py:FUNCTION
+    own_imports     lets a file import the modules beside it, whatever their names
+    as_before       restores everything else that its code may have changed
 """

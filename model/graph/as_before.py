@@ -1,4 +1,4 @@
-"""Runs code of somebody else's, and leaves this process as it was before."""
+"""Runs a user's code and leaves this process as it was before."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from typing import Any
 
 @contextlib.contextmanager
 def as_before(folder: str | None = None, random: bool = True) -> Iterator[None]:
-    """Whatever is done inside, afterwards these are the same again: the current folder, sys.path
-    (which has ``folder`` first meanwhile), sys.argv (which has no arguments meanwhile), the
-    environment, warnings (which nobody hears meanwhile), logging, the answers to signals, torch's
-    settings; and with ``random`` whatever is drawn next, too.
+    """Restore this process's state afterwards, whatever is done inside.
+
+    Restored are the current folder, sys.path (inside, ``folder`` comes first), sys.argv (inside, it
+    has no arguments), the environment, warnings (silent inside), logging, the handlers of signals
+    and torch's settings; with ``random`` also the state of every random number generator.
     """
     here, path, arguments, environment, limit = (
         os.getcwd(),
@@ -27,11 +28,14 @@ def as_before(folder: str | None = None, random: bool = True) -> Iterator[None]:
         dict(os.environ),
         sys.getrecursionlimit(),
     )
+
     root = logging.getLogger()
     handlers, level, disabled = list(root.handlers), root.level, root.manager.disable
     signals = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
     settings, states = torch_settings(), draws() if random else []
     said, drawn = [get() for get, _ in settings], [get() for get, _ in states]
+
+    # the code inside finds the modules beside it, and no command line that is not its own
     if folder is not None:
         sys.path.insert(0, folder)
     sys.argv[1:] = []
@@ -41,16 +45,21 @@ def as_before(folder: str | None = None, random: bool = True) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
+        # files and the process itself
         os.chdir(here)
         sys.path[:], sys.argv[:] = path, arguments
         restore_environment(environment)
         sys.setrecursionlimit(limit)
+
+        # logging and signals
         root.handlers[:], root.manager.disable = handlers, disabled
         root.setLevel(level)
         for which, answer in signals.items():
             if signal.getsignal(which) is not answer and answer is not None:
                 with contextlib.suppress(ValueError):  # not in the main thread
                     signal.signal(which, answer)
+
+        # torch's settings, and what is drawn next
         for (get, put), value in zip(settings, said):
             if get() != value:
                 put(value)
@@ -59,6 +68,7 @@ def as_before(folder: str | None = None, random: bool = True) -> Iterator[None]:
 
 
 def restore_environment(before: dict[str, str]) -> None:
+    """Make os.environ equal to ``before``, changing only what differs."""
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
     for name, value in before.items():
@@ -67,7 +77,7 @@ def restore_environment(before: dict[str, str]) -> None:
 
 
 def torch_settings() -> list[tuple[Callable[[], Any], Callable[[Any], Any]]]:
-    """For each global setting of torch's, what says it, and what sets it."""
+    """Return a getter and a setter for each of torch's global settings."""
     import torch
     from torch.utils import _device
 
@@ -81,6 +91,7 @@ def torch_settings() -> list[tuple[Callable[[], Any], Callable[[Any], Any]]]:
         for (place, name), value in zip(flags, values):
             setattr(place, name, value)
 
+    # pairs of getter and setter
     return [
         (torch.get_default_dtype, torch.set_default_dtype),
         (torch.get_num_threads, torch.set_num_threads),
@@ -94,8 +105,7 @@ def torch_settings() -> list[tuple[Callable[[], Any], Callable[[Any], Any]]]:
 
 
 def draws() -> list[tuple[Callable[[], Any], Callable[[Any], Any]]]:
-    """For each generator of random numbers that all share, what says where it is, and what puts it
-    there."""
+    """Return a getter and a setter for the state of each shared random number generator."""
     import numpy as np
     import torch
 
@@ -104,6 +114,8 @@ def draws() -> list[tuple[Callable[[], Any], Callable[[Any], Any]]]:
         (np.random.get_state, np.random.set_state),
         (torch.get_rng_state, torch.set_rng_state),
     ]
+
+    # a GPU that was never used has no state worth keeping
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         found.append((torch.cuda.get_rng_state_all, torch.cuda.set_rng_state_all))
     return found

@@ -30,27 +30,27 @@ class Blueprint(Resizable):
 
     @cached_property
     def why_graph(self) -> str:
-        """Why not its own code but its graph is run; "" where it is its own code."""
+        """Return why its graph is run and not its own code; "" where its own code is run."""
         return why_not_own_code(self, self.network)
 
     @cached_property
     def why_graph_with_gates(self) -> str:
-        """The same, of the network with gates."""
+        """Return the same for the network with gates."""
         return self.why_graph or why_no_hooks(self, self.network)
 
     def build(self, network: nn.Module, filters: Sequence[int], gated: bool) -> nn.Module:
-        """``network``, freshly made by its own code, at other widths; at its own widths with its
-        own numbers.
+        """Build ``network``, freshly made by its own code, at other widths.
 
-        The same object, or where it has to be a GraphModule with its layers.
+        At its own widths it keeps its own numbers. Returns the same object, or where its own code
+        can't be run, a GraphModule with its layers. Raises UnreadableNetwork where neither is
+        possible.
         """
         self.resized(network, filters)
         if why := self.why_graph_with_gates if gated else self.why_graph:
             if self.claimed:
                 raise UnreadableNetwork(
-                    f"has a part named {next(iter(self.claimed))}, which a network that runs "
-                    "its graph can't have; "
-                    f"give it another name ({why})"
+                    f"has a part named {next(iter(self.claimed))}, which a network that runs its "
+                    f"graph can't have; give it another name ({why})"
                 )
             return self.run_graph(network, filters, gated)
         if gated:
@@ -58,8 +58,10 @@ class Blueprint(Resizable):
         return network
 
     def rebuilt(self, network: nn.Module, gated: bool) -> nn.Module:
-        """``network`` as it is built at other widths, at its own: each tensor that has a width is
-        put in anew, with its numbers."""
+        """Build ``network`` at its own widths in the way it is built at others.
+
+        Each tensor that has a width is replaced by a copy, with the same numbers.
+        """
         tensors = tensors_of(network)
         replace(
             network,
@@ -71,14 +73,17 @@ class Blueprint(Resizable):
     def cutter(
         self, network: nn.Module, multiple: int = MULTIPLE, through_norms: bool = False
     ) -> Cutter:
-        """What removes closed filters from a network that was built with gates."""
-        return Cutter(self, network, multiple, through_norms)
+        """Return the Cutter that removes closed filters from a network that was built with
+        gates."""
+        return Cutter(self, network, self.count, multiple, through_norms)
 
     # --- what it costs ----------------------------------------------------------------------------
 
     def count(self, cost: Cost, filters: Number) -> None:
-        """Adds what the network has at these widths to ``cost``; widths (L,) or, of n networks, (L,
-        n)."""
+        """Add the network's parameters and multiply-accumulates at these widths to ``cost``.
+
+        ``filters`` are widths of shape (L,), or (L, n) for n networks.
+        """
         parameters, calls, other_macs = self.counted
         for path in parameters:
             cost.params = cost.params + self.numel(path, filters)
@@ -90,12 +95,14 @@ class Blueprint(Resizable):
 
     @cached_property
     def counted(self) -> tuple[list[str], list[tuple[str, int, str]], int]:
-        """The parameters that it has when it is built, by name; the weights that multiply, each
-        time that they do, and at how many places, of each channel of a node where one is named; and
-        the multiply-accumulates of what has no weights: attention, of widths that are fixed.
+        """Return its parameters, by name; its multiplications; and its other multiply-accumulates.
 
-        Its own code has and computes more than its graph where there are layers from which no
-        logits follow.
+        A multiplication is (weight, places, node): the weight's numbers are each used ``places``
+        times, for each channel of ``node`` where one is named. The other multiply-accumulates are
+        those without weights, attention for example, whose widths are fixed.
+
+        Its own code has and computes more than its graph where the logits don't depend on some
+        layers.
         """
         run, path_of = self.run_graph(self.network, self.template), self.reading.path
         own_names = {other: part for part, other in self.claimed.items()}
@@ -104,10 +111,14 @@ class Blueprint(Resizable):
             path_of[".".join(own_names.get(part, part) for part in name.split("."))]: None
             for name, _ in run.named_parameters()
         }
+
+        # is all of it counted, or only what the logits depend on?
         own = (
             len(every) == len(used) and len(self.reading.live) == len(self.reading.graph.nodes)
         ) or not self.why_graph
         module = self.graph_module(self.network) if own else run
+
+        # run it on shapes: every result's numbers, and torch's own count
         with FlopCounterMode(display=False) as flops:
             numbers = run_on_shapes(module, module.graph, 1, self.image_size)
         calls = [
@@ -115,6 +126,8 @@ class Blueprint(Resizable):
             for path, name, axis in self.reading.calls
             if name in numbers and (own or path_of[path] in used)
         ]
+
+        # what torch counts beyond the multiplications with weights
         with_weights = sum(
             places
             * int(self.numel(path, self.template))
@@ -124,21 +137,22 @@ class Blueprint(Resizable):
         return list(every if own else used), calls, flops.get_total_flops() // 2 - with_weights
 
     def places(self, name: str, axis: int, numbers: int) -> tuple[int, str]:
-        """At how many places a weight makes dimension ``axis`` of a result of so many numbers; for
-        each channel of which node."""
+        """Return at how many places a weight makes dimension ``axis`` of a result with ``numbers``
+        numbers, and the node for each of whose channels it does so ("" for none)."""
         value, places = self.reading.values.get(name), numbers // self.reading.shapes[name][axis]
         return (places // value.channels, name) if value and value.axis != axis else (places, "")
 
     # --- what is told -----------------------------------------------------------------------------
 
     def layers(self) -> list[list[str]]:
-        """For each width, the layers that make it."""
+        """Return the layers that make each width."""
         return [self.reading.widths.layers[width] for width in self.free]
 
     def described(self) -> list[str]:
-        """A line for each width: its number, units, layers; for each that is fixed, why; and whose
-        code is run."""
+        """Return a line for each width with its number, units and layers, a line for each fixed
+        width with the reason, and a line that says whose code is run."""
         lines = [f"{'width':>5} {'filters':>8}  layers"]
+
         for position, (width, units) in enumerate(zip(self.free, self.template)):
             size = self.group_sizes[position]
             of = f" in groups of {size}" * (size > 1)
@@ -151,7 +165,7 @@ class Blueprint(Resizable):
         return [*lines, *fixed_layers(self.reading), self.told()]
 
     def told(self) -> str:
-        """Whose code is run, and why."""
+        """Return a line that says whose code is run, and why."""
         if not self.why_graph_with_gates:
             return "it is trained and searched as its own object, by its own code"
         more = "" if self.reading.whole else "; in training that does what it does in evaluation"

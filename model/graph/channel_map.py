@@ -1,5 +1,4 @@
-"""What is noted while a network is read: which results have channels of which widths, and how each
-is made."""
+"""The record that reading a network fills in: the widths of each result, and how it is made."""
 
 from __future__ import annotations
 
@@ -18,8 +17,7 @@ BATCH = 2  # images, while it is read
 
 
 class Layer(NamedTuple):
-    """A convolution or a linear layer: what it is called, and the names of its tensors in the
-    network."""
+    """A convolution or linear layer, with the names of its tensors in the network."""
 
     name: str
     weight: str
@@ -29,16 +27,20 @@ class Layer(NamedTuple):
 
 
 class NotApart(Exception):
-    """An operation mixes channels, or may do so: the widths of all that it takes have to stay. Its
-    text says why."""
+    """Raised where an operation mixes channels, or may do so; the message says why.
+
+    The widths of everything it takes then have to stay.
+    """
 
 
 class ChannelMap:
-    """``values``: of each node whose result has channels of widths, which. ``steps``: how each of
-    these is made; and of a result without, what of its inputs it reads whole. ``dims``: of each
-    weight, for each dimension, the node whose channels it has (None: none). ``calls``: the weights
-    that multiply, the node that has all the places at which they do, and the dimension of it that
-    they make. Names are those of nodes, and of tensors in the network.
+    """Maps the results and weights of a network to widths. Keys are names of nodes and of tensors.
+
+    ``values``: for each node whose result has widths, the widths of its channels. ``steps``: how
+    each of these results is made; for a result without widths, which inputs it reads whole.
+    ``dims``: for each dimension of a weight, the node whose channels it has, or None. ``calls``:
+    for each multiplication with a weight, (the weight, the node with all places at which it is
+    used, the dimension of that node which the weight makes).
     """
 
     def __init__(self, network: nn.Module):
@@ -49,8 +51,10 @@ class ChannelMap:
         ]
         self.tensors = dict(tensors)
         first: dict[int, str] = {}
-        # of tied weights, the first
+        # tied weights go by their first name
         self.path = {name: first.setdefault(id(tensor), name) for name, tensor in tensors}
+
+        # the widths, and which results and weights have them
         self.widths = Widths()
         self.values: dict[str, Value] = {}
         self.steps: dict[str, Step] = {}
@@ -58,44 +62,45 @@ class ChannelMap:
         self.dims: dict[str, tuple[str | None, ...]] = {}
         self.calls: list[tuple[str, str, int]] = []
         self.literals: list[Literal] = []
-        # of nodes, the convolution or linear layer that makes its channels
+        # the convolution or linear layer that makes the channels of a node
         self.makers: dict[str, Layer] = {}
         self.norms: set[str] = set()  # nodes
-        # nodes whose channels all have to stay: of weights that are used twice, and what is taken
-        # as it is
+        # nodes whose channels all have to stay, of weights that are used twice for example
         self.pinned: set[str] = set()
-        # of lists of results that have each the channels of a node: that, and as Step
+        # a list of results that all have one node's channels: (node, as in Step, axis)
         self.parts: dict[str, tuple[fx.Node, str, int]] = {}
-        self.attributes: dict[str, str] = {}  # of nodes that fetch a tensor, its name
-        # nodes whose channels are made of weights alone, not of the images
+        self.attributes: dict[str, str] = {}  # for nodes that fetch a tensor, its name
+        # nodes whose channels come from weights alone, not from the images
         self.of_weights: set[str] = set()
-        # of nodes that are the shape of a result, or part of it, the dimensions
+        # for nodes that are the shape of a result, or part of it, the dimensions
         self.sizes: dict[str, list[int]] = {}
-        # of numbers, the dimensions of which results they depend on
+        # for numbers, the dimensions of the results that they depend on
         self.counts: dict[str, dict[str, set[int]]] = {}
-        # what goes by the dimensions of a weight, whose channels may be known later
+        # operations that depend on the dimensions of a weight, whose channels may be known later
         self.counted: list[tuple[str, str, set[int]]] = []
 
     # --- about a node -----------------------------------------------------------------------------
 
     def layer(self, node: fx.Node) -> nn.Module | None:
+        """Return the module that a node calls, if it calls one."""
         return self.layers[str(node.target)] if node.op == "call_module" else None
 
     def gate_of(self, node: fx.Node) -> Gate | None:
-        """The gate that a node applies, if it does."""
+        """Return the gate that a node applies, if it applies one."""
         module = self.layer(node)
         module = module.gate if isinstance(module, GatedBatchNorm2d) else module
         return module if isinstance(module, Gate) else None
 
     def function(self, node: fx.Node) -> Any:
-        """By what the function or method of a node is known; None of a module."""
+        """Return the key of a node's function or method in model/graph/operations.py; None for a
+        module."""
         module = self.layer(node)
         if isinstance(module, TrainingFlagCall):
             return key(module.function)
         return None if module is not None else key(node.target)
 
     def operation(self, node: fx.Node) -> str:
-        """The operation of a node and where it is, for people."""
+        """Return the name and place of a node's operation, for messages."""
         module = self.layer(node)
         if module and not isinstance(module, TrainingFlagCall):
             return f"{type(module).__name__} ({node.target})"
@@ -107,10 +112,11 @@ class ChannelMap:
     def not_apart(
         self, node: fx.Node, why: str = "is not known to keep channels apart"
     ) -> NotApart:
+        """Return a NotApart error for a node."""
         return NotApart(f"{self.operation(node)} {why}")
 
     def tracked(self, node: fx.Node) -> list[fx.Node]:
-        """What a node takes that has channels of widths."""
+        """Return the nodes a node takes whose results have widths."""
         sources = [
             self.parts[source.name][0] if source.name in self.parts else source
             for source in node.all_input_nodes
@@ -118,17 +124,22 @@ class ChannelMap:
         return [source for source in dict.fromkeys(sources) if source.name in self.values]
 
     def loose(self, name: str) -> bool:
-        """Whether the channels of a node are those of a weight alone, which nothing has met yet."""
+        """Return True if the channels of a node come from weights alone, and nothing has met them
+        yet."""
         roots = {self.widths.root(piece.width) for piece in self.values[name].pieces}
         return not any(self.widths.layers[root] or self.widths.fixed[root] for root in roots)
 
     # --- noting -----------------------------------------------------------------------------------
 
     def set(self, node: fx.Node, value: Value, step: Step) -> None:
+        """Record the widths of a node's result and how it is made. Raises NotApart if they don't
+        fit."""
         shape = self.shapes.get(node.name)
         if shape is None or value.axis >= len(shape) or shape[value.axis] != value.channels:
             raise self.not_apart(node)
         self.values[node.name], self.steps[node.name] = value, step
+
+        # a result of weights alone is one too
         if node.name in self.attributes or (
             step.inputs and all(source.name in self.of_weights for source in step.inputs)
         ):
@@ -137,8 +148,10 @@ class ChannelMap:
     def keeps(
         self, node: fx.Node, source: fx.Node, zero: str = "all", axis: int | None = None
     ) -> None:
-        """Channel c of the result follows from channel c of ``source``, which may lie along another
-        axis there."""
+        """Record that channel c of the result follows from channel c of ``source``.
+
+        The channels may lie along another ``axis`` in the result.
+        """
         value = self.values[source.name]
         self.set(
             node,
@@ -147,36 +160,42 @@ class ChannelMap:
         )
 
     def reads(self, node: fx.Node, source: fx.Node) -> None:
-        """Each number of the result is made of all channels of ``source``, whatever their number,
-        and it has no channels itself.
+        """Record that each number of the result depends on all channels of ``source``, however many
+        there are, and that the result has no widths itself.
 
-        What is closed is in it as zero. A mean counts it, so that all channels stay there while
-        gates close.
+        Closed channels take part as zeros. A mean counts them, so all channels stay while gates
+        close.
         """
         self.steps[node.name] = Step([Input(source.name, whole=True)], "none")
         self.pinned.add(source.name)
 
     def fixes(self, node: fx.Node, why: str = "") -> None:
-        """The result has no channels of a width; those of what it takes stay as they are."""
+        """Fix the widths of all that a node takes; its result has none."""
         for source in self.tracked(node):
             self.fix(source.name, why or f"{self.operation(node)} takes them as they are")
 
     def fix(self, name: str, why: str) -> None:
-        """The widths of a result have to stay, and all of its channels."""
+        """Fix the widths of a result, and keep all of its channels."""
         self.widths.fix(self.values[name].pieces, why)
         self.pinned.add(name)
 
     def assign(self, path: str, *dims: fx.Node | None) -> None:
-        """A weight has in its first dimensions the channels of these nodes. Used twice, they are
-        tied."""
+        """Record that the first dimensions of a weight have the channels of these nodes.
+
+        The channels are tied where the weight is used twice.
+        """
         path = self.path[path]
         names = [
             node.name if node is not None and node.name in self.values else None for node in dims
         ]
         names += [None] * (self.tensors[path].dim() - len(names))
+
+        # a width that does not fit would be found only when it is changed
         for name, size in zip(names, self.tensors[path].shape):
             if name and self.values[name].channels != size:
                 raise NotApart(f"{path} has not as many channels as {name}")
+
+        # used before: both uses have to agree
         before = self.dims.setdefault(path, tuple(names))
         for one, other in zip(before, names):
             if one != other:
@@ -184,10 +203,9 @@ class ChannelMap:
                 self._tie(one, other, path)
 
     def tie(self, one: str, other: str) -> None:
-        """The results of two nodes have the same channels: channel c of the one is of the width of
-        channel c of the other.
+        """Tie the results of two nodes: channel c of both belongs to the same width.
 
-        A weight's own that meets several widths side by side has these.
+        A weight that meets several widths side by side is divided into these first.
         """
         for name, firm in ((one, other), (other, one)):
             pieces, others = self.values[name].pieces, self.values[firm].pieces
@@ -200,10 +218,12 @@ class ChannelMap:
         self.widths.tie(self.values[one].pieces, self.values[other].pieces)
 
     def _spread(self, loose: Piece, pieces: tuple[Piece, ...]) -> None:
-        """Puts these pieces in the place of one of a weight alone, in all that is made of it."""
+        """Replace the piece ``loose``, of weights alone, by ``pieces`` in everything made from
+        it."""
         root, size = self.widths.root(loose.width), self.per_unit(loose)
         if any(piece.channels % size for piece in pieces):
             return
+
         for name, value in self.values.items():
             if any(self.widths.root(piece.width) == root for piece in value.pieces):
                 found = [
@@ -218,21 +238,22 @@ class ChannelMap:
                 self.values[name] = Value(value.axis, tuple(itertools.chain(*found)))
 
     def _tie(self, one: str | None, other: str | None, path: str) -> None:
+        """Tie two results that one weight connects; fix the widths of one without a partner."""
         if one and other:
             self.widths.tie(self.values[one].pieces, self.values[other].pieces)
         elif name := one or other:
             self.widths.fix(self.values[name].pieces, f"{path} is used twice")
 
     def meets(self, node: fx.Node, source: fx.Node, axis: int) -> bool:
-        """Whether a weight of the network that a node takes, ``source``, has its channels: ``axis``
-        dimensions from the end.
+        """Return True if ``source`` is a weight with the channels of the node that takes it,
+        ``axis`` dimensions from the end.
 
-        Of anything else that has as many, and has them always, it follows that the widths are
-        fixed.
+        Anything else with as many channels has them always, which fixes the widths.
         """
         shape, pieces = self.shapes[source.name], self.values[node.name].pieces
         if len(shape) < axis or shape[-axis] == 1:
             return False
+
         path, axis = self.attributes.get(source.name), len(shape) - axis
         if path not in self.tensors:
             self.fix(
@@ -240,6 +261,7 @@ class ChannelMap:
                 f"{self.operation(node)} combines them with what has as many channels always",
             )
             return False
+
         self.set(source, Value(axis, pieces), Step([], "none"))
         self.assign(path, *[source if d == axis else None for d in range(len(shape))])
         return True
@@ -247,5 +269,5 @@ class ChannelMap:
     # --- what is asked ----------------------------------------------------------------------------
 
     def per_unit(self, piece: Piece) -> int:
-        """The channels of a piece that belong to one unit of its width."""
+        """Return how many channels of a piece belong to one unit of its width."""
         return piece.channels // self.widths.units[self.widths.root(piece.width)]

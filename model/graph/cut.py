@@ -1,19 +1,20 @@
-"""Removes closed filters from a network that was read from its graph, in its own layers: what is
-tied goes together.
+"""Removes closed filters from a network that was read from its graph, in its own layers; filters
+that are tied go together.
 
-One gate closes a filter wherever it is, so the channels of a width that stay are the same
-everywhere, and nothing has to be put between layers. The arithmetic of what is left does not
-change: not the survivors' outputs, not their gradients, not their momentum.
+One gate closes a filter everywhere, so the same channels of a width stay everywhere, and no
+selections are needed. The arithmetic of the rest does not change: neither outputs nor gradients nor
+momentum.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, fx, nn
 
+from model.cost import Cost, Number
 from model.errors import UnreadableNetwork
 from model.gate import SharedGate, gates_of
 from model.graph.compaction import MULTIPLE, WORTHWHILE
@@ -27,21 +28,26 @@ from model.graph.trace import write_literals
 class Cutter:
     """Holds a gated network of a blueprint at its full width and shrinks it as its gates close.
 
-    ``network`` is the module to train; it stays the same object, its parameters are sliced, but not
-    its gates. ``kept`` has for each width, by its number, the filters that it still has (bools); it
-    is all that is needed to cut a fresh network to the same shape. Filters that a norm of all
-    channels takes its mean over, closed ones as zeros, are not removed, unless ``through_norms``:
-    then that is not ``exact``, the mean is one over fewer.
+    ``network`` is the module to train. It stays the same object; its parameters are sliced, its
+    gates are not. ``kept`` has for each width, by its number, the filters that it still has
+    (bools); with it alone a fresh network can be cut to the same shape. ``costs`` adds what widths
+    cost to a Cost.
+
+    A norm of all channels takes its mean over closed filters too, as zeros, so these are not
+    removed. With ``through_norms`` they are; the cut is then not ``exact``, for the mean is one
+    over fewer.
     """
 
     def __init__(
         self,
         blueprint: Resizable,
         network: nn.Module,
+        costs: Callable[[Cost, Number], None],
         multiple: int = MULTIPLE,
         through_norms: bool = False,
     ):
         self.blueprint, self.network, self.multiple = blueprint, network, multiple
+        self.costs = costs
         self.reading = blueprint.reading
         self.device = next(network.parameters()).device
         self.filters = [len(gate.weight) for gate in gates_of(network)]
@@ -51,7 +57,8 @@ class Cutter:
             str(number): torch.ones(units, dtype=torch.bool)
             for number, units in enumerate(self.filters)
         }
-        # of all results together, of a filter of each width
+
+        # the channels, over all results, that one filter of each width has
         self.per_filter = [0] * len(self.filters)
         for value in self.reading.values.values():
             for piece in value.pieces:
@@ -64,15 +71,16 @@ class Cutter:
         optimizer: torch.optim.Optimizer | None = None,
         worthwhile: float = WORTHWHILE,
     ) -> bool:
-        """Removes the filters outside ``alive`` (a bool per filter, per gate, on the CPU), whose
-        gates are closed.
+        """Remove the filters outside ``alive``, whose gates are closed.
 
-        Only if at least the fraction ``worthwhile`` of the channels goes; returns whether it was
-        done.
+        ``alive`` has a bool per filter for each gate, on the CPU. Nothing is done unless at least
+        the fraction ``worthwhile`` of the channels can go. Returns True if something was removed.
         """
         kept = {
             str(number): self._rounded_up(number, living) for number, living in enumerate(alive)
         }
+
+        # channels count, not filters: a width of many layers weighs more
         before, after = (
             sum(
                 channels * int(masks[str(number)].sum())
@@ -88,9 +96,11 @@ class Cutter:
     def restore(
         self, kept: dict[str, Tensor], optimizer: torch.optim.Optimizer | None = None
     ) -> None:
-        """Cuts a fresh network to the shape that another one had when its ``kept`` was saved.
-        Raises UnreadableNetwork for what an earlier version has saved, which had channels of each
-        result."""
+        """Cut a fresh network to the shape that another one had when its ``kept`` was saved.
+
+        Raises UnreadableNetwork for a ``kept`` of an earlier version, which has channels of each
+        result.
+        """
         if kept.keys() != self.kept.keys():
             raise UnreadableNetwork(
                 "begun by a version that ran the network's graph, and can't be gone on with"
@@ -98,11 +108,20 @@ class Cutter:
         self._cut({name: mask.cpu() for name, mask in kept.items()}, optimizer)
 
     def kept_filters(self) -> list[Tensor]:
-        """For each gate, the indices of the filters that are still there."""
+        """Return for each gate the indices of the filters that remain."""
         return [mask.nonzero().flatten() for mask in self.kept.values()]
 
+    def count(self, alive: list[Tensor]) -> Cost:
+        """Return the cost of the network with the filters ``alive`` alone."""
+        self.costs(cost := Cost(), [int(living.sum()) for living in alive])
+        return cost
+
+    def channel_mask(self, name: str) -> Tensor:
+        """Return which channels of a node's result in the full network remain (bools)."""
+        return self._mask(name, self.kept)
+
     def sliced(self, path: str, tensor: Tensor) -> Tensor:
-        """What is left of a tensor of the full network."""
+        """Return the part of a tensor of the full network that remains."""
         dims = self.reading.dims.get(path, ())
         left = {
             name: self._mask(name, self.kept).nonzero().flatten()
@@ -113,8 +132,8 @@ class Cutter:
 
     @property
     def gate_nodes(self) -> dict[str, tuple[list[int], Tensor | None]]:
-        """Behind which nodes of the full network there are gates: of which widths, by number, and
-        which gate each channel has."""
+        """Return the nodes of the full network with gates behind them: the numbers of their widths,
+        and which gate each channel has."""
         reading, position, found = self.reading, self.blueprint.position, {}
         for name, widths in places(reading, self.blueprint.free).behind.items():
             order, index = gate_index(
@@ -127,17 +146,20 @@ class Cutter:
         return found
 
     def channels(self, name: str) -> int:
-        """The channels of a node's result in the full network."""
+        """Return the number of channels of a node's result in the full network."""
         return int(self.blueprint.channels(name, self.filters))
 
     def finished(self) -> nn.Module:
-        """The network without its gates: what they close must be gone."""
+        """Return the network without its gates. Raises ValueError if a closed filter is still
+        there."""
         if any(
             bool((module.multipliers() != 1).any())
             for module in self.network.modules()
             if isinstance(module, SharedGate)
         ):
             raise ValueError("filters are there that are closed")
+
+        # the graph calls gates as nodes of their own, or in batch norms and hooks
         if isinstance(self.network, fx.GraphModule):
             for node in list(self.network.graph.nodes):
                 if node.op == "call_module" and isinstance(
@@ -145,6 +167,7 @@ class Cutter:
                 ):
                     node.replace_all_uses_with(node.all_input_nodes[0])
                     self.network.graph.erase_node(node)
+
         unhook_gates(self.network)
         if isinstance(self.network, fx.GraphModule):
             self.network.delete_all_unused_submodules()
@@ -152,11 +175,15 @@ class Cutter:
         return self.network
 
     def _number(self, width: int) -> int | None:
+        """Return the number of a free width; None for a fixed one."""
         return self.blueprint.position.get(self.reading.widths.root(width))
 
     def _rounded_up(self, number: int, alive: Tensor) -> Tensor:
-        """``alive`` with as many more of the filters there are as make the channels a multiple of
-        8; all where none may go."""
+        """Return ``alive`` with enough other remaining filters to make the channels a multiple of
+        8.
+
+        All filters stay in a width from which none may go.
+        """
         there = self.kept[str(number)]
         if number in self.held:
             return there
@@ -167,7 +194,7 @@ class Cutter:
         return alive.index_fill(0, spare, True)
 
     def _mask(self, name: str, masks: Mapping[str, Tensor]) -> Tensor:
-        """Which channels of a node's result in the full network are in ``masks``."""
+        """Return the channels of a node's result in the full network that are in ``masks``."""
         reading, found = self.reading, []
         for piece in reading.values[name].pieces:
             number = self._number(piece.width)
@@ -179,15 +206,19 @@ class Cutter:
         return torch.cat(found)
 
     def _cut(self, kept: dict[str, Tensor], optimizer: torch.optim.Optimizer | None) -> None:
-        """Slices the weights from ``self.kept`` to ``kept``, and the gates at all their places."""
+        """Slice the weights from ``self.kept`` to ``kept``, and the gates at all their places."""
         reading, left = self.reading, dict[str, Tensor]()
         for name in reading.values:
             before, after = self._mask(name, self.kept), self._mask(name, kept)
             left[name] = after[before].nonzero().flatten().to(self.device, non_blocking=True)
+
+        # weights and gates
         cut(self.network, reading, left, optimizer)
         for module in self.network.modules():
             if isinstance(module, SharedGate):
                 module.cut(left[module.place])
+
+        # a network that runs its graph has numbers of channels in it
         self.kept = kept
         if isinstance(self.network, fx.GraphModule):
             there = {node.name for node in self.network.graph.nodes}
@@ -200,8 +231,7 @@ class Cutter:
 
 
 def held_widths(blueprint: Resizable) -> set[int]:
-    """The widths, by number, of channels over all of which something takes a mean: a norm, or what
-    has no channels itself."""
+    """Return the numbers of the widths over whose channels something takes a mean."""
     reading, held = blueprint.reading, set()
     for name, step in reading.steps.items():
         for source in step.inputs if step.solid or name not in reading.values else ():

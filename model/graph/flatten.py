@@ -1,10 +1,10 @@
-"""A network as anybody can load it: no gates, no selections, layers of torch's own only, and the
-same outputs.
+"""Makes a network that anybody can load: without gates and selections, with torch's own layers
+only, and with the same outputs.
 
-Gates are multiplied into the batch norms that they follow. The selections that a network has where
-filters were removed go, too: in everything that works channel by channel between two convolutions,
-all channels that any part of it has are given to every part, with zero weights where they were not.
-Where that is not known to work, a selection becomes a plain index_select.
+Gates are multiplied into the batch norms that they follow. Selections, which stand where filters
+were removed, go too: between two convolutions, everything that works channel by channel is given
+all channels that any part of it has, with zero weights for those it did not have. Where that is not
+known to work, a selection becomes a plain index_select.
 """
 
 import copy
@@ -16,27 +16,26 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from model.errors import UnreadableNetwork
 from model.gate import Gate, GatedBatchNorm2d
-from model.graph.channels import UnionFind
-from model.graph.operations import SUMS, ZERO_FUNCTIONS, ZERO_MODULES, key, settle
+from model.graph.layer_kinds import update_sizes
+from model.graph.regions import Regions, by_channel, called_module
 from model.graph.selection import Selection
 from model.graph.trace import trace
-from model.graph.whole import known
 
-# all make a zero of a zero, as batch norm with zero scale and shift does
-FUNCTIONS = ZERO_FUNCTIONS | SUMS | {torch.flatten, "flatten"}
 SAME = 1e-5  # relative to the largest output; a sum with zeros in it is rounded in another order
 
 
 @torch.no_grad()
 def plain(network: nn.Module, images: Tensor) -> nn.Module:
-    """A copy of ``network`` for evaluation, on the CPU, without gates and selections.
+    """Return a copy of ``network`` for evaluation, on the CPU, without gates and selections.
 
-    ``images`` (N, C, H, W) are for looking at it. Raises NotImplementedError for a network with
+    ``images`` (N, C, H, W) serve to compare outputs. Raises NotImplementedError for a network with
     gates or selections that torch.fx can't trace.
     """
     network = copy.deepcopy(network).cpu().eval().requires_grad_(False)
     if not any(isinstance(module, (Gate, Selection)) for module in network.modules()):
         return network
+
+    # its own graph where it has one, for gates and selections are nodes of it
     try:
         graph = (
             copy.deepcopy(network.graph)
@@ -47,9 +46,12 @@ def plain(network: nn.Module, images: Tensor) -> nn.Module:
         traced = fx.GraphModule(network, graph)
     except UnreadableNetwork as error:
         raise NotImplementedError(str(error)) from None
+
     ShapeProp(traced).propagate(images[:1])
     _without_gates(traced)
     selecting = _with_index_selects(copy.deepcopy(traced))
+
+    # widened where that gives the same outputs, with index_select otherwise
     try:
         widened, before = _widened(traced, images), selecting(images)
         if (widened(images) - before).abs().max() <= SAME * before.abs().max():
@@ -60,9 +62,11 @@ def plain(network: nn.Module, images: Tensor) -> nn.Module:
 
 
 def _without_gates(network: fx.GraphModule) -> None:
+    """Multiply gates into batch norms; where there is none, make them a scale or a product."""
     for node in list(network.graph.nodes):
-        module = _module(network, node)
+        module = called_module(network, node)
         if isinstance(module, GatedBatchNorm2d):
+            # a gate in a batch norm: scale its weight and bias
             norm = (
                 nn.BatchNorm2d(module.num_features, module.eps, module.momentum)
                 .eval()
@@ -79,6 +83,7 @@ def _without_gates(network: fx.GraphModule) -> None:
             )
             _put(network, str(node.target), norm)
         elif isinstance(module, Gate):
+            # a gate on its own: drop it where it is open
             factors, dims = module.multipliers(), len(node.meta["tensor_meta"].shape)
             if bool((factors != 1).any()) and module.axis == 1:
                 _put(network, str(node.target), _Scale(factors).eval())
@@ -87,12 +92,13 @@ def _without_gates(network: fx.GraphModule) -> None:
             else:
                 node.replace_all_uses_with(node.all_input_nodes[0])
                 network.graph.erase_node(node)
+
     _cleaned(network)
 
 
 class _Scale(_BatchNorm):
-    """A gate as a batch norm that does nothing but scale, so that it can be given more channels;
-    for evaluation alone."""
+    """A gate as a batch norm that only scales, so that it can be given more channels. For
+    evaluation."""
 
     def __init__(self, factors: Tensor):
         super().__init__(len(factors), eps=0.0)
@@ -100,14 +106,13 @@ class _Scale(_BatchNorm):
         self.weight.copy_(factors)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of dimensions."""
+        """Accept any number of dimensions."""
 
 
 def _with_products(network: fx.GraphModule) -> fx.GraphModule:
-    """The gates that batch norms stood for as products: in training a norm would do more than
-    that."""
+    """Replace each _Scale by a product: in training a norm would do more than scale."""
     for node in list(network.graph.nodes):
-        if isinstance(module := _module(network, node), _Scale):
+        if isinstance(module := called_module(network, node), _Scale):
             _multiply(
                 network,
                 node,
@@ -117,7 +122,7 @@ def _with_products(network: fx.GraphModule) -> fx.GraphModule:
 
 
 def _multiply(network: fx.GraphModule, node: fx.Node, factors: Tensor) -> None:
-    """Puts a product with ``factors``, which are not trained, in the place of a node."""
+    """Replace a node by a product with ``factors``, which are not trained."""
     path = _beside(network, node, "factors", factors.detach().clone())
     with network.graph.inserting_before(node):
         product = network.graph.call_function(
@@ -128,11 +133,13 @@ def _multiply(network: fx.GraphModule, node: fx.Node, factors: Tensor) -> None:
 
 
 def _with_index_selects(network: fx.GraphModule) -> fx.GraphModule:
-    """Every selection as torch's own index_select; where it fills in zeros, times a mask."""
+    """Replace each selection by torch's index_select, with a mask where it fills in zeros."""
     for node in list(network.graph.nodes):
-        if isinstance(module := _module(network, node), Selection):
+        if isinstance(module := called_module(network, node), Selection):
             channels = module.get_buffer("index")
             index = _beside(network, node, "index", channels.clamp(min=0))
+
+            # a mask is applied along the last dimension, whatever the rank
             with network.graph.inserting_before(node):
                 found = network.graph.call_function(
                     torch.index_select, (node.args[0], module.axis, network.graph.get_attr(index))
@@ -149,127 +156,56 @@ def _with_index_selects(network: fx.GraphModule) -> fx.GraphModule:
 
 
 def _beside(network: fx.GraphModule, node: fx.Node, what: str, tensor: Tensor) -> str:
-    """A buffer with ``tensor``, beside the layer that a node calls, and its path."""
+    """Store ``tensor`` as a buffer beside the layer that a node calls; return its path."""
     parent, _, name = str(node.target).rpartition(".")
     network.get_submodule(parent).register_buffer(f"{name}_{what}", tensor)
     return f"{parent}.{name}_{what}".lstrip(".")
 
 
 def _replace(network: fx.GraphModule, node: fx.Node, new: fx.Node) -> None:
+    """Replace a node by another one, and erase it."""
     node.replace_all_uses_with(new)
     network.graph.erase_node(node)
 
 
 def _widened(network: fx.GraphModule, images: Tensor) -> fx.GraphModule:
-    """The network without selections: every layer with all channels of its region, zeros where it
-    did not have them.
+    """Return the network without selections: each layer has all channels of its region, with zeros
+    for those that it did not have.
 
-    A region is what works channel by channel between one layer that mixes channels and the next.
-    Raises NotImplementedError where something is not known to do either, and where a layer is used
-    twice.
+    Raises NotImplementedError where something is not known to mix channels or to keep them apart,
+    and where a layer is used twice.
     """
     ShapeProp(network).propagate(images[:1])
-    channels, regions = UnionFind(), UnionFind()
-    # the channels of a result; those that are one channel of the region have one root
-    own: dict[fx.Node, list[int]] = {}
-    region: dict[fx.Node, int] = {}
-    nodes = [node for node in network.graph.nodes if node.op != "output"]
-    for node in nodes:
-        module, inputs, region[node] = _module(network, node), node.all_input_nodes, regions.new()
-        shape: tuple[int, ...] = getattr(node.meta.get("tensor_meta"), "shape", ())
-        # a number, a tuple, a loose parameter
-        if len(shape) < 2 or any(inp not in own for inp in inputs):
-            raise NotImplementedError(str(node))
-        count = shape[1]
-        if isinstance(module, Selection) and module.axis == 1:
-            own[node] = [
-                own[inputs[0]][at] if at >= 0 else channels.new()
-                for at in module.get_buffer("index").tolist()
-            ]
-        elif (
-            node.op == "placeholder"
-            or (isinstance(module, nn.Conv2d) and module.groups == 1)
-            or (isinstance(module, nn.Linear) and len(node.meta["tensor_meta"].shape) == 2)
-        ):
-            own[node] = [channels.new() for _ in range(count)]
-            continue
-        elif _by_channel(node, module) and all(len(own[inp]) == count for inp in inputs):
-            own[node] = own[inputs[0]]
-            for inp in inputs[1:]:
-                for one, other in zip(own[inp], own[node]):
-                    channels.join(one, other)
-        else:
-            raise NotImplementedError(str(node))
-        for inp in inputs:
-            regions.join(region[inp], region[node])
-    called = [
-        id(module)
-        for node in nodes
-        if (module := _module(network, node)) and any(True for _ in module.parameters())
-    ]
-    if len(set(called)) < len(called):
-        raise NotImplementedError("a layer is used twice")
+    regions = Regions(network)
+    at = regions.places()
 
-    found: dict[int, set[int]] = {}
-    roots = {node: [channels.root(channel) for channel in own[node]] for node in nodes}
-    for node in nodes:
-        found.setdefault(regions.root(region[node]), set()).update(roots[node])
-    order = {
-        place: {root: at for at, root in enumerate(sorted(members))}
-        for place, members in found.items()
-    }
-    at = {
-        node: (
-            [order[regions.root(region[node])][root] for root in roots[node]],
-            len(order[regions.root(region[node])]),
-        )
-        for node in nodes
-    }  # where its channels lie in its region, and how many that has
-    ends = [
-        inp for node in network.graph.nodes if node.op == "output" for inp in node.all_input_nodes
-    ]
-    for node in nodes:
-        where, total = at[node]
-        if len(set(where)) < len(where) or (
-            (node.op == "placeholder" or node in ends) and where != list(range(total))
-        ):
-            raise NotImplementedError(str(node))
-    for node in nodes:
-        module = _module(network, node)
+    for node in regions.nodes:
+        module = called_module(network, node)
         if isinstance(module, Selection):
             node.replace_all_uses_with(node.all_input_nodes[0])
             network.graph.erase_node(node)
         elif isinstance(module, (nn.Conv2d, nn.Linear, _BatchNorm)):
-            mixes = not _by_channel(node, module)
-            _spread(module, at[node], at[node.all_input_nodes[0]] if mixes else None)
+            mixes = not by_channel(node, module)
+            _pad_channels(module, at[node], at[node.all_input_nodes[0]] if mixes else None)
     return _cleaned(network)
 
 
-def _by_channel(node: fx.Node, module: nn.Module | None) -> bool:
-    if isinstance(module, nn.Conv2d):
-        return module.groups == module.in_channels == module.out_channels > 1
-    if module is not None:
-        kind = known(module)
-        # PReLU has weights of its own
-        return (
-            kind is not None
-            and kind is not nn.PReLU
-            and issubclass(kind, (_BatchNorm, *ZERO_MODULES))
-        )
-    return node.op in ("call_function", "call_method") and key(node.target) in FUNCTIONS
-
-
-def _spread(
+def _pad_channels(
     module: nn.Module, rows: tuple[list[int], int], columns: tuple[list[int], int] | None
 ) -> None:
-    """Gives a layer more channels, that do nothing: (where its own lie, how many there are then) of
-    outputs and inputs."""
+    """Give a layer more channels, which do nothing.
+
+    ``rows`` and ``columns`` say for outputs and inputs where the layer's own channels go, and how
+    many there are then.
+    """
     for name, old in [*module.named_parameters(), *module.named_buffers()]:
         if not old.dim():
             continue
         shape = [rows[1], *old.shape[1:]]
         if columns and old.dim() > 1:
             shape[1] = columns[1]
+
+        # a variance of one, since zero would be divided by
         new = torch.ones(shape) if name == "running_var" else torch.zeros(shape)
         new[rows[0]] = (
             new[rows[0]].index_copy(1, torch.tensor(columns[0]), old)
@@ -281,11 +217,7 @@ def _spread(
             name,
             nn.Parameter(new, requires_grad=False) if isinstance(old, nn.Parameter) else new,
         )
-    settle(module)
-
-
-def _module(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    return network.get_submodule(str(node.target)) if node.op == "call_module" else None
+    update_sizes(module)
 
 
 def _put(network: nn.Module, target: str, module: nn.Module) -> None:

@@ -1,5 +1,5 @@
 """A module that runs a graph, also where parts of the network have names that Python or torch.fx
-has claimed: code, graph, class."""
+reserves: code, graph, class."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from torch import fx, nn
 
 
 def graph_module(network: nn.Module, graph: fx.Graph) -> fx.GraphModule:
-    """``graph``, run with the parts of ``network``; those whose names are claimed have others in
-    it."""
+    """Return a module that runs ``graph`` with the parts of ``network``.
+
+    Parts whose names are reserved get other names in it.
+    """
     graph = copy.deepcopy(graph)
     nodes = [node for node in graph.nodes if node.op in ("call_module", "get_attr")]
     others = other_names(str(node.target) for node in nodes)
@@ -29,7 +31,7 @@ def graph_module(network: nn.Module, graph: fx.Graph) -> fx.GraphModule:
 
 
 def other_names(paths: Iterable[str]) -> dict[str, str]:
-    """The parts of these paths whose names are claimed, and what they are called instead."""
+    """Return other names for the parts of these paths whose names are reserved."""
     split = [path.split(".") for path in paths]
     there, found = {part for parts in split for part in parts}, dict[str, str]()
     for parts in split:

@@ -1,5 +1,5 @@
-"""Gates in a network of its owner's, which goes on running its own code: in its batch norms, and in
-hooks of its other modules."""
+"""Gates in a user's network, which goes on running its own code: in its batch norms, and in hooks
+of its other modules."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from model.graph.insert_gates import owners, places, readers_of, shared_gate
 from model.graph.reading import Reading
 from model.graph.tracer import ModuleCall
 
-# they may run whatever children they have
+# these may run any of their children
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 @dataclass(frozen=True)
 class GateBehind:
-    """A forward hook: the result of a module through the gate that is its child of this name."""
+    """A forward hook that passes a module's result through the gate that is its child ``name``."""
 
     name: str
 
@@ -31,8 +31,8 @@ class GateBehind:
 
 @dataclass(frozen=True)
 class GateBefore:
-    """A forward pre-hook: what a module is given first through the gate that is its child of this
-    name."""
+    """A forward pre-hook that passes a module's first input through the gate that is its child
+    ``name``."""
 
     name: str
 
@@ -42,9 +42,11 @@ class GateBefore:
 
 @dataclass
 class HookPlan:
-    """Where gates of the owner's network are: of a module by its path, the node whose channels it
-    gates, and the widths (roots) that have gates there, ``behind`` the module or ``before`` it.
-    ``missing``: an operation that no gate can be put before; "" if none.
+    """The places of gates in a user's network.
+
+    ``behind`` and ``before`` map the path of a module to the node whose channels its gate has, and
+    to the widths (roots) that are gated there. ``missing`` names an operation before which no gate
+    can be put; "" if there is none.
     """
 
     behind: dict[str, tuple[str, set[int]]] = field(default_factory=dict)
@@ -53,7 +55,7 @@ class HookPlan:
 
 
 class Planner:
-    """Finds the modules of a network that was read at which gates can be put."""
+    """Finds the modules at which gates can be put into a network that was read."""
 
     def __init__(self, reading: Reading, free: Sequence[int]):
         self.reading, self.free = reading, free
@@ -69,12 +71,15 @@ class Planner:
                 self.returning.setdefault(call.returned, []).append(call.path)
 
     def plan(self) -> HookPlan:
+        """Return the modules at which gates have to be put."""
         found, readers = HookPlan(), readers_of(self.reading)
         where = places(self.reading, self.free, self.gated_with)
         for name, widths in where.behind.items():
             path = self.module_behind(name)
             assert path is not None  # or it would be no such place
             found.behind.setdefault(path, (name, set()))[1].update(widths)
+
+        # gates before a module, where no place behind one closes all that is read
         for name, widths in where.before.items():
             for reader in readers[name]:
                 if call := self.module_before(reader, name):
@@ -84,15 +89,15 @@ class Planner:
         return found
 
     def gated_with(self, name: str) -> list[str]:
-        """The nodes that are closed where a gate closes ``name``: itself, or the last before it of
-        whose zeros it makes zeros."""
+        """Return the nodes that are zero where a gate closes ``name``: the node itself, or the last
+        one before it whose zeros it keeps; none where no gate can be put."""
         for source in self.sources(name):
             if path := self.module_behind(source):
                 return [call.returned for call in self.calls[path] if call.returned]
         return []
 
     def module_behind(self, name: str) -> str | None:
-        """The module whose result a node is, whenever it is called, or another with the same
+        """Return the path of the module that returns a node, or always another node with the same
         channels; None if there is none."""
         for path in self.returning.get(name, []):
             inside = isinstance(self.reading.layers[path], CONTAINERS)
@@ -104,21 +109,26 @@ class Planner:
         return None
 
     def is_made_in(self, call: ModuleCall) -> bool:
-        """Whether what a module returns is made in it, and used outside of it alone."""
+        """Return True if a module makes what it returns, and nothing else in it is used outside."""
         if call.returned is None or call.first > self.number[call.returned]:
             return False
         return all(self.number[user.name] >= call.end for user in self.nodes[call.returned].users)
 
     def module_before(self, reader: str, name: str) -> ModuleCall | None:
-        """The call of the module that reads a node, itself or by functions, where it is given first
-        what has these channels; None if there is none, or if it is given others, too."""
+        """Return the call of the module that reads a node, itself or by functions, and is first
+        given a result with the node's channels; None if there is none, or if other channels are
+        given to it too.
+        """
         inside = self.number[reader]
-        for call in self.reading.module_calls:  # the inner before the outer
+
+        # the inner before the outer
+        for call in self.reading.module_calls:
             if (
                 call.first <= inside < call.end
                 and call.given
                 and not isinstance(self.reading.layers[call.path], CONTAINERS)
             ):
+                # nothing but what keeps zeros may lie between the module's input and the node
                 on_the_way = self.sources(name)
                 known = call.given in on_the_way and all(
                     self.number[node] >= call.first
@@ -131,7 +141,7 @@ class Planner:
         return None
 
     def sources(self, name: str) -> list[str]:
-        """A node and those before it of whose zeros it makes zeros, one by one."""
+        """Return a node and the nodes before it whose zeros it keeps, one by one."""
         found = [name]
         while (
             len(inputs := self.reading.steps[found[-1]].inputs) == 1
@@ -142,7 +152,7 @@ class Planner:
         return found
 
     def alike(self, one: str | None, other: str) -> bool:
-        """Whether a gate for the channels of one node is one for those of the other."""
+        """Return True if two nodes need the same gate."""
         values = self.reading.values
         return one == other or (
             one in values
@@ -158,12 +168,13 @@ def hook_gates(
     free: Sequence[int],
     filters: Sequence[int],
 ) -> None:
-    """Puts a GateLayer per width into a network of its owner's, shared by all the places of a
-    width."""
+    """Put a GateLayer for each width into a user's network; all places of a width share it."""
     device = next(network.parameters()).device
     gates = {
         root: GateLayer(width, number) for number, (root, width) in enumerate(zip(free, filters))
     }
+
+    # behind modules: in a batch norm, or in a hook
     for path, (name, widths) in plan.behind.items():
         module, gate = (
             network.get_submodule(path),
@@ -174,6 +185,8 @@ def hook_gates(
         else:
             module.add_module(child := free_name(module), gate)
             module.register_forward_hook(GateBehind(child))
+
+    # before modules
     for path, (name, widths) in plan.before.items():
         module = network.get_submodule(path)
         module.add_module(
@@ -183,7 +196,7 @@ def hook_gates(
 
 
 def free_name(module: nn.Module) -> str:
-    """A name for a gate that a module has nothing else by."""
+    """Return a name that no attribute of the module has."""
     name = "gate"
     while hasattr(module, name):
         name += "_"
@@ -191,7 +204,7 @@ def free_name(module: nn.Module) -> str:
 
 
 def unhook_gates(network: nn.Module) -> None:
-    """Takes the gates out of a network again; they must be open, or what they close be gone."""
+    """Remove the gates from a network. They must be open, or what they close be gone."""
     for module in list(network.modules()):
         if isinstance(module, GatedBatchNorm2d):
             module.without_gate()

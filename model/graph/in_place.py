@@ -1,4 +1,4 @@
-"""Operations in place: whatever comes after one takes its result, or the network is refused."""
+"""Operations that work in place: later operations take their result, or the network is refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from torch import fx, nn
 
 from model.errors import UnreadableNetwork
-from model.graph.operations import ALIASES
 
 IN_PLACE = {
     "iadd",
@@ -25,17 +24,92 @@ IN_PLACE = {
     "imatmul",
     "setitem",
 }
+# operations that may share their input's memory, in lower case and without a number of dimensions;
+# modules are named in the same way
+ALIASES = {
+    "view",
+    "view_as",
+    "reshape",
+    "reshape_as",
+    "flatten",
+    "ravel",
+    "unflatten",
+    "permute",
+    "transpose",
+    "swapaxes",
+    "swapdims",
+    "movedim",
+    "moveaxis",
+    "t",
+    "adjoint",
+    "squeeze",
+    "unsqueeze",
+    "getitem",
+    "select",
+    "narrow",
+    "diagonal",
+    "unfold",
+    "as_strided",
+    "chunk",
+    "split",
+    "split_with_sizes",
+    "tensor_split",
+    "hsplit",
+    "vsplit",
+    "dsplit",
+    "unbind",
+    "expand",
+    "expand_as",
+    "broadcast_to",
+    "broadcast_tensors",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "meshgrid",
+    "contiguous",
+    "to",
+    "float",
+    "double",
+    "half",
+    "type",
+    "type_as",
+    "cpu",
+    "cuda",
+    "pos",
+    "positive",
+    "real",
+    "imag",
+    "view_as_real",
+    "view_as_complex",
+    "conj",
+    "resolve_conj",
+    "resolve_neg",
+    "detach",
+    "data",
+    "getattr",
+    "alias",
+    "identity",
+    "dropout",
+    "alpha_dropout",
+    "alphadropout",
+    "feature_dropout",
+    "feature_alpha_dropout",
+    "featurealphadropout",
+    "stochastic_depth",
+    "checkpoint",
+}
 
 
 def rewire_inplace_ops(network: nn.Module, graph: fx.Graph) -> None:
-    """Lets whatever comes after an operation in place take its result: what it worked on is that
-    now.
+    """Make every later use of a tensor that is changed in place take the changed result.
 
-    Raises UnreadableNetwork where other results share that memory and are used afterwards.
+    Raises UnreadableNetwork where other results share that memory and are used later, and where an
+    operation writes into ``out``.
     """
     order = {node: number for number, node in enumerate(graph.nodes)}
     numbers: set[fx.Node | None] = set()  # n += 1 makes another number
     memory: dict[fx.Node, list[fx.Node]] = {}  # of each node, those whose memory it may share
+
     for node in graph.nodes:
         source = node.all_input_nodes[0] if node.all_input_nodes else None
         if (
@@ -49,8 +123,10 @@ def rewire_inplace_ops(network: nn.Module, graph: fx.Graph) -> None:
                 f"{_name(network, node)} ({node.name}) writes into what is there (out=…); let "
                 "it make a new tensor"
             )
+
         in_place = source is not None and node not in numbers and _in_place(network, node)
 
+        # the nodes that share this result's memory
         memory[node] = []
         if in_place or _shares(network, node):
             for shared in [source] if in_place and source else node.all_input_nodes:
@@ -61,6 +137,7 @@ def rewire_inplace_ops(network: nn.Module, graph: fx.Graph) -> None:
         for other in memory[node]:
             memory[other] = memory[node]
 
+        # whatever reads the tensor from here on reads the result
         if not in_place or source is None:
             continue
         for user in list(source.users):
@@ -74,14 +151,13 @@ def rewire_inplace_ops(network: nn.Module, graph: fx.Graph) -> None:
         ):
             raise UnreadableNetwork(
                 f"{_name(network, node)} ({node.name}) changes in place what is used elsewhere "
-                "too; "
-                "let it make a new tensor"
+                "too; let it make a new tensor"
             )
 
 
 def _shares(network: nn.Module, node: fx.Node) -> bool:
-    """Whether a result may be its input's memory: of views, and of what is nobody's whose functions
-    are known."""
+    """Return True if a result may share its input's memory: views do, and functions of unknown
+    libraries may."""
     if node.op in ("call_function", "call_method") and not isinstance(node.target, str):
         module = getattr(node.target, "__module__", None) or "torch"
         if module.split(".")[0] not in ("torch", "_operator", "builtins", "math"):
@@ -90,7 +166,7 @@ def _shares(network: nn.Module, node: fx.Node) -> bool:
 
 
 def _name(network: nn.Module, node: fx.Node) -> str:
-    """An operation's usual name in lower case, without a number of dimensions."""
+    """Return an operation's usual name in lower case, without a number of dimensions."""
     if node.op == "call_module":
         module = network.get_submodule(str(node.target))
         return _name_of(getattr(module, "function", module))
@@ -107,13 +183,15 @@ def _name_of(target: object) -> str:
 
 
 def _in_place(network: nn.Module, node: fx.Node) -> bool:
-    """Whether an operation changes its first input."""
+    """Return True if an operation changes its first input."""
     target: Any = node.target
     if node.op == "call_module":
         module = network.get_submodule(str(target))
         target = getattr(module, "function", None)
         if target is None:
             return getattr(module, "inplace", False) is True
+
+    # torch's own convention: a name that ends in one underscore
     name = _name_of(target)
     if name.endswith("_") and not name.endswith("__"):
         return True
@@ -121,11 +199,13 @@ def _in_place(network: nn.Module, node: fx.Node) -> bool:
         return False
     if getattr(target, "__module__", None) == "_operator":
         return name in IN_PLACE
+
+    # functions with an argument for it
     try:
         return (
             inspect.signature(target).bind(*node.args, **node.kwargs).arguments.get("inplace")
             is True
         )
-    # it does not say what it takes: none of the functions with such an argument
+    # one that has no signature has no such argument
     except (TypeError, ValueError):
         return False

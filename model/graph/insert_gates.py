@@ -1,5 +1,5 @@
-"""Where gates have to be in a network that is read from its graph: behind its norms, and wherever
-else a closed one must reach."""
+"""Finds the places at which gates are needed in a network that was read from its graph: behind its
+norms, and wherever else a closed gate must reach."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from model.graph.reading import Reading
 
 
 class Places(NamedTuple):
-    """The widths (their roots) that gates have to close: ``behind`` these nodes, for all that take
-    their results; or ``before`` the layers that read all channels of these nodes' results."""
+    """The widths (roots) that gates have to close at a node.
+
+    ``behind``: behind the node, for everything that takes its result. ``before``: before the layers
+    that read all channels of the node's result.
+    """
 
     behind: dict[str, set[int]]
     before: dict[str, set[int]]
@@ -28,13 +31,15 @@ def places(
     free: Sequence[int],
     behind: Callable[[str], Sequence[str]] = lambda name: [name],
 ) -> Places:
-    """Where gates have to be so that no layer reads of a closed filter what is not zero.
+    """Return the places for gates such that no layer reads anything but zero from a closed filter.
 
-    That is behind the norms of a width, or behind its layers where it has none; and where a layer
-    would still read of it what is not zero. ``behind`` says for a node which nodes get a gate where
-    one is put so that it is closed; none where that can't be done: then its readers get one.
+    These are behind the norms of a width, or behind its layers where it has no norms, and wherever
+    a layer would still read something else. ``behind(node)`` returns the nodes that get a gate in
+    order to close a node; where it returns none, the layers that read the node get one before them.
     """
     owner = owners(reading, free)
+
+    # first behind norms, and behind layers without norms
     has = {name: set(widths.tolist()) - {-1} for name, widths in owner.items()}
     nodes = [node for node in reading.graph.nodes if node.name in has and node.name in reading.live]
     norms = [node.name for node in nodes if node.name in reading.norms]
@@ -49,6 +54,7 @@ def places(
         for gated in behind(name) if first[name] else ():
             found.behind.setdefault(gated, set()).update(first[name])
 
+    # then wherever a layer still reads an open channel, until none does
     while True:
         zero = zeros(
             reading,
@@ -71,7 +77,7 @@ def places(
 
 
 def owners(reading: Reading, free: Sequence[int]) -> dict[str, Tensor]:
-    """For each node, the root of the width of each channel; -1 where that is none of ``free``."""
+    """Return for each node the root of each channel's width; -1 where that is not in ``free``."""
     return {
         name: torch.cat(
             [
@@ -87,8 +93,7 @@ def owners(reading: Reading, free: Sequence[int]) -> dict[str, Tensor]:
 
 
 def readers_of(reading: Reading) -> dict[str, list[str]]:
-    """The nodes whose results are read with all channels, and what reads them so; but for what no
-    logits follow from."""
+    """Return the nodes that are read with all channels, and what reads them, among live nodes."""
     found: dict[str, list[str]] = {}
     for node in reading.graph.nodes:
         if node.name in reading.steps and node.name in reading.live:
@@ -101,11 +106,11 @@ def readers_of(reading: Reading) -> dict[str, list[str]]:
 def gate_index(
     reading: Reading, name: str, widths: set[int], units: Mapping[int, int]
 ) -> tuple[list[int], Tensor | None]:
-    """Whose gates the channels of a node have where it has those of ``widths``: the widths, in the
-    order in which their gates are behind each other, and for each channel which of these gates it
-    has, the one behind the last for none. None is gate c for channel c.
+    """Return which gates the channels of a node have, where gates of ``widths`` are put behind it.
 
-    ``units``: of each free width.
+    Returns the widths in the order in which their gates are concatenated, and for each channel the
+    index of its gate; an index past the last stands for none. The index is None where channel c has
+    gate c. ``units`` has the units of each free width.
     """
     order, index, behind = dict[int, int](), list[Tensor](), 0
     for piece in reading.values[name].pieces:
@@ -117,6 +122,8 @@ def gate_index(
             index.append(order[root] + torch.arange(units[root]).repeat_interleave(size))
         else:
             index.append(torch.full((size * units[root] if root in units else piece.channels,), -1))
+
+    # channels without a gate: one past the last
     found = torch.cat(index)
     found[found < 0] = behind
     return list(order), None if len(order) == 1 and torch.equal(
@@ -127,8 +134,10 @@ def gate_index(
 def shared_gate(
     reading: Reading, name: str, widths: set[int], gates: Mapping[int, GateLayer]
 ) -> SharedGate:
-    """The gates of some widths for the channels of a node; its other channels have none. ``gates``:
-    of each free width."""
+    """Return the gates of some widths for the channels of a node; its other channels have none.
+
+    ``gates`` has the gate of each free width.
+    """
     order, index = gate_index(
         reading, name, widths, {root: len(gate.weight) for root, gate in gates.items()}
     )
@@ -138,14 +147,15 @@ def shared_gate(
 def put_gates(
     network: fx.GraphModule, reading: Reading, free: Sequence[int], filters: Sequence[int]
 ) -> None:
-    """One GateLayer per width, shared by all the places of a width, into a network that runs its
-    graph."""
+    """Put a GateLayer for each width into a network that runs its graph; all places of a width
+    share it."""
     gates = nn.ModuleList(GateLayer(width, number) for number, width in enumerate(filters))
     names = {name for name, _ in network.named_children()}
     network.add_module(
         next(name for number in itertools.count() if (name := f"gates{number or ''}") not in names),
         gates,
     )
+
     behind, of_width, device = (
         places(reading, free).behind,
         dict(zip(free, gates)),
@@ -162,13 +172,14 @@ def put_gates(
 
 
 def _gate(network: fx.GraphModule, node: fx.Node, gate: SharedGate) -> None:
-    """Puts a gate behind a node: into a batch norm, or as a node of its own."""
+    """Put a gate behind a node: into a batch norm, or as a node of its own."""
     module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
     if isinstance(module, GatedBatchNorm2d):
         return  # it is used twice, and has its gate
     if module is not None and GatedBatchNorm2d.takes(module):
         GatedBatchNorm2d.gate_in(module, gate)
         return
+
     name = f"gate_{node.name}"
     network.add_module(name, gate)
     with network.graph.inserting_after(node):

@@ -1,5 +1,5 @@
-"""What follows from a layer or a norm for the widths of its result, be it a module or a function
-with weights of the network."""
+"""Rules for layers and norms, as modules and as functions with weights of the network: the widths
+of their results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from model.graph.channels import Input, Literal, Piece, Step, Value
 
 
 def layer_of(module: Any, path: str) -> Layer:
-    """A module as a layer."""
+    """Return a module as a Layer."""
     bias = None if module.bias is None else f"{path}.bias"
     return Layer(
         path,
@@ -28,8 +28,12 @@ def layer_of(module: Any, path: str) -> Layer:
 
 
 def convolution(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node) -> None:
-    """A dense one reads every channel and makes a width; a grouped one keeps its filters per group,
-    and ties the two."""
+    """Apply the rule for a convolution.
+
+    A dense one reads every channel and makes a width. A grouped one keeps its filters per group, so
+    its input and output are tied.
+    """
+    # channels along another dimension than the first are none of its inputs
     value, shape = notes.values.get(source.name), notes.tensors[layer.weight].shape
     taken_from: fx.Node | None = source
     if value and value.axis != 1:
@@ -63,13 +67,15 @@ def convolution(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node)
             )
             notes.set(node, Value(1, made), Step([Input(source.name, 0, taken, given)], "none"))
             notes.makers[node.name] = layer
+
     notes.assign(layer.weight, *weight)
     if layer.bias is not None:
         notes.assign(layer.bias, node)
 
 
 def in_groups(notes: ChannelMap, value: Value, channels: int) -> bool:
-    """Makes every width go by groups of so many channels; False where groups go across widths."""
+    """Group every width into units of ``channels`` channels. Returns False if a group would span
+    two widths."""
     if any(piece.channels % channels for piece in value.pieces):
         return False
     for piece in value.pieces:
@@ -78,8 +84,11 @@ def in_groups(notes: ChannelMap, value: Value, channels: int) -> bool:
 
 
 def linear(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node) -> None:
-    """Reads every channel, along the last dimension, and makes a width; along other dimensions it
-    keeps channels apart."""
+    """Apply the rule for a linear layer.
+
+    Along the last dimension it reads every channel and makes a width; along others it keeps
+    channels apart.
+    """
     value, axis = notes.values.get(source.name), len(notes.shapes[node.name]) - 1
     notes.calls.append((layer.weight, node.name, axis))
     if value and value.axis != axis:
@@ -102,8 +111,11 @@ def linear(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node) -> N
 
 
 def norm(notes: ChannelMap, node: fx.Node, module: Any, source: fx.Node) -> None:
-    """A module: batch and instance norm work channel by channel, group norm by its groups, layer
-    norm takes all channels."""
+    """Apply the rule for a norm module.
+
+    Batch and instance norm work channel by channel, group norm by its groups, and layer norm takes
+    all channels.
+    """
     tensors = {
         name: tensor
         for name, tensor in [
@@ -112,6 +124,7 @@ def norm(notes: ChannelMap, node: fx.Node, module: Any, source: fx.Node) -> None
         ]
         if tensor is not None and tensor.dim()
     }
+
     paths = [f"{node.target}.{name}" for name in tensors]
     if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
         layer_norm(notes, node, source, len(module.normalized_shape), paths)
@@ -128,11 +141,14 @@ def norm(notes: ChannelMap, node: fx.Node, module: Any, source: fx.Node) -> None
 def by_group(
     notes: ChannelMap, node: fx.Node, source: fx.Node, groups: int | None, paths: list[str]
 ) -> None:
-    """A norm of each channel, or of each of so many groups of them; it needs tensors with as many
-    channels where groups have several."""
+    """Apply the rule for a norm of each channel, or of each of ``groups`` groups of channels.
+
+    Where a group has several channels, it needs tensors with as many channels. Raises NotApart.
+    """
     value = notes.values[source.name]
     if value.axis != 1:
         raise notes.not_apart(node, "works along another dimension than that of the channels")
+
     per_group = value.channels // groups if groups else 1
     if groups == 1:
         notes.set(
@@ -147,6 +163,7 @@ def by_group(
         )
     else:
         notes.set(node, value, Step([Input(source.name, 0, per_group, per_group)], "none"))
+
     notes.norms.add(node.name)
     for path in paths:
         notes.assign(path, node)
@@ -155,12 +172,15 @@ def by_group(
 def layer_norm(
     notes: ChannelMap, node: fx.Node, source: fx.Node, dims: int, paths: list[str]
 ) -> int | None:
-    """A norm of all channels and pixels along the last ``dims`` dimensions. Which of them has
-    channels of widths, if one."""
+    """Apply the rule for a norm of all channels and pixels along the last ``dims`` dimensions.
+
+    Returns which of these dimensions has channels of widths, None if none has. Raises NotApart.
+    """
     value, first = notes.values[source.name], len(notes.shapes[source.name]) - dims
     if value.axis < first:
         notes.keeps(node, source, "none")
         return None
+
     if not paths:
         raise notes.not_apart(node, "has a number of channels that no weights go by")
     notes.set(node, value, Step([Input(source.name, whole=True)], "none", [(0, value.channels)]))
@@ -173,7 +193,7 @@ def layer_norm(
 # --- the same as functions ------------------------------------------------------------------------
 
 STATISTICS, AFFINE = ("running_mean", "running_var"), ("weight", "bias")
-# of the arguments: what says how large it is, then its tensors
+# the argument with the size, and then those with tensors
 PLACES: dict[Any, tuple[str, ...]] = {
     F.linear: ("", *AFFINE),
     **dict.fromkeys(ops.CONVOLUTIONS, ("groups", *AFFINE)),
@@ -187,13 +207,16 @@ PLACES: dict[Any, tuple[str, ...]] = {
 
 
 def argument(node: fx.Node, name: str, place: int, default: Any = None) -> Any:
-    """An argument that was given by its name or its place."""
+    """Return an argument that was given by name or by place."""
     return node.kwargs.get(name, node.args[place] if len(node.args) > place else default)
 
 
 def layer_function(notes: ChannelMap, node: fx.Node, what: Any, source: fx.Node) -> None:
-    """A layer or a norm that is called as a function, with tensors of the network. With others, its
-    result has no widths."""
+    """Apply the rule for a layer or a norm that is called as a function, with tensors of the
+    network.
+
+    Raises NotApart where the tensors are computed.
+    """
     said, *names = PLACES[what]
     first = 2 if said and said != "groups" else 1  # the place of the first tensor
     given = [argument(node, name, first + number) for number, name in enumerate(names)]
@@ -223,13 +246,17 @@ def layer_function(notes: ChannelMap, node: fx.Node, what: Any, source: fx.Node)
 def convolution_function(
     notes: ChannelMap, node: fx.Node, what: Any, layer: Layer, source: fx.Node
 ) -> None:
-    """Its number of groups goes with the widths."""
+    """Apply the rule for a convolution as a function; its number of groups changes with the
+    widths."""
     groups = argument(node, "groups", 6, 1)
     if not isinstance(groups, int):
         raise notes.not_apart(node, "has a number of groups that is computed")
+
     convolution(
         notes, node, layer._replace(groups=groups, transposed=what in ops.TRANSPOSED), source
     )
+
+    # groups are written in the graph as a number
     if groups > 1 and node.name in notes.values:
         per_group = notes.values[node.name].channels // groups
         notes.literals.append(
@@ -242,9 +269,12 @@ def convolution_function(
 def norm_function(
     notes: ChannelMap, node: fx.Node, what: Any, said: str, source: fx.Node, paths: list[str]
 ) -> None:
-    """What is said of its size, the number of groups or the channels, becomes a number that goes
-    with the widths."""
+    """Apply the rule for a norm as a function.
+
+    The size it is given, groups or channels, becomes a number that changes with the widths.
+    """
     place: Any = said if said in node.kwargs else 1
+
     if what in (F.prelu, torch.prelu):
         slopes(notes, node, source, paths[0])
     elif said == "num_groups":
@@ -266,7 +296,7 @@ def norm_function(
 
 
 def slopes(notes: ChannelMap, node: fx.Node, source: fx.Node, path: str) -> None:
-    """PReLU, with a slope for all channels or for each."""
+    """Apply the rule for PReLU, with one slope for all channels or one for each."""
     if notes.tensors[path].numel() > 1:
         if notes.values[source.name].axis != 1:
             raise notes.not_apart(node, "works along another dimension than that of the channels")

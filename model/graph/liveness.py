@@ -1,4 +1,4 @@
-"""What closed gates do to a network that was read: where channels are exactly zero, and which are
+"""The effect of closed gates on a network: which channels are exactly zero, and which are
 needed."""
 
 from __future__ import annotations
@@ -13,13 +13,19 @@ from model.graph.reading import Reading
 
 
 def mask_to_output(mask: Tensor, source: Input) -> Tensor:
-    """Of each channel that is made of ``source``, whether all that it takes are in ``mask``."""
+    """Return the output channels that are made from channels in ``mask`` alone.
+
+    ``mask`` has a bool for each channel of ``source``.
+    """
     return mask.view(-1, source.taken).all(dim=1).repeat_interleave(source.given)
 
 
 def mask_to_input(mask: Tensor, source: Input, channels: int) -> Tensor:
-    """Of each channel of ``source``, of which there are so many, whether any that is made of it is
-    in ``mask``."""
+    """Return the channels of ``source`` from which a channel in ``mask`` is made.
+
+    ``mask`` has a bool for each output channel; ``channels`` is the number of channels of
+    ``source``.
+    """
     made = channels // source.taken * source.given
     return (
         mask[source.start : source.start + made]
@@ -30,12 +36,16 @@ def mask_to_input(mask: Tensor, source: Input, channels: int) -> Tensor:
 
 
 def zeros(reading: Reading, closed: Callable[[str], Tensor | None]) -> dict[str, Tensor]:
-    """For each node, which channels are zero whatever the images: where ``closed`` says so, of a
-    node with gates, and what makes a zero of a zero."""
+    """Return for each node a mask of the channels that are zero whatever the images.
+
+    ``closed(node)`` returns the channels that a node's gates close; other channels are zero where
+    their operation makes zero from zeros.
+    """
     zero: dict[str, Tensor] = {}
     for node in reading.graph.nodes:
         if node.name not in reading.values:
             continue
+
         step, channels = reading.steps[node.name], reading.values[node.name].channels
         covered, every, some = (torch.full((channels,), start) for start in (False, True, False))
         for source in step.inputs if step.zero_if != "none" else []:
@@ -45,6 +55,8 @@ def zeros(reading: Reading, closed: Callable[[str], Tensor | None]) -> dict[str,
                 covered[part] = True
                 every[part] &= made
                 some[part] |= made
+
+        # a channel that is made from nothing that was read is not known to be zero
         zero[node.name] = covered & (every if step.zero_if == "all" else some)
         if (gate := closed(node.name)) is not None:
             zero[node.name] |= gate

@@ -1,10 +1,11 @@
-"""Imports of other people's code: what lies beside it is its own, whatever it is called; this
-project and everybody else keep theirs.
+"""Imports of a user's code: the modules beside it are its own, whatever their names; this project
+and installed libraries keep theirs.
 
-Code of somebody's that says ``import utils`` means the ``utils`` beside it. Its modules have an
-``__import__`` of their own, at any time: in functions, constructors and forward passes too. In
-sys.modules a module has the name that its code uses where that is free, so that what is pickled can
-be loaded where the code is; another name where this project, or a library, has that one.
+``import utils`` in a user's file means the ``utils`` beside it. A user's modules have an
+``__import__`` of their own, which works at any time: in functions, constructors and forward passes
+too. In sys.modules such a module keeps the name that its code uses where that is free, so that
+pickles can be loaded where the code is. Where this project or a library has the name, it gets
+another one.
 """
 
 from __future__ import annotations
@@ -29,14 +30,17 @@ LIBRARIES = ("site-packages", "dist-packages")
 
 
 class OwnImports:
-    """How code in a ``folder`` imports: from there, from where it adds to sys.path, and from the
-    current folder, before anywhere else."""
+    """The imports of code in a ``folder``.
+
+    It imports from that folder, from folders that it adds to sys.path and from the current folder,
+    before anywhere else.
+    """
 
     def __init__(self, folder: Path):
         self.folder, self.before = folder, set(sys.path)
         self.roots = list(dict.fromkeys([str(folder), str(Path.cwd())]))
-        self.files: dict[str, Path] = {}  # by top-level name, those that were asked for
-        # of a top-level name as its code says it, that in sys.modules; None: as for everybody
+        self.files: dict[str, Path] = {}  # files that were asked for, by top-level name
+        # the names in sys.modules, by the top-level names in its code; None: as for all other code
         self.names: dict[str, str | None] = {}
         self.builtins = {**vars(builtins), "__import__": self.import_}
 
@@ -48,43 +52,51 @@ class OwnImports:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> Any:
-        """The import statement of its modules."""
+        """Import as the import statement does, for the user's modules."""
         top, dot, rest = name.partition(".")
         own = self.name_of(top) if level == 0 else None
         try:
             found = builtins.__import__(
                 f"{own}{dot}{rest}" if own else name, globals, locals, fromlist or (), level
             )
+        # the message should have the name that the code uses
         except ModuleNotFoundError as error:
             if own in (None, top):
                 raise
             raise ModuleNotFoundError(str(error).replace(f"'{own}", f"'{top}"), name=name) from None
+
         return self.importlib(found) if found is importlib else found
 
     def importlib(self, module: ModuleType) -> ModuleType:
-        """importlib, whose import_module imports as the import statement does."""
+        """Return importlib with an import_module that imports as these modules' import statement
+        does."""
         own = ModuleType(module.__name__)
         vars(own).update(vars(module), import_module=self.import_module)
         return own
 
     def import_module(self, name: str, package: str | None = None) -> ModuleType:
+        """Import a module by its name, relative to ``package`` if it begins with a dot."""
         if name.startswith("."):
             return importlib.import_module(name, package)
         top, dot, rest = name.partition(".")
         return importlib.import_module(f"{self.name_of(top) or top}{dot}{rest}")
 
     def name_of(self, top: str) -> str | None:
-        """The name in sys.modules of a top-level module of its own; None where it has none."""
+        """Return the name in sys.modules of a top-level module of its own; None if it has none."""
         if self.names.get(top) is None:  # it may have been added to since
             self.names[top] = self._name_of(top)
         return self.names[top]
 
     def _name_of(self, top: str) -> str | None:
+        """Choose the name in sys.modules of a top-level module; None if it is nobody's or
+        another's."""
         if top in sys.stdlib_module_names:
             return None
         spec = self.spec(top)
         if spec is None or ours(spec):
             return None
+
+        # an installed library comes before a folder, and before a file that asks for its own name
         elsewhere = PathFinder.find_spec(
             top,
             [
@@ -97,13 +109,14 @@ class OwnImports:
         # folders are no packages; a file does not mean itself
         if installed and (spec.origin is None or top in self.files):
             return None
+
         return self.register(
             top, installed or PathFinder.find_spec(top, [str(PROJECT)]) is not None
         )
 
     def register(self, top: str, taken: bool) -> str:
-        """Chooses the name of a top-level module in sys.modules: its own, if nobody else has
-        that."""
+        """Choose a free name in sys.modules for a top-level module: its own, unless that is
+        ``taken``."""
         names = itertools.chain(
             [] if taken else [top], (f"network_{top}{number or ''}" for number in itertools.count())
         )
@@ -117,7 +130,7 @@ class OwnImports:
         return name
 
     def spec(self, top: str) -> ModuleSpec | None:
-        """Where a top-level module of its own is."""
+        """Find a top-level module of its own."""
         if top in self.files:
             return importlib.util.spec_from_file_location(top, self.files[top])
         added = [path for path in sys.path if path not in self.before and path not in self.roots]
@@ -125,10 +138,11 @@ class OwnImports:
         return PathFinder.find_spec(top, self.roots)
 
     def is_root(self, path: str) -> bool:
+        """Return True if a path of sys.path is one of its folders."""
         return str(Path(path).resolve()) in {str(Path(root).resolve()) for root in self.roots}
 
     def file(self, path: Path) -> ModuleType:
-        """A file of the folder as a module, imported anew."""
+        """Import a file of the folder anew, as a module."""
         top = path.stem.replace(".", "_")
         self.files[top] = path
         name = self.name_of(top) or self.register(top, taken=True)
@@ -136,12 +150,12 @@ class OwnImports:
         return importlib.import_module(name)
 
     def module(self, name: str) -> ModuleType:
-        """A module in the folder, by its name."""
+        """Import a module in the folder by its name."""
         return self.import_module(name)
 
 
 class Loader(SourceFileLoader):
-    """Runs a module's code with the import statement of its owner's."""
+    """Runs a module's code with the import statement of its owner."""
 
     def __init__(self, name: str, path: str, imports: OwnImports):
         super().__init__(name, path)
@@ -153,7 +167,7 @@ class Loader(SourceFileLoader):
 
 
 class Finder(MetaPathFinder):
-    """Finds the modules that are somebody's own, by their names in sys.modules."""
+    """Finds users' modules by their names in sys.modules."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -161,6 +175,7 @@ class Finder(MetaPathFinder):
         imports, top = OWNERS.get(fullname.partition(".")[0], (None, ""))
         if imports is None:
             return None
+
         spec = imports.spec(top) if "." not in fullname else PathFinder.find_spec(fullname, path)
         if spec is None:
             return None
@@ -168,6 +183,7 @@ class Finder(MetaPathFinder):
             found = ModuleSpec(fullname, None, is_package=True)
             found.submodule_search_locations = list(spec.submodule_search_locations or ())
             return found
+
         if not isinstance(spec.loader, SourceFileLoader):
             return spec
         return importlib.util.spec_from_file_location(
@@ -178,22 +194,28 @@ class Finder(MetaPathFinder):
         )
 
 
-# of top-level modules, by their names in sys.modules: whose they are, and called what
+# the owner of each name in sys.modules, and the name that its code uses
 OWNERS: dict[str, tuple[OwnImports, str]] = {}
 sys.meta_path.insert(0, Finder())
 
 
 @cache
 def imports_in(folder: Path) -> OwnImports:
-    """One for each folder, so that its modules are imported once."""
+    """Return the imports of a folder; there is one object for each, so modules are imported
+    once."""
     return OwnImports(folder)
 
 
 def import_file(path: Path) -> ModuleType:
-    """A file of somebody's as a module. One that imports from its own package (``from .layers
-    import …``) is imported as part of it."""
+    """Import a user's file as a module.
+
+    A file that imports from its own package (``from .layers import …``) is imported as a part of
+    it.
+    """
     importlib.invalidate_caches()  # a folder may have got files this moment
     path = path.resolve()
+
+    # the packages around it, the innermost first
     package = (
         [path.parent]
         if (path.parent / "__init__.py").is_file() and imports_relatively(path)
@@ -201,6 +223,7 @@ def import_file(path: Path) -> ModuleType:
     )
     while package and (package[-1].parent / "__init__.py").is_file():
         package.append(package[-1].parent)
+
     if not package:
         return imports_in(path.parent).file(path)
     return imports_in(package[-1].parent).module(
@@ -209,9 +232,11 @@ def import_file(path: Path) -> ModuleType:
 
 
 def import_module(name: str) -> ModuleType:
-    """A module of somebody's by its name: one of the current folder's, or of a folder in PYTHONPATH
-    that has modules called as this project's are, with imports of its own; any other as for
-    everybody."""
+    """Import a user's module by its name.
+
+    A module of the current folder, or of a folder in PYTHONPATH that has modules with the names of
+    this project's, is imported with imports of its own; any other one as Python does.
+    """
     importlib.invalidate_caches()
     top = name.partition(".")[0]
     for folder in dict.fromkeys([Path.cwd(), *own_folders()]):
@@ -227,7 +252,7 @@ def import_module(name: str) -> ModuleType:
 
 
 def own_folders() -> list[Path]:
-    """The folders in sys.path that are neither this project nor Python's libraries."""
+    """Return the folders in sys.path that are neither this project's nor Python's libraries."""
     base = Path(ast.__file__).parent  # of Python's own modules
     paths = [
         Path(path)
@@ -240,7 +265,7 @@ def own_folders() -> list[Path]:
 
 
 def clashes(folder: Path) -> bool:
-    """Whether a folder has modules called as this project's are."""
+    """Return True if a folder has modules with the names of this project's."""
     return any(
         PathFinder.find_spec(top, [str(folder)])
         for top in [*ROOMS, *(path.stem for path in PROJECT.glob("*.py"))]
@@ -248,7 +273,7 @@ def clashes(folder: Path) -> bool:
 
 
 def ours(spec: ModuleSpec) -> bool:
-    """Whether a module is of this project."""
+    """Return True if a module belongs to this project."""
     places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
     return any(
         Path(place).resolve().is_relative_to(PROJECT / room) for place in places for room in ROOMS
@@ -256,7 +281,7 @@ def ours(spec: ModuleSpec) -> bool:
 
 
 def imports_relatively(path: Path) -> bool:
-    """Whether a file says ``from .layers import …``."""
+    """Return True if a file has an import such as ``from .layers import …``."""
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):

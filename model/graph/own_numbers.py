@@ -1,8 +1,8 @@
-"""Tensors with numbers of their own, which are not drawn anew: frozen weights and buffers, and what
-is the same in every channel.
+"""Tensors whose numbers are not drawn anew: frozen weights, buffers, and tensors that are the same
+in every channel.
 
-A blur kernel, a table of sines, a mask: at other widths they are repeated, where every channel has
-the same numbers, or else the width stays as it is.
+Examples are a blur kernel, a table of sines, a mask. At other widths they are repeated where every
+channel has the same numbers; otherwise the width stays as it is.
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ STATISTICS = ("running_mean", "running_var")
 
 
 def fix_own_numbers(notes: ChannelMap, never_trained: Container[str] = ()) -> None:
-    """Fixes the widths of frozen parameters, of those that are ``never_trained`` though they are
-    not frozen, and of buffers, whose channels are not all the same; the statistics of norms
-    apart."""
+    """Fix the widths of tensors that are not trained and whose channels differ.
+
+    These are frozen parameters, parameters ``never_trained`` though they are not frozen, and
+    buffers other than the statistics of norms.
+    """
     for path, dims in notes.dims.items():
         tensor = notes.tensors[path]
         if (tensor.requires_grad and path not in never_trained) or is_statistic(notes, path):
             continue
+
         kind = "is frozen" if isinstance(tensor, nn.Parameter) else "is a buffer"
         for dim, name in enumerate(dims):
             if name is not None and repeated(notes, tensor, dim, name) is None:
@@ -43,11 +46,10 @@ def fix_own_numbers(notes: ChannelMap, never_trained: Container[str] = ()) -> No
 
 
 def without_gradient(network: nn.Module, images: int, image_size: ImageSize) -> set[str]:
-    """The parameters that get no gradient, of those that are not frozen: what is computed without
-    gradients, or detached.
+    """Return the parameters that are not frozen and yet get no gradient, in evaluation.
 
-    In evaluation, where nothing is left out at random. Only shapes are computed; where a network's
-    code can't do that, none is known.
+    They are used without gradients, or detached. Only shapes are computed; where the network's code
+    can't do that, the set is empty.
     """
     with random_state_kept():
         try:
@@ -64,11 +66,14 @@ def without_gradient(network: nn.Module, images: int, image_size: ImageSize) -> 
             output = copied(
                 torch.zeros(images, *image_shape(image_size), device="meta", dtype=dtype)
             )
+
+            # a sum of all outputs reaches every parameter that can have a gradient
             torch.stack(
                 [tensor.sum() for tensor in tensors_in(output) if tensor.requires_grad]
             ).sum().backward()
         except Exception:  # whatever its code does with what has no numbers
             return set()
+
     return {
         name
         for name, parameter in parameters.items()
@@ -77,7 +82,7 @@ def without_gradient(network: nn.Module, images: int, image_size: ImageSize) -> 
 
 
 def tensors_in(output: Any) -> Iterator[Tensor]:
-    """The tensors in what a network gives: itself, or of a tuple, a list or a dict."""
+    """Return the tensors in a network's output: itself, or those in a tuple, a list or a dict."""
     if isinstance(output, Tensor):
         yield output
     for part in (
@@ -91,7 +96,7 @@ def tensors_in(output: Any) -> Iterator[Tensor]:
 
 
 def is_statistic(notes: ChannelMap, path: str) -> bool:
-    """Whether a buffer is what a norm has seen."""
+    """Return True if a buffer holds the statistics of a norm."""
     owner, _, name = path.rpartition(".")
     return name in STATISTICS and isinstance(notes.layers[owner], _NormBase)
 
@@ -103,16 +108,21 @@ def repeated(
     name: str,
     units: Callable[[int], int] | None = None,
 ) -> Tensor | None:
-    """``tensor`` with other channels along ``dim``, those of the node ``name``: of each free width
-    ``units(root)`` units, each with the numbers that all its units have. None where these differ,
-    or are not known.
+    """Return ``tensor`` with the channels of node ``name`` along ``dim``, ``units(root)`` for each
+    width.
+
+    Each unit of a free width has the numbers that all its units have. Returns None where these
+    differ, or are not known.
     """
     if tensor.is_meta:
         return None
+
     found, start = [], 0
     for piece in notes.values[name].pieces:
         part, root = tensor.narrow(dim, start, piece.channels), notes.widths.root(piece.width)
         start += piece.channels
+
+        # all units must be alike before one of them can be repeated
         if not notes.widths.fixed[root]:
             size, count = notes.per_unit(piece), notes.widths.units[root]
             first, last = part.narrow(dim, 0, size), part.narrow(dim, piece.channels - size, size)
@@ -126,9 +136,10 @@ def repeated(
 
 
 def times(tensor: Tensor, dim: int, number: int) -> Tensor:
-    """``tensor`` so many times, one behind the other along ``dim``."""
+    """Return ``number`` copies of ``tensor``, concatenated along ``dim``."""
     return tensor.repeat(*[number if d == dim else 1 for d in range(tensor.dim())])
 
 
 def is_constant(tensor: Tensor) -> bool:
+    """Return True if all numbers of a tensor are equal."""
     return bool((tensor == tensor.flatten()[0]).all()) if tensor.numel() else True

@@ -1,8 +1,8 @@
 """Reads from a network's graph which channels of which results belong together.
 
-One pass with shapes follows every result. A convolution or a linear layer makes a new width; what
-works channel by channel keeps those it is given; sums and products tie the widths of their
-operands; a concatenation lines them up.
+One pass over shapes follows every result. A convolution or a linear layer makes a new width.
+Operations that work channel by channel keep the widths they are given. Sums and products tie the
+widths of their operands; a concatenation lines them up.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from model.images import ImageSize
 
 
 class Reading(ChannelMap):
-    """The notes on a whole network, for images of ``image_size``; ``logits`` is the
-    shape of its output, ``live`` are the nodes from which it follows.
+    """The channel map of a whole network, for images of ``image_size``.
 
-    Raises UnreadableNetwork, in a line that names the operation that can't be read, and where it
-    is.
+    ``logits`` is the shape of its output, ``live`` the nodes that the output depends on. Raises
+    UnreadableNetwork, with the name and place of the operation that can't be read.
     """
 
     def __init__(self, network: nn.Module, image_size: ImageSize, graph: fx.Graph | None = None):
@@ -35,17 +34,19 @@ class Reading(ChannelMap):
             Traced(graph, True, []) if graph else trace(network, image_size)
         )
         super().__init__(network)
+
         self.live = live_nodes(self.graph)
         try:
             logits = run_on_shapes(network, self.graph, BATCH, image_size, self)
         except UnreadableNetwork as error:
             # torch.fx adds lines of its own
             raise UnreadableNetwork(str(error).splitlines()[0]) from None
+
         fix_counted(self)
         self.logits = tuple(logits.shape) if isinstance(logits, Tensor) else None
 
     def live_paths(self) -> set[str]:
-        """The tensors that the output is computed with."""
+        """Return the tensors that the output is computed with."""
         nodes = [node for node in self.graph.nodes if node.name in self.live]
         called = {str(node.target) for node in nodes if node.op == "call_module"}
         taken = {str(node.target) for node in nodes if node.op == "get_attr"}
@@ -56,8 +57,8 @@ class Reading(ChannelMap):
         }
 
     def fix_dead_widths(self) -> None:
-        """Fixes the widths that only a branch has from which no logits follow: a head that is not
-        used in evaluation, say."""
+        """Fix the widths on which no logits depend: those of a head for training alone, for
+        example."""
         roots: dict[bool, set[int]] = {True: set(), False: set()}
         for name, value in self.values.items():
             roots[name in self.live] |= {self.widths.root(piece.width) for piece in value.pieces}
@@ -65,7 +66,7 @@ class Reading(ChannelMap):
             self.widths.fixed[width] = self.widths.fixed[width] or "no logits follow from them"
 
     def follow(self, node: fx.Node, result: Any) -> None:
-        """Note what the result of a node has of widths."""
+        """Record the widths of a node's result."""
         if isinstance(result, Tensor):
             self.shapes[node.name] = result.shape
         if node.op == "placeholder":
@@ -85,8 +86,10 @@ class Reading(ChannelMap):
 
 
 def live_nodes(graph: fx.Graph) -> set[str]:
-    """The nodes from which the output of a graph follows. What operations in place have changed is
-    taken from these already."""
+    """Return the nodes that the output of a graph depends on.
+
+    Uses of tensors that are changed in place must have been rewired before.
+    """
     live: set[str] = set()
     for node in reversed(graph.nodes):
         if node.op == "output" or any(user.name in live for user in node.users):
@@ -95,14 +98,14 @@ def live_nodes(graph: fx.Graph) -> set[str]:
 
 
 class _Walk(fx.Interpreter):
-    """Runs a graph on shapes; tells a reading of each node."""
+    """Runs a graph on shapes, and passes each result to a reading."""
 
     def __init__(
         self, network: nn.Module, graph: fx.Graph, image_size: ImageSize, reading: Reading | None
     ):
         super().__init__(network, graph=graph)
         self.image_size, self.reading = image_size, reading
-        self.numbers: dict[str, int] = {}  # of each node, how many its result has
+        self.numbers: dict[str, int] = {}  # how many numbers each node's result has
 
     def run_node(self, node: fx.Node) -> Any:
         if self.reading is None:
@@ -110,14 +113,14 @@ class _Walk(fx.Interpreter):
             if isinstance(result, Tensor):
                 self.numbers[node.name] = result.numel()
             return result
+
         try:
             result = super().run_node(node)
-        except Exception as error:  # whatever an operation says of shapes that don't fit
+        except Exception as error:  # an operation may raise anything for shapes that don't fit
             reason = " ".join(str(error).split())[:150]
             raise UnreadableNetwork(
                 f"{self.reading.operation(node)} does not take what images of {self.image_size} "
-                "pixels give it "
-                f"({type(error).__name__}: {reason})"
+                f"pixels give it ({type(error).__name__}: {reason})"
             ) from None
         self.reading.follow(node, result)
         return result
@@ -130,9 +133,12 @@ def run_on_shapes(
     image_size: ImageSize,
     reading: Reading | None = None,
 ) -> Any:
-    """The output of a network for images (batch, C, H, W), shapes without numbers; without a
-    ``reading``, how many numbers each node's result has."""
+    """Run a network on shapes, for images (batch, C, H, W).
+
+    Returns the output and fills in ``reading``; without a reading, returns how many numbers each
+    node's result has.
+    """
     walk = _Walk(on_meta(network), graph, image_size, reading)
-    with torch.device("meta"):  # what it makes of nothing, too
+    with torch.device("meta"):  # also for tensors that it makes itself
         output = walk.run(images(network, batch, image_size))
     return output if reading else walk.numbers

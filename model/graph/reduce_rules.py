@@ -1,5 +1,5 @@
-"""What follows from an operation along dimensions: over pixels it keeps channels apart, over
-channels it does not."""
+"""Rules for operations along dimensions: over pixels they keep channels apart, over channels they
+do not."""
 
 from __future__ import annotations
 
@@ -15,15 +15,21 @@ from model.graph.shape_rules import dimensions
 
 
 def reduce(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """A mean over pixels keeps channels apart; one over channels reads them all, and has none of a
-    width itself."""
+    """Apply the rule for a reduction.
+
+    A mean over pixels keeps channels apart; one over channels reads all of them, and its result has
+    no widths.
+    """
     rank, axis, what = (
         len(notes.shapes[source.name]),
         notes.values[source.name].axis,
         notes.function(node),
     )
+
     if len(notes.tracked(node)) > 1 or any(isinstance(arg, fx.Node) for arg in given):
         raise notes.not_apart(node)
+
+    # the dimensions
     place = 1 if what in ops.NORMS_ALONG else 0
     dims = dimensions(node, given[place : place + 1], "dim", rank)
     if dims is None and (len(given) > place or node.kwargs.keys() & {"dim", "axis"}):
@@ -32,6 +38,8 @@ def reduce(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) 
         return notes.reads(node, source)
 
     zero = "all" if what in ops.ZERO_REDUCTIONS else "none"
+
+    # the axis of the channels, if dimensions before it go
     kept = node.kwargs.get("keepdim", given[place + 1] if len(given) > place + 1 else False) is True
     if node.name in notes.shapes:
         notes.keeps(
@@ -42,7 +50,7 @@ def reduce(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) 
             if len(notes.shapes[node.name]) == rank
             else axis - sum(dim < axis for dim in dims),
         )
-    else:  # of max and min, with the places
+    else:  # max and min give the places too
         notes.parts[node.name] = (
             source,
             zero,
@@ -51,7 +59,10 @@ def reduce(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) 
 
 
 def parts(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """Along the pixels, each part has all channels; parts of the channels fix their widths."""
+    """Apply the rule for a split.
+
+    Along the pixels each part has all channels; parts of the channels fix their widths.
+    """
     rank, axis = len(notes.shapes[source.name]), notes.values[source.name].axis
     unbind = node.target in (torch.unbind, "unbind")
     [dim] = dimensions(node, given[0 if unbind else 1 :][:1], "dim", rank) or [0]
@@ -61,7 +72,7 @@ def parts(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -
 
 
 def softmax(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """Along the pixels it keeps channels apart."""
+    """Apply the rule for softmax, which keeps channels apart along the pixels."""
     dims = dimensions(node, given[:1], "dim", len(notes.shapes[source.name]))
     if dims is None or notes.values[source.name].axis in dims:
         raise notes.not_apart(node, "is taken over them")
@@ -69,8 +80,10 @@ def softmax(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any])
 
 
 def normalize(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """F.normalize(x, p, dim): along the channels, each is divided by the norm of all, in which
-    zeros are nothing."""
+    """Apply the rule for F.normalize(x, p, dim).
+
+    Along the channels, each one is divided by the norm of all, to which zeros add nothing.
+    """
     dims = dimensions(node, given[1:2], "dim", len(notes.shapes[source.name])) or [1]
     notes.keeps(node, source)
     if notes.values[source.name].axis in dims:

@@ -1,5 +1,5 @@
-"""The initialisation of layers at other widths: what their own initialisation shows, in another
-shape."""
+"""The initialisation of layers at other widths, as the numbers of their own initialisation show
+it."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-# std * sqrt(fan) of the usual initialisations: Kaiming's normal, Xavier's and LeCun's, PyTorch's
+# std * sqrt(fan) for the usual initialisations: Kaiming's normal, Xavier's and LeCun's, PyTorch's
 # default.
 GAINS = (math.sqrt(2), 1.0, math.sqrt(1 / 3), math.sqrt(1 / 6), math.sqrt(2 / 3))
 CLOSE = 0.03  # relative, beside what chance does to a standard deviation
@@ -15,20 +15,21 @@ IN, OUT, AVERAGE = 0, 1, 2
 
 
 def fans(shape: Sequence[int]) -> tuple[float, float, float]:
-    """The inputs that one output of a weight of this shape sums, the outputs that one input goes
-    to, and their mean."""
+    """Return the fans of a weight of this shape: the inputs that one output sums, the outputs that
+    one input goes to, and their mean."""
     field = math.prod(shape[2:])
     return shape[1] * field, shape[0] * field, (shape[0] + shape[1]) * field / 2
 
 
 def close(std: float, expected: float, count: int) -> bool:
-    """Whether so many numbers with this standard deviation may well have been drawn with the
-    expected one."""
+    """Return True if ``count`` numbers with deviation ``std`` may well come from one of
+    ``expected``."""
     return abs(std / expected - 1) < CLOSE + 3 / math.sqrt(2 * count)
 
 
 def deviation(tensor: Tensor) -> float:
-    """Its standard deviation; 0 for a constant and for what are no real numbers."""
+    """Return a tensor's standard deviation; 0 for a constant and for tensors without real
+    numbers."""
     values = tensor.detach()
     if (
         not tensor.is_floating_point()
@@ -41,11 +42,11 @@ def deviation(tensor: Tensor) -> float:
 
 
 class Initialisation:
-    """How a freshly initialised network was initialised.
+    """The initialisation of a freshly made network, found from its numbers.
 
-    The usual initialisations have a variance of gain / fan; which fan, the numbers show. Where one
-    layer could be of several, or by chance of one that it isn't, it is as most layers of the
-    network are. Others (0.01, say) depend on no width.
+    The usual initialisations have a variance of gain / fan; the numbers show which fan. A layer
+    that fits several of them, or fits one by chance, is taken to be as most layers of the network
+    are. Other initialisations (0.01, for example) depend on no width.
     """
 
     def __init__(self, tensors: Iterable[Tensor]):
@@ -56,10 +57,11 @@ class Initialisation:
         ]
 
     def fan(self, weight: Tensor, std: float) -> int | None:
-        """The fan by which a weight was drawn; None where by none."""
+        """Return the fan that a weight's initialisation depends on; None if on none."""
         found: dict[int | None, int] = {}
         mine = fans(weight.shape)
         for fan in (IN, OUT, AVERAGE):
+            # the gains that fit this weight, and how many layers each of them fits
             gains = [
                 gain for gain in GAINS if close(std, gain / math.sqrt(mine[fan]), weight.numel())
             ]
@@ -72,18 +74,20 @@ class Initialisation:
             ]
             if alike:
                 found[fan] = max(alike)
+
+        # and how many layers have just this deviation, whatever their fans
         found[None] = sum(close(other, std, count) for other, count, _ in self.seen)
         return max(found, key=lambda fan: found[fan])  # the first of equals
 
     def scale(self, tensor: Tensor, weight: Tensor, shape: Sequence[int]) -> float:
-        """By what a tensor is to be multiplied when ``weight``, itself or that of its layer, gets
-        another shape."""
+        """Return the factor for ``tensor`` when ``weight``, itself or that of its layer, gets
+        ``shape``."""
         std = deviation(tensor)
         if weight.dim() < 2 or not std:
             return 1.0
         if tensor is weight:
             fan = self.fan(weight, std)
-        else:  # PyTorch's default for a bias goes by the inputs of its layer
+        else:  # PyTorch's default for a bias depends on the inputs of its layer
             fan = (
                 IN
                 if close(std, math.sqrt(1 / 3 / fans(weight.shape)[IN]), tensor.numel())
@@ -98,21 +102,23 @@ class Initialisation:
         weight: Tensor | None = None,
         weight_shape: Sequence[int] = (),
     ) -> Tensor:
-        """A tensor of another shape, drawn from the numbers of a freshly initialised one; of a
-        constant, that constant.
+        """Return a tensor of another shape, drawn from the numbers of a freshly made one.
 
-        Drawn with replacement, whatever their distribution is, and scaled as the fan changes: its
-        own, or for a bias that of the layer's ``weight``. In its own shape it is only scaled.
+        Drawn with replacement, whatever their distribution, and scaled as the fan changes: its own,
+        or for a bias that of the layer's ``weight``. In its own shape it is only scaled; a constant
+        stays the constant.
         """
         if tensor.is_meta or not tensor.numel():
             return tensor.new_empty(tuple(shape))
         values = tensor.detach().flatten()
         if bool((values == values[0]).all()):
             return tensor.new_full(tuple(shape), values[0].item())
+
         if tuple(shape) != tuple(tensor.shape):
             values = values[torch.randint(len(values), (math.prod(shape),))]
         if not tensor.is_floating_point():
             return values.view(tuple(shape))
+
         scale = (
             self.scale(tensor, tensor, shape)
             if weight is None

@@ -1,5 +1,5 @@
-"""A network whose graph was read, at any widths: its tensors in place, or its graph run instead of
-its code."""
+"""A network that was read, at any widths: with other tensors in place, or with its graph run
+instead of its code."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from model.images import ImageSize
 
 
 class Resizable:
-    """``template``: the network's own widths, in units: filters, or groups of filters. ``free``:
-    which widths of the reading these are, ``position`` of each its number. Raises UnreadableNetwork
-    for a network that can't be read, or has no logits (N, num_classes).
+    """A network that was read, at any widths.
+
+    ``template`` has the network's own widths in units: filters, or groups of filters. ``free`` has
+    the reading's numbers of these widths, and ``position`` the place of each in ``template``.
+    Raises UnreadableNetwork for a network that can't be read, or has no logits (N, num_classes).
     """
 
     def __init__(self, network: nn.Module, num_classes: int, image_size: ImageSize):
@@ -32,11 +34,14 @@ class Resizable:
         untrained = without_gradient(network, BATCH, image_size)
         self.reading = reading = Reading(network, image_size)
         self.network = without_flag_calls(network, reading)  # for trials, of copies
+
         if reading.logits != (BATCH, num_classes):
             raise UnreadableNetwork(
                 f"gives {reading.logits or 'no tensor'} for {BATCH} images, not the logits "
                 f"({BATCH}, {num_classes})"
             )
+
+        # widths that can't change, and those that remain
         fix_own_numbers(reading, {reading.path[name] for name in untrained} & reading.live_paths())
         reading.fix_dead_widths()
         self.image_shape = next(
@@ -47,6 +52,8 @@ class Resizable:
             raise UnreadableNetwork(
                 "; ".join(["has no width that could be chosen", *fixed_layers(reading)[:2]])
             )
+
+        # the units of each width, and the channels in the smallest piece of a unit
         self.template = [reading.widths.units[width] for width in self.free]
         self.group_sizes = [
             min(
@@ -58,7 +65,7 @@ class Resizable:
             for width in self.free
         ]
         self.position = {width: position for position, width in enumerate(self.free)}
-        # that tracing made
+        # constants that tracing has added to the network
         self.constants = {
             node.target: getattr(network, node.target)
             for node in reading.graph.nodes
@@ -66,7 +73,7 @@ class Resizable:
         }
 
     def resized(self, network: nn.Module, filters: Sequence[int]) -> nn.Module:
-        """``network``, given other widths in place; untouched at its own."""
+        """Give ``network`` other widths in place; at its own it is left untouched."""
         if list(filters) != self.template:
             resize(
                 network,
@@ -79,30 +86,35 @@ class Resizable:
     def run_graph(
         self, network: nn.Module, filters: Sequence[int], gated: bool = False
     ) -> fx.GraphModule:
-        """A network of these widths as one that runs its graph, with the same layers; without what
-        no logits follow from."""
+        """Return a network of these widths as one that runs its graph, with the same layers.
+
+        Parts on which no logits depend are dropped.
+        """
         built = self.graph_module(network)
         write_literals(
             built.graph,
             self.reading.literals,
             {name: int(self.channels(name, filters)) for name in self.reading.values},
         )
+
         for node in reversed(built.graph.nodes):
             if node.name not in self.reading.live and node.op != "placeholder":
                 built.graph.erase_node(node)
         built.delete_all_unused_submodules()
         built.recompile()
+
         if gated:
             put_gates(built, self.reading, self.free, filters)
         return built
 
     def graph_module(self, network: nn.Module) -> fx.GraphModule:
-        """A network as one that runs its graph, with the same layers, of the same widths as when it
-        was read."""
+        """Return a network as one that runs its graph, with the same layers and widths as when
+        read."""
         for name, tensor in self.constants.items():
             setattr(network, name, tensor)
         for name, call in flag_calls(self.reading).items():
             network.add_module(name, TrainingFlagCall(call.function, call.place))
+
         built = graph_module(network, self.reading.graph)
         for name in self.constants:
             delattr(network, name)
@@ -111,8 +123,8 @@ class Resizable:
 
     @cached_property
     def claimed(self) -> dict[str, str]:
-        """The names of its parts that no module which runs its graph can have, and what they are
-        called there."""
+        """Return its parts whose names a module that runs a graph can't have, and their names
+        there."""
         return other_names(
             str(node.target)
             for node in self.reading.graph.nodes
@@ -121,11 +133,11 @@ class Resizable:
 
     @cached_property
     def hooks(self) -> HookPlan:
-        """Where gates are in its own code."""
+        """Return the places of gates in its own code."""
         return Planner(self.reading, self.free).plan()
 
     def channels(self, name: str, filters: Number) -> Number:
-        """The channels of a node's result."""
+        """Return the number of channels of a node's result."""
         total: Number = 0
         for piece in self.reading.values[name].pieces:
             position = self.position.get(self.reading.widths.root(piece.width))
@@ -137,7 +149,7 @@ class Resizable:
         return total
 
     def numel(self, path: str, filters: Number) -> Number:
-        """The numbers in a weight."""
+        """Return how many numbers a weight has."""
         path = self.reading.path[path]
         tensor = self.reading.tensors[path]
         total: Number = 1
@@ -147,8 +159,7 @@ class Resizable:
 
 
 def fixed_layers(reading: Reading) -> list[str]:
-    """A line for each reason for which widths can't be chosen: the layers that make them, and
-    why."""
+    """Return a line for each reason for which widths are fixed, with the layers that make them."""
     fixed: dict[str, list[str]] = {}
     for width, why in enumerate(reading.widths.fixed):
         if why and reading.widths.root(width) == width and reading.widths.layers[width]:
@@ -160,8 +171,7 @@ def fixed_layers(reading: Reading) -> list[str]:
 
 
 def flag_calls(reading: Reading) -> dict[str, TrainingFlagCall]:
-    """The calls of functions that are told whether the network is training, by the name that they
-    have in the graph."""
+    """Return the calls of functions with an argument for training, by their names in the graph."""
     return {
         name: module
         for name, module in reading.layers.items()
@@ -170,7 +180,7 @@ def flag_calls(reading: Reading) -> dict[str, TrainingFlagCall]:
 
 
 def without_flag_calls(network: nn.Module, reading: Reading) -> nn.Module:
-    """``network`` as its own code made it: without the modules that tracing has added."""
+    """Return ``network`` as its own code made it, without the modules that tracing has added."""
     for name in flag_calls(reading):
         network._modules.pop(name, None)
     return network

@@ -1,5 +1,4 @@
-"""Puts other tensors into a network in place: its own layers, with other widths or with fewer
-filters."""
+"""Replaces tensors of a network in place: its own layers, at other widths or with fewer filters."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from model.graph.channel_map import ChannelMap
-from model.graph.operations import settle
+from model.graph.layer_kinds import update_sizes
 from model.graph.own_numbers import is_statistic, repeated
 from model.graph.reinit import Initialisation
 
@@ -20,8 +19,11 @@ def resize(
     channels: Callable[[str], int],
     units: Callable[[int], int],
 ) -> None:
-    """Draws anew what has the channels of free widths: ``channels(node)`` of each node's result,
-    ``units(root)`` of each width."""
+    """Draw anew every tensor that has the channels of free widths.
+
+    ``channels(node)`` returns the channels of a node's result, ``units(root)`` the units of a
+    width.
+    """
     tensors = tensors_of(network)
     shapes = {
         path: tuple(
@@ -31,12 +33,14 @@ def resize(
         for path, dims in notes.dims.items()
         if path in tensors
     }
+
     initialisation = Initialisation(
         tensors[path] for path in set(notes.path.values()) & tensors.keys()
     )
     new: dict[str, Tensor] = {}
     for path, shape in shapes.items():
         old, weight = tensors[path].detach(), path.rpartition(".")[0] + ".weight"
+        # a bias is drawn as the weight of its layer is
         of = (
             (tensors[weight], shapes[weight])
             if path.endswith(".bias") and weight in shapes
@@ -44,6 +48,8 @@ def resize(
         )
         if shape == old.shape and (of[0] is None or of[1] == of[0].shape):
             continue
+
+        # constants and the like are repeated, everything else is drawn
         same: Tensor | None = old
         for dim, name in enumerate(notes.dims[path]):
             if name is not None and same is not None:
@@ -55,17 +61,17 @@ def resize(
             if same is None or shape == old.shape
             else same
         )
+
     replace(network, notes, new)
 
 
 def replace(
     network: nn.Module, notes: ChannelMap, new: Mapping[str, Tensor]
 ) -> dict[Tensor, Tensor]:
-    """Puts these tensors, by their path, in the place of others, wherever these are used, and lets
-    layers note their sizes.
+    """Replace tensors, by their paths, wherever they are used, and update the sizes of layers.
 
-    Parameters stay parameters, frozen ones frozen, and buffers buffers. Returns for each old tensor
-    the new one.
+    Parameters stay parameters, frozen ones frozen, and buffers buffers. Returns the new tensor for
+    each old one.
     """
     tensors = tensors_of(network)
     put: dict[str, Tensor] = {}
@@ -76,16 +82,19 @@ def replace(
             if isinstance(old, nn.Parameter)
             else tensor
         )
+
+    # tied weights stay tied
     for alias, path in notes.path.items():
         if path in put and alias in tensors:
             owner, _, name = alias.rpartition(".")
             setattr(module := network.get_submodule(owner), name, put[path])
-            settle(module)
+            update_sizes(module)
+
     return {tensors[path]: tensor for path, tensor in put.items()}
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
-    """All parameters and buffers by name, those that are used twice by each of their names."""
+    """Return all parameters and buffers by name, tied ones by each of their names."""
     return {
         **dict(network.named_parameters(remove_duplicate=False)),
         **dict(network.named_buffers(remove_duplicate=False)),
@@ -98,17 +107,22 @@ def cut(
     left: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer | None,
 ) -> None:
-    """Keeps the channels ``left`` of each node, by number, in every weight that has them, and its
-    momentum. Gradients go."""
+    """Keep the channels ``left`` of each node (their numbers) in every weight that has them.
+
+    Momentum is cut with the weights; gradients are dropped.
+    """
     tensors, new = tensors_of(network), dict[str, Tensor]()
-    for path in notes.dims.keys() & tensors.keys():  # a graph has only what its outputs follow from
+    for path in notes.dims.keys() & tensors.keys():  # a graph has only what its outputs depend on
         old = tensors[path]
         sliced = chosen(old.detach(), notes.dims[path], left)
         if sliced.shape != old.shape:
             new[path] = sliced
     renamed = replace(network, notes, new)
+
     if optimizer is None:
         return
+
+    # the optimizer's state, and its list of parameters
     for path in new:
         if (old := tensors[path]) in optimizer.state:
             optimizer.state[renamed[old]] = {
@@ -122,8 +136,10 @@ def cut(
 
 
 def chosen(tensor: Tensor, dims: tuple[str | None, ...], left: Mapping[str, Tensor]) -> Tensor:
-    """The channels ``left`` of a tensor whose dimensions have the channels of these nodes, laid out
-    in memory as it is."""
+    """Return the channels ``left`` of a tensor whose dimensions have the channels of these nodes.
+
+    The memory format stays.
+    """
     channels_last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
     for dim, name in enumerate(dims):
         if name is not None and len(left[name]) < tensor.shape[dim]:

@@ -1,8 +1,8 @@
-"""What follows from an operation of a network for the widths of its result: a rule for each kind in
-model/graph/operations.py.
+"""Rules for the widths of results: one for each kind in model/graph/operations.py and
+layer_kinds.py.
 
-What no rule is sure of fixes the widths of all that it takes, and its result has none: it is a
-function of what is there always.
+Where no rule is sure, the widths of everything an operation takes are fixed, and its result has
+none: it then depends only on channels that are always there.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
 from model.gate import Gate, GatedBatchNorm2d
+from model.graph import layer_kinds
 from model.graph import operations as ops
 from model.graph.channel_map import ChannelMap, NotApart
 from model.graph.channels import Input, Piece, Step, Value
@@ -59,13 +60,15 @@ SHAPES: dict[Any, Callable[[ChannelMap, fx.Node, fx.Node, list[Any]], None]] = {
     F.pad: pad,
     F.normalize: normalize,
 }
-RESHAPED = {*ops.RESHAPES, "expand"}  # they may be given a number of channels as such
+RESHAPED = {*ops.RESHAPES, "expand"}  # may be given a number of channels as such
 
 
 def follow(notes: ChannelMap, node: fx.Node, result: Any) -> None:
-    """Note what the result of a module, function or method has of widths."""
+    """Record the widths of the result of a module, function or method."""
     if not node.all_input_nodes:
         return
+
+    # a number, or a shape: the code may depend on it
     if isinstance(result, torch.Size) or not any(
         isinstance(leaf, Tensor) for leaf in tree_leaves(result)
     ):
@@ -73,7 +76,7 @@ def follow(notes: ChannelMap, node: fx.Node, result: Any) -> None:
         decided = (
             node.all_input_nodes if result is None else [node] if node.meta.get(DECIDES) else []
         )
-        # the code goes by it
+        # the code depends on it
         fixes_counts(
             notes, node, numbers=[number for number in decided if not compares(notes, number)]
         )
@@ -89,7 +92,7 @@ def follow(notes: ChannelMap, node: fx.Node, result: Any) -> None:
     except NotApart as reason:
         notes.values.pop(node.name, None)
         notes.fixes(node, str(reason))
-    # of several dimensions, which nothing has met: it is taken as it is
+    # a weight of several dimensions that no layer takes stays as it is
     for weight in node.all_input_nodes:
         if (
             notes.attributes.get(weight.name) in notes.tensors
@@ -104,7 +107,7 @@ def follow(notes: ChannelMap, node: fx.Node, result: Any) -> None:
 
 
 def same_weight(notes: ChannelMap, node: fx.Node, source: fx.Node) -> bool:
-    """Whether the result is a weight of the network, in another format at most."""
+    """Return True if the result is a weight of the network, at most in another format."""
     if (
         source.name in notes.attributes
         and source.name not in notes.values
@@ -117,13 +120,15 @@ def same_weight(notes: ChannelMap, node: fx.Node, source: fx.Node) -> bool:
 
 
 def layer_takes(notes: ChannelMap, node: fx.Node) -> bool:
-    """Whether a node is a layer that has noted the channels of its weights."""
+    """Return True if a node is a layer that has recorded the channels of its weights."""
     return notes.function(node) in ops.LAYER_FUNCTIONS and node.name in notes.values
 
 
 def fetch(notes: ChannelMap, node: fx.Node, tensor: Tensor) -> None:
-    """A tensor of the network. Where it has one dimension alone, this may have the channels of what
-    it meets."""
+    """Record a tensor of the network.
+
+    One with a single long dimension may have the channels of whatever it meets.
+    """
     path = notes.attributes[node.name] = notes.path.get(str(node.target), "")
     long = [dim for dim, size in enumerate(tensor.shape) if size > 1]
     if path and len(long) == 1 and not for_layer(notes, node):
@@ -133,7 +138,7 @@ def fetch(notes: ChannelMap, node: fx.Node, tensor: Tensor) -> None:
 
 
 def for_layer(notes: ChannelMap, node: fx.Node) -> bool:
-    """Whether a tensor is the weight of a layer or norm that is called as a function."""
+    """Return True if a tensor is the weight of a layer or norm that is called as a function."""
     same = [user for user in node.users if user.op == "call_method" and user.target in ops.SAME]
     return any(notes.function(user) in ops.LAYER_FUNCTIONS for user in node.users) or any(
         for_layer(notes, user) for user in same
@@ -141,42 +146,50 @@ def for_layer(notes: ChannelMap, node: fx.Node) -> bool:
 
 
 def apply(notes: ChannelMap, node: fx.Node, source: fx.Node, result: Any) -> None:
-    """The rule for a node. Raises NotApart where there is none, or it does not hold."""
+    """Apply the rule for a node. Raises NotApart where there is none, or where it does not hold."""
     module = notes.layer(node)
-    if isinstance(module, ops.LAYERS) and known(module):
+
+    # layers
+    if isinstance(module, layer_kinds.LAYERS) and known(module):
         (linear if isinstance(module, nn.Linear) else convolution)(
             notes, node, layer_of(module, str(node.target)), source
         )
     elif notes.function(node) in ops.LAYER_FUNCTIONS:
         layer_function(notes, node, notes.function(node), source)
+
     elif not notes.tracked(node):
         return
     elif module is None or isinstance(module, TrainingFlagCall):
         function(notes, node, notes.function(node), source, result)
     elif source.name not in notes.values or not isinstance(result, Tensor):
         raise notes.not_apart(node)
-    elif isinstance(module, (*ops.NORMS, GatedBatchNorm2d)):
+
+    # modules that keep channels apart
+    elif isinstance(module, (*layer_kinds.NORMS, GatedBatchNorm2d)):
         norm(notes, node, module, source)
     elif isinstance(module, Gate):
         notes.keeps(node, source)
     elif isinstance(module, nn.Flatten):
         flat(notes, node, source)
-    elif isinstance(module, ops.SOFTMAX_MODULES):
+    elif isinstance(module, layer_kinds.SOFTMAX_MODULES):
         softmax(notes, node, source, [module.dim])
     else:
         by_channel(notes, node, module, source)
 
 
 def by_channel(notes: ChannelMap, node: fx.Node, module: nn.Module, source: fx.Node) -> None:
-    if not isinstance(module, (*ops.ZERO_MODULES, *ops.OTHER_MODULES)):
+    """Apply the rule for a module that works channel by channel."""
+    if not isinstance(module, (*layer_kinds.ZERO_MODULES, *layer_kinds.OTHER_MODULES)):
         raise notes.not_apart(node)
     if isinstance(module, nn.PReLU):
         return slopes(notes, node, source, f"{node.target}.weight")
-    along_pixels(notes, node, source, isinstance(module, ops.SPATIAL_MODULES))
-    notes.keeps(node, source, "all" if isinstance(module, ops.ZERO_MODULES) else "none")
+    along_pixels(notes, node, source, isinstance(module, layer_kinds.SPATIAL_MODULES))
+    zero_if = "all" if isinstance(module, layer_kinds.ZERO_MODULES) else "none"
+    notes.keeps(node, source, zero_if)
 
 
 def along_pixels(notes: ChannelMap, node: fx.Node, source: fx.Node, spatial: bool) -> None:
+    """Raise NotApart for an operation along the pixels whose pixels are channels."""
     if spatial and notes.values[source.name].axis != 1:
         raise notes.not_apart(node, "works along the channels")
 
@@ -185,8 +198,10 @@ def along_pixels(notes: ChannelMap, node: fx.Node, source: fx.Node, spatial: boo
 
 
 def function(notes: ChannelMap, node: fx.Node, what: Any, source: fx.Node, result: Any) -> None:
+    """Apply the rule for a function or method."""
     if what in ops.NO_NUMBERS:
         return
+
     if what in SHAPES and source.name in notes.values:
         SHAPES[what](notes, node, source, list(node.args[1:]))
     elif source.name in notes.parts and (
@@ -194,6 +209,7 @@ def function(notes: ChannelMap, node: fx.Node, what: Any, source: fx.Node, resul
     ):
         of, zero, axis = notes.parts[source.name]
         notes.keeps(node, of, zero, axis)
+
     elif not isinstance(result, Tensor):
         raise notes.not_apart(node)
     elif what in ops.ELEMENTWISE:
@@ -210,13 +226,15 @@ def function(notes: ChannelMap, node: fx.Node, what: Any, source: fx.Node, resul
 
 
 def elementwise(notes: ChannelMap, node: fx.Node, what: Any, result: Tensor) -> None:
-    """Ties the widths of operands that meet, channel by channel; one of a single channel is applied
-    to all."""
+    """Tie the widths of operands that meet, channel by channel.
+
+    An operand of a single channel is applied to all.
+    """
     operands = [arg for arg in node.all_input_nodes if arg.name in notes.shapes]
     if len(operands) < len([arg for arg in node.all_input_nodes if arg.name not in notes.counts]):
         raise notes.not_apart(node)
     tracked, axis = meeting(notes, node, operands)
-    # the first operand is what its filters are told by
+    # the first operand names the filters
     tracked.sort(key=lambda arg: arg.name in notes.of_weights)
     aligned = [arg for arg in tracked if notes.values[arg.name].channels == result.shape[-axis]]
     if not aligned:
@@ -225,6 +243,8 @@ def elementwise(notes: ChannelMap, node: fx.Node, what: Any, result: Tensor) -> 
     pieces = notes.values[aligned[0].name].pieces
     step = Step([Input(arg.name, whole=arg not in aligned) for arg in tracked], "none")
     notes.set(node, Value(result.dim() - axis, pieces), step)
+
+    # operands without widths, with one channel, and with channels of their own
     for arg in operands:
         if arg not in tracked:
             if notes.meets(node, arg, axis):
@@ -247,15 +267,19 @@ def elementwise(notes: ChannelMap, node: fx.Node, what: Any, result: Tensor) -> 
 
 
 def meeting(notes: ChannelMap, node: fx.Node, operands: list[fx.Node]) -> tuple[list[fx.Node], int]:
-    """The operands with channels of widths, and how many dimensions from the end these are. A
-    weight whose numbers lie along another dimension meets none of them: it is as it is."""
+    """Return the operands with widths, and how many dimensions from the end their channels are.
+
+    A weight whose numbers lie along another dimension meets none of them, and stays as it is.
+    """
     tracked = [arg for arg in operands if arg.name in notes.values]
     from_end = {arg: len(notes.shapes[arg.name]) - notes.values[arg.name].axis for arg in tracked}
     firm = {from_end[arg] for arg in tracked if not notes.loose(arg.name)}
+
     if len(firm) == 1 and len(set(from_end.values())) > 1:
         for arg in [arg for arg in tracked if from_end[arg] not in firm]:
             notes.fix(arg.name, f"{notes.operation(node)} has them along another dimension")
             tracked.remove(arg)
+
     if len({from_end[arg] for arg in tracked}) != 1:
         raise notes.not_apart(node, "combines channels with what is none")
     return tracked, from_end[tracked[0]]

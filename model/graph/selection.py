@@ -1,4 +1,4 @@
-"""Picks channels out of a result: what a compacted network puts between layers that keep different
+"""Picks channels out of a result; a compacted network does so between layers that keep different
 ones."""
 
 from typing import Any
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 
 class Selection(nn.Module):
-    """From a result with the channels ``source``, those of ``target``; zeros for what it does not
-    have.
+    """Picks the channels ``target`` from a result with the channels ``source``; zeros for those it
+    lacks.
 
-    Both are bools per channel of the full network. Shapes: (N, C, ...) -> (N, C', ...), C and C'
-    their sums; or with the channels along another ``axis``.
+    Both are bools per channel of the full network. Shapes: (N, C, ...) -> (N, C', ...), where C and
+    C' are their sums; or with the channels along another ``axis``.
     """
 
     def __init__(self, source: Tensor, target: Tensor, axis: int = 1):
@@ -27,7 +27,7 @@ class Selection(nn.Module):
 
 
 class _Select(torch.autograd.Function):
-    """The backward pass of a selection is the selection back: several times faster than the one of
+    """A selection whose backward pass is a selection too, several times faster than that of
     index_select."""
 
     @staticmethod
@@ -44,8 +44,10 @@ class _Select(torch.autograd.Function):
 
 
 def _select(x: Tensor, index: Tensor, complete: bool, axis: int) -> Tensor:
-    """Channels ``index`` of x, zeros where it is -1 (nowhere, if ``complete``): a gather along the
-    innermost dimension."""
+    """Return channels ``index`` of x, and zeros where it is -1; there are none if ``complete``.
+
+    A gather along the innermost dimension.
+    """
     rows = x.movedim(axis, -1)
     picked = rows.gather(-1, index.clamp(min=0).expand(*rows.shape[:-1], -1))
     if not complete:
@@ -54,7 +56,7 @@ def _select(x: Tensor, index: Tensor, complete: bool, axis: int) -> Tensor:
 
 
 def _positions(source: Tensor, target: Tensor) -> Tensor:
-    """Where each channel of ``target`` lies among those of ``source``; -1 for what is not there."""
+    """Return the place of each channel of ``target`` among those of ``source``; -1 if absent."""
     position = source.cumsum(0) - 1
     position[~source] = -1
     return position[target]

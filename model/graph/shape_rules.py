@@ -1,5 +1,4 @@
-"""What follows from an operation that changes the shape of a result, for where its channels are: a
-rule for each."""
+"""Rules for operations that change the shape of a result: where its channels are afterwards."""
 
 from __future__ import annotations
 
@@ -17,8 +16,10 @@ LIKE = {"view_as", "reshape_as"}
 
 
 def dimensions(node: fx.Node, given: list[Any], name: str, rank: int) -> list[int] | None:
-    """The dimensions that an argument names, given as numbers or in a list; None where it says
-    nothing, or is computed."""
+    """Return the dimensions that an argument names, as numbers or in a list.
+
+    Returns None where it names none, or is computed.
+    """
     listed = given[0] if len(given) == 1 and isinstance(given[0], (list, tuple)) else given
     said: Any = node.kwargs.get(name, node.kwargs.get("axis", listed))
     numbers = [
@@ -34,11 +35,15 @@ def dimensions(node: fx.Node, given: list[Any], name: str, rank: int) -> list[in
 
 
 def join(notes: ChannelMap, node: fx.Node) -> None:
-    """Channels behind each other; or, along another dimension, an old one or a new one, results of
-    equal widths."""
+    """Apply the rule for joins.
+
+    Along the channels, these follow each other; along another dimension, old or new, the results
+    have equal widths.
+    """
     parts: Any = node.args[0] if node.args else node.kwargs["tensors"]
     if not isinstance(parts, (list, tuple)):
         raise notes.not_apart(node)
+
     rank, stacked = len(notes.shapes[node.name]), node.target is torch.stack
     [dim] = dimensions(node, list(node.args[1:2]), "dim", rank) or [0]
     tracked = sorted(notes.tracked(node), key=lambda part: part.name in notes.of_weights)
@@ -82,8 +87,11 @@ def join(notes: ChannelMap, node: fx.Node) -> None:
 
 
 def reshape(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """Channels stay a dimension, or become one with the pixels behind them; whatever else is done,
-    their widths are fixed."""
+    """Apply the rule for a reshape.
+
+    Channels stay a dimension, or are merged with the pixels behind them. Raises NotApart for
+    anything else.
+    """
     value, before, after = (
         notes.values[source.name],
         notes.shapes[source.name],
@@ -94,6 +102,8 @@ def reshape(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any])
     ):
         fixes_counts(notes, node)
         raise notes.not_apart(node, "has its sizes by name")
+
+    # look for the dimension that has the channels, and maybe the pixels behind them
     outer, channels = math.prod(before[: value.axis]), value.channels
     for axis in range(len(after)):
         size = after[axis]
@@ -108,17 +118,18 @@ def reshape(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any])
             pieces = tuple(Piece(piece.width, piece.channels * times) for piece in value.pieces)
             notes.set(node, Value(axis, pieces), Step([Input(source.name, 0, 1, times)]))
             return literal(notes, node, given, axis)
+
     fixes_counts(notes, node)
     raise notes.not_apart(node, "puts them in another order")
 
 
 def flat(notes: ChannelMap, node: fx.Node, source: fx.Node) -> None:
-    """nn.Flatten."""
+    """Apply the rule for nn.Flatten."""
     reshape(notes, node, source, [])
 
 
 def literal(notes: ChannelMap, node: fx.Node, given: list[Any], axis: int) -> None:
-    """Note a number of channels that stands in the arguments, or is computed for them from another
+    """Record a number of channels in the arguments, written there or computed from another
     result."""
     listed = len(given) == 1 and isinstance(given[0], (list, tuple))
     sizes = given[0] if listed else given
@@ -127,21 +138,25 @@ def literal(notes: ChannelMap, node: fx.Node, given: list[Any], axis: int) -> No
         and given[0] in [arg for arg in node.all_input_nodes if arg.name in notes.sizes]
     ):
         return shaped_like(notes, node, given[0], axis)
+
     if node.target in ("flatten", torch.flatten) or axis >= len(sizes):
         return fixes_counts(notes, node)
     allowed = sizes[axis] if sizes.count(sizes[axis]) == 1 else None
     fixes_counts(notes, node, allowed)
     if isinstance(allowed, fx.Node):
         goes_with(notes, node, allowed)
+
+    # a -1 adapts itself
     if sizes[axis] != -1:
         notes.literals.append(Literal(node.name, (1, axis) if listed else (1 + axis,), node.name))
 
 
 def shaped_like(notes: ChannelMap, node: fx.Node, other: fx.Node, axis: int) -> None:
-    """The shape is that of another result, or a part of one."""
+    """Apply the rule for a shape that is that of another result, or part of one."""
     of, dims = other.name, list(range(len(notes.shapes[node.name])))
     if other.name in notes.sizes:
         [of], dims = notes.counts[other.name], notes.sizes[other.name]
+
     value = notes.values.get(of)
     if value is None:
         notes.fix(node.name, f"{notes.operation(node)} has sizes that are there always")
@@ -150,14 +165,15 @@ def shaped_like(notes: ChannelMap, node: fx.Node, other: fx.Node, axis: int) -> 
     else:
         for name in (of, node.name):
             notes.fix(name, f"{notes.operation(node)} goes by their number")
+
     if node.target in LIKE and value is not None:
         notes.steps[node.name].inputs.append(Input(of))
         notes.steps[node.name].zero_if = "none"
 
 
 def goes_with(notes: ChannelMap, node: fx.Node, number: fx.Node) -> None:
-    """The channels of a result are as many as a number says that counts those of others: they are
-    of one width."""
+    """Tie the channels of a result to those of the results that a number counts: there are as
+    many."""
     pieces = notes.values[node.name].pieces
     roots = {notes.widths.root(piece.width) for piece in pieces}
     for of in channels_counted(notes, number):
@@ -172,7 +188,7 @@ def goes_with(notes: ChannelMap, node: fx.Node, number: fx.Node) -> None:
 
 
 def expand(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """Along the pixels alone: the channels stay."""
+    """Apply the rule for expand: along the pixels alone, the channels stay."""
     axis = (
         len(notes.shapes[node.name])
         - len(notes.shapes[source.name])
@@ -186,6 +202,7 @@ def expand(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) 
     ):
         fixes_counts(notes, node)
         raise notes.not_apart(node, "has sizes that are there always")
+
     notes.keeps(node, source, axis=axis)
     others = [other for other in notes.tracked(node) if other is not source]
     for other in others:  # expand_as
@@ -197,6 +214,7 @@ def expand(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) 
 
 
 def permute(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
+    """Apply the rule for permute."""
     dims = dimensions(node, given, "dims", len(notes.shapes[source.name]))
     if dims is None:
         raise notes.not_apart(node)
@@ -204,6 +222,7 @@ def permute(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any])
 
 
 def transpose(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
+    """Apply the rule for transpose."""
     rank, axis = len(notes.shapes[source.name]), notes.values[source.name].axis
     dims = [*given, *node.kwargs.values()]
     if len(dims) != 2 or not all(isinstance(dim, int) for dim in dims):
@@ -213,6 +232,7 @@ def transpose(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any
 
 
 def movedim(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
+    """Apply the rule for movedim."""
     rank, axis = len(notes.shapes[source.name]), notes.values[source.name].axis
     if len(given) != 2 or not all(isinstance(dim, int) for dim in given):
         raise notes.not_apart(node)
@@ -222,9 +242,10 @@ def movedim(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any])
 
 
 def squeeze(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
+    """Apply the rule for squeeze."""
     before, axis = notes.shapes[source.name], notes.values[source.name].axis
     dims = dimensions(node, given, "dim", len(before))
-    # said, that a width of one filter is none of them
+    # written out, so that a width of one filter is never squeezed
     if dims is None and not given and not node.kwargs:
         dims = [dim for dim, size in enumerate(before) if size == 1]
         node.args = (source, tuple(dims))
@@ -234,6 +255,7 @@ def squeeze(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any])
 
 
 def unsqueeze(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
+    """Apply the rule for unsqueeze."""
     dims = dimensions(node, given, "dim", len(notes.shapes[node.name]))
     if dims is None:
         raise notes.not_apart(node)
@@ -242,18 +264,24 @@ def unsqueeze(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any
 
 
 def pick(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """Part of a result, x[...]: of its pixels, with all channels; parts of the channels fix their
-    widths."""
+    """Apply the rule for a part of a result, x[...].
+
+    A part of the pixels has all channels; a part of the channels fixes their widths.
+    """
     index = list(given[0]) if isinstance(given[0], tuple) else [given[0]]
     if not all(
         part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in index
     ):
         raise notes.not_apart(node)
+
+    # an index for each dimension
     rank = len(notes.shapes[source.name])
     if Ellipsis in index:
         at = index.index(Ellipsis)
         index[at : at + 1] = [slice(None)] * (rank - sum(part is not None for part in index) + 1)
     index += [slice(None)] * (rank - sum(part is not None for part in index))
+
+    # the dimension that the channels lie along before and after
     source_axis, axis = -1, 0
     for part in index:
         source_axis += part is not None
@@ -265,7 +293,7 @@ def pick(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) ->
 
 
 def pad(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any]) -> None:
-    """Zeros, or what is at the border, around the pixels."""
+    """Apply the rule for padding with zeros, or with the border, around the pixels."""
     rank, axis = len(notes.shapes[source.name]), notes.values[source.name].axis
     around: Any = given[0] if given else node.kwargs["pad"]
     behind = 2 * (rank - 1 - axis)

@@ -1,5 +1,5 @@
-"""Numbers that a network computes from the shapes of its results: which of them depend on how many
-channels there are."""
+"""Numbers that a network computes from the shapes of its results: which depend on numbers of
+channels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import fx
 
 from model.graph.channel_map import ChannelMap
 
-ASKED = {operator.getitem, "size"}  # what gives a size as it is
+ASKED = {operator.getitem, "size"}  # these give a size as it is
 NO_SIZE = {
     "dim",
     "ndimension",
@@ -24,7 +24,8 @@ NO_SIZE = {
 
 
 def number(notes: ChannelMap, node: fx.Node) -> None:
-    """Note what a number, or a shape, depends on."""
+    """Record what a number, or a shape, depends on."""
+    # a part of a shape
     source = node.all_input_nodes[0]
     if (
         node.target is operator.getitem
@@ -38,12 +39,14 @@ def number(notes: ChannelMap, node: fx.Node) -> None:
         notes.counts[node.name] = {of: set(there)}
         return
 
+    # anything else
     found: dict[str, set[int]] = {}
     for arg in node.all_input_nodes:
         if arg.name in notes.shapes:
             found[arg.name] = set(_asked(node, len(notes.shapes[arg.name])))
         for of, dims_of in notes.counts.get(arg.name, {}).items():
             found.setdefault(of, set()).update(dims_of)
+
     notes.counts[node.name] = found
     if node.args[1:] == ("shape",) or (
         node.target == "size" and len(node.args) == 1 and not node.kwargs
@@ -52,8 +55,7 @@ def number(notes: ChannelMap, node: fx.Node) -> None:
 
 
 def _asked(node: fx.Node, rank: int) -> list[int]:
-    """The dimensions of a result that a number which is asked of it depends on: none of those that
-    are no size at all."""
+    """Return the dimensions of a result that a number asked of it depends on."""
     if node.target == "size" and (len(node.args) > 1 or node.kwargs):
         said: Any = node.args[1] if len(node.args) > 1 else next(iter(node.kwargs.values()))
         return [said % rank] if isinstance(said, int) else list(range(rank))
@@ -63,11 +65,14 @@ def _asked(node: fx.Node, rank: int) -> list[int]:
 
 
 def compares(notes: ChannelMap, node: fx.Node) -> bool:
-    """Whether a node asks if results have the same shape, or as many channels. What has is tied,
-    and stays so."""
+    """Return True if a node asks whether results have the same shape, or as many channels.
+
+    The channels are tied, so the answer stays.
+    """
     numbers = [arg for arg in node.args if isinstance(arg, fx.Node) and arg.name in notes.counts]
     if node.target not in (operator.eq, operator.ne) or len(numbers) != 2 or len(node.args) != 2:
         return False
+
     counted = [channels_counted(notes, number) for number in numbers]
     dims = [
         [dims for of, dims in notes.counts[number.name].items() if of in notes.values]
@@ -76,6 +81,7 @@ def compares(notes: ChannelMap, node: fx.Node) -> bool:
     as_they_are = all(number.name in notes.sizes or number.target in ASKED for number in numbers)
     if not (as_they_are and all(len(of) == 1 for of in counted) and dims[0] == dims[1]):
         return False
+
     [one], [other] = counted
     if notes.values[one].channels != notes.values[other].channels:
         return False
@@ -84,7 +90,7 @@ def compares(notes: ChannelMap, node: fx.Node) -> bool:
 
 
 def channels_counted(notes: ChannelMap, number: fx.Node) -> list[str]:
-    """The results whose channels a number counts. One of a weight says so when all is read."""
+    """Return the results whose channels a number counts; a weight's are known once all is read."""
     return [
         of
         for of, dims in notes.counts.get(number.name, {}).items()
@@ -95,8 +101,10 @@ def channels_counted(notes: ChannelMap, number: fx.Node) -> list[str]:
 def fixes_counts(
     notes: ChannelMap, node: fx.Node, allowed: Any = None, numbers: list[fx.Node] | None = None
 ) -> None:
-    """What a node does depends on the ``numbers``, those it takes but for the one ``allowed``: the
-    channels they count stay as they are."""
+    """Fix the channels that a node's numbers count, for it depends on them.
+
+    ``numbers`` are by default all that it takes; the one ``allowed`` is left out.
+    """
     why = f"{notes.operation(node)} goes by their number"
     for number in node.all_input_nodes if numbers is None else numbers:
         if number is allowed:
@@ -111,8 +119,7 @@ def fixes_counts(
 
 
 def fix_counted(notes: ChannelMap) -> None:
-    """All is read, and with it which dimensions of weights have channels: those that were counted
-    stay as they are."""
+    """Fix the dimensions of weights that were counted, once it is known which have channels."""
     for why, of, dims in notes.counted:
         for dim, name in enumerate(notes.dims.get(notes.path.get(notes.attributes[of], ""), ())):
             if dim in dims and name is not None:

@@ -1,4 +1,4 @@
-"""The graph of a network (torch.fx): what it does, whatever its code looks like."""
+"""Traces a network to its graph (torch.fx)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ from model.images import ImageSize
 
 
 class Traced(NamedTuple):
-    """The graph of a network in evaluation. ``whole``: it does nothing else in training. ``calls``:
-    of its modules, in order."""
+    """The graph of a network in evaluation.
+
+    ``whole`` is True if it does nothing else in training; ``calls`` are those of its modules, in
+    order.
+    """
 
     graph: fx.Graph
     whole: bool
@@ -31,10 +34,9 @@ class Traced(NamedTuple):
 
 
 class TrainingFlagCall(nn.Module):
-    """A function that is told whether the network is in training: dropout, as a graph alone can't
-    hold it.
+    """A function with an argument for training, such as dropout, which a graph alone can't hold.
 
-    ``place`` is the argument, by its number or name, that says so.
+    ``place`` is the number or name of that argument.
     """
 
     def __init__(self, function: Any, place: int | str):
@@ -52,17 +54,20 @@ WHOLE = (Gate, GatedBatchNorm2d, Selection, TrainingFlagCall)
 
 
 def trace(network: nn.Module, image_size: ImageSize | None = None) -> Traced:
-    """The graph of a network as it is in evaluation, with what is drawn at random in training; and
-    whether that is all that it does in training, which auxiliary heads are not. Where code goes by
-    the shapes of results, it is that for images of ``image_size``. Raises UnreadableNetwork.
+    """Return the graph of a network in evaluation, with its random operations in training.
 
-    Modules ``mode_<n>`` are added to the network where a function is told whether it is training.
+    The result also says whether that is all that the network does in training, which auxiliary
+    heads are not. Where code depends on the shapes of results, the graph is for images of
+    ``image_size`` pixels. Modules ``mode_<n>`` are added to the network for functions with an
+    argument for training. Raises UnreadableNetwork.
     """
     refuse_hidden_code(network)
     try:
         buffers, (graph, calls) = True, traced(network, image_size, training=False, buffers=True)
-    except UnreadableNetwork:  # it may go by what is in a buffer
+    except UnreadableNetwork:  # it may depend on the content of a buffer
         buffers, (graph, calls) = False, traced(network, image_size, training=False, buffers=False)
+
+    # in training it may do more
     try:
         train, _ = traced(network, image_size, training=True, buffers=buffers)
     except UnreadableNetwork:  # its own code is what is trained
@@ -82,8 +87,10 @@ def trace(network: nn.Module, image_size: ImageSize | None = None) -> Traced:
 def traced(
     network: nn.Module, image_size: ImageSize | None, training: bool, buffers: bool
 ) -> tuple[fx.Graph, list[ModuleCall]]:
-    """The graph in training or in evaluation, with the calls of modules. Raises
-    UnreadableNetwork."""
+    """Return the graph in training or in evaluation, with the calls of modules.
+
+    Raises UnreadableNetwork.
+    """
     try:
         with untouched(network), no_dimension_checks():
             network.train(training)
@@ -92,18 +99,17 @@ def traced(
     except Exception as error:  # whatever a network's own code does with what is no tensor
         reason = " ".join(str(error).split())[:150]
         raise UnreadableNetwork(
-            f"torch.fx can't trace it{own_line(error)} ({type(error).__name__}: {reason}); what "
-            "it does must not "
-            "depend on the images"
+            f"torch.fx can't trace it{own_line(error)} ({type(error).__name__}: {reason}); what it "
+            "does must not depend on the images"
         ) from None
 
 
-KEEPS = (dict, list, set)  # what a module may keep results in
+KEEPS = (dict, list, set)  # in which a module may keep results
 
 
 @contextlib.contextmanager
 def untouched(network: nn.Module) -> Iterator[None]:
-    """What a forward pass keeps in its modules is as it was before."""
+    """Restore whatever a forward pass keeps in the network's modules."""
     parts = ("_parameters", "_buffers", "_modules")
     before = [
         (module, dict(vars(module)), [dict(vars(module)[part]) for part in parts])
@@ -115,16 +121,19 @@ def untouched(network: nn.Module) -> Iterator[None]:
         for value in vars(module).values()
         if type(value) in KEEPS
     ]
+
     tensors = {tensor: tensor.clone() for tensor in network.buffers() if not tensor.is_meta}
     try:
         yield
     finally:
-        # that tracing made
+        # constants of the graph, which tracing has added
         constants = {
             name: value
             for name, value in vars(network).items()
             if name.startswith("_tensor_constant")
         }
+
+        # attributes, then the contents of what they hold, then buffers
         for module, attributes, held in before:
             vars(module).clear()
             vars(module).update(attributes)
@@ -142,12 +151,12 @@ def untouched(network: nn.Module) -> Iterator[None]:
 
 
 def free_name(network: nn.Module, name: str) -> str:
-    """``name``, with a _ more for each attribute that is called so."""
+    """Return ``name``, with as many _ added as make it free."""
     return free_name(network, f"{name}_") if hasattr(network, name) else name
 
 
 def refuse_hidden_code(network: nn.Module) -> None:
-    """Raises UnreadableNetwork for what changes results or weights without being in the graph."""
+    """Raise UnreadableNetwork for anything that changes results or weights outside the graph."""
     for name, module in network.named_modules():
         where = f"{type(module).__name__} ({name})" if name else "the network"
         if any(is_lazy(parameter) for parameter in module.parameters(recurse=False)):
@@ -167,7 +176,7 @@ def refuse_hidden_code(network: nn.Module) -> None:
 
 
 def _alike(train: fx.Graph, evaluate: fx.Graph) -> Iterator[tuple[fx.Node, fx.Node]]:
-    """The nodes of a network in training that are those in evaluation, with these."""
+    """Return pairs of nodes that a network has in training and in evaluation alike."""
     one, other = list(train.nodes), list(evaluate.nodes)
     ours, theirs = ([f"{node.op} {node.target}" for node in nodes] for nodes in (one, other))
     if ours == theirs:
@@ -180,11 +189,12 @@ def _alike(train: fx.Graph, evaluate: fx.Graph) -> Iterator[tuple[fx.Node, fx.No
 
 
 def own_line(error: Exception) -> str:
-    """The line of the network's own code in which tracing it failed."""
+    """Return the line of the network's own code in which tracing failed, for messages."""
     frames, step = [], error.__traceback__
     while step:
         frames.append((step.tb_frame.f_code.co_filename, step.tb_lineno))
         step = step.tb_next
+
     own = [
         (name, line)
         for name, line in frames
@@ -194,8 +204,8 @@ def own_line(error: Exception) -> str:
 
 
 def _mode_of(train: fx.Node, evaluate: fx.Node) -> int | str | None:
-    """The argument of a function that is True in training and False in evaluation, if there is
-    one."""
+    """Return the argument of a function that is True in training and False in evaluation, if
+    any."""
     if train.op != "call_function":
         return None
     places: list[tuple[int | str, Any, Any]] = [
@@ -207,7 +217,7 @@ def _mode_of(train: fx.Node, evaluate: fx.Node) -> int | str | None:
 
 @contextlib.contextmanager
 def random_state_kept() -> Iterator[None]:
-    """Whatever is drawn inside, what follows draws as if nothing had been."""
+    """Restore the state of torch's random numbers afterwards."""
     state = torch.get_rng_state()
     try:
         yield
@@ -218,7 +228,7 @@ def random_state_kept() -> Iterator[None]:
 def write_literals(
     graph: fx.Graph, literals: Iterable[Literal], channels: Mapping[str, int]
 ) -> None:
-    """Puts the channels that results now have where a graph has numbers for them."""
+    """Write the current numbers of channels into a graph."""
     nodes = {node.name: node for node in graph.nodes}
     for literal in literals:
         node, (place, *inside) = nodes[literal.node], literal.place

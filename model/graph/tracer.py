@@ -1,5 +1,5 @@
-"""Tracing with the size of the images known: code may go by shapes, but not by what is in the
-images, nor by how many these are."""
+"""Tracing with a known size of images. Code may depend on shapes, but neither on the content nor on
+the number of the images."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torch import Tensor, fx, nn
 from model.graph.whole import known
 from model.images import ImageSize, image_shape
 
-DECIDES = "decides"  # in the notes on a node: its number said which way the code goes
-NUMBERS = (1, 2, 3)  # of images that are tried
+DECIDES = "decides"  # in a node's meta: the code went one way or another by its number
+NUMBERS = (1, 2, 3)  # numbers of images that are tried
 FACTORIES = (
     torch.zeros,
     torch.ones,
@@ -33,8 +33,11 @@ FACTORIES = (
 
 
 class ModuleCall(NamedTuple):
-    """A call of the module ``path``: what it is given first and what it returns, where these are
-    results of nodes. The nodes from number ``first`` to before ``end`` are its own."""
+    """A call of the module ``path``.
+
+    ``given`` is the node of its first input, ``returned`` that of its result; its own nodes have
+    the numbers from ``first`` to before ``end``.
+    """
 
     path: str
     given: str | None
@@ -44,12 +47,12 @@ class ModuleCall(NamedTuple):
 
 
 class Tracer(fx.Tracer):
-    """Goes into every module of other people's whose operation is not known as a whole, and notes
-    which modules are called.
+    """Traces into all modules whose operation is not known as a whole, and records calls of
+    modules.
 
-    Where ``image_size`` is given, numbers that follow from it can be asked for. ``buffers``:
-    whether they are taken from the network as its parameters are; code that goes by what is in a
-    buffer must have it as it is.
+    With ``image_size``, numbers that follow from it can be used by the code. ``buffers``: take
+    buffers from the network as parameters are; code that depends on a buffer's content needs it as
+    it is.
     """
 
     def __init__(
@@ -59,12 +62,13 @@ class Tracer(fx.Tracer):
         image_size: ImageSize | None,
         buffers: bool,
     ):
-        # whose functions want tensors
+        # libraries whose functions want tensors
         others = [module for name in ("einops",) if (module := sys.modules.get(name))]
-        # modules, as its default
+        # the modules that torch.fx wraps by default, and more
         super().__init__(autowrap_modules=(math, *others))  # type: ignore[arg-type]
         self._autowrap_search.append(torch)
         self._autowrap_function_ids |= {id(function) for function in FACTORIES}
+
         self.proxy_buffer_attributes = buffers
         self.sizes = None if image_size is None else Sizes(network, image_size)
         self.calls: list[ModuleCall] = []
@@ -89,14 +93,17 @@ class Tracer(fx.Tracer):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        if m not in self.modules:  # of the copy that computes sizes
+        """Call a module, and record the call."""
+        if m not in self.modules:  # a module of the copy that computes sizes
             return forward(*args, **kwargs)
+
         first = len(self.graph.nodes)
         result = super().call_module(m, forward, args, kwargs)
         given, returned = (
             value.node.name if isinstance(value, fx.Proxy) else None
             for value in (args[0] if args else None, result)
         )
+
         self.calls.append(
             ModuleCall(self.path_of_module(m), given, returned, first, len(self.graph.nodes))
         )
@@ -105,13 +112,14 @@ class Tracer(fx.Tracer):
     def create_args_for_root(
         self, root_fn: Any, is_module: bool, concrete_args: Any = None
     ) -> tuple[Any, list[Any]]:
-        """The images; whatever else a forward pass can be given has its default."""
+        """Return the images as the only input; other arguments of a forward pass have their
+        defaults."""
         return root_fn, [self.root, self.create_proxy("placeholder", "images", (), {})]
 
     def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
         graph = super().trace(root, concrete_args)
         for node in graph.nodes:
-            # else a module made of the graph would wrap "torch.zeros", which is no name
+            # a module made of the graph would wrap "torch.zeros", which is no name
             if node.target in FACTORIES:
                 node.meta.pop("is_wrapped", None)
         return graph
@@ -130,7 +138,7 @@ class Tracer(fx.Tracer):
         return iter([operator.getitem(obj, place) for place in range(len(value))])
 
     def value(self, obj: fx.Proxy) -> Any:
-        """What a result is for images of this size; None where it differs with their number, or
+        """Return a result for images of this size; None where it differs with their number, or
         isn't known."""
         value = None if self.sizes is None else self.sizes.of(self.graph, obj.node)
         if isinstance(value, (bool, int, float)):
@@ -139,8 +147,8 @@ class Tracer(fx.Tracer):
 
 
 class Result(fx.Proxy):
-    """A result whose length can be asked for, and that is a number, where that follows from the
-    size of the images."""
+    """A result whose length and number can be used by code where they follow from the size of the
+    images."""
 
     def __getattr__(self, k: str) -> fx.proxy.Attribute:
         return Attribute(self, k)
@@ -168,25 +176,26 @@ class Result(fx.Proxy):
 
 
 class Attribute(Result, fx.proxy.Attribute):
-    """What is asked of a result: its shape, a method."""
+    """An attribute of a result: its shape, a method."""
 
 
 class Sizes:
-    """What the results of a graph that is being made are for images of a size: shapes, and numbers
-    that follow from these."""
+    """The results of a graph in the making, for images of one size: shapes, and numbers that
+    follow."""
 
     def __init__(self, network: nn.Module, image_size: ImageSize):
         self.network, self.image_size = on_meta(network), image_size
-        self.walks: list[fx.Interpreter] = []  # for each number of images
+        self.walks: list[fx.Interpreter] = []  # one for each number of images
 
     def of(self, graph: fx.Graph, node: fx.Node) -> Any:
-        """The result of a node: numbers where they are the same for any number of images; else
+        """Return the result of a node: a number if it is the same for any number of images, else
         None."""
         if not self.walks:
             self.walks = [self.walk(graph, number) for number in NUMBERS]
         values = [value for walk in self.walks if (value := self.run(walk, node)) is not None]
         if values and isinstance(values[-1], (Tensor, tuple, list)):
             return values[-1]
+
         return (
             values[0]
             if len(values) == len(self.walks) and all(value == values[0] for value in values)
@@ -194,19 +203,22 @@ class Sizes:
         )
 
     def walk(self, graph: fx.Graph, number: int) -> fx.Interpreter:
+        """Return an interpreter of the graph for a number of images."""
         walk = fx.Interpreter(self.network, garbage_collect_values=False, graph=graph)
         walk.args_iter = iter([images(self.network, number, self.image_size)])
         return walk
 
     def run(self, walk: fx.Interpreter, node: fx.Node) -> Any:
-        """Goes on to a node. None where it can't be computed from shapes alone, or not for so many
-        images."""
+        """Continue to a node and return its result.
+
+        Returns None where it can't be computed from shapes alone, or not for this number of images.
+        """
         for new in walk.graph.nodes:
             if new not in walk.env and new.op != "output":
                 try:
                     with torch.device("meta"):
                         walk.env[new] = walk.run_node(new)
-                except Exception:  # whatever an operation says of what does not fit
+                except Exception:  # an operation may raise anything for what does not fit
                     walk.env[new] = None
             if new is node:
                 break
@@ -214,7 +226,7 @@ class Sizes:
 
 
 def images(network: nn.Module, number: int, image_size: ImageSize) -> Tensor:
-    """So many images without numbers, (N, C, H, W)."""
+    """Return ``number`` images without numbers, (N, C, H, W)."""
     dtype = next(
         (tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()),
         torch.float32,
@@ -223,13 +235,14 @@ def images(network: nn.Module, number: int, image_size: ImageSize) -> Tensor:
 
 
 def on_meta(network: nn.Module, gradients: bool = False) -> nn.Module:
-    """A copy of a network that computes shapes and no numbers, in evaluation."""
+    """Return a copy of a network that computes only shapes, in evaluation."""
     plain = [
         value
         for module in network.modules()
         for value in vars(module).values()
         if isinstance(value, Tensor)
     ]
+
     tensors = [*network.parameters(), *network.buffers(), *plain]
     memo: dict[int, Any] = {
         id(tensor): nn.Parameter(

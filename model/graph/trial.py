@@ -1,4 +1,4 @@
-"""Whether a network's own code can be run at other widths, as is found out by running it."""
+"""Tries whether a network's own code can be run at other widths."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEED = 0
 
 
 def trial_widths(template: list[int]) -> Iterator[list[int]]:
-    """Widths unlike the network's own: about half of each, and one of each."""
+    """Return widths unlike the network's own: about half of each, and one of each."""
     yield [
         units + 1 if units < 3 else (units + 1) // 2 + number % 2 * (units > 4)
         for number, units in enumerate(template)
@@ -30,21 +30,23 @@ def trial_widths(template: list[int]) -> Iterator[list[int]]:
 
 @torch.no_grad()
 def why_not_own_code(blueprint: Resizable, network: nn.Module) -> str:
-    """Why a network can't be run by its own code at other widths; "" where it can.
+    """Return why a network can't be run by its own code at other widths; "" where it can.
 
-    At test widths it must give what its graph gives, in evaluation, for a single image too, and
+    At test widths it must give the outputs of its graph in evaluation, also for a single image, and
     logits in training.
     """
     with random_state_kept():
         for number, widths in enumerate(trial_widths(blueprint.template)):
             own = copy.deepcopy(network)
             blueprint.resized(own, widths)
+
             expected = None
-            # whatever an operation says of one channel: that is not the code's fault
+            # an operation may not work with one channel: that is not the code's fault
             with contextlib.suppress(Exception):
                 expected = outputs(blueprint.run_graph(own, widths), blueprint)
             if expected is None and number:
                 continue
+
             try:
                 if expected is not None and not alike(outputs(own, blueprint), expected):
                     return (
@@ -65,12 +67,14 @@ def why_not_own_code(blueprint: Resizable, network: nn.Module) -> str:
 
 @torch.no_grad()
 def why_no_hooks(blueprint: Resizable, network: nn.Module) -> str:
-    """Why gates can't be put into a network that runs its own code; "" where they can.
+    """Return why gates can't be put into a network that runs its own code; "" where they can.
 
-    With every second gate closed it must give what its graph with gates gives.
+    With every second gate closed it must give the outputs of its graph with gates.
     """
     if blueprint.hooks.missing:
         return f"no gate can be put before {blueprint.hooks.missing}, which is no module of its own"
+
+    # the same network twice, with hooks and as a graph, half of its filters closed
     with random_state_kept():
         widths = next(trial_widths(blueprint.template))
         own = copy.deepcopy(network)
@@ -80,6 +84,7 @@ def why_no_hooks(blueprint: Resizable, network: nn.Module) -> str:
         for gated in (own, graph):
             for gate in gates_of(gated):
                 gate.weight[1::2] = 0
+
         try:
             expected = outputs(graph, blueprint)
             if not alike(outputs(own, blueprint), expected):
@@ -92,7 +97,7 @@ def why_no_hooks(blueprint: Resizable, network: nn.Module) -> str:
 def outputs(
     network: nn.Module, blueprint: Resizable, images: int = 2, training: bool = False
 ) -> object:
-    """What a network gives for random images."""
+    """Return a network's output for random images."""
     parameter = next(network.parameters())
     torch.manual_seed(SEED)
     batch = torch.randn(
@@ -102,8 +107,7 @@ def outputs(
 
 
 def alike(given: object, expected: object) -> bool:
-    """Whether two outputs are the same but for rounding; of networks without numbers, their
-    shapes."""
+    """Return True if two outputs are the same up to rounding; on shapes alone, if these are."""
     if not (
         isinstance(given, Tensor) and isinstance(expected, Tensor) and given.shape == expected.shape
     ):
@@ -115,11 +119,12 @@ def alike(given: object, expected: object) -> bool:
 
 
 def shapes_differ(network: nn.Module, blueprint: Resizable) -> str:
-    """What is wrong with the outputs for one image, and in training; "" if nothing is."""
+    """Return what is wrong with the outputs for one image and in training; "" if nothing is."""
     one, training = (
         outputs(network, blueprint, images=1),
         outputs(network, blueprint, training=True),
     )
+
     if not isinstance(one, Tensor) or one.shape != (1, blueprint.num_classes):
         return "its own code does not give logits for a single image"
     if not isinstance(training, Tensor) or training.shape != (2, blueprint.num_classes):

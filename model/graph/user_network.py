@@ -1,5 +1,4 @@
-"""Networks of other people's, named MODULE:FUNCTION or FILE.py:FUNCTION, and read from their
-graph."""
+"""Networks of users, named MODULE:FUNCTION or FILE.py:FUNCTION, and read from their graph."""
 
 from __future__ import annotations
 
@@ -23,13 +22,15 @@ if TYPE_CHECKING:
 
     from model.graph.blueprint import Blueprint
 
-CLASSES = 10  # that a network is read for where nobody says others
-SIZES = (224, 64, 32)  # pixels that are tried where nobody says any
+CLASSES = 10  # for reading a network where no number of classes is given
+SIZES = (224, 64, 32)  # pixels that are tried where no size is given
 
 
 class UserNetwork(Architecture):
-    """A network that is imported, and read, when it is first asked for something. Raises
-    UnreadableNetwork."""
+    """A user's network, imported and read when it is first asked for something.
+
+    Raises UnreadableNetwork.
+    """
 
     search_extra = 0  # it is searched as it is
 
@@ -48,7 +49,7 @@ class UserNetwork(Architecture):
     def blueprint(
         self, num_classes: int, image_size: ImageSize, channels: int = COLOURS
     ) -> Blueprint:
-        """The network as it was read for images of this size, and so many classes."""
+        """Return the network as read for images of this size and ``num_classes`` classes."""
         from model.graph.blueprint import Blueprint
         from model.graph.trace import random_state_kept
 
@@ -72,12 +73,13 @@ class UserNetwork(Architecture):
         return self.read[key]
 
     def make(self, num_classes: int) -> nn.Module:
-        """The network as its own code makes it."""
+        """Return the network as its own code makes it. Raises UnreadableNetwork."""
         from torch import nn
 
         from model.graph.as_before import as_before
 
         function = find(self.parsed.place, self.parsed.function)
+
         arguments = {"num_classes": num_classes, **self.parsed.arguments}
         self._refuse_arguments(function, arguments)
         try:
@@ -87,6 +89,7 @@ class UserNetwork(Architecture):
             raise UnreadableNetwork(
                 f"{self.name}: calling it with {as_options(arguments)} raised {_said(error)}"
             ) from None
+
         if not isinstance(network, nn.Module):
             raise UnreadableNetwork(
                 f"{self.name}: gives a {type(network).__name__}, not a torch.nn.Module"
@@ -94,12 +97,12 @@ class UserNetwork(Architecture):
         return network
 
     def _refuse_arguments(self, function: Callable[..., Any], arguments: dict[str, Any]) -> None:
-        """Raises UnreadableNetwork where a function does not take what it is given, or wants
-        more."""
+        """Raise UnreadableNetwork if a function does not take these arguments, or needs more."""
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError):
-            return  # it does not say what it takes
+            return  # a function without a signature
+
         try:
             signature.bind(**arguments)
         except TypeError as error:
@@ -110,6 +113,8 @@ class UserNetwork(Architecture):
                 and part.name not in arguments
                 and part.kind not in (part.VAR_POSITIONAL, part.VAR_KEYWORD)
             ]
+
+            # say what to add
             example = " ".join(
                 f"{name}={3 if re.match('in_?ch|channels', name) else 'VALUE'}" for name in missing
             )
@@ -157,8 +162,8 @@ class UserNetwork(Architecture):
         return self.blueprint(num_classes, image_size).described()
 
     def first(self, num_classes: int = CLASSES, sizes: Sequence[ImageSize] = SIZES) -> Blueprint:
-        """As it was read first; where it was not yet, for the first of these sizes of images that
-        it takes."""
+        """Return the network as it was first read; if it was not yet, for the first size that it
+        takes."""
         if self.read:
             return next(iter(self.read.values()))
         errors = []
@@ -183,13 +188,14 @@ def _said(error: BaseException) -> str:
 
 @cache
 def find(place: str, function: str) -> Callable[..., Any]:
-    """A function of the module, or of the file that ends in .py, ``place``. Raises
+    """Return a function of ``place``, a module or a file that ends in .py. Raises
     UnreadableNetwork."""
     from model.graph.as_before import as_before
 
     name, file = f"{place}:{function}", Path(place) if place.endswith(".py") else None
     if file and not file.is_file():
         raise UnreadableNetwork(f"{name}: there is no file {place}")
+
     try:
         with as_before(folder=str(file.resolve().parent if file else Path.cwd())):
             module = import_file(file) if file else import_module(place)
@@ -215,5 +221,5 @@ def find(place: str, function: str) -> Callable[..., Any]:
 
 @cache
 def imported(name: str) -> UserNetwork:
-    """The network of this name, one for each name."""
+    """Return the network of this name; there is one object for each name."""
     return UserNetwork(name)

@@ -1,5 +1,4 @@
-"""Which modules are taken as a whole: those whose forward pass is known, in place of the operations
-in it."""
+"""Names the modules that are taken as a whole: those whose forward pass is known."""
 
 from __future__ import annotations
 
@@ -12,14 +11,14 @@ from weakref import WeakKeyDictionary
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from model.graph.operations import KNOWN_MODULES, LAYERS, NORMS
+from model.graph.layer_kinds import KNOWN_MODULES, LAYERS, NORMS
 
 SPELLED_OUT: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 def known(module: nn.Module) -> type[nn.Module] | None:
-    """The class by which a module is known: its own, or one whose forward pass it inherits or
-    spells out."""
+    """Return the class by which a module is known: its own, or one whose forward pass it inherits
+    or spells out; None if there is none."""
     forward: Any = type(module).forward
     theirs = any(
         forward is getattr(base, "forward", None)
@@ -29,6 +28,7 @@ def known(module: nn.Module) -> type[nn.Module] | None:
     norm_and_activation = isinstance(module, _NormBase) and type(module).__module__.startswith(
         "timm.layers"
     )
+
     for kind in KNOWN_MODULES:
         if isinstance(module, kind) and (
             theirs or norm_and_activation or (kind in (*NORMS, *LAYERS) and spells_out(module))
@@ -38,8 +38,8 @@ def known(module: nn.Module) -> type[nn.Module] | None:
 
 
 def spells_out(module: nn.Module) -> bool:
-    """Whether the forward pass of a layer is, call by call, that of the class of torch.nn that it
-    inherits from."""
+    """Return True if the forward pass of a layer is, call by call, that of its base class in
+    torch.nn."""
     if module not in SPELLED_OUT:
         base = next(
             base for base in type(module).__mro__ if base.__module__.startswith("torch.nn.")
@@ -50,8 +50,8 @@ def spells_out(module: nn.Module) -> bool:
 
 
 def _calls(module: nn.Module, kind: type[nn.Module]) -> list[str] | None:
-    """What the forward pass of ``kind`` does with what a module holds, call by call; None where it
-    can't be traced."""
+    """Return the calls of the forward pass of ``kind`` on a module's contents, one by one; None
+    where it can't be traced."""
     twin = kind.__new__(kind)
     twin.__dict__.update(module.__dict__, training=False)
     try:
@@ -59,6 +59,8 @@ def _calls(module: nn.Module, kind: type[nn.Module]) -> list[str] | None:
             graph = fx.Tracer().trace(twin)
     except Exception:  # whatever its code does with what is no tensor
         return None
+
+    # each result as the text of the call that makes it
     said: dict[fx.Node, str] = {}
     for node in graph.nodes:
         given = fx.node.map_arg((node.args, node.kwargs), said.__getitem__)
@@ -74,8 +76,7 @@ def _calls(module: nn.Module, kind: type[nn.Module]) -> list[str] | None:
 
 @contextlib.contextmanager
 def no_dimension_checks() -> Iterator[None]:
-    """Norms don't ask what they are given how many dimensions it has, which nothing that is traced
-    can answer."""
+    """Switch off the checks of norms for dimensions, of which traced results have no number."""
     kinds = [kind for kind in _all_subclasses(_NormBase) if "_check_input_dim" in vars(kind)]
     with contextlib.ExitStack() as stack:
         for kind in kinds:
@@ -84,5 +85,6 @@ def no_dimension_checks() -> Iterator[None]:
 
 
 def _all_subclasses(kind: type) -> list[type]:
+    """Return a class and all its subclasses."""
     below: list[type] = kind.__subclasses__()
     return [kind, *(found for one in below for found in _all_subclasses(one))]

@@ -1,1 +1,1 @@
-"""A whole experiment: its jobs, how far they are, and running them on this machine or on Slurm."""
+"""A whole experiment: its jobs, their state, and running them on this machine or on Slurm."""

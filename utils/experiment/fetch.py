@@ -1,14 +1,13 @@
-"""Downloading what jobs need, before several of them begin."""
+"""Downloads what jobs need, before several of them start."""
 
-from utils.experiment.state import State
+from utils.experiment.state import JobState
 from utils.settings import DATASETS
 
-INSTALLED = {"digits"}  # with scikit-learn
+INSTALLED = {"digits"}  # comes with scikit-learn
 
 
-def fetch(states: list[State], data: str) -> None:
-    """Downloads into ``data`` what unfinished jobs need and is not there. Raises UserError for what
-    can't be had."""
+def fetch(states: list[JobState], data: str) -> None:
+    """Download into ``data`` the data sets that unfinished jobs need. Raises UserError."""
     for dataset in sorted(
         {state.job.settings.dataset for state in states if state.kind != "finished"}
         & {*DATASETS} - INSTALLED

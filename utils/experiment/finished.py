@@ -1,7 +1,7 @@
-"""Which jobs are done: told by what they leave, which is refused where it is of other work.
+"""Finds out which jobs are done, by the files they leave; files of other work are refused.
 
-Only what is asked of it is read and checked, without torch: whoever draws or goes on with it checks
-all of it.
+Only what this needs is read and checked, without torch: whoever draws or continues the work checks
+everything.
 """
 
 import re
@@ -22,6 +22,7 @@ from utils.records.searches import SearchRecord, budget_of, floors_of, read_sear
 from utils.records.shapes import recorded_size
 from utils.settings import (
     PUBLISHED,
+    Limit,
     SearchSettings,
     TrainingSettings,
     dataset_name,
@@ -34,15 +35,15 @@ from utils.settings import (
 
 
 def search_finished(job: Job, settings: SearchSettings) -> bool:
-    """Whether a search is done. One that is may have any settings, but for those given; one that is
-    not goes on with its own.
+    """Return True if a search is done.
 
-    Raises UserError where it has others, and for a damaged record.
+    A finished search may have any settings but those that were given; an unfinished one continues
+    with its own. Raises UserError where it has others, and for a damaged record.
     """
     if not job.result.exists():
         return release_record(str(job.result.parent), job.result.stem).exists()
 
-    # What is asked for, and what the record has: where it does not say, the defaults.
+    # the settings that are asked for, and those of the record, or the defaults where it has none
     record, preset = read(job.result), search_preset(settings.dataset)
     wanted = {**named(settings), **stored(settings, TASK)}
     has = {
@@ -56,8 +57,8 @@ def search_finished(job: Job, settings: SearchSettings) -> bool:
             f"{job.result}: not the record of a search, or damaged; restore it or remove it"
         )
 
-    # More iterations than it has are searched, where so many were given; with fewer it would be
-    # another search.
+    # a finished search is continued to more iterations if so many were given; one with fewer would
+    # be another search
     may_grow = "iterations" in job.given
     done = len(iterations) >= (settings.iterations if may_grow else has["iterations"])
     names = {*TASK, "morph", *(job.given if done else wanted)} & {*wanted}
@@ -72,17 +73,17 @@ def search_finished(job: Job, settings: SearchSettings) -> bool:
 
 
 def best_of(job: Job, settings: TrainingSettings) -> float | None:
-    """The best accuracy of a training, in %; None of one that is not done.
+    """Return the best accuracy of a training, in %; None if it is not done.
 
-    Raises UserError for the result of another training, and a damaged one.
+    Raises UserError for the result of another training, and for a damaged one.
     """
     if not job.result.exists():
         return None
     result = read(job.result)
-    # earlier versions did not say
+    # earlier versions did not store it
     origin = result["origin"] if isinstance(result.get("origin"), dict) else {"search": job.search}
 
-    # One comparison for sweeps and experiments; what is asked here is known before data are read.
+    # sweeps compare in the same way; what is asked for here is known before data are read
     preset = (
         fine_tuning_preset(settings.dataset)
         if job.script == "fine_tune.py"
@@ -108,30 +109,36 @@ def best_of(job: Job, settings: TrainingSettings) -> float | None:
 
 
 def asked_of(job: Job, settings: TrainingSettings, result: dict[str, Any]) -> dict[str, Any]:
-    """What is asked of a training, by the names that its result has for it; what can't be told here
-    is as the ``result`` says."""
+    """Return what is asked of a training, by the names in its result.
+
+    What can't be known here is taken from the ``result``.
+    """
     searched, of_search = search_of(job), bool(job.needs) and job.base is None
     method = (
         f"neuralscale_{number}"
         if job.method == LAST and (number := last_iteration(job, searched))
         else job.method
     )
+
     if re.fullmatch(method, str(result.get("method"))):
         method = result["method"]
-    # its search is not there to say it
+    # where its search is not there, its result has the budget
     said = result.get("budget", "params") if of_search and not searched else "params"
     min_width, keep = floors_asked(job, searched, result)
+    target = str(job.size.target) if isinstance(job.size, Limit) else None
     found = asked(
         settings,
         method,
-        job.ratio or 0,
+        # of a target it follows from what the template costs, which needs torch
+        result.get("ratio", 0) if isinstance(job.size, Limit) else job.size or 0,
+        target=target,
         budget=job.budget or (searched.budget if searched else said),
         min_width=min_width,
         keep=keep,
     )
 
-    # A folder's images are of the size that was given, else of that of the search, else of the
-    # first image's.
+    # a folder's images have the size that was given, or that of the search, or that of the first
+    # image
     size = result["settings"].get("image_size")
     if settings.channels is not None:
         found["channels"] = settings.channels
@@ -145,7 +152,7 @@ def asked_of(job: Job, settings: TrainingSettings, result: dict[str, Any]) -> di
 def floors_asked(
     job: Job, searched: "Searched | None", result: dict[str, Any]
 ) -> tuple[int, Sequence[str]]:
-    """The --min-width and --keep of a training's network: those of its search, or of its own
+    """Return the --min-width and --keep of a training's network: those of its search, or of its
     script."""
     if searched:
         return searched.floors
@@ -159,17 +166,20 @@ def floors_asked(
 
 
 class Searched(NamedTuple):
-    """What the record of a search says of its networks."""
+    """The parts of a search's record that describe its networks."""
 
-    iterations: int  # when it is done
+    iterations: int  # of the finished search
     budget: str
     image_size: int | list[int]
     floors: tuple[int, tuple[str, ...]]  # its --min-width and --keep
 
 
 def search_of(job: Job) -> Searched | None:
-    """Of the search that a training's network is of, if it has one of this project's records.
-    Raises UserError for a damaged one."""
+    """Return a description of the search that a training's network is from, if there is a record of
+    it.
+
+    Raises UserError for a damaged one.
+    """
     if not (
         job.needs and isinstance(job.needs.settings, SearchSettings) and job.needs.result.exists()
     ):
@@ -183,21 +193,21 @@ def search_of(job: Job) -> Searched | None:
 
 @lru_cache
 def read_record(path: Path, model: str, changed: int) -> SearchRecord:
-    """The record of a search; read again where it has ``changed``. Raises UserError."""
+    """Return the record of a search, from memory unless it has ``changed``. Raises UserError."""
     return read_search(str(path.parent), path.stem, model, None)
 
 
 @lru_cache
 def found_by(path: Path, model: str, changed: int) -> list[tuple[object, object]]:
-    """The iterations of a search, and the fingerprints of what they found; read again where its
-    record has ``changed``."""
+    """Return the iterations of a search with the fingerprints of their networks, from memory unless
+    its record has ``changed``."""
     networks = networks_of(str(path.parent), path.stem, read_record(path, model, changed))
     return [(source["iteration"], source["fingerprint"]) for *_, source in networks]
 
 
 def last_iteration(job: Job, searched: Searched | None) -> int | None:
-    """The number of the last iteration, counted from 1, of the search that a network is of; None
-    where that can't be told."""
+    """Return the number, from 1, of the last iteration of the search that a network is from; None
+    if it is not known."""
     if job.search == PUBLISHED:
         return len(
             read_published_scaling(job.settings.model, dataset_name(job.settings.dataset))[
@@ -216,8 +226,8 @@ def last_iteration(job: Job, searched: Searched | None) -> int | None:
 
 
 def refuse_network_of_another_search(job: Job, origin: dict[str, Any]) -> None:
-    """Raises UserError for a training whose network is not what its search gives by now, as where
-    that was searched again."""
+    """Raise UserError for a training whose network is not one of its search, because that was run
+    again."""
     source = origin.get("iteration"), origin.get("fingerprint")
     if not (source[1] and job.needs and search_of(job)):  # results of earlier versions have none
         return
@@ -225,15 +235,14 @@ def refuse_network_of_another_search(job: Job, origin: dict[str, Any]) -> None:
         job.needs.result, job.settings.model, job.needs.result.stat().st_mtime_ns
     ):
         raise UserError(
-            f"{job.result}: its network is of another search than {job.needs.result} is now, "
-            "which was searched again; remove "
-            f"this result and {job.weights}, and it is trained again, or "
-            "restore that record"
+            f"{job.result}: its network is of another search than {job.needs.result} is now, which "
+            f"was searched again; remove this result and {job.weights}, and it is trained again, "
+            "or restore that record"
         )
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A record or a result, if that is what it looks like. Raises UserError."""
+    """Return a record or a result. Raises UserError if it does not look like one."""
     content = read_json(path)
     if not (isinstance(content, dict) and isinstance(content.get("settings"), dict)):
         raise UserError(
@@ -243,4 +252,5 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def named(settings: SearchSettings | TrainingSettings) -> dict[str, str]:
+    """Return the entries that name the network and the data set."""
     return {"model": settings.model, "dataset": dataset_name(settings.dataset)}

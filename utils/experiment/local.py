@@ -1,4 +1,4 @@
-"""Runs jobs on this machine, so many at a time, each with its GPU or its share of the cores."""
+"""Runs jobs on this machine, several at a time, each with its GPU or its share of the cores."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from utils.errors import UserError
 from utils.experiment.jobs import Job
-from utils.experiment.state import State, state_of
+from utils.experiment.state import JobState, state_of
 from utils.experiment.work import begin, end, threads
 from utils.script import Terminated
 from utils.settings import Cluster
@@ -20,13 +20,13 @@ PATIENCE = 2.0  # seconds between looks at jobs that others run
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def environments(cluster: Cluster) -> list[dict[str, str]]:
-    """What each of the jobs that run at once has of this machine. Raises UserError for more GPUs
-    than there are."""
+    """Return the environment of each of the jobs that run at once. Raises UserError for too many
+    GPUs."""
     jobs = cluster.jobs or 1
     share = threads(max(1, cores() // jobs))
     if not cluster.gpus:
@@ -42,23 +42,24 @@ def environments(cluster: Cluster) -> list[dict[str, str]]:
     ]
 
 
-class Here:
-    """The jobs of an experiment on this machine, each run once: to its end or its failure."""
+class LocalRunner:
+    """Runs the jobs of an experiment on this machine, each once: to its end or its failure."""
 
     def __init__(
         self,
-        states: list[State],
+        states: list[JobState],
         slots: list[dict[str, str]],
         time_left: Callable[[list[Job]], float | None] = lambda _: None,
     ):
-        """``time_left``: the seconds that jobs may take which are not done yet, where that can be
-        told."""
+        """``time_left`` returns the seconds that unfinished jobs may take, or None if that is not
+        known."""
         self.slots, self.total, self.time_left = slots, len(states), time_left
-        # whether well
+        # True if it ended well
         self.ended = {state.job.key: True for state in states if state.kind == "finished"}
         self.pending = [state.job for state in states if state.kind != "finished"]
         self.running: dict[int, tuple[Job, subprocess.Popen[bytes]]] = {}  # by slot
-        self.look = 0.0  # when to look again for something to begin
+        self.look = 0.0  # the time to look again for a job to start
+
         self.bar = tqdm(
             total=self.total,
             initial=len(self.ended),
@@ -68,7 +69,8 @@ class Here:
         )
 
     def run(self) -> None:
-        """Raises KeyboardInterrupt or Terminated, with what to do, when all have stopped."""
+        """Run all jobs. Raises KeyboardInterrupt or Terminated, with advice, once all have
+        stopped."""
         try:
             while self.pending or self.running:
                 self.reap()
@@ -77,7 +79,7 @@ class Here:
                     and time.monotonic() >= self.look
                     and not self.begin_one()
                 ):
-                    # all that is left waits, or others run it
+                    # all jobs that are left wait, or are run by others
                     self.look = time.monotonic() + PATIENCE
                 time.sleep(POLL)
         except (KeyboardInterrupt, Terminated) as stop:
@@ -87,7 +89,7 @@ class Here:
             self.bar.close()
 
     def reap(self) -> None:
-        """Notes which jobs have ended, and how."""
+        """Record which jobs have ended, and how."""
         for slot, (job, process) in list(self.running.items()):
             if (status := process.poll()) is not None:
                 del self.running[slot]
@@ -99,13 +101,15 @@ class Here:
                     self.over(job, state.kind == "finished", described(state))
 
     def begin_one(self) -> bool:
-        """Begins the next job that can. What can't any more, or was done by others, is over."""
+        """Start the next job that can start. Jobs that can't any more, or are done, are over."""
         for job in list(self.pending):
             if job.needs and job.needs.key not in self.ended:
                 continue
+
             state = state_of(job)
             if state.kind == "running":
                 continue
+
             self.pending.remove(job)
             if state.kind == "finished":
                 self.over(job, True, described(state))
@@ -121,30 +125,33 @@ class Here:
         return False
 
     def over(self, job: Job, well: bool, how: str) -> None:
+        """Record that a job is over, and print a line."""
         self.ended[job.key] = well
-        self.look = 0.0  # there may be something that needed it
+        self.look = 0.0  # a job may have waited for it
         self.bar.update(1)
+
         undone = [*self.pending, *(job for job, _ in self.running.values())]
         left = (
             f", about {tqdm.format_interval(seconds)} left"
             if undone and (seconds := self.time_left(undone))
             else ""
         )
+
         self.bar.write(
             f"{job.name}: {how} ({len(self.ended)} of {self.total}{left})", file=sys.stdout
         )
         sys.stdout.flush()
 
     def stop(self) -> None:
-        """Asks all to stop, which they do in a moment, and waits for them."""
+        """Ask all jobs to stop, which takes a moment, and wait for them."""
         for _, process in self.running.values():
             process.terminate()
         for job, process in self.running.values():
             end(job.log, process.wait())
 
 
-def described(state: State) -> str:
-    """How a job ended, in a few words."""
+def described(state: JobState) -> str:
+    """Return how a job ended, in a few words."""
     if state.kind == "finished":
         return "finished" + (f", best {state.accuracy:.2f} %" if state.accuracy is not None else "")
     return (

@@ -1,5 +1,5 @@
-"""Hands jobs to Slurm through submitit, and reads its queue. Nothing here asks sacct, which not
-every Slurm has."""
+"""Submits jobs to Slurm through submitit, and reads its queue. sacct is not used, for not every
+Slurm has it."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ OURS = (
     "no-requeue",
     "kill-on-invalid-dep",
 )
-# of one job by its time limit; it is bounded, for one whose epoch is longer than that
+# by a job's time limit; bounded, for the sake of a job whose epochs are longer than that
 REQUEUES = 1000
-STOPPING = 600  # seconds until a job that was asked to stop, and did, ends by itself
+STOPPING = 600  # seconds until a job ends by itself after it was asked to stop
 PATIENCE = 30  # seconds that Slurm's commands may take
 
 
 class Work:
-    """What submitit runs on a node: one job. It can be called again after ``checkpoint``."""
+    """One job, as submitit runs it on a node. It can be called again after ``checkpoint``."""
 
     def __init__(self, command: list[str], log: Path):
         self.command, self.log = command, log
@@ -53,21 +53,24 @@ class Work:
         while (status := self.process.poll()) is None:
             time.sleep(0.2)
         end(self.log, status)
-        # by Slurm, which will end this too, and knows whether the job is cancelled or to be queued
-        # again
+        # stopped by Slurm, which will end this process too, and knows whether the job is cancelled
+        # or queued again
         if status in STOPPED:
             time.sleep(STOPPING)
+
         if status:
             raise SystemExit(f"{self.command[0]} ended with exit status {status}: {self.log}")
 
     def checkpoint(self) -> Any:
-        """Called by submitit where time runs out: stops the job at its last epoch; what is to be
-        called when it goes on."""
+        """Stop the job at its last epoch, and return what is to be called when it continues.
+
+        submitit calls this when time runs out.
+        """
         from submitit.helpers import DelayedSubmission
 
         if self.process and self.process.returncode is None:
             self.process.terminate()
-            # __call__ may be in poll, which is not entered twice
+            # __call__ may be in poll, which can't be entered twice
             ended = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
             if ended:
                 end(
@@ -78,7 +81,10 @@ class Work:
 
 
 def sbatch_options(cluster: Cluster) -> dict[str, str | bool]:
-    """By their long names; one without a value is True. Raises UserError without a time limit."""
+    """Return the options for sbatch by their long names; an option without a value is True.
+
+    Raises UserError for options that submit.py sets itself, and without a time limit.
+    """
     options: dict[str, str | bool] = {}
     for text in cluster.slurm or ():
         key, equals, value = text.lstrip("-").partition("=")
@@ -94,6 +100,7 @@ def sbatch_options(cluster: Cluster) -> dict[str, str | bool]:
                 )
             )
         options[key] = value if equals else True
+
     if "time" not in options:
         raise UserError(
             "--slurm: say how long a job may run, as in time=08:00:00; one that needs longer "
@@ -103,19 +110,22 @@ def sbatch_options(cluster: Cluster) -> dict[str, str | bool]:
 
 
 def executor_of(cluster: Cluster, folder: Path) -> Any:
-    """submitit's. Raises UserError where it or Slurm is not installed."""
+    """Return submitit's executor. Raises UserError where it or Slurm is not installed."""
     options = sbatch_options(cluster)
+
     if not (shutil.which("sbatch") and shutil.which("srun")):
         raise UserError(
             "--cluster slurm: there is no sbatch on this machine; run submit.py where you "
             "submit jobs, or --cluster local"
         )
+
     try:
         import submitit
     except ImportError:
         raise UserError(
             "--cluster slurm needs submitit: pip install -r requirements-cluster.txt"
         ) from None
+
     executor = submitit.SlurmExecutor(folder, max_num_timeout=REQUEUES)
     executor.update_parameters(
         setup=setup(),
@@ -126,7 +136,7 @@ def executor_of(cluster: Cluster, folder: Path) -> Any:
 
 
 def setup() -> list[str]:
-    """The lines of a job's shell script that come before its command."""
+    """Return the lines of a job's shell script before its command."""
     return [
         f"export PYTHONPATH={shlex.quote(str(PROJECT))}${{PYTHONPATH:+:$PYTHONPATH}}",
         "export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}",
@@ -134,21 +144,24 @@ def setup() -> list[str]:
 
 
 def submit_to_slurm(jobs: list[Job], cluster: Cluster, model_dir: str) -> int:
-    """Submits what is neither finished, running nor queued; how many jobs that is. Raises
+    """Submit every job that is not finished, running or queued; return their number. Raises
     UserError.
 
-    First what needs nothing that is still to do, as one array; then, for each job that others need,
-    those, which begin when it has ended well. With a limit of jobs at once, an array waits for all
-    that were submitted before it too.
+    Jobs that need no unfinished job come first, as one array; then, for each job that others need,
+    an array of these, which starts when it has ended well. With a limit of jobs at once, an array
+    also waits for all that were submitted before it.
     """
     folder = submissions(model_dir)
-    executor_of(cluster, folder)  # refuses what can't be, before anything is written
+    executor_of(cluster, folder)  # refuses what is impossible before anything is written
     with exclusive(folder / "queue"):
         queue = queue_of(model_dir)
         forget(model_dir, queue)
+
         states = states_of(jobs, queue)
         todo = [state.job for state in states if state.kind in ("waiting", "failed")]
         undone = {state.job.key for state in states if state.kind != "finished"}
+
+        # groups of jobs that need the same job
         ids = {key: queued.id for key, queued in queue.items()}
         groups: dict[str, list[Job]] = {"": []}  # by what they need
         for job in todo:
@@ -159,6 +172,7 @@ def submit_to_slurm(jobs: list[Job], cluster: Cluster, model_dir: str) -> int:
             raise UserError(
                 f"{elsewhere.pop()} runs, but not in Slurm's queue; wait for it, others need it"
             )
+
         for needed, group in groups.items():
             after = [f"afterok:{ids[needed]}"] if needed in ids else []
             if cluster.jobs and ids:
@@ -171,11 +185,10 @@ def submit_to_slurm(jobs: list[Job], cluster: Cluster, model_dir: str) -> int:
 
 
 def submit_array(cluster: Cluster, jobs: list[Job], after: str, model_dir: str) -> dict[str, str]:
-    """Submits ``jobs`` as one array, to begin ``after`` others; their ids, by key. Raises
-    UserError.
+    """Submit ``jobs`` as one array that starts ``after`` others, and return their ids by key.
 
-    Which jobs these are is written down first: whatever happens then, the queue can be read. What
-    submitit keeps is in a folder of this array's own, and goes with it where it is refused.
+    The keys are recorded first: whatever happens then, the queue can be read. submitit's files are
+    in a folder of this array's own, and are removed with it where it is refused. Raises UserError.
     """
     name = f"neuralscale-{uuid.uuid4().hex[:12]}"
     note, folder = submission_record(model_dir, name), submission_folder(model_dir, name)
@@ -183,7 +196,7 @@ def submit_array(cluster: Cluster, jobs: list[Job], after: str, model_dir: str) 
     executor = executor_of(cluster, folder)
     executor.update_parameters(job_name=name, dependency=after or None)
     try:
-        # what sbatch complains of is in the error too
+        # the error has what sbatch complains about too
         with contextlib.redirect_stderr(io.StringIO()):
             begun = executor.submit_array([Work(job.command, job.log.absolute()) for job in jobs])
     except (RuntimeError, OSError) as error:  # submitit's, where sbatch refuses
@@ -191,15 +204,17 @@ def submit_array(cluster: Cluster, jobs: list[Job], after: str, model_dir: str) 
         note.unlink(missing_ok=True)
         said = [line for line in str(error).splitlines() if line.strip()] or ["refused"]
         raise UserError(f"--slurm: {said[0]}") from None
+
     return {job.key: task.job_id for job, task in zip(jobs, begun)}
 
 
 def queue_of(model_dir: str) -> Queue:
-    """What Slurm has of the jobs that were submitted, by their keys. Raises UserError where it
-    can't be asked."""
+    """Return Slurm's queue of submitted jobs, by their keys. Raises UserError if Slurm can't be
+    asked."""
     known = noted(model_dir)
     if not known:
         return {}
+
     try:
         asked = subprocess.run(
             ["squeue", "--me", "--noheader", "--array", "--format=%i|%K|%T|%r|%j"],
@@ -210,9 +225,8 @@ def queue_of(model_dir: str) -> Queue:
         )
     except FileNotFoundError:
         raise UserError(
-            f"{submissions(model_dir)}: jobs were submitted to Slurm, and there is no squeue "
-            "here; run submit.py where you "
-            "submitted them, or remove that folder"
+            f"{submissions(model_dir)}: jobs were submitted to Slurm, and there is no squeue here; "
+            "run submit.py where you submitted them, or remove that folder"
         ) from None
     except subprocess.TimeoutExpired:
         raise UserError(f"squeue does not answer within {PATIENCE} s; try again later") from None
@@ -221,9 +235,11 @@ def queue_of(model_dir: str) -> Queue:
             "Slurm can't be asked: "
             f"{(asked.stderr.strip().splitlines() or ['squeue failed'])[0]}; try again later"
         )
+
+    # entries with a name that we gave
     queue = {}
     for line in asked.stdout.splitlines():
-        # what others call their jobs may have anything in it
+        # other jobs may have any characters in their names
         id, index, state, reason, name = [*line.split("|", 4), *[""] * 4][:5]
         if name in known:
             queue[known[name][int(index) if index.isdigit() else 0]] = Queued(
@@ -233,15 +249,17 @@ def queue_of(model_dir: str) -> Queue:
 
 
 def forget(model_dir: str, queue: Queue) -> None:
-    """Removes the notes of submissions of which nothing is in the ``queue`` any more."""
+    """Remove the records of submissions without jobs in the ``queue``."""
     for name, keys in noted(model_dir).items():
         if not any(key in queue for key in keys):
             submission_record(model_dir, name).unlink(missing_ok=True)
 
 
 def noted(model_dir: str) -> dict[str, list[str]]:
-    """The keys of the jobs of each submission that is noted, by its name. Raises UserError for a
-    damaged note."""
+    """Return the keys of the jobs of each recorded submission, by its name.
+
+    Raises UserError for a damaged record.
+    """
     found = {}
     for note in submissions(model_dir).glob("neuralscale-*.json"):
         try:
@@ -249,7 +267,7 @@ def noted(model_dir: str) -> dict[str, list[str]]:
         except UserError:
             if note.exists():
                 raise
-            continue  # its jobs have ended, and another process has removed it meanwhile
+            continue  # its jobs have ended, and another process has just removed it
         keys = content.get("jobs") if isinstance(content, dict) else None
         if not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
             raise UserError(

@@ -1,31 +1,45 @@
-"""What submit.py does with the jobs of an experiment: runs them, shows how far they are, and draws
-what has come out."""
+"""The work of submit.py: runs the jobs of an experiment, shows their states, draws the results."""
 
+import shlex
 import sys
 import time
+from pathlib import Path
 
 from utils.errors import UserError
 from utils.experiment.fetch import fetch
-from utils.experiment.jobs import Job, iteration_of, name_of
-from utils.experiment.local import Here, environments
+from utils.experiment.jobs import Job, budget_of_all, iteration_of, name_of
+from utils.experiment.local import LocalRunner, environments
 from utils.experiment.slurm import queue_of, submit_to_slurm
-from utils.experiment.state import State, end_unfinished, states_of, table
+from utils.experiment.state import JobState, end_unfinished, states_of, table
 from utils.records.paths import search_record
 from utils.records.searches import not_fitted, read_search
-from utils.settings import METHODS, PUBLISHED, Cluster, Comparison, Experiment, Places, dataset_name
+from utils.settings import (
+    METHODS,
+    PUBLISHED,
+    Cluster,
+    Comparison,
+    Experiment,
+    Folders,
+    Places,
+    dataset_name,
+)
 
 USUAL = {*METHODS, "neuralscale_1"}
 RENEW = 2.0  # seconds
-IDLE = 30.0  # seconds without a job that runs, until nothing more is expected
+IDLE = 30.0  # seconds without a running job until nothing more is expected
 
 
-def submit(jobs: list[Job], places: Places, cluster: Cluster) -> list[State]:
-    """Runs what is left of an experiment, or hands it to Slurm; how far it is then. Raises
-    UserError."""
+def submit(jobs: list[Job], places: Places, cluster: Cluster) -> list[JobState]:
+    """Run the unfinished jobs of an experiment, or submit them to Slurm, and return their states
+    then.
+
+    Raises UserError.
+    """
     if cluster.slurm and cluster.cluster != "slurm":
         raise UserError("--slurm goes with --cluster slurm")
     if cluster.gpus and cluster.cluster != "local":
         raise UserError("--gpus is for this machine; on Slurm say --slurm gres=gpu:1")
+
     states = states_of(jobs, queue_of(places.model_dir))
     if cluster.cluster == "slurm":
         number = submit_to_slurm(jobs, cluster, places.model_dir)
@@ -34,26 +48,29 @@ def submit(jobs: list[Job], places: Places, cluster: Cluster) -> list[State]:
             "or --watch"
         )
         return states_of(jobs, queue_of(places.model_dir))
+
     if queued := [state for state in states if state.kind == "queued"]:
         raise UserError(
             f"--cluster local: {len(queued)} jobs are in Slurm's queue, as "
             f"{queued[0].job.name}; wait, or scancel them"
         )
+
     slots = environments(cluster)
     fetch(states, places.data)
-    Here(states, slots).run()
+    LocalRunner(states, slots).run()
     return states_of(jobs, {})
 
 
-def follow(jobs: list[Job], places: Places, *, renew: bool) -> list[State]:
-    """Shows how far the jobs are; renewed until none runs, nor is about to. How far they are at the
-    end."""
+def follow(jobs: list[Job], places: Places, *, renew: bool) -> list[JobState]:
+    """Print the states of the jobs, with ``renew`` until no job runs or is about to; return the
+    last."""
     shown, active = "", time.monotonic()
     while True:
         states = states_of(jobs, queue_of(places.model_dir))
         if (text := table(states)) != shown:
             print("\033[H\033[J" * (renew and sys.stdout.isatty()) + text, flush=True)
             shown = text
+
         if any(state.kind in ("running", "queued") for state in states):
             active = time.monotonic()
         if (
@@ -65,11 +82,13 @@ def follow(jobs: list[Job], places: Places, *, renew: bool) -> list[State]:
         time.sleep(RENEW)
 
 
-def report(states: list[State], experiment: Experiment, places: Places, *, ended: bool) -> None:
-    """When all is done, the table and the figure of plot_ratio.py, and the figure of
-    plot_training.py.
+def report_experiment(
+    states: list[JobState], experiment: Experiment, places: Places, *, ended: bool
+) -> None:
+    """Print the table and draw the figures of plot_ratio.py and plot_training.py, and write the
+    page of report.py, if all jobs are done.
 
-    Exit status 1 where a job has failed, or is left when all has ended.
+    Exits with status 1 if a job has failed, or with ``ended`` if one is unfinished.
     """
     left = [
         state for state in states if state.kind == "failed" or (ended and state.kind != "finished")
@@ -77,9 +96,10 @@ def report(states: list[State], experiment: Experiment, places: Places, *, ended
     if all(state.kind == "finished" for state in states):
         from utils.figures.comparison import compare_methods
         from utils.figures.curves import subject_of
+        from utils.figures.page import write_page
         from utils.figures.training import draw_training
 
-        # plot_ratio.py finds them
+        # with their usual names, plot_ratio.py finds them by itself
         usual = (
             not experiment.name and {*experiment.methods} <= USUAL and experiment.base_ratio == 1
         )
@@ -88,7 +108,9 @@ def report(states: list[State], experiment: Experiment, places: Places, *, ended
             if usual
             else tuple(f"{method}={name_of(experiment, method)}" for method in experiment.methods)
         )
-        asked = Comparison(axis=experiment.budget or "params", runs=runs)
+
+        budget = budget_of_all(experiment, places.record_dir)
+        asked = Comparison(axis=budget or "params", runs=runs)
         subject = subject_of(experiment.model, experiment.dataset, places.plot_dir)
         compare_methods(subject, asked)
         draw_training(
@@ -97,23 +119,32 @@ def report(states: list[State], experiment: Experiment, places: Places, *, ended
             [name_of(experiment, method) for method in experiment.methods],
             subject.folder / f"{subject.dataset}_training.png",
         )
+        write_page(
+            subject.model,
+            [name_of(experiment, method) for method in experiment.methods],
+            Folders(record_dir=places.record_dir, plot_dir=places.plot_dir),
+            subject.folder / f"{subject.dataset}_report.html",
+            dataset=subject.dataset,
+            command=shlex.join(["python3", Path(sys.argv[0]).name, *sys.argv[1:]]),
+        )
         tell_stand_ins(experiment, places)
     elif left:
         end_unfinished(states, left[0])
 
 
 def tell_stand_ins(experiment: Experiment, places: Places) -> None:
-    """Says for which of the iterations that were trained no power law was fitted."""
+    """Print which of the iterations that were trained have no fitted power law."""
     name = experiment.search
-    # not the original release's
+    # not one of the original release
     if name and name != PUBLISHED and search_record(places.record_dir, name).exists():
         record = read_search(
             places.record_dir, name, experiment.model, dataset_name(experiment.dataset)
         )
+
         used = [
             iteration_of(method) or len(record["iterations"])
             for method in experiment.methods
             if method.startswith("neuralscale")
         ]
-        if told := not_fitted(record, [iteration - 1 for iteration in used]):
-            print(f"{name}: {told}")
+        if reason := not_fitted(record, [iteration - 1 for iteration in used]):
+            print(f"{name}: {reason}")

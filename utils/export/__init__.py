@@ -1,1 +1,1 @@
-"""A network to take away: the formats, and the folder they are written to."""
+"""Networks to take away: the file formats, and the folder they are written to."""

@@ -1,5 +1,4 @@
-"""Runs an exported network.py in a process of its own, as somebody else would: nothing of this
-project is imported here.
+"""Runs an exported network.py in a process of its own, as a user would: without this project.
 
 Arguments: the exported folder; a file of ``images``, a list of batches, and ``labels``, those of
 the last one; the file to write: ``outputs`` of each batch in evaluation, and of one step of
@@ -17,14 +16,14 @@ SEED = 0
 def training_step(
     network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor
 ) -> dict[str, Any]:
-    """What one step of training does, before it changes weights; or the ``error`` that PyTorch
-    raises."""
+    """Return the results of a training step before it changes weights, or PyTorch's ``error``."""
     network.train()
     torch.manual_seed(SEED)
     try:
         outputs = network(images)
-    except (RuntimeError, ValueError) as error:  # as a norm does of a single number per channel
+    except (RuntimeError, ValueError) as error:  # of a norm, for a single number per channel
         return {"error": str(error)[:200]}
+
     torch.nn.functional.cross_entropy(outputs, labels).backward()
     gradients = {
         name: weight.grad
@@ -39,6 +38,7 @@ def training_step(
 
 
 def main(folder: str, given: str, found: str) -> None:
+    """Run the network in ``folder`` on the batches in ``given``, and write the results."""
     torch.set_num_threads(1)
     sys.path.insert(0, folder)
     from network import Network  # type: ignore[import-not-found]  # the folder's

@@ -1,4 +1,4 @@
-"""What an exported folder holds of a network, and what is said of it."""
+"""The contents of an exported folder, and their description."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ from utils.export.known import Images
 from utils.export.source.literals import NotWritableError
 from utils.export.source.write import write_source
 from utils.records.shapes import shape_in
+from utils.records.sizes import size_of
+from utils.settings import size_told
 
 ARCHITECTURE, README = "architecture.json", "README.md"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is written of a network: as others can load it, its weights, and its source, or the
-    ``reason`` why there is none.
+    """The parts of an exported network.
 
-    ``reference``: what network.py is to train like.
+    These are the network as others can load it, its weights, and its source, or the ``reason`` why
+    there is none. ``reference`` is the network that network.py should train like.
     """
 
     network: nn.Module
@@ -41,7 +43,7 @@ class Plan:
 
     @staticmethod
     def of(network: nn.Module, model: str, dataset: str, shape: Shape) -> Plan:
-        """Raises UserError for a network that can't be exported at all."""
+        """Return the parts of a network. Raises UserError if it can't be exported at all."""
         pixels = pixels_in(shape)
         channels, height, width = image_shape(pixels)
         draw = torch.Generator().manual_seed(0)
@@ -49,6 +51,8 @@ class Plan:
             bare = plain(network, torch.randn(2, channels, height, width, generator=draw))
         except NotImplementedError as error:
             raise UserError(f"this network can't be exported: {error}") from None
+
+        # what is frozen, and stays as in evaluation
         frozen = {
             name
             for name, weight in network.named_parameters(remove_duplicate=False)
@@ -56,6 +60,7 @@ class Plan:
         }
         training = copy.deepcopy(network).train()
         held = [name for name, module in training.named_modules() if name and not module.training]
+
         reference = copy.deepcopy(bare)
         for name, weight in reference.named_parameters(remove_duplicate=False):
             weight.requires_grad_(name not in frozen)
@@ -77,11 +82,12 @@ class Plan:
 
 
 def number_of(network: nn.Module) -> int:
+    """Return the number of parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def interface(images: Images, shape: Shape) -> dict[str, Any]:
-    """What goes into the network, and what comes out."""
+    """Return a description of the network's input and output."""
     channels, height, width = image_shape(pixels_in(shape))
     given = {
         "name": "images",
@@ -93,6 +99,8 @@ def interface(images: Images, shape: Shape) -> dict[str, Any]:
         "colour": images.colour,
         "resize": images.resize,
     }
+
+    # with the preprocessing inside, network.onnx takes pixels
     pixels = {
         "name": "images",
         "shape": ["N", height, width, channels],
@@ -109,7 +117,8 @@ def interface(images: Images, shape: Shape) -> dict[str, Any]:
 
 
 def own_class(about: dict[str, Any], state: dict[str, Tensor]) -> str:
-    """How the network's own class is made at these widths, with this project."""
+    """Return a sentence on how the network's own class is made at these widths with this
+    project."""
     shape = {
         **shape_in(about),
         **{key: about[key] for key in ["convcut"] * about["convcut"]},
@@ -118,11 +127,13 @@ def own_class(about: dict[str, Any], state: dict[str, Tensor]) -> str:
         f"build_model({json.dumps(about['model'])}, filters, "
         f"{', '.join(f'{key}={value!r}' for key, value in shape.items())})"
     )
+
     with random_state_kept():
         built = build_model(about["model"], about["filters"], **shape).state_dict()
     fits = {name: tensor.shape for name, tensor in built.items()} == {
         name: tensor.shape for name, tensor in state.items()
     }
+
     own = "your own class" if is_imported(about["model"]) else "its class"
     return (
         f"With the project that wrote this, `from model import build_model; {call}` makes {own} "
@@ -132,26 +143,26 @@ def own_class(about: dict[str, Any], state: dict[str, Tensor]) -> str:
 
 
 def say(about: dict[str, Any], sizes: dict[str, int]) -> None:
-    """Prints what was exported, and how far its files' outputs are from the network's."""
+    """Print what was exported, and how far its files' outputs are from the network's."""
     params, stored = about["params"], about["stored_params"]
     print(
-        f"{about['model']} on {about['dataset']}, {about['method']} at ratio "
-        f"{about['ratio']:g}: {params:,} parameters, "
-        f"{about['macs'] / 1e6:.1f} MMACs"
+        f"{about['model']} on {about['dataset']}, {about['method']} at "
+        f"{size_told(size_of(about))}: {params:,} parameters, {about['macs'] / 1e6:.1f} MMACs"
         + (
-            f"; {stored:,} parameters as exported, for channels that only some layers of a "
-            "region "
+            f"; {stored:,} parameters as exported, for channels that only some layers of a region "
             "kept are there in all, as zeros"
             if stored != params
             else ""
         )
     )
+
     for name, difference in about["differences"].items():
         print(
             f"  {name}: {sizes[name] / 1e6:.2f} MB, outputs at batch "
             f"{' and '.join(map(str, BATCHES))} within {difference:.1e} of the "
             f"network's (allowed {TOLERANCE:.0e})"
         )
+
     for name, reason in about["not_written"].items():
         print(f"  {name}: not written, as plain PyTorch can't say what this does: {reason}")
     if about["training_differs"]:
@@ -159,6 +170,5 @@ def say(about: dict[str, Any], sizes: dict[str, int]) -> None:
     if unknown := [key for key in ("mean", "std", "classes") if about[key] is None]:
         print(
             f"  {ARCHITECTURE}: {', '.join(unknown)}: not known; where --dataset is the path to "
-            "the folder of the images, they are "
-            "taken from there"
+            "the folder of the images, they are taken from there"
         )

@@ -26,11 +26,18 @@ def check_free(folder: Path, ours: Collection[str], overwrite: bool) -> None:
             f"{folder}: is there already, with {there[0]} in it; choose another --out, or "
             "--overwrite"
         )
-    if others := [name for name in there if name not in ours or not (folder / name).is_file()]:
+    if others := [name for name in there if not is_ours(folder / name, ours)]:
         raise UserError(
             f"{folder}: has {others[0]}, which no export wrote; --overwrite would remove it. "
             "Choose another --out"
         )
+
+
+def is_ours(path: Path, ours: Collection[str]) -> bool:
+    """Return whether an export wrote ``path``, or Python did when it imported what one wrote."""
+    if path.name == "__pycache__" and path.is_dir():
+        return all(f"{name.split('.')[0]}.py" in ours for name in os.listdir(path))
+    return path.name in ours and path.is_file()
 
 
 @contextlib.contextmanager

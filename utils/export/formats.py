@@ -1,4 +1,4 @@
-"""The files of an exported network that others can load: how each is made."""
+"""The file formats of an exported network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WEIGHTS, ONNX, PROGRAM, SOURCE, EXAMPLE = (
     "example.py",
 )
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-# files and classes that this machine and this project have alone
+# keys with files and classes of this machine and this project
 ORIGINS = ("stack_trace", "nn_module_stack", "source_fn_stack")
 ADAPTIVE_MAX = [
     torch.ops.aten.adaptive_max_pool1d.default,
@@ -35,7 +35,7 @@ ADAPTIVE_MAX = [
 
 
 class FromPixels(nn.Module):
-    """A network with what is done to images before it: (N, H, W, C), uint8 -> logits."""
+    """A network with the preprocessing of images before it: (N, H, W, C), uint8 -> logits."""
 
     def __init__(self, network: nn.Module, images: Images):
         super().__init__()
@@ -50,7 +50,7 @@ class FromPixels(nn.Module):
 
 
 def check_packages() -> None:
-    """Raises UserError where a package is missing that exporting needs."""
+    """Raise UserError if a package is missing that exporting needs."""
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         raise UserError(
             f"export needs {', '.join(missing)}, not installed here: python3 -m pip install -r "
@@ -66,16 +66,17 @@ def written(
     image_size: ImageSize,
     images: Images,
 ) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each file of a network without gates, (N, C, H, W) -> (N, classes):
-    batches of any size.
+    """Yield the name and content of each file of a network without gates, (N, C, H, W) -> (N,
+    classes), for batches of any size.
 
-    ``state``: its weights; ``source``: its source, where it could be written.
+    ``state`` has its weights; ``source`` its source, if that could be written.
     """
     channels, height, width = image_shape(image_size)
     example = torch.zeros(2, channels, height, width)
     yield WEIGHTS, saved(lambda stream: torch.save(state, stream))
     if source is not None:
         yield SOURCE, source.encode()
+
     with quiet(), in_a_line(PROGRAM):
         program = exported(network, example)
         content = saved(lambda stream: torch.export.save(program, stream))
@@ -100,7 +101,7 @@ def written(
 
 
 def exported(network: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
-    """What a network does, for batches of any size; without a word of where it was found."""
+    """Return a network as a program for batches of any size, without its origins."""
     program = torch.export.export(
         network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
     )
@@ -111,9 +112,13 @@ def exported(network: nn.Module, example: Tensor) -> torch.export.ExportedProgra
 
 
 def with_plain_poolings(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """The same program without adaptive max poolings whose windows differ in size: ONNX has none.
-    Those of which more than the maxima is taken stay."""
+    """Return the program without adaptive max poolings whose windows differ in size, for ONNX has
+    none.
+
+    Poolings of which more than the maxima is used stay.
+    """
     poolings = [node for node in program.graph.nodes if node.target in ADAPTIVE_MAX]
+
     uneven = [
         node
         for node in poolings
@@ -122,7 +127,7 @@ def with_plain_poolings(program: torch.export.ExportedProgram) -> torch.export.E
             for length, cells in zip(node.args[0].meta["val"].shape[::-1], node.args[1][::-1])
         )
     ]
-    # 0: the maxima
+    # output 0 is the maxima
     if not uneven or any(
         taken.users and taken.args[1] != 0 for node in poolings for taken in node.users
     ):
@@ -131,8 +136,8 @@ def with_plain_poolings(program: torch.export.ExportedProgram) -> torch.export.E
 
 
 def maxima(images: Tensor, output_size: list[int]) -> tuple[Tensor, Tensor]:
-    """An adaptive max pooling of images (..., H, W) to ``output_size``; instead of the places of
-    the maxima there are zeros."""
+    """Return an adaptive max pooling of images (..., H, W) to ``output_size``, with zeros in place
+    of the maxima's positions."""
     for dim, cells in enumerate(output_size, -len(output_size)):
         length = images.shape[dim]
         windows = [
@@ -149,6 +154,7 @@ def maxima(images: Tensor, output_size: list[int]) -> tuple[Tensor, Tensor]:
 
 
 def saved(save: Callable[[io.BytesIO], object]) -> bytes:
+    """Return the bytes that ``save`` writes."""
     stream = io.BytesIO()
     save(stream)
     return stream.getvalue()
@@ -156,8 +162,8 @@ def saved(save: Callable[[io.BytesIO], object]) -> bytes:
 
 @contextmanager
 def in_a_line(name: str) -> Iterator[None]:
-    """What an exporter raises for a network that the file ``name`` can't hold, which is many kinds,
-    as a UserError."""
+    """Raise UserError for anything that an exporter raises for a network that ``name`` can't
+    hold."""
     try:
         yield
     except Exception as error:
@@ -173,7 +179,7 @@ def in_a_line(name: str) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what exporters say on the way: of what fails they raise errors."""
+    """Silence exporters, which raise errors for what fails."""
     logging.disable(logging.WARNING)
     try:
         with (

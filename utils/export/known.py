@@ -1,5 +1,5 @@
-"""What is known of the images that a network was trained on: how they become its input, and what
-its outputs are called."""
+"""The images that a network was trained on: the way from images to its input, and the names of its
+outputs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ from torch import Tensor
 from model import COLOURS, ImageSize, Shape, image_shape
 from utils.records.files import is_number
 from utils.records.networks import HINT
-from utils.records.run import taken_up
+from utils.records.run import load_checked
 from utils.settings import dataset_facts, dataset_name
 
 
 @dataclass(frozen=True)
 class Images:
-    """``mean`` and ``std`` of pixels between 0 and 1, and the ``classes`` in order, where they are
-    known; ``resize``, how other sizes are brought to the network's; ``inside``, whether
-    network.onnx takes pixels and normalises them itself; ``channels``: 3 of RGB, 1 of grey."""
+    """The preprocessing of images, and their classes.
+
+    ``mean`` and ``std`` are those of pixels between 0 and 1, and ``classes`` the names in order, if
+    they are known. ``resize`` is the method by which images are brought to the network's size. If
+    ``inside``, network.onnx takes pixels and normalises them itself. ``channels`` is 3 for RGB, 1
+    for grey.
+    """
 
     mean: list[float] | None
     std: list[float] | None
@@ -34,12 +38,11 @@ class Images:
 
     @property
     def colour(self) -> str:
-        """What Pillow calls such images."""
+        """Pillow's mode of the images."""
         return "RGB" if self.channels == COLOURS else "L"
 
     def normalised(self, image: Any, size: ImageSize) -> Tensor:
-        """A network's input (1, C, H, W) of an image of Pillow's, RGB or L, as images are evaluated
-        here."""
+        """Return a network's input (1, C, H, W) for an image of Pillow's, as in evaluation."""
         from PIL import Image
 
         channels, height, width = image_shape(size)
@@ -47,12 +50,12 @@ class Images:
         return self.from_pixels(torch.from_numpy(np.array(sized)).view(1, height, width, channels))
 
     def from_pixels(self, pixels: Tensor) -> Tensor:
-        """A network's input (N, C, H, W) of pixels (N, H, W, C), uint8."""
+        """Return a network's input (N, C, H, W) for pixels (N, H, W, C), uint8."""
         scale, shift = (factor[:, None, None] for factor in self.factors())
         return pixels.permute(0, 3, 1, 2).float() * scale - shift
 
     def factors(self) -> tuple[Tensor, Tensor]:
-        """What pixels between 0 and 255 are multiplied with, and what is subtracted then: (C,)
+        """Return the factors for pixels between 0 and 255, and the numbers to subtract then: (3,)
         each."""
         mean, std = (
             255 * torch.tensor(values, dtype=torch.float64).float()
@@ -64,13 +67,14 @@ class Images:
         return 1 / std, mean / std
 
     def names(self, number: int) -> list[str]:
+        """Return the names of the classes."""
         return self.classes or [f"class {index}" for index in range(number)]
 
 
 def images_of(
     dataset: str, given: Mapping[str, Any], num_classes: int, channels: int = COLOURS
 ) -> Images:
-    """What is known of a data set: as ``given``, else by its name."""
+    """Return the preprocessing of a data set: as ``given``, or else by its name."""
     facts = dataset_facts(dataset)
     if channels != COLOURS:
         facts = replace(facts, mean=None, std=None)  # it is of other channels
@@ -93,8 +97,11 @@ def images_for(dataset: str, given: Mapping[str, Any], shape: Shape) -> Images:
 
 
 def stored_with(path: Path, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """What weights say of the images that they were trained on; {} where they are an earlier
-    version's. Raises UserError."""
+    """Return what weights have about the images that they were trained on; {} for an earlier
+    version's.
+
+    Raises UserError.
+    """
 
     def is_list(value: Any, *lengths: int) -> bool:
         return isinstance(value, list) and len(value) in lengths
@@ -115,16 +122,16 @@ def stored_with(path: Path, stored: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError("classes")
         return found
 
-    return taken_up(path, check, HINT)
+    return load_checked(path, check, HINT)
 
 
 def measured(
     dataset: str, settings: Mapping[str, Any], counts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The same, from the data set, where that is one without files or a folder that is there, and
-    has the images that ``counts`` says.
+    """Return the same from the data set, if it needs no files or is a folder that is there, and has
+    the images in ``counts``.
 
-    ``settings``: those that chose its images. Raises UserError for a folder that can't be read.
+    ``settings`` are those that chose its images. Raises UserError for a folder that can't be read.
     """
     if dataset != "digits" and not Path(dataset).is_dir():
         return {}
@@ -145,11 +152,13 @@ def measured(
 def known_of(
     dataset: str, shape: Shape, settings: dict[str, Any], counts: dict[str, Any]
 ) -> dict[str, Any]:
-    """What weights don't say of their images, from these themselves, where the data set's name
-    doesn't say it all."""
+    """Return what weights lack about their images, measured on these.
+
+    Returns {} if the data set's name says it all, and if the images are others now.
+    """
     by_name = images_for(dataset_name(dataset), {}, shape)
     if by_name.mean and by_name.classes and not Path(dataset).is_dir():
         return {}
     found = measured(dataset, settings, counts)
-    # else they are other images by now
+    # with other classes, these are other images
     return found if len(found.get("classes", ())) == shape["num_classes"] else {}

@@ -1,4 +1,4 @@
-"""The texts of an exported folder: example.py, README.md."""
+"""The texts of an exported folder: example.py and README.md."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ README_TEXT = """\
 
 
 def example_text(images: Images, image_size: ImageSize) -> str:
-    """example.py, for ``images`` that the network takes at this size."""
+    """Return example.py for ``images`` that the network takes at this size."""
     channels, height, width = image_shape(image_size)
     square = height == width
     sides = "S, S" if square else "H, W"
@@ -105,7 +105,7 @@ def example_text(images: Images, image_size: ImageSize) -> str:
 
 
 def readme(about: dict[str, Any], tolerance: float, own_class: str) -> str:
-    """README.md, ten lines, of what architecture.json says."""
+    """Return README.md, ten lines, from architecture.json."""
     channels, height, width = image_shape(pixels_in(shape_in(about)))
     inside = about["onnx_input"]["type"] == "uint8"
     if reason := about["not_written"].get("network.py"):
@@ -116,6 +116,7 @@ def readme(about: dict[str, Any], tolerance: float, own_class: str) -> str:
     else:
         but = f". But {about['training_differs']}" if about["training_differs"] else ""
         source = f"`network.py`: plain PyTorch, which trains, too: {LOADING}{but}."
+
     return README_TEXT.format(
         **{key: about[key] for key in ("model", "dataset", "num_classes", "params")},
         mmacs=about["macs"] / 1e6,

@@ -1,4 +1,4 @@
-"""Gathers trainings, the user's and the published ones, into curves: accuracy against the size of
+"""Gathers trainings, the user's and the published ones, into curves of accuracy against the size of
 the network."""
 
 import re
@@ -9,15 +9,26 @@ import numpy as np
 
 from model import COLOURS, ImageSize, Shape, count_macs, count_params, pixels_in, shape_for
 from utils.errors import UserError
-from utils.figures.labels import Known, default_name, label_of
+from utils.figures.labels import CurveSpec, default_name, label_of
 from utils.records.files import read_json
 from utils.records.legacy import read_test_accuracy
-from utils.records.methods import Method, published_method
-from utils.records.paths import named_after, shown_name
+from utils.records.method import Method
+from utils.records.methods import published_method
+from utils.records.paths import SIZES, named_after, shown_name
 from utils.records.published import read_accuracy
 from utils.records.results import Result, read_result
 from utils.records.shapes import recorded, shape_in
-from utils.settings import AUGMENTATION, DATASETS, dataset_facts, dataset_name
+from utils.records.sizes import size_of
+from utils.settings import (
+    AUGMENTATION,
+    DATASETS,
+    Limit,
+    Size,
+    dataset_facts,
+    dataset_name,
+    size_told,
+)
+from utils.settings.target import size_order
 
 NETWORK = ("num_classes", "image_size", "channels")  # fields of a result
 
@@ -35,29 +46,29 @@ class Point:
 
     @property
     def mean(self) -> float:
-        """The mean over the seeds, of two decimals as the paper prints it."""
+        """The mean over the seeds, with two decimals as in the paper."""
         return round(float(np.mean(self.accuracy)), 2)
 
 
 @dataclass
 class Curve:
-    """One method; ``points`` by ratio."""
+    """One method; ``points`` by their ratios, or targets."""
 
     label: str
     method: str
     published: bool
     convcut: bool = False
-    budget: str = "params"  # what its networks were scaled to
-    round_to: int = 1  # what its widths are multiples of
-    warmup: int | None = None  # epochs, where their number is what is compared
-    # epochs and images of the user's runs, where they say so
+    budget: str = "params"  # the unit of its networks' budgets
+    round_to: int = 1  # all widths are multiples of it
+    warmup: int | None = None  # epochs, in comparisons of warm-ups
+    # epochs and images of the user's runs, if their results have them
     trained: tuple[object, ...] | None = None
-    points: dict[float, Point] = field(default_factory=dict)
+    points: dict[Size, Point] = field(default_factory=dict)
 
 
 @dataclass
 class Subject:
-    """What is compared: the networks of one model on one data set."""
+    """The networks of one model on one data set, which are compared."""
 
     model: str
     dataset: str
@@ -72,20 +83,23 @@ class Subject:
 
     @property
     def title(self) -> str:
-        """What pictures of it are called."""
+        """The title of its pictures."""
         return f"{shown_name(self.model)} on {self.dataset}"
 
     @property
     def folder(self) -> Path:
         return named_after(self.plot_dir, self.model)
 
-    def known(self, *methods: str) -> list[Known]:
-        """Methods, with the default names of the user's runs."""
-        return [Known(method, default_name(method, self.model, self.dataset)) for method in methods]
+    def known(self, *methods: str) -> list[CurveSpec]:
+        """Return specifications of these methods' curves, with the default names of the user's
+        runs."""
+        return [
+            CurveSpec(method, default_name(method, self.model, self.dataset)) for method in methods
+        ]
 
-    def point(self, method: Method, ratio: float) -> Point:
-        """The network of a method at a ratio, without accuracies."""
-        filters = method.filters(ratio, **self.shape)
+    def point(self, method: Method, size: Size) -> Point:
+        """Return the network of a method at a ratio or a target, without accuracies."""
+        filters = method.filters(size, **self.shape)
         return Point(
             tuple(filters),
             count_params(self.model, filters, convcut=method.convcut, **self.shape),
@@ -94,14 +108,19 @@ class Subject:
 
 
 def subject_of(model: str, dataset: str, plot_dir: str = "saved_plots") -> Subject:
-    """The subject ``dataset``, a name or a path: a built-in one as it is known, others and folders
-    as a result of theirs says, or as the folder is. Raises UserError for an unknown data set
-    without a result."""
+    """Return the subject ``dataset``, a name or a path.
+
+    A built-in data set is known. Others are described by a result of theirs, or by the folder.
+    Raises UserError for an unknown data set without a result.
+    """
     name, is_folder = dataset_name(dataset), Path(dataset).is_dir()
     facts = dataset_facts(name)
     subject = Subject(model, name, facts.num_classes or 0, facts.image_size, plot_dir)
+
     if name in DATASETS and not is_folder:
         return subject
+
+    # from a result, which needs no images to be read
     for path in sorted(subject.folder.glob("[!.]*.json")):
         content = read_json(path)
         if isinstance(content, dict) and content.get("dataset") == name:
@@ -116,19 +135,22 @@ def subject_of(model: str, dataset: str, plot_dir: str = "saved_plots") -> Subje
     return replace(subject, **shape_of(dataset))
 
 
-def published_curve(subject: Subject, known: Known) -> Curve | None:
-    """The published trainings of one method; None where there are none, or none on as many classes
-    of as large images."""
+def published_curve(subject: Subject, known: CurveSpec) -> Curve | None:
+    """Return the curve of a method's published trainings.
+
+    Returns None if there are none, or none with as many classes and images as large.
+    """
     method, facts = known.method, dataset_facts(subject.dataset)
     rows = [
         row
         for row in read_accuracy()
         if (row["model"], row["dataset"], row["method"]) == (subject.model, subject.dataset, method)
     ]
-    # a folder that is called as a data set is
+    # a user's folder may have the name of a data set
     own = {"num_classes": facts.num_classes, "image_size": facts.image_size}
     if not rows or own != subject.shape:
         return None
+
     curve = Curve(
         f"{label_of(method, known.warmup)}, published",
         method,
@@ -136,6 +158,8 @@ def published_curve(subject: Subject, known: Known) -> Curve | None:
         method == "convcut",
         warmup=known.warmup,
     )
+
+    # the trainings of each ratio
     networks = published_method(subject.model, subject.dataset, method)
     for row in sorted(rows, key=lambda row: row["ratio"]):
         ratio = row["ratio"]
@@ -146,84 +170,110 @@ def published_curve(subject: Subject, known: Known) -> Curve | None:
 
 
 def run_curve(
-    subject: Subject, name: str, *, label: str | None = None, known: Known | None = None
+    subject: Subject, name: str, *, label: str | None = None, known: CurveSpec | None = None
 ) -> Curve | None:
-    """The user's runs NAME and NAME_0, NAME_1, ... (its seeds) at all ratios; None where there are
-    none.
+    """Return the curve of the user's runs NAME and NAME_0, NAME_1, ... (its seeds) at all ratios
+    and targets; None if there are none.
 
-    Without ``label`` it is called what its results say they are. ``known`` is what NAME is the
-    default name of. Raises UserError for a file that is damaged or of another model or data set,
-    for seeds that differ in more than the seed, and for a seed that is there twice.
+    Without ``label`` the curve is named by its results. ``known`` is the method whose default name
+    NAME is. Raises UserError for a file that is damaged or of another model or data set, for seeds
+    that differ in more than the seed, and for a seed that is there twice.
     """
-    pattern = re.compile(re.escape(name) + r"(?:_(\d+))?_(\d+)\.(json|pk)")
+    pattern = re.compile(rf"{re.escape(name)}(?:_(\d+))?_(?:{SIZES}\.json|(\d+)\.pk)")
     curve = Curve(label or "", "", False, warmup=known.warmup if known else None)
-    said: dict[str, tuple[object, Path]] = {}  # what the results say, and which said it first
-    seeds: dict[tuple[float, int], Path] = {}
+    said: dict[str, tuple[object, Path]] = {}  # a value, and the first result that has it
+    seeds: dict[tuple[Size, int], Path] = {}
+    budgets: set[str] = set()  # the units of its networks' budgets
     search: str | None = None
 
     for path in sorted(subject.folder.glob("*")):
         if not (match := pattern.fullmatch(path.name)):
             continue
-        seed, ratio = int(match[1] or 0), int(match[2]) / 100
         result = (
-            read_result(path)
-            if match[3] == "json"
-            else old_result(path, subject, known, ratio, seed)
+            old_result(path, subject, known, int(match[2]) / 100, int(match[1] or 0))
+            if match[2]
+            else read_result(path)
         )
+        refuse_no_seed(path, result, subject, name, said, seeds)
 
-        # Refuse what is no seed of this curve.
-        if (result["model"], result["dataset"]) != (subject.model, subject.dataset):
-            raise UserError(
-                f"{path}: of {result['model']} on {result['dataset']}, not {subject.model} on "
-                f"{subject.dataset}"
-            )
-        for key, value in common(result).items():
-            first, where = said.setdefault(key, (value, path))
-            if first != value:
-                raise UserError(
-                    f"{path}: has other {key} than {where} ({value}, not {first}); the runs of "
-                    f"one curve, {name} and {name}_X, "
-                    "differ in nothing but the seed; move one of them away"
-                )
-        if (first := seeds.setdefault((result["ratio"], result["seed"]), path)) != path:
-            raise UserError(
-                f"{path}: has the seed {result['seed']}, as {first} has; a seed counts once; "
-                "move one of them away"
-            )
-        if (shape := shape_in(result)) != subject.shape:
-            raise UserError(
-                f"{path}: of {shape['num_classes']} classes of {pixels_in(shape)} pixels; "
-                f"{subject.dataset} has {subject.num_classes} of "
-                f"{pixels_in(subject.shape)}. Two data sets have one name; rename a "
-                "folder, or move the result away"
-            )
-
-        # Take it in.
+        # one more training of this curve
         point = Point(tuple(result["filters"]), result["params"], result["macs"])
-        curve.points.setdefault(result["ratio"], point).accuracy.append(result["best"])
+        curve.points.setdefault(size_of(result), point).accuracy.append(result["best"])
         curve.method, curve.convcut = result["method"], result["convcut"]
-        curve.budget, curve.round_to = result.get("budget", "params"), result.get("round_to", 1)
+        curve.round_to = result.get("round_to", 1)
+        budgets.add(result.get("budget", "params"))
         curve.trained = result["settings"].get("epochs"), result.get("images")
         origin = result.get("origin")
         search = origin.get("search") if isinstance(origin, dict) else search
 
-    curve.points = dict(sorted(curve.points.items()))
+    # by ratio; targets, which may be in both units, by the sizes of the networks
+    targets = any(isinstance(size, Limit) for size in curve.points)
+    curve.points = dict(
+        sorted(
+            curve.points.items(),
+            key=lambda at: (at[1].params, at[1].macs) if targets else size_order(at[0]),
+        )
+    )
+    curve.budget = budgets.pop() if len(budgets) == 1 else "params"
     curve.label = label or label_of(curve.method, curve.warmup, search)
     curve.label += ", scaled to MACs" if curve.budget == "macs" else ""
     curve.label += f", widths multiples of {curve.round_to}" if curve.round_to != 1 else ""
     return curve if curve.points else None
 
 
+def refuse_no_seed(
+    path: Path,
+    result: Result,
+    subject: Subject,
+    name: str,
+    said: dict[str, tuple[object, Path]],
+    seeds: dict[tuple[Size, int], Path],
+) -> None:
+    """Raise UserError for a result that is no seed of the curve ``name``.
+
+    ``said`` has the values that all of its results have in common, and ``seeds`` its seeds at each
+    ratio, both with the first path that has them; the result's are added.
+    """
+    if (result["model"], result["dataset"]) != (subject.model, subject.dataset):
+        raise UserError(
+            f"{path}: of {result['model']} on {result['dataset']}, not {subject.model} on "
+            f"{subject.dataset}"
+        )
+    for key, value in common(result).items():
+        first, where = said.setdefault(key, (value, path))
+        if first != value:
+            raise UserError(
+                f"{path}: has other {key} than {where} ({value}, not {first}); the runs of one "
+                f"curve, {name} and {name}_X, differ in nothing but the seed; move one of them away"
+            )
+
+    if (other := seeds.setdefault((size_of(result), result["seed"]), path)) != path:
+        raise UserError(
+            f"{path}: has the seed {result['seed']}, as {other} has; a seed counts once; "
+            "move one of them away"
+        )
+    if (shape := shape_in(result)) != subject.shape:
+        raise UserError(
+            f"{path}: of {shape['num_classes']} classes of {pixels_in(shape)} pixels; "
+            f"{subject.dataset} has {subject.num_classes} of {pixels_in(subject.shape)}. Two data "
+            "sets have one name; rename a folder, or move the result away"
+        )
+
+
 def common(result: Result) -> dict[str, object]:
-    """What the runs of one curve agree in: all that a result says it depends on, but the seed; at
-    one ratio, the filters."""
+    """Return what the runs of one curve have in common: everything that a result depends on but the
+    seed, and the filters at each size.
+
+    Targets may be in parameters and in MACs, since a law gives one family of networks.
+    """
     said = {
         **dict.fromkeys(AUGMENTATION),
         **result["settings"],
-        "budget": result.get("budget", "params"),
         "round_to": result.get("round_to", 1),
-        f"filters at ratio {result['ratio']}": list(result["filters"]),
+        f"filters at {size_told(size_of(result))}": list(result["filters"]),
     }
+    if "target" not in result:
+        said["budget"] = result.get("budget", "params")
     said |= {
         key: result[key]
         for key in (
@@ -241,10 +291,13 @@ def common(result: Result) -> dict[str, object]:
 
 
 def old_result(
-    path: Path, subject: Subject, known: Known | None, ratio: float, seed: int
+    path: Path, subject: Subject, known: CurveSpec | None, ratio: float, seed: int
 ) -> Result:
-    """A ``.pk`` of the original release, which has accuracies alone, with what its default name
-    says of its network."""
+    """Return a result from a ``.pk`` of the original release.
+
+    The file has accuracies alone; its default name describes the network. Raises UserError without
+    one.
+    """
     if known is None:
         raise UserError(
             f"{path}: does not say what network it is of; name it as the README's default names do"

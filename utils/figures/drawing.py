@@ -1,5 +1,5 @@
-"""The picture of curves that are compared: accuracy, and the gap to uniform, against the size of
-the networks."""
+"""The picture of a comparison: accuracy, and the gap to uniform, against the size of the
+networks."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ AXIS_LABELS = {
 
 
 class Frame(NamedTuple):
-    """What a picture shows: from where to where on the axis of the size, and of accuracies in %."""
+    """The part that a picture shows: the axis of the size, and accuracies in %."""
 
     low: float
     high: float
@@ -28,11 +28,11 @@ class Frame(NamedTuple):
     top: float
 
     def has(self, x: float, accuracy: float) -> bool:
-        """Whether a point lies in it."""
+        """Return True if a point lies in it."""
         return self.low <= x <= self.high and self.bottom <= accuracy <= self.top
 
     def crosses(self, curve: Curve, axis: str) -> bool:
-        """Whether any part of a curve, points or the lines between them, lies in it."""
+        """Return True if a point of a curve, or of the lines between its points, lies in it."""
         x, means = zip(
             *sorted((math.log(getattr(point, axis)), point.mean) for point in curve.points.values())
         )
@@ -44,15 +44,17 @@ class Frame(NamedTuple):
 
 
 def spanned(numbers: Sequence[float], own: bool) -> tuple[float, float]:
-    """From the lowest to the highest number of percentage points, with a margin: around the user's
-    ``own`` more is shown."""
+    """Return the lowest and the highest number of percentage points, with a margin.
+
+    The margin is larger around the user's ``own`` numbers.
+    """
     part, least = (0.25, 1.0) if own else (0.05, 0.1)
     more = max(part * (max(numbers) - min(numbers)), least)
     return min(numbers) - more, max(numbers) + more
 
 
 def seeds_of(curves: list[Curve]) -> list[float]:
-    """The accuracies of all trainings, in %."""
+    """Return the accuracies of all trainings, in %."""
     return [
         accuracy
         for curve in curves
@@ -62,8 +64,8 @@ def seeds_of(curves: list[Curve]) -> list[float]:
 
 
 def frame_of(curves: list[Curve], axis: str) -> Frame:
-    """What a picture of ``curves`` over ``axis`` shows: the user's own, where there are any, with
-    some more around them."""
+    """Return the frame of a picture of ``curves`` over ``axis``: around the user's own, if there
+    are any."""
     own = [curve for curve in curves if not curve.published]
     x = [getattr(point, axis) for curve in own or curves for point in curve.points.values()]
     margin = max(1.25 if own else 1.05, (max(x) / min(x)) ** 0.05)
@@ -71,8 +73,10 @@ def frame_of(curves: list[Curve], axis: str) -> Frame:
 
 
 def within(curves: list[Curve], axis: str) -> tuple[list[Curve], Frame]:
-    """The curves that a picture shows, and its frame; a printed line names the published ones that
-    lie outside of it."""
+    """Return the curves in a picture, and its frame.
+
+    A printed line names the published curves outside of it.
+    """
     frame = frame_of(curves, axis)
     shown = [curve for curve in curves if not curve.published or frame.crosses(curve, axis)]
     if left := [curve.label for curve in curves if curve not in shown]:
@@ -81,8 +85,10 @@ def within(curves: list[Curve], axis: str) -> tuple[list[Curve], Frame]:
 
 
 def draw(curves: list[Curve], axis: str, title: str, path: Path, device: str = "") -> None:
-    """Accuracy above, the gap to uniform at equal ``axis`` below, both against it: parameters, MACs
-    or latency (on ``device``)."""
+    """Draw accuracy above, and the gap to uniform at equal ``axis`` below, as the PNG ``path``.
+
+    Both are drawn against the axis: parameters, MACs or latency (on ``device``).
+    """
     from utils.figures import style  # matplotlib, which a table alone does without
 
     references = {id(curve): reference_of(curve, curves) for curve in curves}
@@ -98,8 +104,11 @@ def draw(curves: list[Curve], axis: str, title: str, path: Path, device: str = "
         squeeze=False,
         height_ratios=[3, 2] if has_gap else None,
     )
+
     top, bottom = axes[0, 0], axes[-1, 0]
     gaps_of: dict[bool, list[float]] = {True: [], False: []}  # of published curves, of the user's
+
+    # a band for each curve, and one for its gap
     for curve, look in zip(shown, looks_of(shown)):
         x = [getattr(point, axis) for point in curve.points.values()]
         accuracy = [
@@ -113,6 +122,7 @@ def draw(curves: list[Curve], axis: str, title: str, path: Path, device: str = "
             style.band(bottom, x, list(gap.values()), look, f"gap of {curve.label}")
             gaps_of[curve.published] += [number for one in gap.values() for number in one]
 
+    # scales and labels
     top.set(
         title=style.wrapped(title), ylabel="best test accuracy (%)", xlim=frame[:2], ylim=frame[2:]
     )

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.figures.curves import Curve
+from utils.settings import Size
 
 AXES = {"params": "parameters", "macs": "MACs", "latency": "latency"}
-# a budget is met from below, in whole filters: the smallest network is a little smaller than the
+# a budget is met from below, in whole filters, so the smallest network is a little smaller than the
 # smallest uniform one
 MARGIN = 0.01
 RULE = (
@@ -19,8 +20,8 @@ RULE = (
 
 
 class Gap(NamedTuple):
-    """How much more accurate than uniform scaling, in percentage points: the mean, the lowest and
-    the highest seed."""
+    """The difference to uniform scaling, in percentage points: the mean, the lowest and the highest
+    seed."""
 
     mean: float
     low: float
@@ -28,11 +29,10 @@ class Gap(NamedTuple):
 
 
 def reference_of(curve: Curve, curves: list[Curve]) -> Curve | None:
-    """The uniform curve that a curve is compared with: of its own side, published or the user's;
-    else the published one.
+    """Return the uniform curve that a curve is compared with.
 
-    Of several, the first that was trained alike, for as many epochs on as many images; else the
-    first.
+    It is of the same side, published or the user's, or else the published one. Of several, the
+    first that was trained for as many epochs on as many images, or else the first.
     """
     uniform = [other for other in curves if other.method == "uniform"]
     sides = [other for other in uniform if other.published == curve.published] or [
@@ -43,15 +43,14 @@ def reference_of(curve: Curve, curves: list[Curve]) -> Curve | None:
     )
 
 
-def gaps(curve: Curve, reference: Curve, axis: str) -> dict[float, Gap]:
-    """The gap at each ratio: to ``reference``'s mean where it has this curve's own x on ``axis``,
-    not its ratio.
+def gaps(curve: Curve, reference: Curve, axis: str) -> dict[Size, Gap]:
+    """Return the gap at each size to ``reference``'s mean at the curve's own x on ``axis``.
 
     The mean is interpolated linearly in ln x. A point up to 1 % outside the reference's range is
     compared with its end; one farther outside has no gap, and is left out.
     """
     known = [(getattr(point, axis), point.mean) for point in reference.points.values()]
-    found = {}
+    found: dict[Size, Gap] = {}
     for ratio, point in curve.points.items():
         if (level := interpolated(known, getattr(point, axis))) is not None:
             found[ratio] = Gap(
@@ -61,8 +60,10 @@ def gaps(curve: Curve, reference: Curve, axis: str) -> dict[float, Gap]:
 
 
 def interpolated(known: Sequence[tuple[float, float]], at: float) -> float | None:
-    """The accuracy at ``at`` between ``known`` pairs of x and accuracy, linear in ln x; None more
-    than 1 % outside their range."""
+    """Return the accuracy at ``at``, interpolated linearly in ln x between ``known`` (x, accuracy).
+
+    Returns None more than 1 % outside their range.
+    """
     x, accuracies = zip(*sorted(known))
     if not x[0] * (1 - MARGIN) <= at <= x[-1] * (1 + MARGIN):
         return None

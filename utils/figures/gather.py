@@ -1,4 +1,4 @@
-"""Which curves are drawn: what was published, and the user's runs, named by the user or found."""
+"""Gathers the curves to draw: published ones, and the user's runs, given by name or found."""
 
 import re
 from collections import Counter
@@ -7,27 +7,29 @@ from collections.abc import Callable, Iterator
 from model import build_model, pixels_in
 from utils.errors import UserError
 from utils.figures.curves import Curve, Subject, published_curve, run_curve
-from utils.figures.labels import Known, kind_of
+from utils.figures.labels import CurveSpec, kind_of
 from utils.records.files import read_json
+from utils.records.paths import SIZES
 from utils.records.run import provenance
 
-MANY = 12  # curves of the user's own, in one picture
-ORDER = ("uniform", "convcut", "morphnet", "magnitude", "neuralscale")  # of curves that are found
+MANY = 12  # user's own curves in one picture
+ORDER = ("uniform", "convcut", "morphnet", "magnitude", "neuralscale")  # of the curves found
 
 
 def gather(
     subject: Subject,
-    known: list[Known],
+    known: list[CurveSpec],
     *,
     runs: list[str] | None = None,
     published: bool = True,
     found: Callable[[str], bool] = lambda kind: kind != "base",
 ) -> list[Curve]:
-    """The curves to draw: what was published of the methods ``known``, and the user's runs.
+    """Return the curves to draw: the published results of the methods ``known``, and the user's
+    runs.
 
-    ``runs`` (LABEL=NAME ...) names the user's. Without it they are those under the default names of
+    ``runs`` (LABEL=NAME ...) has the user's. Without it they are those under the default names of
     ``known``, and all others of this model and data set whose kind of method (see ``kind_of``) is
-    to be ``found``. Raises UserError for a NAME that has no result, for damaged results under a
+    to be ``found``. Raises UserError for a NAME without results, for damaged results under a
     default name, and when there is nothing to draw.
     """
     curves = (
@@ -61,7 +63,7 @@ def gather(
 
 
 def named(subject: Subject, runs: list[str]) -> Iterator[tuple[str, Curve]]:
-    """The runs that the user names, LABEL=NAME ...; each curve with its NAME."""
+    """Yield the runs that the user names, LABEL=NAME ...; each curve with its NAME."""
     for run in runs:
         label, equals, name = run.partition("=")
         if not (label and equals and name):
@@ -74,27 +76,28 @@ def named(subject: Subject, runs: list[str]) -> Iterator[tuple[str, Curve]]:
         yield name, curve
 
 
-def usual(subject: Subject, known: list[Known]) -> Iterator[tuple[str, Curve]]:
-    """The runs under the default names of the methods ``known``; each curve with its name."""
+def usual(subject: Subject, known: list[CurveSpec]) -> Iterator[tuple[str, Curve]]:
+    """Yield the runs under the default names of the methods ``known``; each curve with its name."""
     for method in known:
         if curve := run_curve(subject, method.name, known=method):
             yield method.name, curve
 
 
 def others(
-    subject: Subject, known: list[Known], found: Callable[[str], bool]
+    subject: Subject, known: list[CurveSpec], found: Callable[[str], bool]
 ) -> Iterator[tuple[str, Curve]]:
-    """The runs of this model and data set under any other name, by method and name; each curve with
-    its name.
+    """Yield the runs of this model and data set under any other name, by method and name.
 
-    NAME_0, NAME_1, ... are one curve; where they differ in more than the seed, a curve each. What
-    can't be drawn is no obstacle to the rest: a printed line says why it is left out.
+    Each curve comes with its name. NAME_0, NAME_1, ... are one curve; if they differ in more than
+    the seed, a curve each. Runs that can't be drawn don't keep the others from being drawn: a
+    printed line has the reason.
     """
-    saves: dict[str, set[str]] = {}  # NAME -> NAME, NAME_0, ..., as --save was given
+    saves: dict[str, set[str]] = {}  # NAME -> NAME, NAME_0, ..., as given to --save
     kinds: dict[str, str] = {}
     default = re.compile("|".join(rf"{re.escape(method.name)}(_\d+)?" for method in known))
+
     for path in sorted(subject.folder.glob("[!.]*.json")):
-        match = re.fullmatch(r"((.+?)(?:_\d+)?)_\d+\.json", path.name)
+        match = re.fullmatch(rf"((.+?)(?:_\d+)?)_{SIZES}\.json", path.name)
         if not match or default.fullmatch(match[1]):
             continue
         try:
@@ -118,8 +121,10 @@ def others(
 
 
 def curves_of(subject: Subject, name: str, saves: list[str]) -> Iterator[tuple[str, Curve]]:
-    """The curve of all runs NAME and NAME_X; where they are no curve, one of each; a printed line
-    where there is none."""
+    """Yield the curve of all runs NAME and NAME_X; if they are no curve, one of each.
+
+    A line is printed for a run without a curve.
+    """
     try:
         if curve := run_curve(subject, name):
             yield name, curve
@@ -132,8 +137,7 @@ def curves_of(subject: Subject, name: str, saves: list[str]) -> Iterator[tuple[s
 
 
 def measure_latency(curves: list[Curve], subject: Subject, device: str) -> str:
-    """Fills in the latency of every point, each network measured once; returns the name of the
-    device."""
+    """Measure each network once, set the latency of every point, and return the device's name."""
     from utils.training.device import Runner, pick_device
     from utils.training.latency import latency
 

@@ -1,4 +1,4 @@
-"""What methods are called: in tables and legends, and in the README's default names of runs."""
+"""The names of methods: in tables and legends, and in the README's default names of runs."""
 
 import re
 from typing import NamedTuple
@@ -21,23 +21,23 @@ NAMES = {
     "neuralscale_1": "{}_10_eff_{}_early",
     "neuralscale_15": "{}_10_eff_{}_late",
     "base": "{}_standard_{}",
-}  # the README's, of runs on a model and data set
+}  # the README's names of runs on a model and data set
 
 
 def default_name(method: str, model: str, dataset: str) -> str:
-    """The README's name of the runs of a method, without the seed."""
-    if method not in NAMES:  # another iteration of a search than the first and the last
+    """Return the README's name of a method's runs, without the seed."""
+    if method not in NAMES:  # an iteration of a search between the first and the last
         short, iteration = dataset_facts(dataset).short, method.removeprefix("neuralscale_")
         return f"{file_name_of(model)}_10_eff_{short}_{iteration}"
     return NAMES[method].format(file_name_of(model), dataset_facts(dataset).short)
 
 
 def label_of(method: str, warmup: int | None = None, search: str | None = None) -> str:
-    """What a method is called in tables and legends.
+    """Return the name of a method in tables and legends.
 
-    ``warmup`` is given where its length is what is compared (of 15 iterations). ``search`` is that
-    of a training of the user's, where its result says it: a label mentions it where it is not the
-    usual one, which is the user's own for NeuralScale and the published one for MorphNet.
+    ``warmup`` is given in comparisons of warm-ups (with 15 iterations). ``search`` is the search in
+    a user's result: a label mentions it unless it is the usual one, which is the user's own for
+    NeuralScale and the published one for MorphNet.
     """
     kind, _, convcut = method.partition("+")
     label = LABELS.get(kind, kind)
@@ -54,14 +54,14 @@ def label_of(method: str, warmup: int | None = None, search: str | None = None) 
 
 
 def kind_of(method: str) -> str:
-    """A method without what it is told apart by: neuralscale for neuralscale_15+convcut."""
+    """Return a method without its variant: neuralscale for neuralscale_15+convcut."""
     return re.sub(r"_\d+$", "", method.partition("+")[0])
 
 
-class Known(NamedTuple):
-    """A method that a script looks for: published, and among the user's runs under the README's
-    default name."""
+class CurveSpec(NamedTuple):
+    """A curve that a script looks for: a method's, published, and among the user's runs under the
+    README's default name."""
 
     method: str
     name: str
-    warmup: int | None = None  # epochs, where the length of the warm-up is what is compared
+    warmup: int | None = None  # epochs, in comparisons of warm-ups

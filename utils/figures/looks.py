@@ -1,4 +1,4 @@
-"""How curves look: one colour for each method in all pictures; what else tells two curves apart is
+"""The looks of curves: one colour for each method in all pictures; curves of one method differ in
 dash and marker."""
 
 import math
@@ -12,9 +12,9 @@ Dash = str | tuple[float, tuple[float, ...]]
 LONG: Dash = (0, (6, 1.5, 1, 1.5, 1, 1.5))
 MARKERS = "osD^vP*X<>hd"
 DASHES: list[Dash] = ["-", "--", "-.", LONG]
-PUBLISHED = ":"  # beside runs of the user's own
+PUBLISHED = ":"  # beside the user's own runs
 
-# Okabe & Ito's colours, which stay apart for colour-blind readers; their lightness differs too.
+# Okabe & Ito's colours, which colour-blind readers can tell apart; their lightness differs too
 METHODS: dict[str, tuple[str, str, Dash]] = {
     "uniform": ("#000000", "o", "-"),
     "convcut": ("#0072B2", "s", "--"),
@@ -22,7 +22,7 @@ METHODS: dict[str, tuple[str, str, Dash]] = {
     "magnitude": ("#8C6D1F", "X", LONG),
     "weights_kept": ("#5E3C99", "P", "-"),
 }
-# scaled to what; whether of iteration 1
+# by the unit of the budget, and by iteration: True is iteration 1
 SEARCHED: dict[tuple[str, bool], tuple[str, str, Dash]] = {
     ("params", True): ("#56B4E9", "^", "--"),
     ("params", False): ("#009E73", "v", "-"),
@@ -30,7 +30,7 @@ SEARCHED: dict[tuple[str, bool], tuple[str, str, Dash]] = {
     ("macs", False): ("#D55E00", ">", "-"),
 }
 OTHER: tuple[str, str, Dash] = ("#7F7F7F", "*", "-")
-# warm-ups: of none, of 10 epochs, of 60
+# warm-ups of no epochs, of 10 and of 60
 SHORTEST, USUAL, LONGEST = "#DCC80A", SEARCHED["params", False][0], "#4B2A8B"
 
 
@@ -44,7 +44,7 @@ class Look(NamedTuple):
 
 
 class Drawn(Protocol):
-    """What is known of a curve that is to be drawn."""
+    """The attributes of a curve that its look depends on."""
 
     method: str
     published: bool
@@ -53,9 +53,9 @@ class Drawn(Protocol):
 
 
 def look_of(method: str, budget: str = "params", warmup: int | None = None) -> Look:
-    """The look of a method, as results call it, whose networks were scaled to ``budget``.
+    """Return the look of a method, by its name in results, with networks scaled to ``budget``.
 
-    ``warmup`` is given where its length is what is compared: from yellow to purple as it grows.
+    ``warmup`` is given in comparisons of warm-ups: from yellow to purple as it grows.
     """
     if warmup is not None and kind_of(method) in ("neuralscale", "warmup"):
         step = int(math.sqrt(2 * warmup))
@@ -71,7 +71,7 @@ def look_of(method: str, budget: str = "params", warmup: int | None = None) -> L
 
 
 def shade(warmup: int) -> str:
-    """The colour of a warm-up of so many epochs; of 10 that of NeuralScale in other pictures."""
+    """Return the colour of a warm-up; that of 10 epochs is NeuralScale's in other pictures."""
     longer = warmup > 10
     ends = (USUAL, LONGEST) if longer else (SHORTEST, USUAL)
     part = (
@@ -86,8 +86,10 @@ def shade(warmup: int) -> str:
 
 
 def looks_of(curves: Iterable[Drawn]) -> list[Look]:
-    """The look of each curve: published ones dotted and hollow beside the user's own; several of
-    one method differ."""
+    """Return the look of each curve.
+
+    Published curves are dotted and hollow beside the user's own; several of one method differ.
+    """
     curves = list(curves)
     beside, drawn, found = any(not curve.published for curve in curves), Counter[str](), []
     for curve in curves:
@@ -101,7 +103,7 @@ def looks_of(curves: Iterable[Drawn]) -> list[Look]:
 
 
 def variant(look: Look, number: int) -> Look:
-    """The look of the curve ``number`` of a method, counted from 0."""
+    """Return the look of the curve ``number`` of a method, counted from 0."""
     marker = MARKERS[(MARKERS.index(look.marker) + number) % len(MARKERS)]
     return look._replace(
         marker=marker, dash=DASHES[(DASHES.index(look.dash) + number) % len(DASHES)]

@@ -1,4 +1,4 @@
-"""The look of the figures: one style, scales of axes, legends beside the curves, the numbers of a
+"""The style of the figures: scales of axes, bands, legends beside the curves, the numbers of a
 picture in its file."""
 
 import json
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# pictures are files: no display is needed, nor a notebook's own backend, which may not be installed
+# pictures are files: they need no display, nor a notebook's backend, which may not be installed
 os.environ["MPLBACKEND"] = "Agg"
 import matplotlib
 import numpy as np
 
-matplotlib.use("Agg")  # where it was imported before
+matplotlib.use("Agg")  # it may have been imported before
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
@@ -25,7 +25,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from utils.figures.looks import Look
 from utils.records.files import replacing
 
-SPREAD = 8.0  # an axis whose largest number is above so many times its smallest is logarithmic
+SPREAD = 8.0  # ratio of the largest to the smallest number above which an axis is logarithmic
 
 plt.rcParams.update(
     {
@@ -47,22 +47,22 @@ plt.rcParams.update(
 def figure(
     rows: int = 1, columns: int = 1, width: float = 7.5, height: float = 4.2, **more: Any
 ) -> tuple[Figure, Any]:
-    """A figure and its axes, laid out so that nothing is cut off."""
+    """Return a figure and its axes, laid out so that nothing is cut off."""
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **more)
 
 
 def unit_of(low: float, high: float) -> tuple[float, str]:
-    """What numbers from ``low`` to ``high`` are counted in: its size and its name."""
+    """Return the unit of numbers from ``low`` to ``high``: its size and its name."""
     return (1e6, "millions") if math.sqrt(low * high) >= 1e6 else (1e3, "thousands")
 
 
 def scale_x(
     axes: Axes, low: float, high: float, what: str, unit: tuple[float, str] | None = None
 ) -> None:
-    """The x axis for numbers from ``low`` to ``high``, logarithmic where they are far apart,
-    labelled with ``what`` and its unit.
+    """Set the x axis for numbers from ``low`` to ``high``, and label it with ``what`` and its unit.
 
-    Without a ``unit``, its size and its name, the numbers are counted in thousands or millions.
+    It is logarithmic if they are far apart. Without a ``unit``, its size and its name, numbers are
+    counted in thousands or millions.
     """
     size, name = unit or unit_of(low, high)
     if high > SPREAD * low:
@@ -73,7 +73,7 @@ def scale_x(
 
 
 def plain_log(axes: Axes, which: str, unit: float = 1) -> None:
-    """The axis ``which``, x or y, logarithmic, labelled with plain numbers of ``unit`` at 1, 2,
+    """Make the axis ``which``, x or y, logarithmic, with plain numbers in ``unit`` at 1, 2 and
     5."""
     axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
@@ -89,9 +89,10 @@ def band(
     look: Look,
     label: str,
 ) -> None:
-    """Values (mean, lowest, highest) at each x: the means as a line with markers, the range as a
-    band."""
+    """Draw values (mean, lowest, highest) at each x: the means as a line with markers, the range as
+    a band."""
     mean, low, high = zip(*values) if values else ((), (), ())
+
     axes.plot(
         x,
         mean,
@@ -109,8 +110,10 @@ def band(
 def legend_below(
     fig: Figure, handles: Sequence[Any], labels: Sequence[str], longest: int = 44
 ) -> None:
-    """A legend below the axes, where long labels have room, in two columns or in one; the figure
-    grows with its lines."""
+    """Add a legend below the axes, where long labels have room, in two columns or in one.
+
+    The figure grows with its lines.
+    """
     columns = 2 if max(map(len, labels), default=0) <= longest else 1
     fig.legend(
         handles,
@@ -123,12 +126,12 @@ def legend_below(
 
 
 def wrapped(text: str, length: int = 80) -> str:
-    """A title or label in lines of at most ``length`` letters: names of the user's may be long."""
+    """Return a title or label in lines of at most ``length`` letters; users' names may be long."""
     return "\n".join(textwrap.wrap(text, length)) or text
 
 
 def key(line: Line2D) -> Line2D:
-    """A line as a legend shows it where its markers differ in size."""
+    """Return a line as a legend shows it where its markers differ in size."""
     return Line2D(
         [],
         [],
@@ -142,7 +145,7 @@ def key(line: Line2D) -> Line2D:
 
 
 def counted(number: float) -> str:
-    """A large number in words: 20 million, 50 thousand."""
+    """Return a large number in words: 20 million, 50 thousand."""
     return next(
         (
             f"{number / size:g} {word}"
@@ -154,7 +157,7 @@ def counted(number: float) -> str:
 
 
 def round_numbers(largest: float) -> list[float]:
-    """Three round numbers up to ``largest``: about all, a third and a tenth of it."""
+    """Return three round numbers up to ``largest``: about all, a third and a tenth of it."""
 
     def rounded(number: float) -> float:
         ten = 10.0 ** np.floor(np.log10(number))
@@ -166,15 +169,18 @@ def round_numbers(largest: float) -> list[float]:
 def heat_map(
     axes: Axes, widths: np.ndarray, title: str, highest: float
 ) -> matplotlib.image.AxesImage:
-    """Widths (iterations, layers) as shades, with the numbers written in where they can be read."""
+    """Draw widths (iterations, layers) as shades, with the numbers where they can be read."""
     image = axes.imshow(widths, aspect="auto", cmap="viridis", vmin=0, vmax=highest)
     axes.grid(False)
     axes.set(title=title, xlabel="layer", ylabel="iteration (--descent-idx + 1)")
+
     axes.set_xticks(
         range(widths.shape[1]), [str(layer) for layer in range(1, widths.shape[1] + 1)], fontsize=8
     )
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda row, _: f"{row + 1:g}"))
+
+    # dark numbers on light shades, and light ones on dark
     size = 8 if widths.shape[1] < 10 else 5.5
     for (row, column), width in np.ndenumerate(widths):
         axes.text(
@@ -190,8 +196,11 @@ def heat_map(
 
 
 def numbers(fig: Figure) -> str:
-    """What a figure shows, as JSON: of each of its axes, the lines [label, x, y], the rows of the
-    images, and the sizes of markers."""
+    """Return the contents of a figure as JSON.
+
+    For each of its axes these are the lines [label, x, y], the rows of images, and sizes of
+    markers.
+    """
 
     def plain(values: Any) -> list[Any]:
         return [
@@ -220,8 +229,10 @@ def numbers(fig: Figure) -> str:
 
 
 def save(fig: Figure, path: Path) -> None:
-    """Writes the figure as a PNG, whole or not at all, with its numbers as the text "Description";
-    says where."""
+    """Write the figure as a PNG, whole or not at all, with its numbers as the text "Description".
+
+    Prints its path.
+    """
     with replacing(path) as temporary:
         fig.savefig(temporary, format="png", metadata={"Description": numbers(fig)})
     plt.close(fig)

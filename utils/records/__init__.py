@@ -1,2 +1,2 @@
-"""Records: paths, files that are whole or not there, and what a search, a result and a checkpoint
-hold."""
+"""Records: paths, files that are whole or not there, and the contents of searches, results and
+checkpoints."""

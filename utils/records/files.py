@@ -1,4 +1,4 @@
-"""Reading and writing files: whole or not at all, checked, and without running code from them.
+"""Reads and writes files: whole or not at all, checked, and without running code from them.
 
 Files are written under a temporary name and renamed, so a reader never sees half of one. Tables and
 records are plain text; weights are read with ``weights_only=True``.
@@ -24,13 +24,15 @@ from model import is_imported, template
 from utils.errors import UserError
 from utils.records.locks import is_free, new_file
 
-MOST = 10**15  # of anything that is counted: filters, parameters, multiply-accumulates
+MOST = 10**15  # the largest count: filters, parameters, multiply-accumulates
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``, put in its place when the block ends well; on an error
-    ``path`` stays."""
+    """Yield a temporary path, and put it in the place of ``path`` when the block ends well.
+
+    On an error ``path`` stays as it is. Raises UserError if it can't be written.
+    """
     if not path.name:
         raise UserError(f"{path}: is a folder, no place for a file")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp{path.suffix}")
@@ -40,8 +42,9 @@ def replacing(path: Path) -> Iterator[Path]:
         with new_file(temporary) as descriptor:
             yield temporary
             os.fsync(descriptor)
-            if sys.platform != "win32":  # where a file that is open can't be renamed
-                # while it is held, so that nobody takes it for what a killed writer left
+            # an open file can't be renamed on Windows; elsewhere it is renamed while it is locked,
+            # so that nobody takes it for the remains of a killed writer
+            if sys.platform != "win32":
                 os.replace(temporary, path)
         if sys.platform == "win32":
             os.replace(temporary, path)
@@ -55,33 +58,35 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_stale(path: Path) -> None:
-    """Removes what writers of ``path`` left that were killed."""
-    # \d: earlier versions'
+    """Remove the temporary files that killed writers of ``path`` have left."""
+    # \d: earlier versions' names
     ours = re.compile(
         re.escape(f".{path.name}.") + r"([0-9a-f]{16}|\d{1,10})" + re.escape(f".tmp{path.suffix}")
     )
     for remains in path.parent.glob(f".{glob.escape(path.name)}.*.tmp{glob.escape(path.suffix)}"):
-        with contextlib.suppress(OSError):  # it has gone, or is another user's
+        with contextlib.suppress(OSError):  # it is gone already, or another user's
             if ours.fullmatch(remains.name) and is_free(remains):
                 remains.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_rows(path: Path, rows: list[list[int]]) -> None:
-    """One line of widths per recorded round."""
+    """Write the rows of widths, a line for each recorded round."""
     write_text(path, "".join(",".join(map(str, row)) + "\n" for row in rows))
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
-    """A dict of tensors, numbers, strings, lists and dicts of them."""
+    """Write a dict of tensors, numbers, strings, and lists and dicts of them."""
     import torch
 
     stream = io.BytesIO()
@@ -94,6 +99,7 @@ def write_tensors(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_text(path: Path, hint: str = "") -> str:
+    """Return the text of a file. Raises UserError, with the ``hint`` if the file is missing."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -105,7 +111,10 @@ def read_text(path: Path, hint: str = "") -> str:
 
 
 def read_json(path: Path, hint: str = "") -> Any:
-    """Raises UserError for a file that is missing, torn, or holds NaN or infinity."""
+    """Return the content of a JSON file.
+
+    Raises UserError for a file that is missing, torn, or holds NaN, infinity or an endless number.
+    """
 
     def refuse(constant: str) -> NoReturn:
         raise ValueError(f"it holds {constant}")
@@ -126,7 +135,7 @@ def read_json(path: Path, hint: str = "") -> Any:
 
 
 def is_number(value: Any, low: float, high: float, *, whole: bool = False) -> bool:
-    """Whether something that was read is a number, or a ``whole`` one, from ``low`` to ``high``."""
+    """Return True if a value is a number, or a ``whole`` one, from ``low`` to ``high``."""
     return (
         isinstance(value, int if whole else (int, float))
         and not isinstance(value, bool)
@@ -135,7 +144,7 @@ def is_number(value: Any, low: float, high: float, *, whole: bool = False) -> bo
 
 
 def are_widths(value: Any, layers: int) -> bool:
-    """Whether something that was read is a list of numbers of filters, one per layer."""
+    """Return True if a value is a list of numbers of filters, one per layer."""
     return (
         isinstance(value, list)
         and len(value) == layers
@@ -144,14 +153,18 @@ def are_widths(value: Any, layers: int) -> bool:
 
 
 def layers_in(model: str, filters: list[Any]) -> int:
-    """How many widths a network has; of one that is read from its graph, which reading a file must
-    not import, as many as say."""
+    """Return how many widths a network has.
+
+    Reading a file must not import a user's network; its ``filters`` have the number.
+    """
     return len(filters) if is_imported(model) else len(template(model))
 
 
 def read_rows(path: Path, layers: int, rounds: int | None = None) -> list[list[int]]:
-    """The recorded widths of one iteration. Raises UserError for anything else than ``rounds`` rows
-    of ``layers`` counts."""
+    """Return the recorded widths of one iteration.
+
+    Raises UserError for anything but ``rounds`` rows of ``layers`` counts.
+    """
     try:
         text = read_text(path)
         if not text.endswith("\n"):
@@ -160,6 +173,7 @@ def read_rows(path: Path, layers: int, rounds: int | None = None) -> list[list[i
         rows = [[_width(cell) for cell in row] for row in lines]
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path}: damaged ({error}); restore it or remove it") from None
+
     if not rows or any(len(row) != layers for row in rows):
         raise UserError(f"{path}: damaged or of another model; expected rows of {layers} numbers")
     if rounds not in (None, len(rows)):
@@ -170,6 +184,7 @@ def read_rows(path: Path, layers: int, rounds: int | None = None) -> list[list[i
 
 
 def _width(cell: str) -> int:
+    """Return a width from a cell. Raises ValueError."""
     if not (cell.isascii() and cell.isdigit()):  # int() would take 1_0 and +1
         raise ValueError(f"{cell[:20]!r} is not a whole number")
     if len(cell) > len(str(MOST)) or not 1 <= (width := int(cell)) <= MOST:
@@ -178,10 +193,10 @@ def _width(cell: str) -> int:
 
 
 def refuse_programs(path: Path, archive: zipfile.ZipFile) -> None:
-    """Raises UserError for a TorchScript archive: torch.load of some versions runs it, whatever
-    ``weights_only`` says."""
+    """Raise UserError for a TorchScript archive, from which some versions of torch.load run code
+    whatever ``weights_only`` is."""
     for name in archive.namelist():
-        # behind the archive's own name
+        # the parts of the path below the archive's own name
         if name.lower().split("/")[1:2] in (["constants.pkl"], ["code"]):
             raise UserError(
                 f"{path}: a TorchScript archive, which holds code, not weights alone; save the "
@@ -190,28 +205,31 @@ def refuse_programs(path: Path, archive: zipfile.ZipFile) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """What write_tensors wrote, on the CPU. Raises UserError for anything else; runs no code from
-    the file."""
+    """Return the content that write_tensors wrote, on the CPU.
+
+    Runs no code from the file. Raises UserError for any other file.
+    """
     import torch
 
     try:
-        # about odd pickles, which are refused here anyway
+        # warnings about odd pickles, which are refused anyway
         with path.open("rb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with zipfile.ZipFile(stream) as archive:
                 refuse_programs(path, archive)
                 if archive.testzip() is not None:  # torch itself checks no sums
                     raise ValueError("a checksum is wrong")
-            stream.seek(0)  # the same file, whatever lies under its name by now
+            stream.seek(0)  # not opened again: another file may have the name by now
             content = torch.load(stream, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
     except UserError:
         raise
-    except Exception as error:  # torch raises whatever the damage happens to cause
+    except Exception as error:  # torch raises different errors for different damage
         raise UserError(
             f"{path}: damaged, or not weights ({type(error).__name__}); restore it or remove it"
         ) from None
+
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, not a checkpoint")
     return content

@@ -1,5 +1,4 @@
-"""Reads the original release's ``.pk`` files, results and records of searches, without trusting
-them."""
+"""Reads the original release's ``.pk`` files, results and records of searches, without trust."""
 
 import contextlib
 import math
@@ -19,8 +18,10 @@ MOST_ITERATIONS = MOST_LAYERS = 1000
 
 @contextlib.contextmanager
 def _unpickled(path: Path) -> Iterator[Any]:
-    """What is pickled in ``path``. Raises UserError for whatever goes wrong with it, inside the
-    block too."""
+    """Yield the content of the pickle ``path``.
+
+    Raises UserError for anything that goes wrong, inside the block too.
+    """
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"larger than {LARGEST} bytes")
@@ -32,7 +33,7 @@ def _unpickled(path: Path) -> Iterator[Any]:
 
 
 def _has(content: Any) -> str:
-    """What kind of thing it is, with its first keys, or those of the first thing in it: for a
+    """Return the type of an object with its first keys, or those of its first item, for a
     message."""
     inside = content[0] if isinstance(content, (list, tuple)) and content else content
     keys = ", ".join(str(key)[:50] for key in list(inside)[:10]) if isinstance(inside, dict) else ""
@@ -40,6 +41,7 @@ def _has(content: Any) -> str:
 
 
 def _number(value: Any) -> float:
+    """Return a number, alone or in a list or array of one. Raises ValueError."""
     value = value.numbers() if isinstance(value, Array) else value
     value = value[0] if isinstance(value, list) and len(value) == 1 else value
     if not isinstance(value, (int, float)):
@@ -48,8 +50,10 @@ def _number(value: Any) -> float:
 
 
 def _in_order(values: Any, most: int) -> Sequence[Any]:
-    """The values of a list, tuple or array, or of a dict whose keys end in 0, 1, 2, ... or 1, 2, 3,
-    ... Raises ValueError."""
+    """Return the values of a list, a tuple, an array, or a dict with numbered keys, in their order.
+
+    Keys end in 0, 1, 2, ... or 1, 2, 3, ... Raises ValueError.
+    """
     if isinstance(values, dict) and len(values) <= most:
         numbered = {
             int(number[1]): value
@@ -61,6 +65,7 @@ def _in_order(values: Any, most: int) -> Sequence[Any]:
             list(range(1, len(values) + 1)),
         ):
             return [numbered[number] for number in sorted(numbered)]
+
     values = values.numbers() if isinstance(values, Array) else values
     if not isinstance(values, (list, tuple)) or len(values) > most:
         raise ValueError(f"not a list of at most {most} numbers; {_has(values)}")
@@ -68,12 +73,15 @@ def _in_order(values: Any, most: int) -> Sequence[Any]:
 
 
 def _numbers(values: Any, most: int) -> list[float]:
+    """Return numbers in their order. Raises ValueError."""
     return [_number(value) for value in _in_order(values, most)]
 
 
 def read_test_accuracy(path: Path) -> list[float]:
-    """The test accuracy of each epoch, in %. Raises UserError for a file that holds anything but
-    numbers."""
+    """Return the test accuracy of each epoch, in %.
+
+    Raises UserError for a file that holds anything but numbers.
+    """
     with _unpickled(path) as content:
         curves = [
             value
@@ -82,6 +90,7 @@ def read_test_accuracy(path: Path) -> list[float]:
         ]
         if not curves:
             raise ValueError(f"no list of test accuracies; {_has(content)}")
+
         accuracy = _numbers(curves[0], MOST_EPOCHS)
         if not accuracy or not all(math.isfinite(a) and 0 <= a <= 100 for a in accuracy):
             raise ValueError("no accuracies in %")
@@ -89,8 +98,10 @@ def read_test_accuracy(path: Path) -> list[float]:
 
 
 def _pair(content: Any) -> list[Any]:
-    """The value under the one key that has alpha in its name, and under the one that has beta.
-    Raises ValueError."""
+    """Return the values under the one key with alpha in its name and the one with beta.
+
+    Raises ValueError.
+    """
     found = [
         [
             value
@@ -105,7 +116,7 @@ def _pair(content: Any) -> list[Any]:
 
 
 def _iterations(values: Any) -> Sequence[Any]:
-    """alpha, or beta, of the layers, in each of several iterations, or in a single one."""
+    """Return alpha, or beta, of the layers in each iteration, where there are one or several."""
     try:
         return [_numbers(values, MOST_LAYERS)]
     except ValueError:
@@ -113,14 +124,14 @@ def _iterations(values: Any) -> Sequence[Any]:
 
 
 def read_release_search(path: Path, layers: int) -> list[IterationRecord]:
-    """alpha and beta after each iteration of a search, which the file holds in a dict, or in a list
-    or dict of a dict for each.
+    """Return alpha and beta after each iteration of a search.
 
-    Raises UserError for any other layout, and for numbers that are not of a network of ``layers``
-    layers.
+    The file holds them in one dict, or in a list or dict with a dict for each iteration. Raises
+    UserError for any other layout, and for numbers that are not those of ``layers`` layers.
     """
     with _unpickled(path) as content:
         try:
+            # one dict for all iterations, or one for each
             one_dict = isinstance(content, dict) and any(
                 "alpha" in str(key).lower() for key in content
             )
@@ -133,6 +144,7 @@ def read_release_search(path: Path, layers: int) -> list[IterationRecord]:
                 {"alpha": _numbers(a, MOST_LAYERS), "beta": _numbers(b, MOST_LAYERS)}
                 for a, b in pairs
             ]
+
             if not found:
                 raise ValueError("no iteration")
             for entry in found:

@@ -1,7 +1,7 @@
-"""One process per name: who works on a file holds a lock beside it, which is free again when that
-process ends, however it ends.
+"""Locks: one process at a time works under a name.
 
-The locks are filelock's: flock on POSIX, LockFileEx on Windows.
+A process that works on a file holds a lock beside it, which is free again when the process ends,
+however it ends. The locks are filelock's: flock on POSIX, LockFileEx on Windows.
 """
 
 import contextlib
@@ -18,25 +18,25 @@ from filelock import FileLock, Timeout, has_fcntl, lock_descriptor
 from utils.errors import UserError
 from utils.records.paths import lock_of
 
-# seconds until a name counts as taken, for whoever asks whether it is holds it for a moment
+# seconds until a name counts as taken; a process that only asks holds a lock for a moment
 PATIENCE = 0.1
 POLL = 0.02  # seconds between attempts
-WAITING = 0.2  # seconds between attempts where another process may work for long
-# a file itself, no link to it, nor a pipe that is waited for
+WAITING = 0.2  # seconds between attempts while another process may work for long
+# open the file itself, without following a link to it, or waiting for a pipe
 PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class Busy(UserError):
-    """Another process works on a file."""
+    """Raised while another process works on a file."""
 
 
 @contextlib.contextmanager
 def exclusive(*paths: Path, option: str = "--save") -> Iterator[None]:
-    """Holds what will be written to ``paths`` for this process.
+    """Hold ``paths`` for this process, which will write to them.
 
-    Raises Busy while another process works on one of them, which says to choose another ``option``,
-    and UserError where a folder of theirs can't be written to, or what lies at a lock's place is
-    none that this process may take.
+    Raises Busy while another process works on one of them; its message suggests another ``option``.
+    Raises UserError where a folder can't be written to, or a lock's place is taken by something
+    else.
     """
     with contextlib.ExitStack() as held:
         for path in paths:
@@ -46,8 +46,8 @@ def exclusive(*paths: Path, option: str = "--save") -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_turn(path: Path, waiting: str) -> Iterator[None]:
-    """Holds ``path`` for this process, after those that hold it now; prints ``waiting`` if there
-    are any."""
+    """Hold ``path`` for this process once others have finished; print ``waiting`` if there are
+    any."""
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(_held(path, "name"))
@@ -59,7 +59,7 @@ def in_turn(path: Path, waiting: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _held(path: Path, option: str, patience: float = PATIENCE) -> Iterator[None]:
-    """Holds ``path``, waiting so many seconds for others to let it go, or without end where that is
+    """Hold ``path``, waiting ``patience`` seconds for others, or without end if that is
     negative."""
     lock = lock_of(path)
     # a soft lock would outlive a process that is killed
@@ -79,16 +79,16 @@ def _held(path: Path, option: str, patience: float = PATIENCE) -> Iterator[None]
     try:
         yield
     finally:
-        if has_fcntl:  # elsewhere letting go removes the file
+        if has_fcntl:  # elsewhere, letting go removes the file
             with contextlib.suppress(OSError):
-                # while it is held: whoever waits for it sees then that it has gone, and makes
-                # another
+                # removed while it is held: whoever waits for it then sees that it is gone, and
+                # makes another
                 lock.unlink()
         mine.release()
 
 
 def refuse_other_than_locks(lock: Path) -> None:
-    """Raises UserError where what lies at a lock's place is a link, or anything but a file of its
+    """Raise UserError if a lock's place is taken by a link, or by anything but a file of its
     own."""
     with contextlib.suppress(FileNotFoundError):
         about = os.lstat(lock)
@@ -97,21 +97,22 @@ def refuse_other_than_locks(lock: Path) -> None:
 
 
 def why_not(lock: Path, error: OSError) -> str:
-    """Why a lock can't be taken, and what to do."""
+    """Return the reason for which a lock can't be taken, and what to do."""
     if not os.path.lexists(lock):
         return f"{lock.parent}: can't be written to ({error.strerror})"
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
-            f"{lock}: can't be locked ({error.strerror}), as another user's can't; if nobody "
-            "works under this name any more, remove "
-            "it, else choose another name or folder"
+            f"{lock}: can't be locked ({error.strerror}), as another user's can't; if nobody works "
+            "under this name any more, remove it, else choose another name or folder"
         )
     return f"{lock}: can't be locked ({error.strerror}); choose a folder on another disk"
 
 
-def worked_on(path: Path) -> bool:
-    """Whether a process holds ``path`` now, this user's or another's. Raises UserError where that
-    can't be seen."""
+def is_locked(path: Path) -> bool:
+    """Return True if a process, of this user or another, holds ``path`` now.
+
+    Raises UserError where that can't be found out.
+    """
     lock = lock_of(path)
     try:
         refuse_other_than_locks(lock)
@@ -127,31 +128,33 @@ def worked_on(path: Path) -> bool:
 
 
 def is_free(file: Path) -> bool:
-    """Whether no process has locked ``file`` itself. Raises OSError where it can't be opened, not
-    even to read it."""
+    """Return True if no process has locked ``file`` itself.
+
+    Raises OSError if it can't even be opened for reading.
+    """
     try:
         descriptor = os.open(file, os.O_RDWR | PLAIN)
     except FileNotFoundError:
         raise
-    except OSError:  # another user's, or on a disk that is read only
+    except OSError:  # another user's, or on a read-only disk
         descriptor = os.open(file, os.O_RDONLY | PLAIN)
     try:
         return lock_descriptor(descriptor, blocking=False)
     except OSError as error:
         if error.errno != errno.ENOSYS or has_fcntl:
             raise
-        return False  # neither flock nor LockFileEx: there it is a lock because it is there
+        return False  # without flock and LockFileEx, a lock is held as long as it is there
     finally:
         os.close(descriptor)
 
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[int]:
-    """Makes a file that was not there, and holds it: ``is_free`` says so to others. What it yields
-    is open for writing."""
+    """Make a new file and lock it, so that ``is_free`` is False for others; yield its
+    descriptor."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | PLAIN, 0o666)
     try:
-        # where a file that is open can't be removed, and one that is locked not be written to
+        # on Windows, an open file can't be removed, and a locked one can't be written to
         if sys.platform != "win32":
             with contextlib.suppress(OSError):
                 lock_descriptor(descriptor, blocking=False)

@@ -1,4 +1,4 @@
-"""Every path of the project. No other file spells a file name."""
+"""All paths of the project. No other file spells a file name."""
 
 import re
 import zlib
@@ -7,9 +7,13 @@ from pathlib import Path
 
 from model.names import is_imported, parsed, spelled
 from utils.errors import UserError
+from utils.settings.target import Limit, Size
 
+# what results are named after, a ratio or a target, as a regular expression
+SIZES = r"(?:\d+|\d+(?:\.\d+)?(?:pct|[kMG]?)-(?:params|macs))"
+LONGEST_NAMES = 100  # characters, in the name of a page
 LONGEST_ARGUMENTS = 60  # characters, in the name of a folder
-PROJECT = Path(__file__).resolve().parents[2]  # its scripts, wherever they are run
+PROJECT = Path(__file__).resolve().parents[2]  # the folder of its scripts
 PUBLISHED_DIR = PROJECT / "saved_plots" / "published"
 # as unpacked, and as downloaded
 ARCHIVES = {
@@ -29,17 +33,17 @@ NO_DATA = {
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or a folder of this name is no part of anybody's data: .git, ._x.jpg, or what
-    a system leaves, as __MACOSX."""
+    """Return True if a file or folder of this name is nobody's data: .git, ._x.jpg, __MACOSX and
+    the like."""
     return name.startswith(".") or name.lower() in NO_DATA
 
 
 def image_folder(dataset: str, data_dir: str) -> Path | None:
-    """The folder of images that ``--dataset`` and ``--data`` mean: a path as it is; of a built-in
-    data set the folder ``data_dir``/<its name>, with train/ and test/, where its archive is not
-    there. None where there is none.
+    """Return the folder of images that ``--dataset`` and ``--data`` mean; None if they mean none.
 
-    Raises UserError for TinyImageNet's, which is nowhere else.
+    A path is meant as it is. A built-in data set has the folder ``data_dir``/<its name>, with
+    train/ and test/, where its archive is absent. Raises UserError for TinyImageNet if it is
+    nowhere.
     """
     if Path(dataset).is_dir():
         return Path(dataset)
@@ -60,35 +64,38 @@ def image_folder(dataset: str, data_dir: str) -> Path | None:
 
 
 def tiny_imagenet_folder(data_dir: str, parts: Sequence[str] = ("train", "val")) -> Path:
-    """Where TinyImageNet is, with these ``parts``: ``data_dir`` itself, or tiny-imagenet-200 in it
-    or here. Raises UserError."""
+    """Return the folder of TinyImageNet with these ``parts``.
+
+    It is ``data_dir`` itself, or tiny-imagenet-200 in it or in the current folder. Raises
+    UserError.
+    """
     places = [Path(data_dir), Path(data_dir) / "tiny-imagenet-200", Path("tiny-imagenet-200")]
     for place in places:
         if all((place / part).exists() for part in parts):
             return place
     raise UserError(
         f"no TinyImageNet with {' and '.join(parts)} in {', '.join(map(str, places))}: unzip "
-        "tiny-imagenet-200.zip there, "
-        "or say where it is with --data"
+        "tiny-imagenet-200.zip there, or say where it is with --data"
     )
 
 
 def search_record(record_dir: str, save: str) -> Path:
+    """Return the record of a search."""
     return Path(record_dir) / f"{save}.json"
 
 
 def release_record(record_dir: str, save: str) -> Path:
-    """The same search as the original release recorded it."""
+    """Return the record of the same search in the original release's format."""
     return Path(record_dir) / f"{save}.pk"
 
 
 def search_rows(record_dir: str, save: str, iteration: int) -> Path:
+    """Return the table of the rows of one iteration."""
     return Path(record_dir) / f"{save}_{iteration}.csv"
 
 
 def all_search_rows(record_dir: str, save: str) -> list[Path]:
-    """The rows of every iteration of the search ``save``, and of no other whose name begins
-    alike."""
+    """Return the rows of every iteration of the search ``save``, and of no other search."""
     return [
         path
         for path in Path(record_dir).glob("*.csv")
@@ -97,21 +104,26 @@ def all_search_rows(record_dir: str, save: str) -> list[Path]:
 
 
 def file_name_of(model: str) -> str:
-    """What a network is called in names of files: MODULE:FUNCTION with a point, FILE.py:FUNCTION by
-    the file's own name; behind that what it is given, net.Net+depth-3+drop-0.1, with a number for
-    what is long, or has characters that file names should not have."""
+    """Return the name of a network in file names.
+
+    MODULE:FUNCTION gets a point; FILE.py:FUNCTION has the file's own name. Arguments follow:
+    net.Net+depth-3+drop-0.1, with a checksum where they are long or have characters that file names
+    should not have.
+    """
     if not is_imported(model):
         return model
     name = parsed(model)
     called = f"{Path(name.place).stem if name.is_file else name.place}.{name.function}"
     if not name.arguments:
         return called
+
     words = {
         key: value
         if isinstance(value, str) and re.fullmatch(r"(?!True$|False$|None$)[a-zA-Z][\w.]*", value)
         else spelled(value)
         for key, value in sorted(name.arguments.items())
     }
+
     said = "".join(f"+{key}-{word}" for key, word in words.items())
     safe = re.sub(r"[^\w.+-]+", "_", said, flags=re.ASCII).replace("-_", "-").rstrip("_")
     told_apart = safe == said and len(said) <= LONGEST_ARGUMENTS
@@ -121,7 +133,7 @@ def file_name_of(model: str) -> str:
 
 
 def shown_name(model: str) -> str:
-    """What a network is called in pictures: FILE.py:FUNCTION without the file's folder."""
+    """Return the name of a network in pictures: FILE.py:FUNCTION without the file's folder."""
     if not is_imported(model):
         return model
     name = parsed(model)
@@ -129,78 +141,98 @@ def shown_name(model: str) -> str:
 
 
 def named_after(folder: str, model: str) -> Path:
-    """The folder in ``folder`` that a network's files are in."""
+    """Return the folder in ``folder`` that has a network's files."""
     return Path(folder) / file_name_of(model)
 
 
-def result_file(plot_dir: str, model: str, save: str, ratio: float) -> Path:
-    return named_after(plot_dir, model) / f"{save}_{percent(ratio)}.json"
+def result_file(plot_dir: str, model: str, save: str, size: Size) -> Path:
+    """Return the result of a training."""
+    return named_after(plot_dir, model) / f"{save}_{size_slug(size)}.json"
+
+
+def size_slug(size: Size) -> str:
+    """Return a size in file names: int(100 * ratio), or for a target 25pct-macs; see SIZES."""
+    return size.slug if isinstance(size, Limit) else str(percent(size))
 
 
 def percent(ratio: float) -> int:
-    """int(100 * ratio), safe from binary fractions (1.15 is 115)."""
+    """Return int(100 * ratio), safe from binary fractions (1.15 is 115)."""
     return int(round(100 * ratio, 6))
 
 
-def at_ratio(save: str, ratio: float) -> str:
-    """What one training of a sweep calls its weights. No --save name has an @: x at ratio 0.25 is
-    not the run x_25."""
-    return f"{save}@{percent(ratio)}"
+def at_size(save: str, size: Size) -> str:
+    """Return the name of one training of a sweep, for its weights.
+
+    No --save name has an @, so x at ratio 0.25 is not the run x_25.
+    """
+    return f"{save}@{size_slug(size)}"
 
 
 def weights_file(model_dir: str, model: str, name: str) -> Path:
+    """Return the weights of a training."""
     return named_after(model_dir, model) / f"{name}.pt"
 
 
 def unfinished_training(model_dir: str, model: str, name: str) -> Path:
-    """The checkpoint of the training ``name``; removed when it is finished."""
+    """Return the checkpoint of the training ``name``, which is removed when it is finished."""
     return named_after(model_dir, model) / f"{name}@unfinished.pt"
 
 
 def unfinished_search(model_dir: str, model: str, save: str) -> Path:
-    """The checkpoint of the search ``save``; removed when its iteration is finished."""
+    """Return the checkpoint of the search ``save``, which is removed with each finished
+    iteration."""
     return named_after(model_dir, model) / f"{as_search(save)}.pt"
 
 
 def as_search(save: str) -> str:
-    """What a search calls its checkpoint and its log."""
+    """Return the name of a search, for its checkpoint and its log."""
     return f"{save}@search"
 
 
 def job_log(model_dir: str, model: str, name: str) -> Path:
-    """What a job of an experiment prints; beside its weights and its checkpoint."""
+    """Return the log of a job of an experiment, beside its weights and its checkpoint."""
     return named_after(model_dir, model) / f"{name}.log"
 
 
+def page_file(plot_dir: str, model: str, dataset: str, names: Sequence[str]) -> Path:
+    """The page of the runs ``names``; a number stands for what is long of them."""
+    said = "_".join(names)
+    if len(said) > LONGEST_NAMES:
+        said = f"{said[:LONGEST_NAMES]}_{zlib.crc32(said.encode()):08x}"
+    return named_after(plot_dir, model) / f"{dataset}_{said}_report.html"
+
+
 def study_figure(folder: Path, part: str, shown: str) -> Path:
+    """Return a figure of a study."""
     return folder / f"study_{part}_{shown}.png"
 
 
 def submissions(model_dir: str) -> Path:
-    """The folder of what was handed to a scheduler: which jobs, and what submitit keeps of them."""
+    """Return the folder of submissions to a scheduler: records of their jobs, and submitit's
+    files."""
     return Path(model_dir) / "submitted"
 
 
 def submission_record(model_dir: str, name: str) -> Path:
-    """Which jobs are in the array ``name`` of a scheduler."""
+    """Return the record of the jobs in a scheduler's array ``name``."""
     return submissions(model_dir) / f"{name}.json"
 
 
 def submission_folder(model_dir: str, name: str) -> Path:
-    """What submitit keeps of the array ``name``."""
+    """Return the folder of submitit's files for the array ``name``."""
     return submissions(model_dir) / name
 
 
 def decoded_images(record_dir: str, source: str, fingerprint: str) -> Path:
-    """Images of ``source``, decoded."""
+    """Return the decoded images of ``source``."""
     return Path(record_dir) / "images" / f"{source}_{fingerprint}.rgb"
 
 
 def all_decoded_images(record_dir: str, source: str) -> list[Path]:
-    """Those of ``source`` of every fingerprint."""
+    """Return the decoded images of ``source`` with any fingerprint."""
     return list((Path(record_dir) / "images").glob(f"{source}_*.rgb"))
 
 
 def lock_of(path: Path) -> Path:
-    """Held by the process that works on ``path``."""
+    """Return the lock that a process holds while it works on ``path``."""
     return path.with_name(f".{path.name}.lock")

@@ -1,4 +1,4 @@
-"""The figures of the published runs, which come with the project."""
+"""The results of the published runs, which come with the project."""
 
 import csv
 from typing import Any
@@ -13,17 +13,18 @@ TRAININGS = 1260
 
 
 def read_published_scaling(model: str, dataset: str, warmup: int | None = None) -> dict[str, Any]:
-    """The published alpha and beta: {"warmup": P, "iterations": [{"alpha", "beta"}, ...]} of this
-    model and dataset.
+    """Return the published alpha and beta of this model and dataset: {"warmup": P, "iterations":
+    [{"alpha", "beta"}, ...]}.
 
-    Without ``warmup`` the setting that the paper's curves use. Raises UserError where nothing was
-    published.
+    Without ``warmup``, those of the setting that the paper's curves use. Raises UserError if
+    nothing was published.
     """
     path = PUBLISHED_DIR / "scaling.json"
     table = read_json(path, "it comes with the project; restore it")
     try:
         if not (isinstance(table, list) and table):
             raise ValueError("not a list of searches")
+
         for entry in table:
             if (entry["model"], entry["dataset"]) == (model, dataset) and warmup in (
                 None,
@@ -34,6 +35,7 @@ def read_published_scaling(model: str, dataset: str, warmup: int | None = None) 
                 for iteration in entry["iterations"]:
                     check_scaling(iteration, len(template(model)))
                 return entry
+
         pairs = sorted({f"{entry['model']} on {entry['dataset']}" for entry in table})
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(f"{path}: damaged ({error}); restore it from the repository") from None
@@ -41,8 +43,8 @@ def read_published_scaling(model: str, dataset: str, warmup: int | None = None) 
 
 
 def published_warmup(model: str, dataset: str) -> int | None:
-    """The warm-up of the published curves of this model and data set; None where nothing was
-    published."""
+    """Return the warm-up of the published curves of this model and data set; None if there are
+    none."""
     try:
         return read_published_scaling(model, dataset)["warmup"]
     except UserError:
@@ -50,7 +52,7 @@ def published_warmup(model: str, dataset: str) -> int | None:
 
 
 def read_published_morph(model: str, dataset: str) -> list[int]:
-    """The published widths of the MorphNet baseline. Raises UserError where there are none."""
+    """Return the published widths of the MorphNet baseline. Raises UserError if there are none."""
     path = PUBLISHED_DIR / "morphnet.json"
     table = read_json(path, "it comes with the project; restore it")
     try:
@@ -70,13 +72,15 @@ def read_published_morph(model: str, dataset: str) -> list[int]:
 
 
 def read_accuracy() -> list[dict[str, Any]]:
-    """The published trainings: model, dataset, method, ratio, seed, epochs, best_test_acc,
+    """Return the published trainings: model, dataset, method, ratio, seed, epochs, best_test_acc,
     last_test_acc."""
     path = PUBLISHED_DIR / "accuracy.csv"
     try:
         rows, text = [], read_text(path, "it comes with the project; restore it")
         if not text.endswith("\n"):
             raise ValueError("its last line is torn")
+
+        # numbers instead of texts, each within its range
         for row in csv.DictReader(text.splitlines(), strict=True):
             numbers = {key: float(row[key]) for key in ("ratio", "best_test_acc", "last_test_acc")}
             if None in row or not (
@@ -89,6 +93,7 @@ def read_accuracy() -> list[dict[str, Any]]:
             if not all(is_number(count, 0, MOST, whole=True) for count in counts.values()):
                 raise ValueError("a seed or a number of epochs is out of range")
             rows.append({**row, **numbers, **counts})
+
         if len(rows) != TRAININGS:
             raise ValueError(f"{len(rows)} of {TRAININGS} trainings")
     except (KeyError, TypeError, ValueError, csv.Error) as error:

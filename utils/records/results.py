@@ -1,5 +1,6 @@
-"""The results of trainings: what they hold, and reading them without trusting them."""
+"""The results of trainings: their contents, and reading them without trust."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -7,13 +8,15 @@ from typing import Any, TypedDict
 from model import BUDGETS, COLOURS
 from utils.errors import UserError
 from utils.records.files import MOST, are_widths, is_number, layers_in, read_json
+from utils.records.paths import SIZES
 from utils.records.run import OTHERWISE, Begun, same_settings
 from utils.records.shapes import shape_in
+from utils.records.sizes import size_of
 from utils.settings import TrainingSettings, dataset_name, stored
 
-# Of work that was stored before these could be chosen.
+# the settings of work that was stored before these could be chosen
 UNSAID = {"convcut": False, "budget": "params", "round_to": 1, "min_width": 0, "keep": []}
-SUBJECT = ("model", "dataset")  # fields that a result has at its top, the data set by its name
+SUBJECT = ("model", "dataset")  # stored at the top of a result, the data set by its name
 
 
 class Origin(TypedDict):
@@ -25,8 +28,10 @@ class Origin(TypedDict):
 
 
 class Result(TypedDict, total=False):
-    """One training. Beside these the file has each setting by its name, for readers of earlier
-    versions."""
+    """One training.
+
+    The file also has each setting by its name, for readers of earlier versions.
+    """
 
     model: str
     dataset: str
@@ -35,16 +40,16 @@ class Result(TypedDict, total=False):
     channels: int  # where they are not 3
     method: str
     origin: Origin | None  # None: no search, or a result of an earlier version
+    # of a target, which is at about this ratio
     ratio: float
+    target: str  # only where the network was scaled to one: 25%, 50M, of what budget says
     seed: int
     convcut: bool
-    # what the network was scaled to; results of earlier versions, to parameters, do not say
-    budget: str
-    # what its widths are multiples of; results of earlier versions, any whole number, do not say
-    round_to: int
-    min_width: int  # the fewest filters of a layer; results of earlier versions, none, do not say
-    # layers that have the template's widths; results of earlier versions, none, do not say
-    keep: list[str]
+    # earlier versions did not store the following; they had params, 1, 0 and no layers
+    budget: str  # the unit in which the network was scaled to its budget
+    round_to: int  # all widths are multiples of it
+    min_width: int  # the fewest filters of a layer
+    keep: list[str]  # layers that have the template's widths
     filters: list[int]
     params: int
     macs: int
@@ -67,10 +72,12 @@ class Result(TypedDict, total=False):
 
 
 def read_result(path: Path) -> Result:
-    """The result of one training. Raises UserError for anything else."""
+    """Return the result of one training. Raises UserError for any other file."""
     result: Result = read_json(path)
     try:
         curve: Any = result["test_acc"]
+
+        # curves and numbers that agree with each other, and all that a reader of results needs
         if not (
             isinstance(curve, list)
             and all(is_number(accuracy, 0, 100) for accuracy in curve)
@@ -83,6 +90,7 @@ def read_result(path: Path) -> Result:
             and all(is_number(result[key], 1, MOST, whole=True) for key in ("params", "macs"))
             and shape_in(result)
             and result.get("budget", "params") in list(BUDGETS)
+            and size_of(result) is not None
             and is_number(result.get("round_to", 1), 1, MOST, whole=True)
             and is_number(result.get("min_width", 0), 0, MOST, whole=True)
             and isinstance(result.get("keep", []), list)
@@ -93,14 +101,30 @@ def read_result(path: Path) -> Result:
             and are_widths(result["filters"], layers_in(result["model"], result["filters"]))
         ):
             raise ValueError("its numbers disagree")
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, UserError) as error:
         raise UserError(
             f"{path}: not the result of a training, or damaged ({error}); restore it or remove it"
         ) from None
     return result
 
 
-# --- whether a result is the one that is asked for ------------------------------------------------
+def results_of(folder: Path, name: str, dataset: str | None = None) -> list[tuple[Path, Result]]:
+    """Return the results of NAME and NAME_0, NAME_1, ... in ``folder``. Raises UserError if there
+    are none, for damaged ones, and for those of another ``dataset`` than is asked for."""
+    pattern = re.compile(rf"{re.escape(name)}(?:_\d+)?_{SIZES}\.json")
+    found = []
+    for path in sorted(folder.glob("[!.]*.json")):
+        if pattern.fullmatch(path.name):
+            result = read_result(path)
+            if dataset not in (None, result["dataset"]):
+                raise UserError(f"{path}: of {result['dataset']}, not {dataset}")
+            found.append((path, result))
+    if not found:
+        raise UserError(f"{name}: no {name}_<ratio>.json or {name}_<seed>_<ratio>.json in {folder}")
+    return found
+
+
+# --- comparing results with what is asked for ----------------------------------------------------
 
 
 def asked(
@@ -108,19 +132,21 @@ def asked(
     method: str,
     ratio: float,
     *,
+    target: str | None = None,
     convcut: bool = False,
     budget: str = "params",
     round_to: int = 1,
     min_width: int = 0,
     keep: Sequence[str] = (),
 ) -> Begun:
-    """What a training depends on, by the names that its result has for it, but for what follows
-    from its data."""
+    """Return everything that a training depends on, by the names in its result, except for its
+    data."""
     return {
         "model": settings.model,
         "dataset": dataset_name(settings.dataset),
         "method": method,
         "ratio": ratio,
+        **({"target": target} if target else {}),
         "convcut": convcut,
         "budget": budget,
         "round_to": round_to,
@@ -131,7 +157,7 @@ def asked(
 
 
 def unsaid(defaults: TrainingSettings) -> Begun:
-    """What a training is taken to have been begun with where its result does not say."""
+    """Return the values that a training is taken to have had where its result has none."""
     return {**UNSAID, **stored(defaults, SUBJECT)}
 
 
@@ -144,7 +170,7 @@ def refuse_other(
     work: str = "begun",
     advice: str = OTHERWISE,
 ) -> None:
-    """Raises UserError where the ``result`` that lies at ``path`` is of another training than is
-    ``asked`` for."""
+    """Raise UserError if the ``result`` at ``path`` is of another training than the one ``asked``
+    for."""
     has = {**unsaid, "channels": COLOURS, **result["settings"], **result}
     same_settings(path, asked, {name: has.get(name) for name in asked}, work=work, advice=advice)

@@ -1,4 +1,5 @@
-"""One piece of work under one name: what it locks, what it goes on from, what it must not touch."""
+"""One piece of work under one name: the files it locks, the checkpoint it continues from, and the
+files it must not touch."""
 
 import contextlib
 import os
@@ -15,17 +16,17 @@ from utils.records.files import read_tensors, write_tensors
 from utils.records.locks import exclusive
 from utils.records.paths import PUBLISHED_DIR
 
-# what a piece of work depends on, as its checkpoint, its weights and its result hold it
+# everything that a piece of work depends on, as in its checkpoint, its weights and its result
 Begun = dict[str, Any]
-OTHERWISE = "give that, another --save, or --overwrite"  # where work of other settings has a name
+OTHERWISE = "give that, another --save, or --overwrite"  # if a name has work of other settings
 
 
 class Run:
     """A piece of work that ends with the file ``result``, and until then has its state in
     ``checkpoint``.
 
-    ``weights`` is what it leaves beside its result. All of its files are locked while it works, the
-    weights with the checkpoint, whose folder and name they share.
+    ``weights`` is stored beside the result. All of its files are locked while it works; the lock of
+    the checkpoint holds for the weights too, which share its folder and name.
     """
 
     def __init__(
@@ -43,24 +44,23 @@ class Run:
             weights,
             resume,
         )
-        self.begun_with: Begun = {}  # what this run depends on, known when its data are
-        # what stored work is taken to have been begun with where it does not say
+        self.begun_with: Begun = {}  # everything this run depends on, once its data are known
+        # the values that stored work is taken to have had where it has none
         self.defaults = defaults
         self.address = address(result, checkpoint)
 
     def exclusive(self) -> AbstractContextManager[None]:
-        """Holds the run's files for this process. Raises UserError while another one works on one
-        of them."""
+        """Hold the run's files for this process. Raises UserError while another process has one."""
         return exclusive(self.result, self.checkpoint)
 
     def discard(self) -> None:
-        """Removes what is stored under this name: --overwrite."""
+        """Remove everything that is stored under this name, for --overwrite."""
         for path in (self.result, self.checkpoint, self.weights):
             if path:
                 path.unlink(missing_ok=True)
 
     def save(self, state: dict[str, Any]) -> None:
-        """Writes the checkpoint."""
+        """Write the checkpoint."""
         write_tensors(
             self.checkpoint, {"begun_with": self.begun_with, "result": self.address, **state}
         )
@@ -70,9 +70,11 @@ class Run:
         load: Callable[[dict[str, Any]], None],
         is_over: Callable[[Begun], bool] = lambda _: False,
     ) -> bool:
-        """Hands the checkpoint, if there is one, to ``load``. False where there is none, and where
-        the work that it is of ``is_over``. Raises UserError without --resume, and for a checkpoint
-        that this run can't go on from."""
+        """Pass the checkpoint, if there is one, to ``load``.
+
+        Returns False if there is none, or if its work ``is_over``. Raises UserError without
+        --resume, and for a checkpoint that this run can't continue from.
+        """
         if not self.checkpoint.exists():
             return False
         if not self.resume:
@@ -80,31 +82,30 @@ class Run:
                 f"{self.checkpoint}: an interrupted run has this name; --resume goes on with "
                 "it, --overwrite begins anew"
             )
+
         other = read_tensors(self.checkpoint).get("result")  # earlier versions did not say
         if other not in (None, self.address):
             raise UserError(
-                f"{self.checkpoint}: the unfinished work of "
-                f"{self.checkpoint.parent / str(other)}; finish that, choose another "
-                "--save or --model-dir, or --overwrite"
+                f"{self.checkpoint}: the unfinished work of {self.checkpoint.parent / str(other)}; "
+                "finish that, choose another --save or --model-dir, or --overwrite"
             )
         return restore(self.checkpoint, self.begun_with, load, self.defaults, is_over)
 
     def refuse_others_weights(self) -> None:
-        """Raises UserError where the weights that would be replaced are of another training."""
+        """Raise UserError if the weights that would be replaced are of another training."""
         if self.weights and self.weights.exists():
             stored = read_tensors(self.weights).get("begun_with")
             if stored is None:
                 raise UserError(
                     f"{self.weights}: weights of another run, whose settings they don't say; "
-                    "choose another --save or "
-                    "--model-dir, or --overwrite"
+                    "choose another --save or --model-dir, or --overwrite"
                 )
             same_settings(self.weights, self.begun_with, {**self.defaults, **stored})
 
     def forget_own_checkpoint(self, is_over: Callable[[Begun], bool] = lambda _: True) -> None:
-        """Removes a checkpoint that outlived this run's end. One of a run that stores its result
-        elsewhere stays."""
-        # there is none, or it is damaged: nobody's harm
+        """Remove a checkpoint that remained when this run ended. One of a run with another result
+        stays."""
+        # without a checkpoint, or with a damaged one, nothing needs to be done
         with contextlib.suppress(UserError, KeyError, TypeError):
             saved = read_tensors(self.checkpoint)
             if saved.get("result") == self.address and is_over(saved["begun_with"]):
@@ -112,8 +113,10 @@ class Run:
 
 
 def address(result: Path, checkpoint: Path) -> str:
-    """Where a result is, from its checkpoint: the same after both have been moved together, and by
-    whichever link."""
+    """Return the path of a result from its checkpoint.
+
+    It stays the same when both are moved together, and through any link.
+    """
     place = Path(os.path.realpath(result.parent)) / result.name
     try:
         return os.path.relpath(place, os.path.realpath(checkpoint.parent))
@@ -128,32 +131,33 @@ def restore(
     defaults: Begun,
     is_over: Callable[[Begun], bool],
 ) -> bool:
-    """Hands what ``path`` holds to ``load``, if it was begun with what is asked for; False where
-    its work ``is_over``.
+    """Pass the content of ``path`` to ``load``, if it was begun with ``begun_with``.
 
-    Raises UserError, and tells a damaged file, one of other settings and one of another network
-    apart.
+    Returns False if its work ``is_over``. Raises UserError, with different messages for a damaged
+    file, for one of other settings, and for one of another network.
     """
     saved, hint = read_tensors(path), "--overwrite begins anew"
-    stored = taken_up(path, lambda: dict(saved["begun_with"]), hint)
-    if taken_up(path, lambda: is_over(stored), hint):
+    stored = load_checked(path, lambda: dict(saved["begun_with"]), hint)
+    if load_checked(path, lambda: is_over(stored), hint):
         return False
     same_settings(path, begun_with, {**defaults, **stored})
-    taken_up(path, lambda: load(saved), hint)
+    load_checked(path, lambda: load(saved), hint)
     return True
 
 
 T = TypeVar("T")
 
 
-def taken_up(path: Path, load: Callable[[], T], hint: str) -> T:
-    """What ``load`` makes of the content of ``path``. Raises UserError, and tells damage and
-    another network apart."""
+def load_checked(path: Path, load: Callable[[], T], hint: str) -> T:
+    """Return the result of ``load``, which reads the content of ``path``.
+
+    Raises UserError, with different messages for damage and for another network.
+    """
     try:
         return load()
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise UserError(f"{path}: damaged ({type(error).__name__}: {error}); {hint}") from None
-    except RuntimeError as error:  # how torch says that shapes or names of weights don't fit
+    except RuntimeError as error:  # torch raises it where shapes or names of weights don't fit
         if is_out_of_memory(error):
             raise
         raise UserError(
@@ -170,9 +174,11 @@ def same_settings(
     work: str = "begun",
     advice: str = OTHERWISE,
 ) -> None:
-    """Raises UserError where work found under a name was begun with other settings; it says which,
-    and the ``advice``."""
-    # causes first
+    """Raise UserError if stored work was begun with other settings.
+
+    The message has the setting and the ``advice``. Settings in ``may_grow`` may be larger now.
+    """
+    # causes before effects
     for name in sorted(
         {*settings, *stored}, key=lambda name: (name in ("filters", "macs", "params"), name)
     ):
@@ -187,7 +193,7 @@ def same_settings(
             raise UserError(f"{path}: {work} with {name} = {old}, not {new}; {advice}")
 
 
-# --- on what it was run ---------------------------------------------------------------------------
+# --- software and hardware -----------------------------------------------------------------------
 
 
 class Provenance(TypedDict):
@@ -199,7 +205,7 @@ class Provenance(TypedDict):
 
 
 def provenance(device: str) -> Provenance:
-    """Of what is running now."""
+    """Return the software and hardware that is running now."""
     import torch
 
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else processor()
@@ -215,8 +221,8 @@ def provenance(device: str) -> Provenance:
 
 
 def processor() -> str:
-    """The name of the processor, where Linux tells it, its kind, and which of its instructions
-    PyTorch uses: with others, other last digits."""
+    """Return the processor's name, where Linux has it, its architecture, and the instructions that
+    PyTorch uses on it: with others, the last digits of results differ."""
     import torch
 
     try:
@@ -229,8 +235,8 @@ def processor() -> str:
 
 @lru_cache(maxsize=1)
 def commit() -> str | None:
-    """The commit of the project that is running, with "-dirty" where files differ from it; None
-    outside a checkout."""
+    """Return the commit of the running project, with "-dirty" if files differ from it; None outside
+    a checkout."""
     project = PUBLISHED_DIR.parents[1]
     try:
         asked = subprocess.run(
@@ -249,6 +255,7 @@ def commit() -> str | None:
             timeout=10,
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
         )
+
     except (OSError, subprocess.SubprocessError):
         return None
     return asked.stdout.strip() or None

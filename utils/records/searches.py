@@ -1,4 +1,4 @@
-"""The records of searches: what they hold, and reading them without trusting them."""
+"""The records of searches: their contents, and reading them without trust."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -11,25 +11,26 @@ from utils.records.files import MOST, are_widths, is_number, layers_in, read_jso
 from utils.records.paths import release_record, search_record
 from utils.records.shapes import shape_in
 
-# of the searches that this version runs; those without a number began to prune an epoch later
+# the rules of this version's searches; searches without a number began to prune an epoch later
 RULES = 2
 
 
 class IterationRecord(TypedDict, total=False):
-    """One iteration of a descent. The rows of widths that it recorded are in a file of their
-    own."""
+    """One iteration of a search. The rows of widths that it recorded are in a file of their own."""
 
     alpha: list[float]
     beta: list[float]
-    fit: str  # where alpha and beta come from; records of earlier versions do not say
+    fit: str  # how alpha and beta were found; earlier versions did not store it
     filters: list[int]  # the widths that were searched
     rounds: int  # recorded rows
     seconds: float
 
 
 class SearchRecord(TypedDict, total=False):
-    """What a search found. Of what was published there is no more than the iterations, num_classes
-    and image_size."""
+    """The results of a search.
+
+    That of a published one has only the iterations, num_classes and image_size.
+    """
 
     model: str
     dataset: str
@@ -38,7 +39,7 @@ class SearchRecord(TypedDict, total=False):
     channels: int  # where they are not 3
     settings: dict[str, Any]
     rules: int
-    template: list[int]  # of a network that was read from its graph: its widths then,
+    template: list[int]  # of a user's network: its widths when it was searched,
     layers: list[list[str]]  # and the layers that have each
     versions: dict[str, str]
     threads: int
@@ -47,10 +48,10 @@ class SearchRecord(TypedDict, total=False):
 
 
 def read_search(record_dir: str, save: str, model: str, dataset: str | None) -> SearchRecord:
-    """The record of a search, checked: of this model (and dataset, if given), its numbers finite
-    and of one length.
+    """Return the record of a search of this model (and dataset, if given), with all numbers
+    checked.
 
-    Raises UserError otherwise.
+    Raises UserError.
     """
     path = search_record(record_dir, save)
     released = release_record(record_dir, save)
@@ -60,6 +61,7 @@ def read_search(record_dir: str, save: str, model: str, dataset: str | None) -> 
         if not released.exists()
         else f"{released} is the original release's record, and has no rows of filters",
     )
+
     record = check_search(path, record)
     if record["model"] != model or dataset not in (None, record["dataset"]):
         raise UserError(
@@ -70,12 +72,14 @@ def read_search(record_dir: str, save: str, model: str, dataset: str | None) -> 
 
 
 def check_search(path: Path, record: Any) -> SearchRecord:
-    """``record``, if it is what a search writes. Raises UserError."""
+    """Return ``record`` if it is the record of a search. Raises UserError."""
     try:
         if not isinstance(record["settings"], dict) or not all(
             isinstance(record[k], str) for k in ("model", "dataset")
         ):
             raise ValueError("settings")
+
+        # its settings
         if budget_of(record) not in list(BUDGETS):
             raise ValueError(f"budget {budget_of(record)!r}")
         min_width, keep = record["settings"].get("min_width", 0), record["settings"].get("keep", [])
@@ -85,16 +89,21 @@ def check_search(path: Path, record: Any) -> SearchRecord:
             and all(isinstance(layer, str) for layer in keep)
         ):
             raise ValueError("min_width, keep")
+
+        # its network and its images
         shape_in(record)
         if not isinstance(record["iterations"], list):
             raise ValueError("iterations")
         layers = layers_in(record["model"], record.get("layers", []))
         if is_imported(record["model"]) and not (layers and are_widths(record["template"], layers)):
             raise ValueError("layers, template")
+
+        # its iterations
         for entry in record["iterations"]:
             if not are_widths(entry["filters"], layers) or not isinstance(entry["rounds"], int):
                 raise ValueError(f"filters: {record['model']} has {layers} layers")
             check_scaling(entry, layers)
+
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path}: not the record of a search, or damaged ({error}); restore it or remove it"
@@ -102,19 +111,19 @@ def check_search(path: Path, record: Any) -> SearchRecord:
     return record
 
 
-def network_of(model: str) -> SearchRecord:
-    """What a record says of a network that is read from its graph; nothing of others."""
+def network_entries(model: str) -> SearchRecord:
+    """Return the entries of a record that describe a user's network; none for other networks."""
     layers = layers_of(model)
     return {} if layers is None else {"template": template(model), "layers": layers}
 
 
 def refuse_changed_network(path: Path, record: SearchRecord, model: str) -> None:
-    """Raises UserError where a network has other widths by now than the search of it had."""
+    """Raise UserError if a network has other widths now than when it was searched."""
     if "layers" not in record:
         return
-    # which may be the one size that it takes
+    # a network may take images of this size only
     expect(model, record["num_classes"], (pixels_in(shape_in(record)),))
-    if {key: record.get(key) for key in ("template", "layers")} != network_of(model):
+    if {key: record.get(key) for key in ("template", "layers")} != network_entries(model):
         raise UserError(
             f"{path}: a search of {model} when it had other widths; they have changed. Search "
             "it again, with another --save"
@@ -122,8 +131,8 @@ def refuse_changed_network(path: Path, record: SearchRecord, model: str) -> None
 
 
 def check_scaling(entry: Any, layers: int) -> PowerLaw:
-    """alpha and beta of one iteration. Raises ValueError where they are not ``layers`` positive,
-    finite numbers."""
+    """Return alpha and beta of one iteration. Raises ValueError unless they are ``layers``
+    positive, finite numbers."""
     if not all(
         isinstance(entry[key], list) and all(is_number(n, -1e308, 1e308) for n in entry[key])
         for key in ("alpha", "beta")
@@ -131,6 +140,7 @@ def check_scaling(entry: Any, layers: int) -> PowerLaw:
         raise ValueError("alpha and beta must be lists of numbers")
     if not isinstance(entry.get("fit", FITTED), str):
         raise ValueError("fit")
+
     law = PowerLaw([float(a) for a in entry["alpha"]], [float(b) for b in entry["beta"]])
     if not len(law.alpha) == len(law.beta) == layers:
         raise ValueError(f"alpha and beta must have {layers} numbers")
@@ -140,27 +150,28 @@ def check_scaling(entry: Any, layers: int) -> PowerLaw:
 
 
 def iteration_told(iteration: int, morph: bool = False) -> str:
-    """How people are told of an iteration, with the option that asks for it, which counts from 0; a
-    --morph search has one alone."""
+    """Return the name of an iteration in messages, with the option for it, which counts from 0.
+
+    A --morph search has only one.
+    """
     return "iteration 1 of 1" if morph else f"iteration {iteration + 1} (--descent-idx {iteration})"
 
 
 def budget_of(record: SearchRecord) -> str:
-    """What the search scaled its networks to, and so what tau is in its laws."""
+    """Return the unit of the search's budget, which is also that of tau in its laws."""
     budget: str = record.get("settings", {}).get("budget", "params")
     return budget
 
 
 def floors_of(record: SearchRecord) -> tuple[int, tuple[str, ...]]:
-    """The --min-width and --keep that the search had: none in records of earlier versions, which
-    don't say."""
+    """Return the --min-width and --keep of a search; records of earlier versions had none."""
     settings = record.get("settings", {})
     return settings.get("min_width", 0), tuple(settings.get("keep", ()))
 
 
 def law_of(record: SearchRecord, iteration: int = -1) -> PowerLaw:
-    """alpha and beta after iteration ``iteration`` (from 0; -1 is the last). Raises UserError if it
-    isn't there."""
+    """Return alpha and beta after ``iteration`` (from 0; -1 is the last). Raises UserError if there
+    is no such iteration."""
     iterations = record["iterations"]
     if not -len(iterations) <= iteration < len(iterations):
         have = (
@@ -170,15 +181,15 @@ def law_of(record: SearchRecord, iteration: int = -1) -> PowerLaw:
         )
         raise UserError(f"--descent-idx {iteration}: this search has {have}")
     entry = iterations[iteration]
-    flat = not any(entry["beta"])  # earlier versions do not say
+    flat = not any(entry["beta"])  # earlier versions did not store how the law was found
     return PowerLaw(entry["alpha"], entry["beta"], entry.get("fit", FIRST_ROW if flat else FITTED))
 
 
 def not_fitted(record: SearchRecord, only: Collection[int] | None = None) -> str:
-    """The sentence that no power law was fitted in iterations of a search, of all or ``only`` some,
-    and what to change.
+    """Return a sentence on the iterations, all or ``only`` some, in which no power law was fitted.
 
-    Empty where one was in each, and for a --morph search, of which no law is used.
+    It also says what to change. It is empty if there are none, and for a --morph search, which uses
+    no law.
     """
     count = len(record["iterations"])
     found = [
@@ -189,6 +200,7 @@ def not_fitted(record: SearchRecord, only: Collection[int] | None = None) -> str
     ]
     if not found or record.get("settings", {}).get("morph"):
         return ""
+
     which = (
         iteration_told(found[0])
         if len(found) == 1
@@ -199,6 +211,7 @@ def not_fitted(record: SearchRecord, only: Collection[int] | None = None) -> str
     remedy = (
         "" if floors_of(record)[0] else "with --min-width 2, which leaves narrow layers alone, or "
     )
+
     return (
         f"no power law was fitted in {which}; what is used in its place is the "
         f"{law_of(record, found[0]).fit}. Search again "

@@ -1,5 +1,5 @@
-"""What records say of the images that a network is for: ``image_size``, a number or a list of
-height and width; and ``channels``, where they are not 3."""
+"""The images that a network is for, in records: ``image_size`` is a number or a list of height and
+width; ``channels`` is there if they are not 3."""
 
 from collections.abc import Mapping
 from typing import Any, TypedDict
@@ -16,14 +16,14 @@ class _Recorded(TypedDict):
 
 
 class Recorded(_Recorded, total=False):
-    """A shape as records have it."""
+    """A shape as stored in records."""
 
     channels: int
 
 
 def shape_in(record: Mapping[str, Any]) -> Shape:
-    """The classes and images of a record. Raises ValueError, KeyError or TypeError where it does
-    not say them."""
+    """Return the classes and images of a record. Raises ValueError, KeyError or TypeError if it has
+    none."""
     size, channels = record["image_size"], record.get("channels", COLOURS)
     sides = [size, size] if is_number(size, 1, MOST, whole=True) else size
     if not (
@@ -38,12 +38,12 @@ def shape_in(record: Mapping[str, Any]) -> Shape:
 
 
 def recorded(shape: Shape) -> Recorded:
-    """A shape as records have it."""
+    """Return a shape as stored in records."""
     size = recorded_size(shape["image_size"])
     found: Recorded = {"num_classes": shape["num_classes"], "image_size": size}
     return {**found, "channels": shape["channels"]} if "channels" in shape else found
 
 
 def recorded_size(size: ImageSize) -> int | list[int]:
-    """An image_size as records have it: height and width as a list."""
+    """Return an image_size as stored in records: height and width as a list."""
     return list(size) if isinstance(size, tuple) else size

@@ -1,4 +1,5 @@
-"""Whether a network can be searched: what was read of it, held against the network itself."""
+"""Checks whether a network can be searched: compares what was read of it with the network
+itself."""
 
 from __future__ import annotations
 
@@ -34,17 +35,20 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 BATCH = 2
-EXACT = 1e-6  # relative difference of float64 outputs that rounding explains
+EXACT = 1e-6  # relative difference of float64 outputs that rounding can explain
 
 
 def check(name: str, **shape: Unpack[Shape]) -> None:
-    """Builds a network at random widths, counts it, closes gates, compacts it, and takes a training
-    step; one of somebody else's is compared with its owner's code.
+    """Build a network at random widths, count it, close gates, compact it, and take a training
+    step.
 
-    Raises UserError where something is not as it was read.
+    A user's network is compared with its own code instead of compacted. Raises UserError where
+    something differs from what was read.
     """
     pixels = pixels_in(shape)
     draw = torch.Generator().manual_seed(0)
+
+    # between a tenth and half of each width
     widths = [
         max(1, int(width * ratio))
         for width, ratio in zip(
@@ -52,14 +56,18 @@ def check(name: str, **shape: Unpack[Shape]) -> None:
         )
     ]
     images = torch.randn(BATCH, *image_shape(pixels), generator=draw)
+
+    # its costs, and what removing filters does
     _check_counts(name, widths, images, shape)
     if is_imported(name):
         for gated in (False, True):
-            # whose code is run, was said
+            # the first line, whose code is run, was printed before
             print(*compare_training(name, shape, gated=gated)[1:], sep="\n")
     else:
         network = build_model(name, widths, gated=True, **shape)
         _check_compaction(network.double(), images.double(), pixels)
+
+    # a training step as in a search
     network = build_model(name, uniform_filters(name, 0.25), gated=True, **shape)
     pruner = TaylorPruner(gates_of(network))
     loss, _ = training_step(
@@ -69,6 +77,7 @@ def check(name: str, **shape: Unpack[Shape]) -> None:
         torch.arange(BATCH) % shape["num_classes"],
         Runner(),
     )
+
     if any(gate.weight.grad is None for gate in pruner.gates) or not loss.isfinite():
         raise UserError(
             f"{name}: a training step gives some widths no gradient, or no finite loss "
@@ -77,6 +86,8 @@ def check(name: str, **shape: Unpack[Shape]) -> None:
 
 
 def _check_counts(name: str, widths: list[int], images: Tensor, shape: Shape) -> None:
+    """Compare the parameters and multiply-accumulates of a built network with those counted from
+    its graph. Raises UserError."""
     network = build_model(name, widths, **shape).eval()
     built = (
         sum(parameter.numel() for parameter in network.parameters()),
@@ -92,8 +103,11 @@ def _check_counts(name: str, widths: list[int], images: Tensor, shape: Shape) ->
 
 
 def _multiply_accumulates(network: nn.Module, image: Tensor) -> int:
-    """What torch.utils.flop_counter counts for an image; on shapes, where a network's code can be
-    run on these: there it sees what recurrent layers do, too."""
+    """Return the multiply-accumulates of an image, as counted by torch.utils.flop_counter.
+
+    It counts on shapes where the network's code can run on them: there it sees recurrent layers
+    too.
+    """
     try:
         return _counted(on_meta(network), image.to("meta"))
     except Exception:  # whatever its code does with what has no numbers
@@ -101,6 +115,7 @@ def _multiply_accumulates(network: nn.Module, image: Tensor) -> int:
 
 
 def _counted(network: nn.Module, image: Tensor) -> int:
+    """Return the multiply-accumulates of one forward pass."""
     with FlopCounterMode(display=False) as flops, sdpa_kernel(SDPBackend.MATH):
         network(image)
     return flops.get_total_flops() // 2
@@ -108,11 +123,12 @@ def _counted(network: nn.Module, image: Tensor) -> int:
 
 @torch.no_grad()
 def _check_compaction(network: nn.Module, images: Tensor, image_size: ImageSize) -> None:
-    """Closes half of the gates, and removes what is dead: the outputs must stay."""
+    """Close half of the gates and remove what is dead. Raises UserError if the outputs change."""
     compactor = Compactor(network.eval(), image_size, multiple=1)
     alive = [torch.arange(len(gate.weight)) % 2 == 0 for gate in gates_of(network)]
     for gate, living in zip(gates_of(network), alive):
         gate.weight.copy_(living)
+
     expected = network(images)
     before = sum(parameter.numel() for parameter in network.parameters())
     compactor.compact(alive, worthwhile=0)
@@ -122,6 +138,7 @@ def _check_compaction(network: nn.Module, images: Tensor, image_size: ImageSize)
             f"removing filters whose gates are closed changes the outputs, by {difference:.1e} "
             "of the largest"
         )
+
     after = sum(parameter.numel() for parameter in compactor.network.parameters())
     print(
         f"closed half of the gates at random widths: {after / before:.0%} of the parameters are "

@@ -1,5 +1,5 @@
-"""Architecture descent: prune a network, fit how its layers shrink, rebuild it in that shape, and
-again (section 3)."""
+"""Architecture descent: prune a network, fit how its layers shrink, rebuild it in that shape,
+repeat (paper, section 3)."""
 
 import math
 
@@ -20,17 +20,23 @@ NAMED = 6  # layers in a line of the report
 def descend(
     settings: SearchSettings, data: Data, runner: Runner, run: SearchRun | None = None
 ) -> list[IterationRecord]:
-    """The iterations of a search. With a ``run`` each is recorded as it ends, and those that it has
-    already are kept."""
+    """Return the iterations of a search.
+
+    With a ``run``, each iteration is recorded as it ends, and those that it already has are kept.
+    """
     found = run.iterations if run else []
     law = PowerLaw(found[-1]["alpha"], found[-1]["beta"]) if found else None
     for iteration in range(len(found), settings.iterations):
+        # a network in the shape of the last law, pruned until a layer is at its end
         filters = searched_widths(settings, law, data.shape)
         rows, seconds = residual_filters(settings, iteration, filters, data, runner, run)
+
+        # the law of its layers, fitted to the first of the recorded rows
         fitted = rows[: max(FEWEST_ROWS, math.ceil(settings.fit_rows * len(rows)))]
         law = fit_power_law(
             fitted, BUDGETS[settings.budget](settings.model, np.array(fitted).T, **data.shape)
         )
+
         found.append(
             {
                 "alpha": law.alpha,
@@ -43,16 +49,16 @@ def descend(
         )
         if run:
             run.record(found, rows)
-        report(settings, found, rows)
+        print_iteration(settings, found, rows)
     return found
 
 
 def searched_widths(settings: SearchSettings, law: PowerLaw | None, shape: Shape) -> list[int]:
-    """The widths of the network that is searched next: those of ``law`` at the template's budget,
-    first the template's.
+    """Return the widths of the next network: those of ``law``, at first the template's, at its
+    budget.
 
-    Raises OverBudget where the layers that are kept, and the fewest filters of the others, cost
-    more, and UnknownLayer.
+    Raises OverBudget where kept layers and the fewest filters of the others cost more than that,
+    and UnknownLayer.
     """
     return prepare_filters(
         settings.model,
@@ -66,8 +72,10 @@ def searched_widths(settings: SearchSettings, law: PowerLaw | None, shape: Shape
     )
 
 
-def report(settings: SearchSettings, found: list[IterationRecord], rows: list[list[int]]) -> None:
-    """Prints what the last of the iterations ``found``, with these recorded rows."""
+def print_iteration(
+    settings: SearchSettings, found: list[IterationRecord], rows: list[list[int]]
+) -> None:
+    """Print the last of the iterations ``found``, with its recorded ``rows``."""
     iteration, entry = len(found) - 1, found[-1]
     print(f"{iteration_told(iteration, settings.morph)}: {len(rows)} rows of residual filters")
     for name, numbers in (
@@ -82,16 +90,16 @@ def report(settings: SearchSettings, found: list[IterationRecord], rows: list[li
             flush=True,
         )
 
-    # What is not as in the paper: no law, or layers that have no say in theirs.
-    if told := not_fitted({"settings": stored(settings), "iterations": found}, [iteration]):
-        print(f"  fit       {told}", flush=True)
+    # where the search differs from the paper's: no law was fitted, or some layers never shrank
+    if reason := not_fitted({"settings": stored(settings), "iterations": found}, [iteration]):
+        print(f"  fit       {reason}", flush=True)
     kept = widths_of(settings.model, settings.keep)
     whole = [
         layer
         for layer, (before, left) in enumerate(zip(entry["filters"], rows[-1]))
         if before == left and layer not in kept
     ]
-    if whole and not told:
+    if whole and not reason:
         print(
             "  flat      the laws of layers that never lost a filter: "
             f"{named(settings.model, whole)}",
@@ -100,6 +108,6 @@ def report(settings: SearchSettings, found: list[IterationRecord], rows: list[li
 
 
 def named(model: str, widths: list[int]) -> str:
-    """The layers of these widths, by their names, each by its first."""
+    """Return the layers of these widths, each width by its first layer."""
     names = [layer_names(model)[width][0] for width in widths]
     return ", ".join(names[:NAMED]) + f" and {len(names) - NAMED} more" * (len(names) > NAMED)

@@ -1,6 +1,7 @@
 """One iteration of a search: warm up, then train and prune until a layer is at its end (paper,
 section 3.1)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from utils.training.schedule import search_lr
 
 @dataclass
 class Pruning(State):
-    """A network in training that is pruned from epoch ``warmup`` (counted from 0) on."""
+    """A network in training that is pruned from epoch ``warmup`` on (counted from 0)."""
 
     pruner: TaylorPruner
     compactor: Compaction | None
@@ -36,16 +37,17 @@ class Pruning(State):
         return self.pruner.ended
 
     def begin_epoch(self) -> None:
-        """A gate that is not read yet needs no gradient."""
+        """Require gradients of gates only while they are pruned."""
         for gate in self.pruner.gates:
             gate.weight.requires_grad_(self.epoch >= self.warmup)
 
     def after_step(self) -> bool:
-        """Scores the batch just trained; after a pruning round, removes what has died."""
+        """Score the batch just trained; after a pruning round, remove the dead filters."""
         if self.epoch < self.warmup:
             return True
         rounds = self.pruner.rounds
         go_on = self.pruner.step()
+
         if (
             self.compactor
             and self.pruner.rounds > rounds
@@ -56,10 +58,19 @@ class Pruning(State):
             give_back_freed_memory()
         return go_on
 
+    def epochs_left(self, epochs: int, batches: int) -> int:
+        pruning = math.ceil(self.pruner.most_batches_left / batches)
+        return min(epochs - self.epoch, max(0, self.warmup - self.epoch) + pruning)
+
+    @property
+    def left_told(self) -> str:
+        return "at most about {} left in this iteration"
+
     def note(self) -> str:
         return f", {sum(self.pruner.widths)} of {sum(self.pruner.full_widths)} filters"
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the state, with the filters that are kept and the pruner's state."""
         return {
             "kept": self.compactor.kept if self.compactor else None,
             "pruner": self.pruner.state_dict(),
@@ -67,6 +78,7 @@ class Pruning(State):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load a state. Raises UserError for one that this network can't be cut to."""
         if self.compactor:
             try:
                 self.compactor.restore(state["kept"], self.optimizer)
@@ -76,8 +88,13 @@ class Pruning(State):
         self.pruner.load_state_dict(state["pruner"])
 
 
-def compactor_of(model: str, network: nn.Module, shape: Shape, *, aloud: bool) -> Compaction | None:
-    """None for a network that has to be masked; says why, where that is to be said ``aloud``."""
+def compactor_or_none(
+    model: str, network: nn.Module, shape: Shape, *, aloud: bool
+) -> Compaction | None:
+    """Return the network's compactor, or None for one whose filters can only be masked.
+
+    With ``aloud``, the reason is printed.
+    """
     try:
         return compactor(model, network, **shape)
     except UnreadableNetwork as error:
@@ -86,11 +103,11 @@ def compactor_of(model: str, network: nn.Module, shape: Shape, *, aloud: bool) -
         return None
 
 
-def cost_of(
+def filter_cost(
     settings: SearchSettings, filters: list[int], data: Data
 ) -> Callable[[list[int]], list[float]]:
-    """What a filter of each layer counts for, at given widths of a network that began with
-    ``filters``."""
+    """Return a function of the widths: what a filter of each layer counts for, in a network that
+    began with ``filters``."""
     macs = macs_per_filter(settings.model, filters, **data.shape)
     return lambda widths: [float(cost) ** settings.cost_exponent for cost in macs(widths)]
 
@@ -103,23 +120,29 @@ def residual_filters(
     runner: Runner,
     run: SearchRun | None = None,
 ) -> tuple[list[list[int]], float]:
-    """One iteration on a fresh network of these ``filters``: the recorded rows of widths, and the
-    seconds it took."""
+    """Run one iteration on a fresh network of these ``filters``.
+
+    Returns the recorded rows of widths, and the seconds it took.
+    """
     torch.manual_seed(seed_from(settings.seed, iteration))
     network = runner.place(build_model(settings.model, filters, **data.shape, gated=True))
+
+    # removed filters leave the network, which then trains faster
     cutter = (
-        compactor_of(settings.model, network, data.shape, aloud=iteration == 0)
+        compactor_or_none(settings.model, network, data.shape, aloud=iteration == 0)
         if settings.compact
         else None
     )
     traced = cutter.network if cutter else network
+
+    # the optimizer has everything but the gates, the pruner has the gates
     optimizer = sgd(network, settings.lr, settings.momentum, settings.weight_decay)
     pruner = TaylorPruner(
         gates_of(network),
         settings.prune_every,
         settings.prune_step,
         settings.prune_fraction,
-        cost_of(settings, filters, data) if settings.budget == "macs" else None,
+        filter_cost(settings, filters, data) if settings.budget == "macs" else None,
         settings.cost_at == "end",
         least_width(settings.model, settings.min_width),
         widths_of(settings.model, settings.keep),
@@ -127,9 +150,11 @@ def residual_filters(
     state = Pruning(
         traced, optimizer, forward=traced, pruner=pruner, compactor=cutter, warmup=settings.warmup
     )
-    told = iteration_told(iteration, settings.morph)
-    if run and run.take_up(iteration, filters, data, state.load_state_dict):
-        print(f"goes on in {told} at epoch {state.epoch}", flush=True)
+
+    # train and prune, from a checkpoint if there is one
+    title = iteration_told(iteration, settings.morph)
+    if run and run.resume_iteration(iteration, filters, data, state.load_state_dict):
+        print(f"goes on in {title} at epoch {state.epoch}", flush=True)
     fit(
         state,
         training_batches(data, settings.batch_size, search=True),
@@ -137,8 +162,9 @@ def residual_filters(
         epochs=settings.epochs,
         seeds=(settings.seed, iteration),
         lr_at=lambda epoch: search_lr(epoch, settings.warmup, settings.lr),
-        title=f"{told}, ",
+        title=f"{title}, ",
         checkpoint=lambda: run.save(state.state_dict()) if run else None,
     )
+
     pruner.finish()
     return pruner.history, state.seconds

@@ -1,5 +1,5 @@
-"""The files of a search: its record, one CSV of rows per iteration, its checkpoint. Finding and
-refusing earlier work."""
+"""The files of a search: its record, a CSV of rows per iteration, its checkpoint. Earlier work is
+found, or refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,20 +15,19 @@ from utils.records.searches import (
     RULES,
     IterationRecord,
     SearchRecord,
-    network_of,
+    network_entries,
     read_search,
     refuse_changed_network,
 )
 from utils.records.shapes import recorded, shape_in
 from utils.settings import SearchSettings, Storage, dataset_name, search_preset, stored
 
-# as settings: a record has them, the data set by its name, at its top
+# not compared as settings: a record has the model and the name of the data set at its top
 NOT_COMPARED = ("model", "dataset")
 
 
 class SearchRun(Run):
-    """A search under its name. ``stored`` is the record that an earlier run left, if this one may
-    go on with it."""
+    """A search under its name; ``found`` is the record that an earlier run left, or a new one."""
 
     def __init__(self, settings: SearchSettings, storage: Storage):
         self.settings, self.storage, preset = settings, storage, search_preset(settings.dataset)
@@ -40,34 +39,27 @@ class SearchRun(Run):
                 preset.morphnet() if settings.morph else preset, (*NOT_COMPARED, "iterations")
             ),
         )
-        self.found: SearchRecord = {"iterations": []}  # what is recorded so far
+        self.found: SearchRecord = {"iterations": []}  # the record so far
 
     @property
     def iterations(self) -> list[IterationRecord]:
-        """The finished iterations of the search."""
+        """The finished iterations."""
         return self.found["iterations"]
 
     def finished(self) -> bool:
-        """Whether nothing is left to do. Raises UserError where what is stored under this name
-        can't be gone on with."""
+        """Return True if nothing is left to do.
+
+        Raises UserError where earlier work under this name can't be continued.
+        """
         if self.storage.overwrite:
             return False
+
         if not self.result.exists():
-            if self.checkpoint.exists() and not self.resume:
-                raise UserError(
-                    f"--save {self.storage.save}: an interrupted search has this name; --resume "
-                    "goes on with it, --overwrite "
-                    "begins anew"
-                )
-            if not self.resume and (
-                rows := paths.all_search_rows(self.storage.record_dir, self.storage.save)
-            ):
-                raise UserError(
-                    f"{rows[0]}: there is a file of this name, but no record {self.result} that "
-                    "it belongs to; choose another "
-                    "--save, or --overwrite"
-                )
+            if not self.resume:
+                self.refuse_remains()
             return False
+
+        # a record: of these settings, and finished?
         self.found = read_search(
             self.storage.record_dir,
             self.storage.save,
@@ -81,11 +73,14 @@ class SearchRun(Run):
             ("iterations",),
         )
         refuse_changed_network(self.result, self.found, self.settings.model)
+
         if len(self.iterations) >= self.settings.iterations:
             self.forget_own_checkpoint(
                 lambda begun: bool(begun["iteration"] < len(self.iterations))
             )
             return True
+
+        # it has to be continued
         refuse_old_rules(self.result, self.found)
         if is_imported(self.settings.model) and "min_width" not in self.found["settings"]:
             raise UserError(
@@ -93,6 +88,7 @@ class SearchRun(Run):
                 "more; it can be swept as it "
                 "is, but not gone on with. Choose another --save, or --overwrite"
             )
+
         if not self.resume:
             raise UserError(
                 f"--save {self.storage.save}: {self.result} has {len(self.iterations)} of "
@@ -101,20 +97,35 @@ class SearchRun(Run):
             )
         return False
 
+    def refuse_remains(self) -> None:
+        """Raise UserError for an interrupted first iteration, or files of something else."""
+        if self.checkpoint.exists():
+            raise UserError(
+                f"--save {self.storage.save}: an interrupted search has this name; --resume goes "
+                "on with it, --overwrite begins anew"
+            )
+        if rows := paths.all_search_rows(self.storage.record_dir, self.storage.save):
+            raise UserError(
+                f"{rows[0]}: there is a file of this name, but no record {self.result} that it "
+                "belongs to; choose another --save, or --overwrite"
+            )
+
     def begin(self, data: Data, provenance: Provenance) -> None:
-        """Opens the record: the one found, or a new one. Raises UserError where the data are others
-        than it was begun with."""
+        """Open the record: the one found, or a new one.
+
+        Raises UserError where the data are not those that it was begun with.
+        """
         if self.iterations and (begun := shape_in(self.found)) != data.shape:
             raise UserError(
-                f"{self.result}: begun with {begun['num_classes']} classes of "
-                f"{pixels_in(begun)} pixels; the data "
-                f"now has {data.num_classes} of {pixels_in(data.shape)}"
+                f"{self.result}: begun with {begun['num_classes']} classes of {pixels_in(begun)} "
+                f"pixels; the data now has {data.num_classes} of {pixels_in(data.shape)}"
             )
-        # only now, when nothing the user can mend stands in the way of the new search
+        # nothing that the user can mend stands in the way of the new search any more
         if self.storage.overwrite:
             self.discard()
             for rows in paths.all_search_rows(self.storage.record_dir, self.storage.save):
                 rows.unlink(missing_ok=True)
+
         settings = stored(self.settings, NOT_COMPARED)
         if not self.iterations:
             self.found = {
@@ -123,14 +134,14 @@ class SearchRun(Run):
                 **recorded(data.shape),
                 "rules": RULES,
                 "settings": settings,
-                **network_of(self.settings.model),
+                **network_entries(self.settings.model),
                 **provenance,
                 "iterations": [],
             }
         self.found["settings"] = settings
 
     def record(self, iterations: list[IterationRecord], rows: list[list[int]]) -> None:
-        """Writes down the last of the ``iterations``, and its ``rows``."""
+        """Record the last of the ``iterations``, and its ``rows``."""
         write_rows(
             paths.search_rows(self.storage.record_dir, self.storage.save, len(iterations) - 1), rows
         )
@@ -138,12 +149,15 @@ class SearchRun(Run):
         write_json(self.result, self.found)
         self.checkpoint.unlink(missing_ok=True)
 
-    def take_up(
+    def resume_iteration(
         self, iteration: int, filters: list[int], data: Data, load: Callable[[dict[str, Any]], None]
     ) -> bool:
-        """Begins an iteration; hands the checkpoint to ``load``, if it is of this one. It is of an
-        earlier one where the record was written, but the process killed before the checkpoint was
-        removed. Raises UserError."""
+        """Begin an iteration, from its checkpoint if there is one. Returns True if there is.
+
+        ``load`` gets the checkpoint's state. A checkpoint may be of an earlier iteration, if the
+        process was killed between writing the record and removing it; it is then ignored. Raises
+        UserError.
+        """
 
         def is_over(begun: Begun) -> bool:
             if begun["iteration"] >= iteration:
@@ -162,10 +176,9 @@ class SearchRun(Run):
 
 
 def refuse_old_rules(path: Path, stored: Any) -> None:
-    """Raises UserError for the unfinished search of a version with other rules."""
+    """Raise UserError for the unfinished search of a version with other rules."""
     if stored.get("rules") != RULES:
         raise UserError(
             f"{path}: begun by a version that pruned one epoch later than the paper; it can be "
-            "swept as it is, but not gone on "
-            "with. Choose another --save, or --overwrite"
+            "swept as it is, but not gone on with. Choose another --save, or --overwrite"
         )

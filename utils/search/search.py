@@ -1,16 +1,17 @@
-"""A search from its settings to its record: what is checked, locked and opened around the
-descent."""
+"""A search from its settings to its record: checks, locks and files around the descent."""
 
 from model import Shape, count_params, widths_of
 from model.errors import OverBudget
 from utils.data.channels import channels_for
 from utils.errors import UserError
-from utils.records.methods import impossible, refuse_impossible
+from utils.records.method import impossible
+from utils.records.methods import refuse_impossible
 from utils.records.run import provenance
 from utils.records.searches import SearchRecord
 from utils.search.descent import descend, searched_widths
 from utils.search.run import SearchRun
 from utils.settings import Machine, SearchSettings, Storage, least_width
+from utils.settings.commands import after_search, tell_next
 from utils.training.compare import check_training
 from utils.training.prepare import check_memory, prepare
 
@@ -18,8 +19,10 @@ from utils.training.prepare import check_memory, prepare
 def search(
     settings: SearchSettings, storage: Storage, machine: Machine | None = None
 ) -> SearchRecord:
-    """Searches, or goes on with a search, and records each iteration as it ends; the record. Raises
-    UserError."""
+    """Run a search, or continue one, and record each iteration as it ends.
+
+    Returns the record. Raises UserError.
+    """
     channels = channels_for(
         settings.model, settings.dataset, settings.image_size, settings.channels
     )
@@ -31,6 +34,7 @@ def search(
         channels=channels,
         keep=settings.keep,
     )
+
     run = SearchRun(settings, storage)
     with run.exclusive():
         if run.finished():
@@ -39,8 +43,8 @@ def search(
                 "(--overwrite begins anew)"
             )
             return run.found
-        # The search never looks at the test images. By parameters, the networks of later iterations
-        # are about as large as the first.
+        # The search never looks at the test images. The networks of later iterations are about as
+        # large as the first, by parameters.
         data, runner = prepare(
             settings,
             storage,
@@ -53,15 +57,18 @@ def search(
             count_params(settings.model, first_widths(settings, data.shape), **data.shape), runner
         )
         check_training(settings.model, data.shape, gated=True)
+
+        # nothing stands in the way: open the record and search
         run.begin(data, provenance(runner.device))
         descend(settings, data, runner, run)
         print(f"recorded in {run.result}")
+        tell_next(after_search(settings, storage.save, settings.morph, storage))
         return run.found
 
 
 def first_widths(settings: SearchSettings, shape: Shape) -> list[int]:
-    """The widths of the first network. Raises UserError where it can't be, or has nothing that
-    could be pruned."""
+    """Return the widths of the first network. Raises UserError if they can't be had, or nothing can
+    be pruned."""
     min_width, kept = (
         least_width(settings.model, settings.min_width),
         widths_of(settings.model, settings.keep),
@@ -70,6 +77,7 @@ def first_widths(settings: SearchSettings, shape: Shape) -> list[int]:
         filters = searched_widths(settings, None, shape)
     except OverBudget as error:
         raise impossible(error, settings.ratio, 1, min_width, settings.keep) from None
+
     if all(width <= min_width for layer, width in enumerate(filters) if layer not in kept):
         given = [f"--min-width {min_width}"] * (min_width > 0) + [
             f"--keep {' '.join(settings.keep)}"

@@ -13,17 +13,15 @@ from utils.settings.datasets import (
     training_preset,
 )
 from utils.settings.experiment import METHODS, Cluster, Experiment
+from utils.settings.networks import BaseNetwork, Networks, NetworkShape, NetworkSize, PrunedNetwork
 from utils.settings.option import Settings, arguments, assigned, option, shortest, stored
 from utils.settings.storage import PUBLISHED, Folders, Places, Storage, check_name
+from utils.settings.target import Limit, Size, Target, size_told
 from utils.settings.work import (
     AUGMENTATION,
-    BaseNetwork,
     Comparison,
     Machine,
-    Networks,
-    NetworkShape,
     Optimization,
-    PrunedNetwork,
     SearchSettings,
     Task,
     TrainingSettings,
@@ -42,15 +40,19 @@ __all__ = [
     "Dataset",
     "Experiment",
     "Folders",
+    "Limit",
     "Machine",
     "NetworkShape",
+    "NetworkSize",
     "Networks",
     "Optimization",
     "Places",
     "PrunedNetwork",
     "SearchSettings",
     "Settings",
+    "Size",
     "Storage",
+    "Target",
     "Task",
     "TrainingSettings",
     "arguments",
@@ -64,6 +66,7 @@ __all__ = [
     "option",
     "search_preset",
     "shortest",
+    "size_told",
     "stored",
     "training_preset",
 ]

@@ -1,13 +1,18 @@
-"""What a whole experiment is: a search and all its trainings; and where it runs."""
+"""Settings of a whole experiment, a search and all its trainings; and of where it runs."""
+
+from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from model import BUDGETS
 from utils.errors import UserError
 from utils.settings.option import Settings, option
 from utils.settings.storage import PUBLISHED, check_name
-from utils.settings.work import RATIO, Task
+from utils.settings.target import check_distinct, check_target
+from utils.settings.work import RATIO, TARGET_HELP, Task, refuse_both
 
 METHODS = ("neuralscale", "uniform", "morph", "magnitude")  # and neuralscale_N
 SHOWN = ", ".join((METHODS[0], "neuralscale_N", *METHODS[1:]))
@@ -15,18 +20,20 @@ CLUSTERS = ("local", "slurm")
 
 
 def check_method(name: str) -> str:
+    """Return ``name`` if it is a method. Raises UserError."""
     if name not in METHODS and not re.fullmatch(r"neuralscale_[1-9]\d{0,3}", name):
         raise UserError(f"{name!r} is none of {SHOWN}")
     return name
 
 
 def check_search(name: str) -> str:
+    """Return ``name`` if it can name a search. Raises UserError."""
     return name if name == PUBLISHED else check_name(name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment(Task):
-    """A training for each method, seed and ratio, and what they need first."""
+    """A training for each method, seed and ratio, and the jobs that these need first."""
 
     name: str | None = option(
         None,
@@ -51,9 +58,8 @@ class Experiment(Task):
     )
     methods: tuple[str, ...] = option(
         ("neuralscale", "uniform"),
-        f"of {SHOWN}; neuralscale is the last iteration of a search, "
-        "neuralscale_N its N-th, magnitude a base network "
-        "and, at smaller ratios, its fine-tuning",
+        f"of {SHOWN}; neuralscale is the last iteration of a search, neuralscale_N its N-th, "
+        "magnitude a base network and, at smaller ratios, its fine-tuning",
         check=check_method,
         metavar="METHOD",
         shown="neuralscale uniform",
@@ -68,6 +74,9 @@ class Experiment(Task):
         metavar="R",
         shown="0.25 to 2 in steps of 0.25, on TinyImageNet to 1",
     )
+    target: tuple[str, ...] | None = option(
+        None, f"in place of ratios: {TARGET_HELP}", check=check_target, metavar="T"
+    )
     base_ratio: float = option(
         1.0, "scale the template of the magnitude baseline's base network", **RATIO, metavar="R"
     )
@@ -76,7 +85,7 @@ class Experiment(Task):
         None,
         "what all networks are scaled to: parameters or multiply-accumulates",
         choices=BUDGETS,
-        shown="as ratio_swipe.py",
+        shown="as ratio_swipe.py; with --target, that of the search, else macs",
     )
     limit_train: int | None = option(
         None, "search and train on N images, equally many of each class", 1, metavar="N"
@@ -107,8 +116,15 @@ class Experiment(Task):
         None, "settings of the magnitude baseline's fine-tunings", metavar="KEY=VALUE"
     )
 
+    def settled(self, given: Mapping[str, Any]) -> Experiment:
+        """Return these settings with those ``given``. Raises UserError."""
+        refuse_both(given, "ratios")
+        return super().settled(given)
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.target is not None:
+            check_distinct(self.target)
         for name in ("methods", "seeds", "ratios"):
             values = getattr(self, name)
             if values is not None and len(set(values)) < max(1, len(values)):
@@ -120,7 +136,7 @@ class Experiment(Task):
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster(Settings):
-    """Where the jobs of an experiment run."""
+    """The place where the jobs of an experiment run."""
 
     cluster: str = option(
         "local", "local: on this machine; slurm: through sbatch", choices=CLUSTERS
@@ -138,8 +154,7 @@ class Cluster(Settings):
     )
     slurm: tuple[str, ...] | None = option(
         None,
-        "options of sbatch, as in partition=gpu gres=gpu:1 time=08:00:00; a job that needs "
-        "longer "
+        "options of sbatch, as in partition=gpu gres=gpu:1 time=08:00:00; a job that needs longer "
         "than its time goes on in another of that length",
         metavar="KEY=VALUE",
     )

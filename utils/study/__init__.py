@@ -1,1 +1,1 @@
-"""The study: what it compares, what has come out so far, and what that says."""
+"""The study: its comparisons, its results so far, and the conclusions from them."""

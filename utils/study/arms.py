@@ -1,5 +1,5 @@
-"""What has come out of the second study: the trainings of each arm, what they cost, and the tests
-that were set down first."""
+"""The results of the second study: the trainings of each arm, their costs, and the tests that were
+set down first."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ class Trained:
     arm: Arm
     results: list[Result]
     planned: int
-    search_macs: float = 0.0  # of the forward passes of its search, the mean of its searches
+    search_macs: float = 0.0  # of the forward passes of a search, the mean over its searches
 
     @property
     def begun(self) -> bool:
+        """True if a training is finished."""
         return bool(self.results)
 
     def mean(self, what: str) -> float:
-        """The mean of a number of its results: params, macs or seconds."""
-        # one of Result's numbers
+        """Return the mean of a number of its results: params, macs or seconds."""
+        # always one of Result's numbers
         return fmean(result[what] for result in self.results)  # type: ignore[literal-required]
 
     @cached_property
     def accuracies(self) -> list[float]:
-        """The accuracy after the last epoch of each training, in %: on the images held out where
-        there are any, else in test."""
+        """The accuracy after the last epoch of each training, in %: on images held out if there are
+        any, or else in test."""
         return [
             result["val_acc"][-1] if "val_acc" in result else result["last"]
             for result in self.results
@@ -47,6 +48,7 @@ class Trained:
 
     @property
     def accuracy(self) -> Estimate:
+        """The mean accuracy over its trainings."""
         return estimate(self.accuracies)
 
     @property
@@ -58,12 +60,12 @@ class Trained:
 
     @property
     def total_macs(self) -> float:
-        """Those of its search too."""
+        """The multiply-accumulates of one training and its search."""
         return self.training_macs + FORWARD_AND_BACKWARD * self.search_macs
 
 
 def trained(arm: Arm, places: Places) -> Trained:
-    """What has come out of an arm. Raises UserError for results and records that are damaged, or of
+    """Return the results of an arm. Raises UserError for damaged results and records, and those of
     other work."""
     results, searches, planned = list[Result](), set[str](), 0
     for entry in arm.entries():
@@ -74,16 +76,19 @@ def trained(arm: Arm, places: Places) -> Trained:
             if state.kind == "finished":
                 results.append(read_result(state.job.result))
                 searches |= {state.job.search} if state.job.search else set()
-    iterations = 1  # all that the arms take of a search
+    iterations = 1  # the arms use no more of a search
     macs = [search_macs(places, search, "vgg", iterations) for search in sorted(searches)]
     return Trained(arm, results, planned, fmean(macs) if macs else 0.0)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The outcome of a test: the difference of two means in percentage points, half its 95 %
-    interval, and the two-sided p-value, alone and corrected by Holm's method for the number of
-    tests that were set down."""
+    """The outcome of a test.
+
+    It is the difference of two means in percentage points, half its 95 % interval, and the
+    two-sided p-value, alone and corrected by Holm's method for the number of tests that were set
+    down.
+    """
 
     test: Test
     mean: float
@@ -93,28 +98,30 @@ class Answer:
 
 
 def spread_of(arms: Iterable[Trained]) -> Spread | None:
-    """The standard deviation of single trainings within an arm, pooled over all arms."""
+    """Return the standard deviation of single trainings within an arm, pooled over all arms."""
     return pooled([found.accuracies for found in arms if len(found.results) > 1])
 
 
 def above(one: Trained, other: Trained, spread: Spread) -> tuple[float, float, float]:
-    """How much more accurate an arm is than another: the difference of the means, half its 95 %
-    interval, its p-value."""
+    """Return by how much an arm is more accurate than another: the difference of the means, half
+    its 95 % interval, and its p-value."""
     mean = one.accuracy.mean - other.accuracy.mean
     error = spread.deviation * (1 / one.accuracy.n + 1 / other.accuracy.n) ** 0.5
     return mean, *interval(mean, error, spread.freedom)
 
 
 def answers(tests: Iterable[Test], arms: dict[Arm, Trained], planned_tests: int) -> list[Answer]:
-    """The tests whose arms have both begun. The correction counts all ``planned_tests``, also those
-    that are still to come."""
+    """Return the outcomes of the tests whose arms have both begun.
+
+    The correction counts all ``planned_tests``, also those still to come.
+    """
     spread = spread_of(arms.values())
     found = [
         Answer(test, *above(arms[test.arm], arms[test.against], spread))
         for test in tests
         if spread and arms[test.arm].begun and arms[test.against].begun
     ]
-    # the strictest, whatever is to come
+    # tests still to come count as p = 1, with which the correction is strictest
     corrected = holm([answer.p for answer in found] + [1.0] * (planned_tests - len(found)))
     return [
         Answer(answer.test, answer.mean, answer.half, answer.p, p)

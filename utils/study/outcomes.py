@@ -1,4 +1,4 @@
-"""What has come out of a study so far: each finished training, and the rows of its tables."""
+"""The results of a study so far: each finished training, and the rows of its tables."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from utils.experiment.state import states_of
 from utils.figures.gaps import interpolated
 from utils.records.results import read_result
 from utils.settings import Places, SearchSettings
-from utils.study.plan import UNIFORM, Entry, Part
+from utils.study.parts import UNIFORM, Entry, Part
 from utils.study.statistics import Difference, Estimate, Spread, difference, estimate, pooled
 
-# what a training is compared with: others, and their parts
+# from a training to those it is compared with, and their weights
 Reference = Callable[["Outcome"], "dict[Outcome, float] | None"]
 IMAGES = ("images", "validation_images", "test_images")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One training; accuracies in % after its last epoch."""
+    """One training, with accuracies in % after its last epoch."""
 
     group: str  # the label of its entry
     iteration: int | None  # of a search, counted from 1
@@ -38,21 +38,21 @@ class Outcome:
     filters: tuple[int, ...]
     test: float
     held_out: float
-    search: str | None = None  # that its network comes from
-    method: str = ""  # as its result says it
-    budget: str = "params"  # what its network was scaled to
-    epochs: int = 0  # of its training and of the base network's, where it has one
+    search: str | None = None  # the search that its network comes from
+    method: str = ""  # as in its result
+    budget: str = "params"  # the unit of its network's budget
+    epochs: int = 0  # of its training, and of its base network's if it has one
 
     def pairs_with(self, other: Outcome) -> bool:
-        """Whether the two have their ratio and their seeds in common: of the training and, where
-        the other has one, of the search."""
+        """Return True if two trainings have their ratio and their seeds in common: of the training,
+        and of the search if the other has one."""
         of_search = other.search_seed is None or self.search_seed == other.search_seed
         return of_search and (self.ratio, self.seed) == (other.ratio, other.seed)
 
 
 @dataclass
 class Row:
-    """The trainings of one kind of network at one ratio, or at all of a table's (None)."""
+    """The trainings of one kind of network at one ratio, or at all ratios of a table (None)."""
 
     group: str
     iteration: int | None
@@ -61,6 +61,7 @@ class Row:
 
     @property
     def label(self) -> str:
+        """The label of its networks, with the iteration."""
         return self.group if self.iteration is None else f"{self.group}, iteration {self.iteration}"
 
     @property
@@ -71,7 +72,7 @@ class Row:
         )
 
     def of_search(self, seed: int) -> Row:
-        """The networks of one search alone."""
+        """Return the networks of one search alone."""
         return Row(
             self.group,
             self.iteration,
@@ -80,8 +81,8 @@ class Row:
         )
 
     def by_seed(self) -> dict[int, list[Outcome]]:
-        """The trainings of each seed that those of all searches have: the others would mix seeds
-        with searches."""
+        """Return the trainings of each seed that all searches have; others would mix seeds with
+        searches."""
         found: dict[int, list[Outcome]] = {}
         for outcome in self.outcomes:
             found.setdefault(outcome.seed, []).append(outcome)
@@ -89,13 +90,13 @@ class Row:
         return {seed: found[seed] for seed in sorted(found) if len(found[seed]) == most}
 
     def mean(self, what: str) -> float:
-        """Parameters, MACs or an accuracy: the mean of all."""
+        """Return the mean over all of parameters, MACs or an accuracy."""
         return fmean(
             getattr(outcome, what) for outcomes in self.by_seed().values() for outcome in outcomes
         )
 
     def accuracy(self) -> Estimate:
-        """The test accuracy, over the seeds of the training."""
+        """Return the test accuracy over the seeds of the training."""
         return estimate(
             [fmean(outcome.test for outcome in outcomes) for outcomes in self.by_seed().values()]
         )
@@ -103,17 +104,20 @@ class Row:
     def difference_to(
         self, reference: Reference, what: str = "test", spread: Spread | None = None
     ) -> Difference | None:
-        """How much more accurate than what each training is compared with, in pairs by the seed.
+        """Return the difference in accuracy to what each training is compared with, in pairs by the
+        seed.
 
-        None where one has no ``reference``, and where some were trained for more epochs than
-        others, for that is no comparison of networks. ``spread`` is that of single trainings (see
+        None if a training has no ``reference``, and if some were trained for more epochs than
+        others, for that would not compare networks. ``spread`` is that of single trainings (see
         ``statistics.difference``).
         """
         seeds = list(self.by_seed().values())
         share = 1 / sum(map(len, seeds))
-        # of each training in the mean difference
+        # the weight of each training in the mean difference
         weights: dict[Outcome, float] = defaultdict(float)
         gaps = []
+
+        # the mean difference of each seed
         for outcomes in seeds:
             of_seed = []
             for own in outcomes:
@@ -138,15 +142,15 @@ class Row:
     def against(
         self, uniform: Uniform, axis: str, what: str = "test", spread: Spread | None = None
     ) -> Difference | None:
-        """How much more accurate than uniform networks of equal ``axis``; None outside of their
-        range, or where epochs differ."""
+        """Return the difference in accuracy to uniform networks of equal ``axis``; None outside of
+        their range, or if epochs differ."""
         return self.difference_to(lambda own: uniform.near(own, axis), what, spread)
 
     def above(
         self, other: Row, what: str = "test", spread: Spread | None = None
     ) -> Difference | None:
-        """How much more accurate than another row, paired by ratio and seeds of training and
-        search; None where there are no pairs."""
+        """Return the difference in accuracy to another row, paired by ratio and seeds of training
+        and search; None if there are no pairs."""
         twins = {
             own: twin for own in self.outcomes for twin in other.outcomes if own.pairs_with(twin)
         }
@@ -155,15 +159,15 @@ class Row:
 
 
 class Uniform:
-    """The uniform networks of a part, which all others are held against."""
+    """The uniform networks of a part, to which all others are compared."""
 
     def __init__(self, outcomes: Iterable[Outcome]):
         self.outcomes = [outcome for outcome in outcomes if outcome.group == UNIFORM]
-        self.near = cache(self.next_to)  # many tables ask for the same
+        self.near = cache(self.next_to)  # the same for many tables
 
     def next_to(self, outcome: Outcome, axis: str) -> dict[Outcome, float] | None:
-        """The uniform networks of the same seed that are next to equal ``axis``, and their parts in
-        the accuracy there.
+        """Return the uniform networks of the same seed that are next to equal ``axis``, with their
+        weights in the accuracy there.
 
         It is interpolated as in plot_ratio.py; None outside of their range.
         """
@@ -171,7 +175,8 @@ class Uniform:
         if len(own) < 2:
             return None
         found = {}
-        for one in own:  # its part is what is interpolated where it has 1 and all others have 0
+        # the weight of one: what is interpolated if it has 1 and all others have 0
+        for one in own:
             part = interpolated(
                 [(getattr(other, axis), float(other is one)) for other in own],
                 getattr(outcome, axis),
@@ -184,21 +189,23 @@ class Uniform:
 
 
 class Findings:
-    """All finished trainings of a part. Raises UserError for results and records that are damaged,
-    or of other work."""
+    """All finished trainings of a part.
+
+    Raises UserError for results and records that are damaged, or of other work.
+    """
 
     def __init__(self, part: Part, places: Places):
         self.part, self.places = part, places
-        self.jobs: dict[str, Job] = {}  # all that are planned
+        self.jobs: dict[str, Job] = {}  # all planned jobs
         self.finished: list[Job] = []
-        self.images: dict[str, object] = {}  # how many, as the first result says it
+        self.images: dict[str, object] = {}  # their numbers in the first result
         self.entries = [(entry, self.outcomes_of(entry, places)) for entry in part.entries]
         self.uniform = Uniform(outcome for _, outcomes in self.entries for outcome in outcomes)
         self.spread = cache(self.spread_of)
 
     def spread_of(self, what: str) -> Spread | None:
-        """The standard deviation of single trainings over seeds, pooled over all kinds of networks
-        of the part at all ratios."""
+        """Return the standard deviation of single trainings over seeds, pooled over all kinds of
+        networks of the part at all ratios."""
         cells: dict[object, dict[int, float]] = defaultdict(dict)
         for _, outcomes in self.entries:
             for own in outcomes:
@@ -208,15 +215,15 @@ class Findings:
         return pooled(list(cell.values()) for cell in cells.values())
 
     def against(self, row: Row, axis: str) -> Difference | None:
-        """How much more accurate a row is than uniform networks of equal ``axis``."""
+        """Return a row's difference in accuracy to uniform networks of equal ``axis``."""
         return row.against(self.uniform, axis, "test", self.spread("test"))
 
     def above(self, row: Row, other: Row, what: str = "test") -> Difference | None:
-        """How much more accurate a row is than another one, in ``what``."""
+        """Return a row's difference to another row in ``what``."""
         return row.above(other, what, self.spread(what))
 
     def outcomes_of(self, entry: Entry, places: Places) -> list[Outcome]:
-        """The finished trainings of an experiment."""
+        """Return the finished trainings of an experiment."""
         found = []
         for state in states_of(entry.jobs(places), {}):
             job = state.job
@@ -232,6 +239,8 @@ class Findings:
         return found
 
     def outcome_of(self, entry: Entry, job: Job) -> Outcome:
+        """Return a finished training. Raises UserError if it is on other images than those
+        before."""
         result = read_result(job.result)
         for key in IMAGES:
             if (number := result.get(key)) != (first := self.images.setdefault(key, number)):
@@ -239,11 +248,14 @@ class Findings:
                     f"{job.result}: of {number} {key}, the results before it of {first}; one "
                     "study is of one set of images"
                 )
+
+        # fine-tunings have the epochs of their base network too
         match = re.fullmatch(r"neuralscale_(\d+)", result["method"])
         bases = [
             base for base in (job.needs,) if base and not isinstance(base.settings, SearchSettings)
         ]
         epochs = sum(training.settings.epochs for training in (job, *bases))
+
         return Outcome(
             entry.label,
             int(match[1]) if match else None,
@@ -263,13 +275,13 @@ class Findings:
 
     @property
     def begun(self) -> bool:
-        """Whether anything has come out yet."""
+        """True if a training is finished."""
         return any(outcomes for _, outcomes in self.entries)
 
     def rows(self, of: str | None, ratios: tuple[float, ...] | None = None) -> list[Row]:
-        """The rows with at least one training, in the plan's order, by iteration and ratio.
+        """Return the rows with at least one training, in the plan's order, by iteration and ratio.
 
-        ``of`` is a table's, None: that of any; ``ratios`` are those wanted, None: all.
+        ``of`` names a table, None any; ``ratios`` are those to return, None all.
         """
         rows: dict[tuple[str, int | None, float | None], Row] = {}
         for entry, outcomes in self.entries:
@@ -277,6 +289,7 @@ class Findings:
                 if ratios is None or outcome.ratio in ratios:
                     key = outcome.group, outcome.iteration, outcome.ratio
                     rows.setdefault(key, Row(*key)).outcomes.append(outcome)
+
         order = [entry.label for entry in self.part.entries]
         return sorted(
             rows.values(),
@@ -285,8 +298,8 @@ class Findings:
 
 
 def with_all_ratios(rows: list[Row]) -> list[Row]:
-    """The same rows, and behind those of a kind of network at several ratios one of all: its
-    differences are surer."""
+    """Return the rows, with one more after those of a kind of network at several ratios: one of all
+    ratios, whose differences are more certain."""
     found: list[Row] = []
     for _, alike in groupby(rows, key=lambda row: (row.group, row.iteration)):
         own = list(alike)

@@ -1,4 +1,4 @@
-"""The figures of a study: accuracy over parameters and over MACs, and over the iterations of the
+"""The figures of a study: accuracy against parameters and MACs, and over the iterations of the
 descent."""
 
 from itertools import groupby
@@ -8,13 +8,13 @@ from utils.figures.curves import Curve
 from utils.figures.drawing import AXIS_LABELS
 from utils.figures.looks import Look, looks_of
 from utils.study.outcomes import Findings, Row
-from utils.study.plan import UNIFORM
+from utils.study.parts import UNIFORM
 
 AXES = {"params": "equal parameters", "macs": "equal MACs"}
 
 
 def looks(rows: list[Row]) -> list[Look]:
-    """The look of each row, as in plot_ratio.py's pictures."""
+    """Return the look of each row, as in plot_ratio.py's pictures."""
     return looks_of(
         [
             Curve(row.label, row.outcomes[0].method, False, budget=row.outcomes[0].budget)
@@ -24,15 +24,17 @@ def looks(rows: list[Row]) -> list[Look]:
 
 
 def title(findings: Findings) -> str:
-    """What a part's pictures are called: what was trained, and for how long."""
+    """Return the title of a part's pictures: its networks, and the epochs of their training."""
     epochs = sorted({outcome.epochs for outcome in findings.uniform.outcomes})
     return f"{findings.part.title}, {' and '.join(map(str, epochs))} epochs"
 
 
 def draw_accuracy(findings: Findings, axis: str, path: Path) -> None:
-    """All methods at all ratios: accuracy above, with its standard error as a band and the mean of
-    each search as a small mark; below, the difference to uniform networks of equal ``axis`` with
-    its 95 % interval."""
+    """Draw all methods at all ratios.
+
+    Above is the accuracy, with its standard error as a band and the mean of each search as a small
+    mark; below is the difference to uniform networks of equal ``axis`` with its 95 % interval.
+    """
     from utils.figures import style
 
     rows = findings.rows("main")
@@ -46,6 +48,8 @@ def draw_accuracy(findings: Findings, axis: str, path: Path) -> None:
         accuracy = [row.accuracy() for row in own]
         values = [(a.mean, a.mean - a.error, a.mean + a.error) for a in accuracy]
         style.band(top, [row.mean(axis) for row in own], values, look, own[0].label)
+
+        # the mean of each search
         marks = [
             (row.mean(axis), row.of_search(seed).mean("test"))
             for row in own
@@ -53,6 +57,8 @@ def draw_accuracy(findings: Findings, axis: str, path: Path) -> None:
         ]
         if marks:
             top.plot(*zip(*marks), linestyle="", marker=".", markersize=4, color=look.colour)
+
+        # the difference to uniform
         gaps = [
             (row.mean(axis), gap)
             for row in own
@@ -77,8 +83,8 @@ def draw_accuracy(findings: Findings, axis: str, path: Path) -> None:
 
 
 def draw_descent(findings: Findings, path: Path) -> None:
-    """The difference to uniform networks over the iterations: of searches by parameters at equal
-    parameters, of those by MACs at equal MACs."""
+    """Draw the difference to uniform networks over the iterations: for searches by parameters at
+    equal parameters, for searches by MACs at equal MACs."""
     from matplotlib.ticker import MaxNLocator
 
     from utils.figures import style
@@ -101,6 +107,7 @@ def draw_descent(findings: Findings, path: Path) -> None:
             ]
             return [list(values) for values in zip(*found)] or [[], [], []]
 
+        # all searches together, then each alone
         x, means, halves = gaps(own)
         shown.append(
             axes.errorbar(
@@ -130,6 +137,6 @@ def draw_descent(findings: Findings, path: Path) -> None:
         xlabel="descent iteration",
         ylabel="difference to uniform, 95 % interval\n(percentage points)",
     )
-    # a column of each
+    # a column for each group
     fig.legend(handles=shown, loc="outside lower center", ncols=len(groups) or 1)
     style.save(fig, path)

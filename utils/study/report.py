@@ -1,4 +1,4 @@
-"""What a study has found: its tables printed, its figures drawn, from the stored results alone."""
+"""Prints a study's tables and draws its figures, from the stored results alone."""
 
 from pathlib import Path
 
@@ -6,20 +6,22 @@ from utils.errors import UserError
 from utils.records.paths import study_figure
 from utils.settings import Places
 from utils.study.outcomes import Findings
+from utils.study.parts import Part
 from utils.study.pictures import AXES, draw_accuracy, draw_descent
-from utils.study.plan import Part
-from utils.study.tables import RULE, told
+from utils.study.tables import RULE, paragraphs
 
 
-def report(parts: list[Part], places: Places, folder: Path) -> None:
-    """Prints the tables of a study, and draws its figures into ``folder``. Raises UserError where
-    nothing has come out yet."""
+def report_study(parts: list[Part], places: Places, folder: Path) -> None:
+    """Print the tables of a study, and draw its figures into ``folder``.
+
+    Raises UserError if there is no result yet.
+    """
     found = [findings for part in parts if (findings := Findings(part, places)).begun]
     if not found:
         raise UserError(f"{places.plot_dir}: no result of the study yet; study.py --run makes them")
     print(f"{RULE}\n")
     for findings in found:
-        for paragraph in told(findings):
+        for paragraph in paragraphs(findings):
             print(f"{paragraph}\n")
         if findings.part.drawn:
             for axis in AXES:

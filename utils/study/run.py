@@ -1,21 +1,23 @@
-"""Running what of a study is missing."""
+"""Runs the jobs of a study that have no result yet."""
 
 import statistics
 
 from utils.errors import UserError
 from utils.experiment.fetch import fetch
 from utils.experiment.jobs import Job
-from utils.experiment.local import Here, cores
-from utils.experiment.state import State, end_unfinished, states_of, summary
+from utils.experiment.local import LocalRunner, cores
+from utils.experiment.state import JobState, end_unfinished, states_of, summary
 from utils.experiment.work import threads
 from utils.records.files import read_json
-from utils.settings import Cluster, Places, SearchSettings
-from utils.study.plan import Part
+from utils.settings import Cluster, Places, SearchSettings, Size
+from utils.study.parts import Part
 
 
 def jobs_in(parts: list[Part], places: Places) -> list[Job]:
-    """The jobs of all experiments, in the order in which they are run; searches that several of
-    them need once. Raises UserError."""
+    """Return the jobs of all experiments in the order in which they are run, each once.
+
+    Raises UserError.
+    """
     in_turn = sorted(
         (entry for part in parts for entry in part.entries), key=lambda entry: entry.turn
     )
@@ -24,28 +26,30 @@ def jobs_in(parts: list[Part], places: Places) -> list[Job]:
 
 
 def run_missing(parts: list[Part], places: Places, at_once: int | None) -> None:
-    """Runs the jobs that have no result yet, so many at once: as many as there are cores, where
-    that is None.
+    """Run the jobs that have no result yet, ``at_once`` at a time; None is as many as there are
+    cores.
 
-    Exit status 1 where one has failed. Raises UserError.
+    Exits with status 1 if one has failed. Raises UserError.
     """
     jobs = jobs_in(parts, places)
     states = states_of(jobs, {})
     refuse_without_weights(states)
+
     checked = Cluster(jobs=cores() if at_once is None else at_once)
-    # other numbers of threads, other last digits
+    # with other numbers of threads, the last digits differ
     slots = [{**threads(1), "OMP_NUM_THREADS": "1"}] * (checked.jobs or 1)
     fetch_images(states, places)
     print(summary(states), flush=True)
-    Here(states, slots, lambda undone: time_left(jobs, undone, len(slots))).run()
+    LocalRunner(states, slots, lambda undone: time_left(jobs, undone, len(slots))).run()
+
     states = states_of(jobs, {})
     if left := [state for state in states if state.kind != "finished"]:
         end_unfinished(states, left[0])
 
 
-def refuse_without_weights(states: list[State]) -> None:
-    """Raises UserError where fine-tunings are left to do, and the weights of their base network,
-    which are stored nowhere, are gone."""
+def refuse_without_weights(states: list[JobState]) -> None:
+    """Raise UserError for a fine-tuning whose base network's weights are gone; they are stored
+    nowhere else."""
     for state in states:
         base = state.job.needs  # or a search, which has no weights
         if (
@@ -56,29 +60,29 @@ def refuse_without_weights(states: list[State]) -> None:
             and not base.weights.exists()
         ):
             raise UserError(
-                f"{base.result}: its weights, {base.weights}, are not here, and "
-                f"{state.job.name} needs them; remove that "
-                "result, and it is trained again, to the same weights"
+                f"{base.result}: its weights, {base.weights}, are not here, and {state.job.name} "
+                "needs them; remove that result, and it is trained again, to the same weights"
             )
 
 
-def fetch_images(states: list[State], places: Places) -> None:
-    """Downloads what is needed and not there. Raises UserError, which says how else the images can
-    be had."""
+def fetch_images(states: list[JobState], places: Places) -> None:
+    """Download missing images. Raises UserError, with other ways to get them."""
     try:
         fetch(states, places.data)
     except UserError as error:
         raise UserError(
             f"{str(error).split(';')[0]}; put it into a folder, as its archive or as <data "
-            "set>/train/<class>/ and "
-            "<data set>/test/<class>/, and say which with --data (make "
+            "set>/train/<class>/ and <data set>/test/<class>/, and say which with --data (make "
             "study-run DATA=folder)"
         ) from None
 
 
 def time_left(jobs: list[Job], undone: list[Job], at_once: int) -> float | None:
-    """Seconds that ``undone`` jobs may take: each as long as those of its kind, or as all; None
-    where nothing is known yet."""
+    """Return the seconds that ``undone`` jobs may take: each as long as those of its kind, or as
+    all.
+
+    Returns None if nothing is known yet.
+    """
     took: dict[object, list[float]] = {}
     keys = {job.key for job in undone}
     for job in jobs:
@@ -93,14 +97,14 @@ def time_left(jobs: list[Job], undone: list[Job], at_once: int) -> float | None:
 
 
 def seconds_of(job: Job) -> float:
-    """How long a finished job took, as it says itself. Raises UserError where it does not say
-    that."""
-    told = read_json(job.result)
+    """Return the seconds that a finished job took, from its result. Raises UserError if it has
+    none."""
+    record = read_json(job.result)
     try:
         return float(
-            sum(entry["seconds"] for entry in told["iterations"])
+            sum(entry["seconds"] for entry in record["iterations"])
             if isinstance(job.settings, SearchSettings)
-            else told["seconds"]
+            else record["seconds"]
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
@@ -109,7 +113,7 @@ def seconds_of(job: Job) -> float:
         ) from None
 
 
-def kind_of(job: Job) -> tuple[str, str, float | None]:
-    """What jobs that take about as long have in common: the script, the network, and of a training
-    the ratio."""
-    return job.script, job.settings.model, job.ratio
+def kind_of(job: Job) -> tuple[str, str, Size | None]:
+    """Return the kind of a job, by which jobs take about as long: script, network, and size of a
+    training."""
+    return job.script, job.settings.model, job.size

@@ -1,4 +1,4 @@
-"""Means and their uncertainty; differences that are clear of zero although many were looked at."""
+"""Means and their uncertainty, with a correction for many comparisons."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ LEVEL = 0.95
 
 
 class Estimate(NamedTuple):
-    """A mean, its standard error (nan of one value) and the number of values."""
+    """A mean, its standard error (nan for one value) and the number of values."""
 
     mean: float
     error: float
@@ -27,7 +27,7 @@ class Difference(NamedTuple):
     """A mean difference, half the width of its 95 % interval, the number of pairs, and the p-value
     of no difference.
 
-    Of one pair there is neither interval nor p-value: they are nan.
+    For one pair, interval and p-value are nan.
     """
 
     mean: float
@@ -37,13 +37,13 @@ class Difference(NamedTuple):
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """The mean of independent values, at least one."""
+    """Return the mean of independent values, at least one."""
     n = len(values)
     return Estimate(fmean(values), stdev(values) / math.sqrt(n) if n > 1 else math.nan, n)
 
 
 def pooled(groups: Iterable[Sequence[float]]) -> Spread | None:
-    """The standard deviation within groups of values, pooled over them; None where no group has two
+    """Return the standard deviation within groups, pooled over them; None if no group has two
     values."""
     several = [group for group in groups if len(group) > 1]
     freedom = sum(len(group) - 1 for group in several)
@@ -52,8 +52,8 @@ def pooled(groups: Iterable[Sequence[float]]) -> Spread | None:
 
 
 def interval(mean: float, error: float, freedom: int) -> tuple[float, float]:
-    """Half the width of the 95 % interval by Student's t, and the two-sided p-value, of a mean with
-    its standard error."""
+    """Return half the width of the 95 % interval by Student's t, and the two-sided p-value, of a
+    mean with its standard error."""
     from scipy.stats import t
 
     if error == 0:
@@ -66,11 +66,11 @@ def interval(mean: float, error: float, freedom: int) -> tuple[float, float]:
 def difference(
     values: Sequence[float], spread: Spread | None = None, squares: float = 1.0
 ) -> Difference:
-    """The mean of paired differences, at least one, with the wider of two intervals and the larger
-    of two p-values.
+    """Return the mean of paired differences, at least one, with the wider of two intervals and the
+    larger of two p-values.
 
-    One is by the spread of these pairs. The other is by that of single trainings, ``spread``, of
-    which the mean is a weighted sum; ``squares`` is the sum of its squared weights.
+    One is by the spread of these pairs. The other is by that of single trainings, ``spread``: the
+    mean is a weighted sum of trainings, and ``squares`` is the sum of its squared weights.
     """
     mean, error, n = estimate(values)
     if n == 1:
@@ -83,7 +83,7 @@ def difference(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values of a family of comparisons, in their order, corrected for their number by Holm's
+    """Return the p-values of a family of comparisons, in their order, corrected by Holm's
     method."""
     corrected, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):

@@ -1,5 +1,4 @@
-"""The second study as data: networks trained to the end. Which trainings it is made of, and in
-which order they are run.
+"""The second study as data: networks trained to the end. Its trainings, and their order.
 
 Question 1, from scratch: vgg on all 50,000 training images of CIFAR10, at the parameters and at the
 multiply-accumulates (MACs) of the uniform network of ratio 0.125. The searches are those of the
@@ -13,31 +12,33 @@ from dataclasses import dataclass
 from typing import Any
 
 from utils.settings import Experiment
-from utils.study.plan import Entry, Part
+from utils.study.parts import Entry, Part
 
 RATIO = 0.125
 BATCH_SIZE = 64
 IMAGES = 50_000
 HELD_OUT = 5_000
 
-# The choice: a longer training, until another 20 epochs gain less than half a point on the images
+# The choice: longer trainings, until another 20 epochs gain less than half a point on the images
 # held out.
 TRIED_EPOCHS = (60, 80)
 CHOOSING_SEEDS = (100, 101)
 EPOCHS = 80
-# The uniform network's epochs for as much compute as the dearest arm takes: its search and its
-# training. A test works it out.
+# The uniform network's epochs for the compute of the most expensive arm, search and training. A
+# test checks it.
 EPOCHS_OF_EQUAL_COMPUTE = 256
 
-SEEDS = tuple(range(20, 28))  # of the arms of a test; the others have the first five
+SEEDS = tuple(range(20, 28))  # of the arms of a test; other arms have the first five
 FEWER = SEEDS[:5]
-FROM_RATIO = ("ratio=0.25", "iterations=5", "batch-size=64")  # how the first study searched
+FROM_RATIO = ("ratio=0.25", "iterations=5", "batch-size=64")  # the first study's searches
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One kind of network and training. ``searches``: the seeds of the first study's searches,
-    which its seeds share in turn."""
+    """One kind of network and training.
+
+    ``searches`` are the seeds of the first study's searches, which its seeds use in turn.
+    """
 
     label: str
     name: str
@@ -50,10 +51,11 @@ class Arm:
     validate: int | None = None
 
     def entries(self) -> list[Entry]:
-        """An experiment for each seed, so that the arms can be run seed by seed."""
+        """Return an experiment for each seed, so that the arms can be run seed by seed."""
         return [self.entry(place, seed) for place, seed in enumerate(self.seeds)]
 
     def entry(self, place: int, seed: int) -> Entry:
+        """Return the experiment of one seed."""
         more: dict[str, Any] = {}
         search_seed = self.searches[place % len(self.searches)] if self.searches else None
         if search_seed is not None:
@@ -62,6 +64,7 @@ class Arm:
                 which: f"vgg_c10_{self.search}_s{search_seed}",
                 "search_with": (*self.search_with, f"seed={search_seed}"),
             }
+
         experiment = Experiment(
             name=f"trained_vgg_c10_{self.name}"
             + ("" if search_seed is None else f"_s{search_seed}"),
@@ -74,6 +77,7 @@ class Arm:
             train_with=(f"epochs={self.epochs}", f"batch-size={BATCH_SIZE}"),
             **more,
         )
+
         return Entry(
             self.label,
             experiment,
@@ -135,15 +139,15 @@ ARMS = (UNIFORM, BY_PARAMS, BY_MACS, MORPHNET, LONGER)
 
 @dataclass(frozen=True)
 class Test:
-    """A comparison that was set down before any run: whether ``arm`` differs from ``against``."""
+    """A comparison that was set down before any run: does ``arm`` differ from ``against``?"""
 
     question: str
     arm: Arm
     against: Arm
 
 
-# Two more will compare pruned networks with uniform ones; the correction counts them from the
-# beginning.
+# Two more tests will compare pruned networks with uniform ones; the correction counts them from the
+# start.
 PLANNED_TESTS = 4
 TESTS = (
     Test("from scratch at equal parameters", BY_PARAMS, UNIFORM),
@@ -152,7 +156,7 @@ TESTS = (
 
 
 def vgg_from_scratch() -> Part:
-    """Question 1: first the choice of the epochs, then all arms, seed by seed."""
+    """Return question 1: first the choice of the epochs, then all arms, seed by seed."""
     entries = [entry for arm in (*CHOICE, *ARMS) for entry in arm.entries()]
     return Part(
         "trained_vgg_CIFAR10",

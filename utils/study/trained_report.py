@@ -1,4 +1,4 @@
-"""Prints what the second study has found, from its stored results alone."""
+"""Prints the second study, from its stored results alone."""
 
 from __future__ import annotations
 
@@ -23,38 +23,39 @@ HEAD = (
     "with search",
 )
 RULE = (
-    "Accuracy: % of all test images after the last epoch, mean and standard error over n "
-    "seeds. Above uniform: percentage points, "
-    "with the 95 % interval from the standard deviation within arms, pooled over all "
-    "arms. TMACs: the multiply-accumulates, forward "
-    "and backward, of one training, and with its search. -: not there yet."
+    "Accuracy: % of all test images after the last epoch, mean and standard error over n seeds. "
+    "Above uniform: percentage points, with the 95 % interval from the standard deviation within "
+    "arms, pooled over all arms. TMACs: the multiply-accumulates, forward and backward, of one "
+    "training, and with its search. -: not there yet."
 )
 
 
-def report(places: Places) -> None:
-    """Prints the choice of the epochs, the arms and the tests. Raises UserError where nothing has
-    come out yet."""
-    paragraphs = list(told(places))
-    if not paragraphs:
+def report_trained(places: Places) -> None:
+    """Print the choice of the epochs, the arms and the tests. Raises UserError if there is no
+    result yet."""
+    text = list(paragraphs(places))
+    if not text:
         raise UserError(
             f"{places.plot_dir}: no result of this study yet; study.py --study trained --run "
             "makes them"
         )
-    for paragraph in paragraphs:
+    for paragraph in text:
         print(f"{paragraph}\n")
 
 
-def told(places: Places) -> Iterator[str]:
-    """All that there is to say, paragraph by paragraph."""
+def paragraphs(places: Places) -> Iterator[str]:
+    """Yield all paragraphs."""
     choice = [found for arm in CHOICE if (found := trained(arm, places)).begun]
     arms = {arm: trained(arm, places) for arm in ARMS}
     if choice:
         yield "### How many epochs: uniform networks, accuracy on 5,000 training images held out"
         yield markdown([HEAD[:6], *(cells(found)[:6] for found in choice)])
+
     if any(found.begun for found in arms.values()):
         yield "### vgg on all of CIFAR10, from scratch"
         yield RULE
         yield table_of(arms)
+
         finished, planned = (
             sum(len(found.results) for found in arms.values()),
             sum(found.planned for found in arms.values()),
@@ -68,7 +69,7 @@ def told(places: Places) -> Iterator[str]:
 
 
 def table_of(arms: dict[Arm, Trained]) -> str:
-    """A row for each arm that has begun."""
+    """Return a table with a row for each arm that has begun."""
     spread, uniform = spread_of(arms.values()), arms[UNIFORM]
     lines = []
     for found in arms.values():
@@ -78,6 +79,7 @@ def table_of(arms: dict[Arm, Trained]) -> str:
         if spread and uniform.begun and found is not uniform:
             mean, half, _ = above(found, uniform, spread)
             gap = f"{mean:+.2f} ± {half:.2f}"
+
         lines.append(
             (
                 *cells(found),
@@ -90,9 +92,10 @@ def table_of(arms: dict[Arm, Trained]) -> str:
 
 
 def cells(found: Trained) -> tuple[str, ...]:
-    """What every table says of an arm."""
+    """Return the cells of an arm that every table has."""
     accuracy = found.accuracy
     error = "" if math.isnan(accuracy.error) else f" ± {accuracy.error:.2f}"
+
     return (
         found.arm.label,
         str(accuracy.n),
@@ -104,13 +107,14 @@ def cells(found: Trained) -> tuple[str, ...]:
 
 
 def tests_of(arms: dict[Arm, Trained]) -> Iterator[str]:
-    """The tests that were set down before any run, as far as they can be answered."""
+    """Yield the tests that were set down before any run, as far as they can be answered."""
     found = answers(TESTS, arms, PLANNED_TESTS)
     if found:
         yield (
             f"### The tests that were set down first ({PLANNED_TESTS}, corrected by Holm's "
             "method, two-sided)"
         )
+
         yield markdown(
             [
                 ("question", "difference", "p", "corrected p"),
@@ -129,7 +133,7 @@ def tests_of(arms: dict[Arm, Trained]) -> Iterator[str]:
 
 
 def processors(arms: dict[Arm, Trained]) -> list[str]:
-    """On which kinds of processor the trainings were run."""
+    """Return the kinds of processors that trainings were run on."""
     return sorted(
         {result["versions"]["device"] for found in arms.values() for result in found.results}
     )

@@ -1,4 +1,4 @@
-"""The device that networks run on: picking it, its memory, its number format, its generators."""
+"""The device that networks run on: its choice, memory, number format and random generators."""
 
 import ctypes
 import platform
@@ -15,33 +15,37 @@ from utils.errors import UserError, is_out_of_memory
 
 @dataclass
 class Runner:
-    """How to run a network: on which device, with or without bfloat16 autocast, compiled or not."""
+    """The way to run networks: on which device, with bfloat16 autocast or not, compiled or not."""
 
     device: str = "cpu"
     amp: bool = False
     compile: bool = False
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """The context of a forward pass."""
+        """Return the context of a forward pass."""
         return (
             torch.autocast(self.device.split(":")[0], torch.bfloat16) if self.amp else nullcontext()
         )
 
     def place(self, network: nn.Module) -> nn.Module:
-        """Moves a network to the device, its convolutions laid out as channels_last (5 to 20 %
-        faster)."""
+        """Move a network to the device, with channels_last convolutions (5 to 20 % faster)."""
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def compiled(self, network: nn.Module) -> nn.Module:
-        """What to call for a forward pass."""
+        """Return the module to call for a forward pass, compiled if asked for."""
         # torch makes a module of a module
         return torch.compile(network) if self.compile else network  # type: ignore[return-value]
 
 
 def pick_device(name: str) -> str:
-    """``auto`` is CUDA where there is one. Raises UserError for a device that is not there."""
+    """Return the device of this name; ``auto`` is CUDA where there is one.
+
+    Raises UserError for a device that is not there.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+
+    # try it, with a tensor
     try:
         if torch.device(name).type not in ("cpu", "cuda"):
             raise NotImplementedError
@@ -52,6 +56,7 @@ def pick_device(name: str) -> str:
         raise UserError(
             f"--device {name}: not available on this machine; --device cpu is"
         ) from None
+
     if name.startswith("cuda"):
         torch.backends.cudnn.benchmark = True
     else:
@@ -60,11 +65,10 @@ def pick_device(name: str) -> str:
 
 
 def keep_freed_memory() -> None:
-    """Asks the C library to keep the memory that a training step frees, for the next one.
+    """Ask the C library to keep the memory that a training step frees, for the next step.
 
-    glibc gives large blocks back to the system at once, and the system clears every page of them
-    anew at the next step: that costs a tenth of a step of a large network and up to half of one of
-    a small network.
+    glibc returns large blocks to the system at once, which clears every page of them at the next
+    step: that costs a tenth of a step of a large network and up to half of one of a small network.
     """
     if libc := _glibc():
         m_mmap_max, m_trim_threshold = -4, -1  # from malloc.h
@@ -73,35 +77,38 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Gives back what is kept, once: after a network has shrunk, its tensors fit badly between
-    those that were freed."""
+    """Return the memory that is kept to the system, once.
+
+    After a network has shrunk, its tensors fit badly between those that were freed.
+    """
     if libc := _glibc():
         libc.malloc_trim(0)
 
 
 def _glibc() -> ctypes.CDLL | None:
+    """Return the C library if it is glibc."""
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def check_compiler(device: str) -> None:
-    """Raises UserError where torch.compile does not work: it needs a C++ compiler for a CPU, Triton
-    for CUDA."""
+    """Raise UserError if torch.compile does not work: a CPU needs a C++ compiler, CUDA needs
+    Triton."""
     try:
         torch.compile(torch.neg)(torch.zeros(8, device=device))
     except Exception as error:  # torch raises many kinds, with the compiler's whole output
         reason = str(error).strip().splitlines() or [""]
         raise UserError(
             f"--compile: torch.compile does not work on this machine ({type(error).__name__}: "
-            f"{reason[0][:150]}); install a "
-            "C++ compiler, or leave --compile out"
+            f"{reason[0][:150]}); install a C++ compiler, or leave --compile out"
         ) from None
 
 
 def generator(*numbers: int) -> torch.Generator:
-    """A generator seeded by (seed, iteration, epoch, ...) alone, so that resuming needs no hidden
-    state."""
+    """Return a generator seeded by (seed, iteration, epoch, ...) alone, so that resuming needs no
+    hidden state."""
     return torch.Generator().manual_seed(seed_from(*numbers))
 
 
 def seed_from(*numbers: int) -> int:
+    """Return one seed made from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""How long a network takes: the median of synchronised forward passes."""
+"""The latency of networks: the median of synchronised forward passes."""
 
 import statistics
 import time
@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from model import BUDGETS, ImageSize, build_model, image_shape, pixels_in
-from utils.records.methods import Method
+from utils.records.method import Method
 from utils.records.results import Result
 from utils.records.run import provenance
 from utils.records.shapes import shape_in
+from utils.records.sizes import size_of
 from utils.training.device import Runner
 
 BATCH = 100  # images, as in the paper
@@ -20,15 +21,17 @@ WARMUP, REPEATS = 2, 11
 
 
 def latency(network: nn.Module, image_size: ImageSize, runner: Runner) -> float:
-    """Milliseconds for one batch of 100 images: the median of 11 forward passes after 2 that do not
-    count."""
+    """Return the milliseconds for a batch of 100 images: the median of 11 passes, after 2 to warm
+    up."""
     return latencies([network], image_size, runner)[0]
 
 
 @torch.no_grad()
 def latencies(networks: list[nn.Module], image_size: ImageSize, runner: Runner) -> list[float]:
-    """The latency of each network, measured by turns: what else the machine does meets all of
-    them."""
+    """Return the latency of each network in milliseconds.
+
+    The networks take turns, so that other work on the machine affects all of them.
+    """
     placed = [runner.place(network).eval() for network in networks]
     images = torch.randn(BATCH, *image_shape(image_size), device=runner.device).to(
         memory_format=torch.channels_last
@@ -46,14 +49,19 @@ def latencies(networks: list[nn.Module], image_size: ImageSize, runner: Runner) 
 
 
 def rounding_told(method: Method, network: Result, runner: Runner) -> str:
-    """What it costs and gains one network that its widths are multiples of ``method.round_to``, for
-    people: both are measured now."""
-    model, ratio, convcut = method.model, network["ratio"], method.convcut
+    """Return a line with the costs and gains of rounding widths to multiples of
+    ``method.round_to``.
+
+    The network and its unrounded one are both measured now.
+    """
+    model, size, convcut = method.model, size_of(network), method.convcut
     shape = shape_in(network)
     amount, both = (
-        method.amount(ratio, **shape),
-        (network["filters"], method.unrounded().filters(ratio, **shape)),
+        method.amount(size, **shape),
+        (network["filters"], method.unrounded().filters(size, **shape)),
     )
+
+    # the budget that each uses, and the time it takes
     used = [
         BUDGETS[method.budget](model, filters, convcut=convcut, **shape) / amount
         for filters in both
@@ -63,16 +71,16 @@ def rounding_told(method: Method, network: Result, runner: Runner) -> str:
         pixels_in(shape),
         runner,
     )
+
     return (
         f"rounded to multiples of {method.round_to}: {used[0]:.2%} of the budget, unrounded "
-        f"{used[1]:.2%}; {milliseconds[0]:.1f} ms "
-        f"for {BATCH} images, unrounded {milliseconds[1]:.1f} "
-        f"({provenance(runner.device)['versions']['device']})"
+        f"{used[1]:.2%}; {milliseconds[0]:.1f} ms for {BATCH} images, unrounded "
+        f"{milliseconds[1]:.1f} ({provenance(runner.device)['versions']['device']})"
     )
 
 
 def timed(runner: Runner, work: Callable[[], object]) -> float:
-    """The seconds that ``work`` takes on the device."""
+    """Return the seconds that ``work`` takes on the device."""
     synchronize(runner)
     began = time.perf_counter()
     work()
@@ -81,6 +89,6 @@ def timed(runner: Runner, work: Callable[[], object]) -> float:
 
 
 def synchronize(runner: Runner) -> None:
-    """Waits until the device has done all it was given."""
+    """Wait until the device has finished all work."""
     if runner.device.startswith("cuda"):
         torch.cuda.synchronize(runner.device)

@@ -1,5 +1,5 @@
-"""The magnitude baseline: remove the filters whose weights are small (Li et al., Pruning Filters
-for Efficient ConvNets, ICLR 2017), the same fraction in every layer."""
+"""The magnitude baseline: removes the filters with the smallest weights, the same fraction of each
+layer (Li et al., Pruning Filters for Efficient ConvNets, ICLR 2017)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from model import (
     compactor,
     image_shape,
     prepare_filters,
-    uniform_filters,
 )
 from model.architecture import Compaction
 from model.errors import OverBudget, UnknownLayer, UnreadableNetwork
@@ -25,7 +24,8 @@ from model.gate import gates_of
 from model.graph.channels import Input
 from model.graph.resize import tensors_of
 from utils.errors import UserError
-from utils.records.methods import impossible
+from utils.records.method import Method, impossible
+from utils.settings import Size, size_told
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def pruned_widths(
     name: str,
-    ratio: float,
+    size: Size,
     filters: list[int],
     *,
     budget: str = "params",
@@ -41,25 +41,24 @@ def pruned_widths(
     keep: Sequence[str] = (),
     **shape: Unpack[Shape],
 ) -> list[int]:
-    """What is left of ``filters``: the same fraction of every layer, the largest within the budget
-    of ``ratio``.
+    """Return the widths after pruning: the same fraction of each of ``filters``, the largest within
+    the budget of a ratio, or within a target.
 
-    A layer has 1 filter left, or ``min_width``, or all where it has fewer; those of ``keep`` have
-    all. Raises UserError where the network is within that budget unpruned, or what has to be left
-    of it is not.
+    A layer keeps at least 1 filter, or ``min_width``, or all where it has fewer; layers in ``keep``
+    keep all. Raises UserError if the network is within the budget unpruned, or can't be brought
+    within it.
     """
-    base, amount = (
-        BUDGETS[budget](name, widths, **shape) for widths in (filters, uniform_filters(name, ratio))
-    )
-    if base <= amount:
+    amount = Method("magnitude", name, budget=budget).amount(size, **shape)
+    if BUDGETS[budget](name, filters, **shape) <= amount:
         raise UserError(
-            f"--ratio {ratio:g}: the base network is within this budget as it is; there is "
+            f"--{size_told(size)}: the base network is within this budget as it is; there is "
             "nothing to prune"
         )
+
     try:
         return prepare_filters(
             name,
-            ratio,
+            amount=amount,
             pruned_filters=filters,
             budget=budget,
             min_width=min_width,
@@ -68,12 +67,12 @@ def pruned_widths(
             **shape,
         )
     except (OverBudget, UnknownLayer) as error:
-        raise impossible(error, ratio, 1, min_width, keep) from None
+        raise impossible(error, size, 1, min_width, keep) from None
 
 
 def largest_filters(compactor: Compaction, widths: list[int]) -> list[Tensor]:
-    """For each gate, which of its filters to keep: the ``widths[l]`` with the largest L1 norm
-    (bools)."""
+    """Return for each gate a mask of the filters to keep: the ``widths[l]`` with the largest L1
+    norm."""
     kept = []
     for norm, width in zip(filter_norms(compactor), widths):
         mask = torch.zeros(len(norm), dtype=torch.bool, device=norm.device)
@@ -89,8 +88,9 @@ def compactor_of(
     num_classes: int = 10,
     image_size: ImageSize = 32,
     channels: int = COLOURS,
+    multiple: int = 1,
 ) -> Compaction:
-    """Raises UserError for a network whose filters can't be removed."""
+    """Return the network's compactor. Raises UserError if its filters can't be removed."""
     try:
         return compactor(
             model,
@@ -98,35 +98,41 @@ def compactor_of(
             num_classes=num_classes,
             image_size=image_size,
             channels=channels,
-            multiple=1,
+            multiple=multiple,
             through_norms=True,
         )
     except UnreadableNetwork as error:
         raise UserError(
-            f"this network can't be pruned by magnitude: {error}, so its filters can't be removed"
+            f"this network can't be pruned: {error}, so its filters can't be removed"
         ) from None
 
 
 def filter_norms(compactor: Compaction) -> list[Tensor]:
-    """For each gate, (width,): the L1 norm of each filter, in the layer whose output reaches the
-    gate first.
+    """Return the L1 norm of each filter, (width,) for each gate, in the layer whose output reaches
+    the gate first.
 
-    Behind a sum that is the layer of the branch, its first operand, not that of the shortcut. Where
-    a gate is in several places, or a filter is several channels, they add up.
+    Behind a sum this is the layer of the branch, its first operand, not that of the shortcut. Where
+    a gate is in several places, or a filter has several channels, the norms add up.
     """
     reading, norms, gate_nodes = compactor.reading, dict[str, Tensor](), compactor.gate_nodes
     found = [torch.zeros_like(gate.weight.detach()) for gate in gates_of(compactor.network)]
     device, tensors = found[0].device, tensors_of(compactor.network)
+
     for node in reading.graph.nodes:
         name = node.name
         if name not in reading.values:
             continue
+
+        # a layer has norms of its own
         norms[name] = torch.zeros(compactor.channels(name), device=device)
         if layer := reading.makers.get(name):
             weight = tensors[layer.weight].detach()
-            # the dimension that they are along
+            # the dimension of the weight that has the filters
             filters = int(layer.transposed and layer.groups == 1)
-            norms[name] = weight.abs().transpose(0, filters).flatten(1).sum(dim=1)
+            there = compactor.channel_mask(name).to(device)
+            norms[name][there] = weight.abs().transpose(0, filters).flatten(1).sum(dim=1)
+
+        # elsewhere each channel has the norms of the first operand that has any
         filled = torch.full((len(norms[name]),), layer is not None)
         for source in reading.steps[name].inputs if layer is None else ():
             part = slice(
@@ -134,6 +140,8 @@ def filter_norms(compactor: Compaction) -> list[Tensor]:
             )
             if not (filled[part].any() or (source.whole and len(reading.steps[name].inputs) > 1)):
                 norms[name][part], filled[part] = spread_norms(norms[source.name], source), True
+
+        # add the norms up, by gates
         if name in gate_nodes:
             layers, index = gate_nodes[name]
             of_gates = norms[name]
@@ -146,29 +154,32 @@ def filter_norms(compactor: Compaction) -> list[Tensor]:
 
 
 def spread_norms(norm: Tensor, source: Input) -> Tensor:
-    """The norms of the channels that are made of those of ``source``."""
+    """Return the norms of the channels that are made from those of ``source``."""
     return norm.view(-1, source.taken).sum(dim=1).repeat_interleave(source.given)
 
 
 def prune(
     compactor: Compaction, kept: list[Tensor], image_size: ImageSize = 32
 ) -> tuple[nn.Module, float | None]:
-    """The network without the filters outside ``kept``, and how far its outputs are from the masked
-    one's. ``image_size`` is as pixels_of says it.
+    """Remove the filters outside ``kept``, and compare the outputs with those of the masked
+    network.
 
-    The filters are masked by their gates and then removed; on random images the two networks'
-    outputs are compared, relative to the largest. None where they are others by right: where a norm
-    takes its mean over the filters.
+    ``image_size`` is as pixels_of returns it. The filters are masked by their gates and then
+    removed. Returns the small network and the largest difference on random images, relative to the
+    largest output. The difference is None where outputs must differ: where a norm takes its mean
+    over the filters.
     """
     network = compactor.network
     with torch.no_grad():
         for gate, mask in zip(gates_of(network), kept):
             gate.weight.copy_(mask)
+
         network.eval()
         images = torch.randn(
             8, *image_shape(image_size), generator=torch.Generator().manual_seed(0)
         ).to(kept[0].device)
         masked = network(images)
+
         compactor.compact([mask.cpu() for mask in kept], worthwhile=0)
         small = compactor.finished()
         difference = (small.eval()(images) - masked).abs().max() / masked.abs().max()

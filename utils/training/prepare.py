@@ -1,13 +1,12 @@
-"""What every run does before it trains: its data, its device, its settings on the screen, and what
-can't work refused."""
+"""Preparation of every run before it trains: data, device, settings on the screen, refusals."""
 
 import sys
 from pathlib import Path
 
 from model import ImageSize
 from utils.data import Data, augmentation, load_data
-from utils.data.memory import gpu_memory, physical_memory
-from utils.errors import UserError
+from utils.data.memory import gpu_memory
+from utils.errors import UserError, physical_memory
 from utils.settings import Machine, Optimization, SearchSettings, Settings, Storage, stored
 from utils.training.device import Runner, check_compiler, pick_device
 
@@ -22,12 +21,14 @@ def prepare(
     default_size: ImageSize | None = None,
     channels: int | None = None,
 ) -> tuple[Data, Runner]:
-    """The data and the device of a run; prints every setting, given or default. Raises UserError.
+    """Return the data and the device of a run, and print every setting, given or default.
 
-    ``default_size``: to what a folder's images are brought where the settings don't say it, in
-    pixels; ``channels``: with how many they are read.
+    ``default_size`` is the size in pixels of a folder's images where the settings have none;
+    ``channels`` is the number of channels that they are read with. Raises
+    UserError.
     """
     machine = machine or Machine()
+
     runner = Runner(pick_device(machine.device), settings.amp, machine.compile)
     if machine.compile:
         check_compiler(runner.device)
@@ -47,6 +48,8 @@ def prepare(
         flip=settings.flip,
         rotation=settings.rotation,
     )
+
+    # everything that the run depends on
     shown = {
         name: value for part in (settings, storage, *more) for name, value in stored(part).items()
     }
@@ -57,6 +60,7 @@ def prepare(
         **data.shape,
         **vars(augmentation(data, search=isinstance(settings, SearchSettings))),
     }
+
     print(
         f"{Path(sys.argv[0]).name}:",
         " ".join(f"{name}={value}" for name, value in sorted(shown.items())),
@@ -66,13 +70,12 @@ def prepare(
 
 
 def check_memory(params: int, runner: Runner) -> None:
-    """Raises UserError where weights, gradients and momentum alone would not fit into the device's
+    """Raise UserError if weights, gradients and momentum alone don't fit into the device's
     memory."""
     cuda = runner.device.startswith("cuda")
     memory = gpu_memory(runner.device)[1] if cuda else physical_memory()
     if memory is not None and (needed := 3 * 4 * params) > memory:
         raise UserError(
             f"a network of {params:,} parameters needs {needed / 2**30:,.0f} GiB to train; this "
-            "device has "
-            f"{memory / 2**30:,.0f}. Use a smaller ratio"
+            f"device has {memory / 2**30:,.0f}. Use a smaller ratio"
         )

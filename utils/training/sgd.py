@@ -1,4 +1,4 @@
-"""Stochastic gradient descent that begins at once: PyTorch's own loads its compiler at the first
+"""Stochastic gradient descent that starts at once: PyTorch's own loads its compiler at the first
 step, which takes seconds."""
 
 from collections.abc import Callable
@@ -9,12 +9,15 @@ import torch
 
 
 class SGD(torch.optim.SGD):
-    """torch.optim.SGD, with its arithmetic and its state. Its methods are called without what is
-    wrapped around them for torch.compile, which compiles networks here and no optimizer."""
+    """torch.optim.SGD, with its arithmetic and its state.
+
+    Its methods are called without the wrappers for torch.compile, which compiles networks here and
+    no optimizer.
+    """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step by the gradients that are there."""
+        """Take one step by the current gradients."""
         loss: float | None = unwrap(torch.optim.SGD.step)(self, closure)
         return loss
 

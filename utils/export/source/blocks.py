@@ -1,5 +1,5 @@
-"""Which operations stand together in a class of the source: those of one module of the network,
-where it is called once."""
+"""Groups operations into classes of the source: a module's operations are a class if it is called
+once."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from utils.export.source.steps import Steps
 
 @dataclass(eq=False)
 class Block:
-    """What the module ``path`` does, "" for the whole network: operations and blocks in their
-    order, from what to what."""
+    """The operations and blocks of the module ``path`` in order, from its inputs to its output; ""
+    is the whole network."""
 
     path: str
     kind: str
@@ -29,30 +29,34 @@ class Block:
 
     @property
     def blocks(self) -> list[Block]:
+        """The blocks in it."""
         return [item for item in self.items if isinstance(item, Block)]
 
 
 def inside(path: str, place: str) -> bool:
-    """Whether the module or weight ``path`` is below the module ``place``."""
+    """Return True if the module or weight ``path`` is below the module ``place``."""
     return not place or path.startswith(f"{place}.")
 
 
 def relative(path: str, place: str) -> str:
+    """Return a path below ``place`` relative to it."""
     return path[len(place) + 1 :] if place else path
 
 
 def blocks_of(steps: Steps) -> Block:
-    """The whole network as a block of blocks."""
+    """Return the whole network as a block of blocks."""
     nodes = [node for node in steps.nodes if node.op != "get_attr"]
     calls = [call for node in nodes for call in steps.scopes[node]]
     of_path: dict[str, set[str]] = {}
     for call in calls:
         of_path.setdefault(call.split("@")[0], set()).add(call)
+
     builder = _Builder(
         steps,
         {call: calls.count(call) for call in set(calls)},
         {path for path, several in of_path.items() if len(several) > 1},
     )
+
     output = steps.output.args[0]
     assert isinstance(output, fx.Node)
     return Block("", "Network", [steps.images], output, builder.items(nodes, 0))
@@ -65,7 +69,8 @@ class _Builder:
     called_again: set[str]  # modules that are called more than once
 
     def items(self, nodes: list[fx.Node], depth: int) -> list[fx.Node | Block]:
-        """Operations of one call of a module, with blocks for the modules that it calls."""
+        """Return the operations of one call of a module, with blocks for the modules that it
+        calls."""
 
         def call_of(node: fx.Node) -> str | None:
             scope = self.steps.scopes[node]
@@ -78,8 +83,9 @@ class _Builder:
         return found
 
     def block(self, call: str, nodes: list[fx.Node], depth: int) -> list[fx.Node | Block]:
-        """A call of a module as one block, or where that is not simple as what it consists of."""
+        """Return a call of a module as one block, or its contents where that is not simple."""
         path, items, own = call.split("@")[0], self.items(nodes, depth), set(nodes)
+
         inputs = [
             source
             for node in nodes
@@ -113,15 +119,15 @@ class _Builder:
 
 
 def every_block(block: Block) -> Iterable[Block]:
-    """A block and all in it, those inside first."""
+    """Yield a block and all blocks in it, inner ones first."""
     for inner in block.blocks:
         yield from every_block(inner)
     yield block
 
 
 def is_chain(block: Block, steps: Steps, members: set[str]) -> bool:
-    """Whether a block hands its input from one of its layers to the next, and has no ``members``
-    beside these."""
+    """Return True if a block passes its input from one of its layers to the next, and has no other
+    ``members``."""
     last, names = block.inputs[0], []
     for item in block.items:
         if isinstance(item, Block):
@@ -132,6 +138,7 @@ def is_chain(block: Block, steps: Steps, members: set[str]) -> bool:
             takes, gives, path = [last], item, str(item.target)
         if takes != [last]:
             return False
+
         name = relative(path, block.path)
         if not inside(path, block.path) or "." in name or name in names:
             return False

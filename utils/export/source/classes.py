@@ -11,12 +11,12 @@ from utils.export.source.blocks import Block, every_block, inside, is_chain, rel
 from utils.export.source.forward import MARK, Forward
 from utils.export.source.literals import NotWritableError, literal
 from utils.export.source.members import (
+    Constructor,
     Hole,
     Line,
     Made,
     Member,
     chain,
-    constructor,
     is_sequence,
     layer,
 )
@@ -29,7 +29,7 @@ WITH_WEIGHTS = (nn.Linear, nn.Conv2d, nn.Embedding, nn.LayerNorm)
 
 @dataclass
 class Class:
-    """Source of blocks that are alike: ``arguments`` are what they differ in."""
+    """The source of blocks that are alike; they differ in the ``arguments``."""
 
     name: str
     paths: list[str]
@@ -42,13 +42,14 @@ class Class:
 
 @dataclass
 class Part:
-    """A block before it has a class: how it makes its layers, and what it does."""
+    """A block before it has a class: its constructor and its forward pass."""
 
     block: Block
     lines: list[Line]
     forward: Forward
 
     def key(self) -> tuple[Any, ...]:
+        """Return a key that blocks of one class share."""
         return (
             class_name(self.block.kind, self.block.path),
             tuple((line.target, line.made.key()) for line in self.lines),
@@ -57,6 +58,7 @@ class Part:
         )
 
     def holes(self) -> list[Hole]:
+        """Return the numbers in which blocks of one class may differ."""
         return [
             *(hole for line in self.lines for hole in line.made.every_hole()),
             *self.forward.holes,
@@ -65,8 +67,8 @@ class Part:
 
 @dataclass
 class Classes:
-    """The classes of a network, those that others are made of first, the network's last; and the
-    ``helpers`` they want."""
+    """The classes of a network, inner ones first and the network's last, and the ``helpers`` they
+    need."""
 
     steps: Steps
     found: list[Class] = field(default_factory=list)
@@ -74,9 +76,11 @@ class Classes:
     made: dict[Block, Made] = field(default_factory=dict)
 
     def write(self, network: Block, members: dict[str, Any]) -> None:
-        """``members``: the paths of all layers and weights; what each is, but for blocks."""
+        """Write the classes. ``members`` maps the paths of all layers and weights to these."""
         blocks = list(every_block(network))
         owned = {block: self._members_of(block, blocks, members) for block in blocks}
+
+        # blocks by height: those without other blocks come first; chains need no class
         height: dict[Block, int] = {}
         chains = {
             block
@@ -105,13 +109,14 @@ class Classes:
                 )
 
     def _members_of(self, block: Block, blocks: list[Block], members: dict[str, Any]) -> list[str]:
-        """The layers, weights and blocks that a block has itself, by their whole paths, in the
-        order of the network's."""
+        """Return the paths of the layers, weights and blocks that a block has itself, in the
+        network's order."""
         below = [path for path in members if inside(path, block.path)]
         inner = [
             other.path for other in blocks if other is not block and inside(other.path, block.path)
         ]
         nearest = [path for path in inner if not any(inside(path, other) for other in inner)]
+
         found = list[str]()
         for path in below:
             owner = next((place for place in nearest if inside(path, place)), path)
@@ -127,7 +132,8 @@ class Classes:
         blocks: dict[str, Block],
         chains: set[Block],
     ) -> Member:
-        """What makes a layer or a block, for the one at ``place``; a tensor is itself."""
+        """Return the expression for a layer or a block in the one at ``place``; a tensor is
+        itself."""
         if path not in blocks:
             if isinstance(member := members[path], tuple):
                 return member
@@ -135,9 +141,12 @@ class Classes:
                 return layer(member, value_name(relative(path, place), "layer"))
             except NotWritableError as error:
                 raise NotWritableError(f"{type(member).__name__} ({path}): {error}") from None
+
         block = blocks[path]
         if block not in chains:
             return self.made[block]
+
+        # a chain: its layers, one after the other
         inner = {other.path: other for other in block.blocks}
         paths = [item.path if isinstance(item, Block) else str(item.target) for item in block.items]
         parts = [
@@ -149,8 +158,9 @@ class Classes:
     def _part(
         self, block: Block, owned: list[str], members: dict[str, Any], chains: set[Block]
     ) -> Part:
+        """Return a block with its constructor and its forward pass."""
         inner = {other.path: other for other in block.blocks}
-        lines, get = constructor(
+        made = Constructor(
             {
                 relative(path, block.path): self._expression(
                     path, block.path, members, inner, chains
@@ -158,14 +168,15 @@ class Classes:
                 for path in owned
             }
         )
-        forward = Forward(self.steps, block, get)
+
+        forward = Forward(self.steps, block, made.get)
         self.helpers += [
             name for name in dict.fromkeys(forward.helpers) if name not in self.helpers
         ]
-        return Part(block, lines, forward)
+        return Part(block, made.lines, forward)
 
     def _add(self, alike: list[Part], name: str) -> None:
-        """One class for parts that are alike."""
+        """Add one class for parts that are alike."""
         first, holes = alike[0], [part.holes() for part in alike]
         columns = list(zip(*holes))
         members = {line.target.split(" ")[0].rpartition(".")[2] for line in first.lines}
@@ -173,13 +184,14 @@ class Classes:
 
         texts = iter(values)
         made = [text for line in first.lines for text in line.text(texts)]
-        # what is left is the forward pass's
+        # what remains is in the forward pass
         numbers, at_first = list(texts), len(columns) - len(first.forward.holes)
         kept = {
             number: filled[at_first + number]
             for number in range(len(numbers))
             if at_first + number in filled
         }
+
         made += [
             f"        self.{argument} = {argument}" for argument in dict.fromkeys(kept.values())
         ]
@@ -199,6 +211,8 @@ class Classes:
                 "nn.Sequential" if is_sequence(first.lines) else "nn.Module",
             )
         )
+
+        # blocks are made by a call with their own numbers
         for part, own in zip(alike, holes):
             given = [Hole(argument, own[column].value) for argument, column in arguments.items()]
             self.made[part.block] = Made(name, given, [""] * len(given))
@@ -207,17 +221,18 @@ class Classes:
 def merged(
     columns: list[tuple[Hole, ...]], taken: set[str]
 ) -> tuple[dict[str, int], list[str | None], dict[int, str]]:
-    """The arguments of a class, each with the first hole that it fills; what stands in each hole, a
-    value, an argument, or None for a default; and which holes arguments fill.
+    """Return the arguments of a class, each with the first of its holes; for each hole a value, an
+    argument, or None for a default; and the arguments of the holes that have one.
 
-    What all have is written out. Holes that are widths share an argument where these are equal
-    throughout. ``columns``: for each hole what each block has there; ``taken``: names that no
-    argument has.
+    Numbers that all blocks share are written out. Holes that are widths share an argument where
+    these are equal throughout. ``columns`` has for each hole the values of the blocks; no argument
+    gets a name in ``taken``.
     """
 
     def is_shared(hole: Hole, column: tuple[Hole, ...]) -> bool:
         return all(repr(other.value) == repr(hole.value) for other in column)
 
+    # holes that differ between blocks, with those that always agree together
     groups: dict[Any, list[int]] = {}
     for number, column in enumerate(columns):
         if not is_shared(column[0], column):
@@ -248,14 +263,15 @@ def merged(
 
 
 def members_of(steps: Steps, nodes: list[Any]) -> dict[str, Any]:
-    """The layers, and the weights that are no layer's, that operations use, by their paths, in the
-    network's order.
+    """Return the layers that operations use, and the weights that belong to no layer, by their
+    paths, in the network's order.
 
-    A weight with whether a state_dict has it.
+    A weight comes with True if a state_dict has it.
     """
     found: dict[str, Any] = {
         str(node.target): layer for node in nodes if (layer := steps.layer(node))
     }
+
     for node in nodes:
         path = str(node.target)
         if node.op != "get_attr" or any(inside(path, place) for place in found):
@@ -266,6 +282,7 @@ def members_of(steps: Steps, nodes: list[Any]) -> dict[str, Any]:
             found[owner] = module
         else:
             found[path] = (steps.tensor(node), is_kept(steps, node))
+
     order = {
         name: number
         for number, (name, _) in enumerate(steps.network.named_modules(remove_duplicate=False))

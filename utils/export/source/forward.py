@@ -1,9 +1,7 @@
-"""The lines of a block's forward pass: one for each operation, with names that the layers give."""
+"""The forward pass of a block: a line for each operation, with names taken from the layers."""
 
 from __future__ import annotations
 
-import ast
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -27,17 +25,25 @@ from utils.export.source.literals import (
 )
 from utils.export.source.members import Hole
 from utils.export.source.naming import at, identifier, result_name, unique, value_name
+from utils.export.source.signatures import (
+    argument_names,
+    function_or_none,
+    with_flag,
+    without_defaults,
+)
 from utils.export.source.steps import Steps
 
 MARK = "\0"
-TRAINING = Source("self.training")
 SIZES = ("size", "dim", "numel")  # methods that give numbers, not tensors
 
 
 class Forward:
-    """``inputs``: the arguments; ``lines``: its source, with MARK and a number where each of
-    ``holes`` is, numbers in which blocks that are alike may differ; ``helpers``: names of functions
-    that it wants, from HELPERS."""
+    """The forward pass of a block.
+
+    ``inputs`` are its arguments. ``lines`` are its source, with MARK and a number in the place of
+    each of the ``holes``: numbers in which blocks that are alike may differ. ``helpers`` are the
+    names of functions of HELPERS that it needs.
+    """
 
     def __init__(self, steps: Steps, block: Block, get: Callable[[str], str]):
         self.steps, self.block, self.get = steps, block, get
@@ -49,6 +55,7 @@ class Forward:
         self.lines = self._written()
 
     def _name_inputs(self) -> list[str]:
+        """Name the inputs, and return the names."""
         names = (
             ["images"]
             if not self.block.path
@@ -60,7 +67,7 @@ class Forward:
         return names[: len(self.block.inputs)]
 
     def _takes_a_list(self) -> list[fx.Node]:
-        """The inputs, where there are many and all that is done to them is joining them."""
+        """Return the inputs if there are many and they are only joined; [] otherwise."""
         first = self.block.items[0]
         users = {
             user
@@ -70,6 +77,7 @@ class Forward:
         }
         if isinstance(first, Block) or users != {first} or not first.args:
             return []
+
         goes_elsewhere = any(
             source in item.inputs for item in self.block.blocks for source in self.block.inputs
         )
@@ -85,6 +93,7 @@ class Forward:
     # --- lines ------------------------------------------------------------------------------------
 
     def _written(self) -> list[str]:
+        """Return the lines."""
         items = [
             item
             for item in self.block.items
@@ -95,6 +104,8 @@ class Forward:
         }
         taken = set(self.names.values())
         lines: list[str] = []
+
+        # a name is free again after its last use
         for number, item in enumerate(items):
             text = self._text(item)
             result = item.output if isinstance(item, Block) else item
@@ -112,7 +123,7 @@ class Forward:
         return [*lines, f"return {self._of(self.block.output)}"]
 
     def _sources(self, item: fx.Node | Block) -> list[fx.Node]:
-        """The results that an item's line names."""
+        """Return the results that an item's line names."""
         found: list[fx.Node] = []
         for source in item.inputs if isinstance(item, Block) else item.all_input_nodes:
             found += (
@@ -123,7 +134,8 @@ class Forward:
         return found
 
     def _goes_inline(self, node: fx.Node) -> bool:
-        """Whether a size is written where it is used: once, and here."""
+        """Return True for a size that is used once, in this block; it is written where it is
+        used."""
         asks = (node.op == "call_method" and node.target in SIZES) or (
             node.op == "call_function" and node.target is getattr
         )
@@ -137,6 +149,7 @@ class Forward:
         return asks and len(node.users) == 1 and next(iter(node.users)) in self.block.items
 
     def _name(self, item: fx.Node | Block) -> str:
+        """Return a name for the result of an item."""
         if isinstance(item, Block):
             return value_name(relative(item.path, self.block.path), "block")
         if layer := self.steps.layer(item):
@@ -146,14 +159,14 @@ class Forward:
             and isinstance(item.args[1], int)
             and item.args[0] in self.names
         ):
-            # it is a node
+            # args[0] is a node, for it has a name
             return identifier(f"{self.names[item.args[0]]}_{item.args[1]}")  # type: ignore[index]
         if item.target is getattr:
             return identifier(str(item.args[1]))
         return result_name(self._function(item)[0])
 
     def _function(self, node: fx.Node) -> tuple[str, Any]:
-        """The name of a function or method, and what it is."""
+        """Return the name of a function or method, and the function."""
         target = node.target
         if node.op == "call_module":
             call = self.steps.network.get_submodule(str(target))
@@ -164,6 +177,7 @@ class Forward:
     # --- expressions ------------------------------------------------------------------------------
 
     def _of(self, node: fx.Node) -> str:
+        """Return the expression for a result."""
         if node in self.names:
             return self.names[node]
         return (
@@ -173,6 +187,7 @@ class Forward:
         )
 
     def _text(self, item: fx.Node | Block) -> str:
+        """Return the source of an item. Raises NotWritableError, with its place."""
         if isinstance(item, Block):
             inputs = ", ".join(map(self._of, item.inputs))
             return f"{self.get(relative(item.path, self.block.path))}({inputs})"
@@ -182,10 +197,13 @@ class Forward:
             raise NotWritableError(f"{self.steps.place(item)}: {error}") from None
 
     def _expression(self, node: fx.Node) -> str:
+        """Return the source of an operation. Raises NotWritableError."""
         args, kwargs = node.args, dict(node.kwargs)
         if self.starred and node is self.block.items[0]:
             rest = called("", tuple(args[1:]), kwargs, self._of)[1:-1]
             return f"{self._callable(node.target)}(inputs{', ' * bool(rest)}{rest})"
+
+        # layers and methods
         if self.steps.layer(node):
             return called(
                 self.get(relative(str(node.target), self.block.path)), args, kwargs, self._of
@@ -202,6 +220,8 @@ class Forward:
             args, kwargs = with_flag(
                 self.steps.network.get_submodule(str(node.target)), args, kwargs
             )
+
+        # attributes, parts and operators
         if function is getattr and len(args) == 2 and not kwargs:
             return at(self._operand(args[0]), str(args[1]))
         if function_or_none(node) == "getitem" and len(args) == 2:
@@ -214,6 +234,8 @@ class Forward:
             return f"{operands[0]} {INFIX[function]} {operands[1]}"
         if function in PREFIX and len(args) == 1:
             return f"{PREFIX[function]}{self._operand(args[0])}"
+
+        # functions
         name, kwargs = self._callable(function), without_defaults(function, kwargs)
         return called(
             name, *self._with_holes(node, args, kwargs, argument_names(function)), self._of
@@ -222,7 +244,7 @@ class Forward:
     def _with_holes(
         self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], names: list[str]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of a function, numbers among them marked."""
+        """Return the arguments of a function, with numbers among them marked."""
         result = result_name(self._function(node)[0])
 
         def marked(name: str) -> Callable[[Any], Any]:
@@ -245,6 +267,7 @@ class Forward:
         }
 
     def _callable(self, function: Any) -> str:
+        """Return the name of a function, and remember helpers."""
         name = key(function)
         if isinstance(name, str) and name in HELPERS:
             self.helpers.append(name)
@@ -252,49 +275,6 @@ class Forward:
         return function_name(function)
 
     def _operand(self, value: Any) -> str:
+        """Return a value as an operand, in brackets if it is negative."""
         text = literal(value, self._of)
         return f"({text})" if text.startswith("-") else text
-
-
-def with_flag(
-    call: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of a TrainingFlagCall, with ``self.training`` where it is told whether it is
-    training."""
-    if isinstance(call.place, str):
-        return args, {**kwargs, call.place: TRAINING}
-    return (*args[: call.place], TRAINING, *args[call.place + 1 :]), kwargs
-
-
-def argument_names(function: Any) -> list[str]:
-    """What the arguments of a function are called; [] where it doesn't say."""
-    if (name := key(function)) in HELPERS:
-        definition = ast.parse(HELPERS[name]).body[0]
-        return (
-            [argument.arg for argument in definition.args.args]
-            if isinstance(definition, ast.FunctionDef)
-            else []
-        )
-    try:
-        return list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return []
-
-
-def without_defaults(function: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a function that are not what they are by themselves."""
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return kwargs
-    return {
-        name: value
-        for name, value in kwargs.items()
-        if name not in parameters
-        or type(value) is not type(parameters[name].default)
-        or value != parameters[name].default
-    }
-
-
-def function_or_none(node: fx.Node) -> str | None:
-    return str(getattr(node.target, "__name__", "")) if node.op == "call_function" else None

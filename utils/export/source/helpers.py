@@ -1,5 +1,4 @@
-"""What functions of other libraries, which torch.fx takes as a whole, are written as: by their
-names, source of our own."""
+"""Source for functions of other libraries that torch.fx takes as a whole, by their names."""
 
 HELPERS = {
     "torchvision.ops.stochastic_depth.stochastic_depth": '''\

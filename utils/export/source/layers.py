@@ -1,4 +1,4 @@
-"""Layers of torch.nn, with the arguments that make them again."""
+"""Layers of torch.nn, with the arguments to make them again."""
 
 import inspect
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from model.graph.whole import spells_out
 from utils.export.source.literals import NotWritableError
 
 UNSET = object()  # the default of an argument that has to be given
-# where the layer is; its first numbers; old names of others
+# the place of a layer, its initialisation, and old names of other arguments
 NOT_STORED = {"device", "dtype", "init", "min_value", "max_value"}
+# arguments that are widths, and their names among a class's own arguments
 CHANNELS = {
     "in_channels": "in",
     "out_channels": "out",
@@ -25,15 +26,13 @@ CHANNELS = {
     "normalized_shape": "channels",
     "num_parameters": "channels",
     "groups": "groups",
-    # arguments that are widths, and what they are called in names of a class's own
-    # arguments
     "embed_dim": "channels",
 }
 
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument that makes a layer, and its default."""
+    """An argument of a layer, and its default."""
 
     name: str
     value: Any
@@ -41,10 +40,10 @@ class Argument:
 
 
 def torch_class(module: nn.Module) -> type[nn.Module]:
-    """The class of torch.nn whose forward pass a layer has: its own, or one that it inherits all of
-    it from, or does again.
+    """Return the class of torch.nn whose forward pass a layer has: its own, or one whose forward
+    pass it inherits or spells out.
 
-    Of a norm with an activation in it the norm's. Raises NotWritableError.
+    For a norm with an activation, that is the norm's. Raises NotWritableError.
     """
     kind = type(module)
     for base in kind.__mro__:
@@ -59,6 +58,7 @@ def torch_class(module: nn.Module) -> type[nn.Module]:
                 "reset_parameters",
                 "extra_repr",
             }
+
             if not other or activated(module) or (other == {"forward"} and spells_out(module)):
                 return base
             break
@@ -66,16 +66,16 @@ def torch_class(module: nn.Module) -> type[nn.Module]:
 
 
 def activated(module: nn.Module) -> list[str]:
-    """What of a norm of timm's comes after the norm itself: its layers that do something, by their
-    names."""
+    """Return the names of the layers after a norm of timm's that do something."""
     if not isinstance(module, _NormBase) or not type(module).__module__.startswith("timm.layers"):
         return []
     return [name for name, child in module.named_children() if not isinstance(child, nn.Identity)]
 
 
 def arguments(module: nn.Module) -> list[Argument]:
-    """The arguments with which a layer is made again, in their order. Raises NotWritableError."""
+    """Return the arguments of a layer, in order. Raises NotWritableError."""
     kind = torch_class(module)
+
     if odd := next(
         (tensor.dtype for tensor in module.parameters() if tensor.dtype != torch.float32), None
     ):
@@ -103,7 +103,8 @@ def arguments(module: nn.Module) -> list[Argument]:
 
 
 def _value(module: nn.Module, name: str) -> Any:
-    # the layer has it as a weight; a norm without weights has none whatever it was told
+    # a layer has it as a weight; norms without weights have none, whatever the argument was
+    """Return the value of a layer's argument. Raises NotWritableError."""
     if name == "bias":
         if isinstance(module, nn.MultiheadAttention):
             return module.in_proj_bias is not None
@@ -124,7 +125,7 @@ def _value(module: nn.Module, name: str) -> Any:
         and value == getattr(module, "kernel_size", None)
         and not isinstance(module, _ConvNd)
     ):
-        return None  # as pooling has it by itself
+        return None  # the default of poolings
     if name == "normalized_shape" and len(value) == 1:
         return value[0]
     return value

@@ -13,11 +13,12 @@ from torch import Tensor, fx
 
 
 class NotWritableError(Exception):
-    """An operation that can't be written as plain PyTorch; says which, and why."""
+    """Raised for an operation that can't be written as plain PyTorch; the message has the
+    reason."""
 
 
 class Source(str):
-    """What stands in the source as it is."""
+    """A text that goes into the source as it is."""
 
 
 INFIX = {
@@ -63,19 +64,21 @@ FUNCTIONS = {
     id(found): f"{place}.{name}"
     for place, module in reversed(NAMESPACES)
     for name, found in vars(module).items()
-    # what users may call, by the name that they call it by
+    # public functions, by the names that users call
     if callable(found) and not name.startswith("_")
 } | BUILTINS
 
 
 def is_name(text: str) -> bool:
-    """Whether a text can stand behind a point."""
+    """Return True if a text can be an attribute's name."""
     return text.isidentifier() and not keyword.iskeyword(text)
 
 
 def literal(value: Any, name_of: Callable[[fx.Node], str] | None = None) -> str:
-    """A value as source; results of other operations by the names that ``name_of`` gives. Raises
-    NotWritableError."""
+    """Return a value as source, with results of other operations named by ``name_of``.
+
+    Raises NotWritableError.
+    """
 
     def inside(part: Any) -> str:
         return literal(part, name_of)
@@ -84,12 +87,15 @@ def literal(value: Any, name_of: Callable[[fx.Node], str] | None = None) -> str:
         return name_of(value)
     if isinstance(value, Source):
         return value
+
+    # constants, then containers, then torch's own
     if value is None or value is Ellipsis or isinstance(value, (bool, int)):
         return "..." if value is Ellipsis else repr(value)
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else f'float("{value}")'
     if isinstance(value, str):
         return f'"{value}"' if value.isprintable() and not set(value) & {'"', "\\"} else repr(value)
+
     if isinstance(value, slice):
         return f"slice({inside(value.start)}, {inside(value.stop)}, {inside(value.step)})"
     if isinstance(value, list):
@@ -98,6 +104,7 @@ def literal(value: Any, name_of: Callable[[fx.Node], str] | None = None) -> str:
         return f"({', '.join(map(inside, value))}{',' * (len(value) == 1)})"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{inside(key)}: {inside(part)}' for key, part in value.items())}}}"
+
     if isinstance(value, (torch.dtype, torch.memory_format, torch.layout)):
         return str(value)
     if isinstance(value, torch.device):
@@ -106,7 +113,7 @@ def literal(value: Any, name_of: Callable[[fx.Node], str] | None = None) -> str:
 
 
 def subscript(index: Any, name_of: Callable[[fx.Node], str]) -> str:
-    """What stands between the brackets of x[...]."""
+    """Return the source of an index, the part between the brackets of x[...]."""
 
     def part(value: Any) -> str:
         if not isinstance(value, slice):
@@ -121,8 +128,7 @@ def subscript(index: Any, name_of: Callable[[fx.Node], str]) -> str:
 
 
 def function_name(function: Any) -> str:
-    """By what a function of PyTorch, or of Python's, is called. Raises NotWritableError for any
-    other."""
+    """Return the name of a function of PyTorch or Python. Raises NotWritableError for others."""
     if id(function) not in FUNCTIONS:
         module = getattr(function, "__module__", None)
         raise NotWritableError(
@@ -135,7 +141,7 @@ def function_name(function: Any) -> str:
 def called(
     function: str, args: tuple[Any, ...], kwargs: dict[str, Any], name_of: Callable[[fx.Node], str]
 ) -> str:
-    """A call with these arguments."""
+    """Return the source of a call with these arguments."""
     given = [
         *(literal(arg, name_of) for arg in args),
         *(f"{key}={literal(value, name_of)}" for key, value in kwargs.items()),

@@ -1,9 +1,9 @@
-"""How a block makes its layers: the tree of its members as lines of a constructor, with the numbers
-in them apart."""
+"""The constructor of a block: its members as lines that make them, with the numbers in them
+apart."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +19,7 @@ WIDTH = 112  # characters in a line
 
 @dataclass(frozen=True)
 class Hole:
-    """A number, or another value, in a constructor, and what it is: two of blocks that are alike
-    may differ in it."""
+    """A number, or another value, in a constructor; blocks that are alike may differ in it."""
 
     name: str
     value: Any
@@ -34,10 +33,11 @@ class Made:
 
     name: str
     holes: list[Hole]
-    keywords: list[str]  # of each argument, its keyword; "" for one that goes by its place
-    parts: list[tuple[str, Made]] = field(default_factory=list)  # of containers, their children
+    keywords: list[str]  # the keyword of each argument; "" for a positional one
+    parts: list[tuple[str, Made]] = field(default_factory=list)  # the children of a container
 
     def key(self) -> tuple[Any, ...]:
+        """Return a key that expressions of one class share."""
         return (
             self.name,
             tuple(self.keywords),
@@ -45,18 +45,22 @@ class Made:
         )
 
     def every_hole(self) -> Iterator[Hole]:
+        """Yield its holes, and those of its children."""
         yield from self.holes
         for _, part in self.parts:
             yield from part.every_hole()
 
     def lines(self, values: Iterator[str | None], indent: int) -> list[str]:
-        """Its source, as lines that are ``indent`` deep behind the first; ``values`` of its holes,
-        None for a default."""
+        """Return its source, as lines that are ``indent`` deep after the first.
+
+        ``values`` has the values of its holes, None for a default.
+        """
         given = [
             f"{key}={value}" if key else value
             for key, value in zip(self.keywords, (next(values) for _ in self.holes))
             if value
         ]
+
         if self.name not in CONTAINERS:
             return [f"{self.name}({', '.join(given)})"]
         inner = [part.lines(values, indent + 4) for _, part in self.parts]
@@ -65,9 +69,12 @@ class Made:
             inner = [
                 [f"{name}={lines[0]}", *lines[1:]] for (name, _), lines in zip(self.parts, inner)
             ]
+
+        # on one line if it fits
         whole = f"{opening}{', '.join(' '.join(lines) for lines in inner)}{closing}"
         if all(len(lines) == 1 for lines in inner) and indent + len(whole) <= WIDTH - 24:
             return [whole]
+
         body = [
             f"{' ' * (indent + 4)}{line}" if number == 0 else line
             for lines in inner
@@ -77,7 +84,7 @@ class Made:
 
 
 CONTAINERS = {
-    "super": ("super().__init__(", ")"),  # what begins and ends them
+    "super": ("super().__init__(", ")"),  # their first and last characters
     "chain": ("nn.Sequential(", ")"),
     "named": ("nn.Sequential(OrderedDict(", "))"),
     "list": ("nn.ModuleList([", "])"),
@@ -85,11 +92,12 @@ CONTAINERS = {
 
 
 def _ended(lines: list[str]) -> list[str]:
+    """Return the lines, with a comma at the end."""
     return [*lines[:-1], f"{lines[-1]},"]
 
 
 def layer(module: nn.Module, label: str) -> Made:
-    """What makes a layer of torch.nn. Raises NotWritableError."""
+    """Return the expression for a layer of torch.nn. Raises NotWritableError."""
     given = arguments(module)
     holes = [
         Hole(
@@ -104,11 +112,12 @@ def layer(module: nn.Module, label: str) -> Made:
 
 
 def keyword(argument: Argument) -> str:
+    """Return the keyword of an argument; "" for a positional one."""
     return "" if argument.default is UNSET else argument.name
 
 
 def chain(parts: list[tuple[str, Made]]) -> Made:
-    """Layers one after the other, under numbers or under names."""
+    """Return the expression for layers that follow each other, under numbers or names."""
     if all(name.isdigit() for name, _ in parts):
         return Made("chain", [], [], _without_gaps(parts))
     if all(is_name(name) for name, _ in parts):
@@ -117,7 +126,7 @@ def chain(parts: list[tuple[str, Made]]) -> Made:
 
 
 def _without_gaps(parts: list[tuple[str, Made]]) -> list[tuple[str, Made]]:
-    """So that each has its number: what is not there does nothing."""
+    """Return numbered layers without gaps: missing ones do nothing."""
     there = {int(name): made for name, made in parts}
     return [
         (str(number), there.get(number) or Made("nn.Identity", [], []))
@@ -133,18 +142,22 @@ class Line:
     made: Made
 
     def text(self, values: Iterator[str | None]) -> list[str]:
+        """Return its source."""
         first, *rest = self.made.lines(values, 8)
         return [8 * " " + self.target.replace("{}", first, 1), *rest]
 
 
 def tensor_line(place: str, name: str, tensor: Tensor, persistent: bool) -> Line:
-    """What makes a weight or a buffer: with zeros, which weights.pt fills; a constant that
-    weights.pt has not, with its numbers."""
+    """Return the line for a weight or a buffer.
+
+    It has zeros, which weights.pt fills; a constant that weights.pt does not have has its numbers.
+    """
     label, keys = identifier(name), [""] * max(1, tensor.dim()) + ["dtype"]
     shape = [
         Hole(f"{label}_{axis}", size, is_width=True) for axis, size in enumerate(tensor.shape)
     ] or [Hole(f"{label}_shape", ())]
     dtype = Hole(f"{label}_dtype", tensor.dtype, torch.float32)
+
     if isinstance(tensor, nn.Parameter):
         target = (
             f"{at(place, name)} = nn.Parameter({{}})"
@@ -167,92 +180,100 @@ def tensor_line(place: str, name: str, tensor: Tensor, persistent: bool) -> Line
 Member = Made | tuple[Tensor, bool]
 
 
-def constructor(members: dict[str, Member]) -> tuple[list[Line], Callable[[str], str]]:
-    """The lines that make ``members``, by their paths below a block; and what gets the member of a
-    path."""
-    tree: dict[str, Any] = {}
-    later = [
-        path
-        for path in members
-        if any(
-            isinstance(members[place], Made) and path.startswith(f"{place}.") for place in members
-        )
-    ]
-    for path, member in members.items():
-        *above, name = path.split(".")
-        place = tree
-        for part in above if path not in later else ():
-            place = place.setdefault(part, {})
-        if path not in later:
-            place[name] = member
-    lines, lists = list[Line](), set[str]()
+class Constructor:
+    """The lines that make ``members``, by their paths below a block."""
 
-    def numbered(children: dict[str, Any]) -> bool:
-        return (
-            bool(children)
-            and all(
-                name.isdigit() and not isinstance(part, tuple) for name, part in children.items()
-            )
-            and max(map(int, children)) < 2 * len(children) + 100
-        )
+    def __init__(self, members: dict[str, Member]):
+        self.members = members
+        self.lines: list[Line] = []
+        self.lists: set[str] = set()  # the paths of numbered containers
 
-    def fill(place: str, prefix: str, children: dict[str, Any]) -> None:
+        # layers in layers, such as the activation of a norm, are added at the end
+        layers = [place for place in members if isinstance(members[place], Made)]
+        later = [path for path in members if any(path.startswith(f"{it}.") for it in layers)]
+        tree = tree_of({path: member for path, member in members.items() if path not in later})
+        if numbered(tree):  # its class makes all of them first, in order
+            self.lists.add("")
+            made = Made("super", [], [], self.expression("", tree).parts)
+            self.lines.append(Line("{}", made))
+            self.rest("self", "", tree)
+        else:
+            self.fill("self", "", tree)
+        for path in later:
+            owner, _, name = path.rpartition(".")
+            self.fill(self.get(owner), f"{owner}.", {name: members[path]})
+
+    def fill(self, place: str, prefix: str, children: dict[str, Any]) -> None:
+        """Add the lines that set ``children`` of ``place``."""
         for name, child in children.items():
             path = f"{prefix}{name}"
             if isinstance(child, tuple):
-                lines.append(tensor_line(place, name, *child))
+                self.lines.append(tensor_line(place, name, *child))
                 continue
             target = (
                 at(place, name) + " = {}"
                 if is_name(name)
                 else f'{place}.add_module("{name}", {{}})'
             )
-            lines.append(Line(target, expression(path, child)))
-            rest(at(place, name), path, child)
+            self.lines.append(Line(target, self.expression(path, child)))
+            self.rest(at(place, name), path, child)
 
-    def expression(path: str, child: Any) -> Made:
+    def expression(self, path: str, child: Any) -> Made:
+        """Return the expression that makes a layer, a block, or an empty container."""
         if isinstance(child, Made):
             return child
         if numbered(child):
-            lists.add(path)
+            self.lists.add(path)
             in_order = sorted(child.items(), key=lambda item: int(item[0]))
             parts = [
-                (name, expression(f"{path}.{name}".lstrip("."), part)) for name, part in in_order
+                (name, self.expression(f"{path}.{name}".lstrip("."), part))
+                for name, part in in_order
             ]
             return Made("list", [], [], _without_gaps(parts))
         return Made("nn.Module", [], [])
 
-    def rest(place: str, path: str, child: Any) -> None:
-        """What a container that has been made is filled with."""
-        if isinstance(child, dict) and path in lists:
+    def rest(self, place: str, path: str, child: Any) -> None:
+        """Fill a container that has been made."""
+        if isinstance(child, dict) and path in self.lists:
             for name, part in child.items():
-                rest(at(place, name, True), f"{path}.{name}".lstrip("."), part)
+                self.rest(at(place, name, True), f"{path}.{name}".lstrip("."), part)
         elif isinstance(child, dict):
-            fill(place, f"{path}." * bool(path), child)
+            self.fill(place, f"{path}." * bool(path), child)
 
-    def get(path: str) -> str:
+    def get(self, path: str) -> str:
+        """Return the source that gets the member of a path."""
         place, before = "self", ""
         for name in path.split("."):
-            in_list = before in lists or (
+            in_list = before in self.lists or (
                 name.isdigit()
-                and isinstance(known := members.get(before), Made)
+                and isinstance(known := self.members.get(before), Made)
                 and known.name == "chain"
             )
             place, before = at(place, name, in_list), f"{before}.{name}".lstrip(".")
         return place
 
-    if numbered(tree):  # what its class makes first is all of them, in their order
-        lists.add("")
-        lines.append(Line("{}", Made("super", [], [], expression("", tree).parts)))
-        rest("self", "", tree)
-    else:
-        fill("self", "", tree)
-    for path in later:  # layers in layers: the activation that a norm has
-        owner, _, name = path.rpartition(".")
-        fill(get(owner), f"{owner}.", {name: members[path]})
-    return lines, get
+
+def tree_of(members: dict[str, Member]) -> dict[str, Any]:
+    """Return members by the parts of their paths, as dicts of dicts."""
+    tree: dict[str, Any] = {}
+    for path, member in members.items():
+        *above, name = path.split(".")
+        place = tree
+        for part in above:
+            place = place.setdefault(part, {})
+        place[name] = member
+    return tree
+
+
+def numbered(children: dict[str, Any]) -> bool:
+    """Return True for modules under numbers, with few gaps."""
+    return (
+        bool(children)
+        and all(name.isdigit() and not isinstance(part, tuple) for name, part in children.items())
+        and max(map(int, children)) < 2 * len(children) + 100
+    )
 
 
 def is_sequence(lines: list[Line]) -> bool:
-    """Whether a constructor makes numbered layers, as nn.Sequential does."""
+    """Return True if a constructor makes numbered layers, as nn.Sequential does."""
     return bool(lines) and lines[0].made.name == "super"

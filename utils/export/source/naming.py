@@ -1,4 +1,4 @@
-"""Names in the source: of values, and of places in the network."""
+"""Names in the source: of values, classes, and places in the network."""
 
 import keyword
 import re
@@ -45,18 +45,18 @@ CALLED = {
     "min": "smallest",
     "pow": "power",
     "round": "rounded",
-}  # what results of functions are called
+}  # the names of functions' results
 
 
 def identifier(text: str) -> str:
-    """A name made of any text: layer1.0.conv1 is layer1_0_conv1."""
+    """Return a name made from any text: layer1.0.conv1 becomes layer1_0_conv1."""
     name = re.sub(r"\W+", "_", text).strip("_") or "value"
     name = f"layer_{name}" if name[0].isdigit() else name
     return f"{name}_" if keyword.iskeyword(name) or name in RESERVED else name
 
 
 def value_name(path: str, kind: str) -> str:
-    """What the result of a layer is called: conv1 of block.conv1, branch_0 of block.branch.0."""
+    """Return a name for a layer's result: conv1 for block.conv1, branch_0 for block.branch.0."""
     parts = path.split(".")
     named = max((at for at, part in enumerate(parts) if not part.isdigit()), default=None)
     return (
@@ -67,14 +67,14 @@ def value_name(path: str, kind: str) -> str:
 
 
 def result_name(function: str) -> str:
-    """What the result of a function is called."""
+    """Return a name for a function's result."""
     bare = function.strip("_")
     return identifier(CALLED.get(bare, re.sub(r"(?<=\w)\d[dD]$", "", bare)))
 
 
 def class_name(kind: str, path: str) -> str:
-    """What a class is called: as in the network, or by its place where its class there is a mere
-    container."""
+    """Return a name for a class: that in the network, or its place if it is a mere container
+    there."""
     if is_name(kind) and kind not in (
         "Sequential",
         "ModuleList",
@@ -89,14 +89,14 @@ def class_name(kind: str, path: str) -> str:
 
 
 def at(place: str, name: str, in_list: bool = False) -> str:
-    """The source that gets the child ``name`` of what ``place`` gets."""
+    """Return the source that gets the child ``name`` of the object that ``place`` gets."""
     if in_list:
         return f"{place}[{name}]"
     return f"{place}.{name}" if is_name(name) else f'getattr({place}, "{name}")'
 
 
 def unique(name: str, taken: set[str]) -> str:
-    """``name``, with a number where it is taken, which it is from now on."""
+    """Return ``name``, with a number if it is taken, and add it to ``taken``."""
     found, number = name, 2
     while found in taken:
         apart = "_" if name[:1].islower() or name[-1].isdigit() else ""  # relu_2, and Block2

@@ -1,4 +1,4 @@
-"""What a network does, operation by operation, and in which of its modules each is done."""
+"""The operations of a network in order, and the modules that they are in."""
 
 import copy
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ from utils.export.source.layers import activated
 from utils.export.source.literals import NotWritableError
 
 ASSERTIONS = ("_assert", "_assert_is_none")
-SMALL = 64  # numbers in a constant that is written out
+SMALL = 64  # most numbers of a constant that is written out
 
 
 @dataclass
 class Steps:
-    """The operations of a network in their order, without those that come to nothing.
+    """The operations of a network in order, without those that have no effect.
 
-    ``scopes``: of each the calls of modules that it is in, outermost first, as paths (with @n from
-    the second call on); ``kinds``: the classes of these modules, by path.
+    ``scopes`` has the calls of modules that each is in, outermost first, as paths (with @n from the
+    second call on); ``kinds`` has the classes of these modules, by path.
     """
 
     network: nn.Module
@@ -34,12 +34,12 @@ class Steps:
     kinds: dict[str, str] = field(default_factory=dict)
 
     def layer(self, node: fx.Node) -> nn.Module | None:
-        """The layer that an operation calls; None of a function."""
+        """Return the layer that an operation calls; None for a function."""
         module = self.network.get_submodule(str(node.target)) if node.op == "call_module" else None
         return None if isinstance(module, TrainingFlagCall) else module
 
     def tensor(self, node: fx.Node) -> Tensor:
-        """What a ``get_attr`` gets."""
+        """Return the tensor of a ``get_attr``. Raises NotWritableError."""
         owner, _, name = str(node.target).rpartition(".")
         found = getattr(self.network.get_submodule(owner), name)
         if not isinstance(found, Tensor):
@@ -47,7 +47,7 @@ class Steps:
         return found
 
     def place(self, node: fx.Node) -> str:
-        """An operation and where it is, for people."""
+        """Return the name and place of an operation, for messages."""
         layer = self.layer(node)
         what = type(layer).__name__ if layer else str(getattr(node.target, "__name__", node.target))
         where = str(node.target) if layer else next(iter(reversed(self.scopes.get(node, []))), "")
@@ -55,11 +55,10 @@ class Steps:
 
 
 def steps_of(network: nn.Module, image_size: ImageSize | None = None) -> Steps:
-    """Reads a network, its GraphModule or one that torch.fx can trace, for images of this size.
-    Raises NotWritableError.
+    """Read a network, a GraphModule or one that torch.fx can trace, for images of this size.
 
-    Modules ``mode_<n>`` are added to it where a function is told whether it is training, and
-    buffers where it has constants.
+    Modules ``mode_<n>`` are added to it for functions with an argument for training, and buffers
+    for its constants. Raises NotWritableError.
     """
     try:
         if isinstance(network, fx.GraphModule):
@@ -69,6 +68,7 @@ def steps_of(network: nn.Module, image_size: ImageSize | None = None) -> Steps:
             graph = trace(network, image_size)[0]
     except UnreadableNetwork as error:
         raise NotWritableError(str(error)) from None
+
     nodes = list(graph.nodes)
     inputs, outputs = (
         [node for node in nodes if node.op == op] for op in ("placeholder", "output")
@@ -76,7 +76,7 @@ def steps_of(network: nn.Module, image_size: ImageSize | None = None) -> Steps:
     if len(inputs) != 1 or len(outputs) != 1 or not isinstance(outputs[0].args[0], fx.Node):
         raise NotWritableError("its forward pass takes more than images, or gives more than logits")
 
-    # What nobody uses goes, from the end on; and layers that do nothing.
+    # from the end: remove unused operations, and layers that do nothing
     for node in reversed(nodes):
         is_identity = (
             node.op == "call_module"
@@ -105,8 +105,8 @@ def steps_of(network: nn.Module, image_size: ImageSize | None = None) -> Steps:
 
 
 def _replace_drop_paths(network: nn.Module) -> None:
-    """Timm's layers that leave out a branch in training, which evaluation does not show, as
-    torchvision's, which it does."""
+    """Replace timm's layers that drop branches in training by torchvision's, which a graph
+    shows."""
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if (
@@ -125,11 +125,12 @@ def _replace_drop_paths(network: nn.Module) -> None:
 
 
 def _split_activated_norms(network: nn.Module, graph: fx.Graph) -> None:
-    """A norm that has an activation in it as two layers: itself, and that."""
+    """Split a norm with an activation into two layers."""
     for node in list(graph.nodes):
         after = (
             activated(network.get_submodule(str(node.target))) if node.op == "call_module" else []
         )
+
         last = node
         for name in after:
             with graph.inserting_after(last):
@@ -140,6 +141,7 @@ def _split_activated_norms(network: nn.Module, graph: fx.Graph) -> None:
 
 
 def _is_assertion(node: fx.Node) -> bool:
+    """Return True for an assertion of torch's."""
     return (
         node.op == "call_function"
         and key(node.target) is not None
@@ -148,7 +150,8 @@ def _is_assertion(node: fx.Node) -> bool:
 
 
 def _find_scopes(steps: Steps) -> None:
-    """Where an operation was put in later it is in the calls that both of its neighbours are in."""
+    """Find the calls that each operation is in; one that was inserted is in those of both
+    neighbours."""
     stacks: list[list[str] | None] = []
     for node in steps.nodes:
         stack = node.meta.get("nn_module_stack")
@@ -156,6 +159,7 @@ def _find_scopes(steps: Steps) -> None:
         for path, (_, kind) in (stack or {}).items():
             name = kind if isinstance(kind, str) else kind.__name__
             steps.kinds[path.split("@")[0]] = name.rpartition(".")[2]
+
         is_layer = node.op == "call_module" and not isinstance(
             steps.network.get_submodule(str(node.target)), TrainingFlagCall
         )
@@ -179,15 +183,16 @@ def _find_scopes(steps: Steps) -> None:
 
 
 def _keep_constants(steps: Steps, graph: fx.Graph) -> None:
-    """Makes buffers of tensors that are no weights: those that tracing found where they are used,
-    the others where they are.
+    """Make buffers of tensors that are no weights: constants found by tracing where they are used,
+    others where they are.
 
-    A state_dict has those of more than SMALL numbers; the source has the others.
+    A state_dict has those with more than SMALL numbers; the source has the others.
     """
     uses: dict[str, list[fx.Node]] = {}
     for node in graph.nodes:
         if node.op == "get_attr":
             uses.setdefault(str(node.target), []).append(node)
+
     for target, nodes in uses.items():
         owner, _, name = target.rpartition(".")
         module, tensor = steps.network.get_submodule(owner), steps.tensor(nodes[0])
@@ -207,12 +212,14 @@ def _keep_constants(steps: Steps, graph: fx.Graph) -> None:
                 name += "_"
         else:
             delattr(module, name)
+
         module.register_buffer(name, tensor.detach(), persistent=tensor.numel() > SMALL)
         for node in nodes:
             node.target = f"{owner}.{name}".lstrip(".")
 
 
 def _submodule(network: nn.Module, path: str) -> nn.Module | None:
+    """Return a module, or None if there is none."""
     try:
         return network.get_submodule(path)
     except AttributeError:
@@ -220,6 +227,6 @@ def _submodule(network: nn.Module, path: str) -> nn.Module | None:
 
 
 def is_kept(steps: Steps, node: fx.Node) -> bool:
-    """Whether a state_dict has what a ``get_attr`` gets."""
+    """Return True if a state_dict has the tensor of a ``get_attr``."""
     owner, _, name = str(node.target).rpartition(".")
     return name not in steps.network.get_submodule(owner)._non_persistent_buffers_set

@@ -1,4 +1,4 @@
-"""The source of a network: a file of classes, the last one ``Network``."""
+"""The source of a network: a file of classes, the last of which is ``Network``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from utils.export.source.classes import Class, Classes, members_of
 from utils.export.source.helpers import HELPERS
 from utils.export.source.steps import steps_of
 
-LONGEST = 120  # characters in a line that can go on in the next
+LONGEST = 120  # characters in a line that can be broken
 
 
 @dataclass(frozen=True)
 class Written:
-    """A network's source, what its ``load_state_dict`` takes, and a network whose state_dict has
-    that and nothing else."""
+    """A network's source, the state_dict of its ``Network``, and a network with just that
+    state_dict."""
 
     text: str
     state: dict[str, Tensor]
@@ -34,17 +34,18 @@ def write_source(
     held: Sequence[str] = (),
     image_size: ImageSize | None = None,
 ) -> Written:
-    """``network`` for evaluation, which torch.fx can trace or has traced, as a file; ``title`` says
-    what it is, ``shapes`` what from what its network makes, in a line each.
+    """Return the source of ``network`` for evaluation, which torch.fx can trace or has traced.
 
-    ``frozen``: weights that are not trained; ``held``: layers that are as in evaluation in training
-    too. Raises NotWritableError.
+    ``title`` says what it is, and ``shapes`` the shapes of its input and output, in a line each.
+    ``frozen`` are weights that are not trained, ``held`` layers that stay as in evaluation when it
+    trains. Raises NotWritableError.
     """
     steps = steps_of(network, image_size)
     block = blocks_of(steps)
     members = members_of(steps, steps.nodes)
     classes = Classes(steps)
     classes.write(block, members)
+
     state = state_of(members)
     bare = (
         network if set(network.state_dict()) == set(state) else fx.GraphModule(network, steps.graph)
@@ -59,7 +60,7 @@ def write_source(
 
 
 def state_of(members: dict[str, nn.Module | tuple[Tensor, bool]]) -> dict[str, Tensor]:
-    """The tensors that the source's network takes, by their names."""
+    """Return the tensors of the source's network, by their names."""
     found: dict[str, Tensor] = {}
     for path, member in members.items():
         if isinstance(member, tuple):
@@ -70,11 +71,12 @@ def state_of(members: dict[str, nn.Module | tuple[Tensor, bool]]) -> dict[str, T
 
 
 def _get(path: str) -> str:
+    """Return the source that gets a weight."""
     return f'self.get_parameter("{path}")'
 
 
 def _shared_weights(members: dict[str, nn.Module | tuple[Tensor, bool]]) -> list[str]:
-    """Lines that make weights one that are one in the network."""
+    """Return lines that make shared weights one."""
     first: dict[int, str] = {}
     lines = []
     for path, member in members.items():
@@ -95,6 +97,7 @@ def _shared_weights(members: dict[str, nn.Module | tuple[Tensor, bool]]) -> list
 
 
 def _header(parts: list[str], title: str) -> str:
+    """Return the first lines of the file: its title and imports."""
     used = "\n".join(parts)
     imports = ["import math"] * ("math." in used) + ["from collections import OrderedDict"] * (
         "OrderedDict(" in used
@@ -102,6 +105,7 @@ def _header(parts: list[str], title: str) -> str:
     torchs = ["import torch"] * ("torch." in used) + ["import torch.nn.functional as F"] * (
         " F." in used or "(F." in used
     )
+
     blocks = ["\n".join(imports)] * bool(imports) + [
         "\n".join([*torchs, "from torch import Tensor, nn"])
     ]
@@ -110,12 +114,14 @@ def _header(parts: list[str], title: str) -> str:
 
 
 def _class(found: Class, shapes: str, more: list[str], held: Sequence[str]) -> str:
+    """Return the source of a class."""
     is_network = found.name == "Network"
     if is_network:
         about = shapes
     else:
         about = first_of(found.paths)
     typed = ", ".join([f"{name}: Tensor" for name in found.inputs])
+
     lines = [
         f"class {found.name}({found.base}):",
         f'    """{about}"""',
@@ -142,7 +148,7 @@ def _class(found: Class, shapes: str, more: list[str], held: Sequence[str]) -> s
 
 
 def first_of(paths: list[str]) -> str:
-    """The modules that have a class, as many as a line takes."""
+    """Return the modules of a class, as many as fit a line."""
     shown = [
         path
         for number, path in enumerate(paths)
@@ -152,7 +158,7 @@ def first_of(paths: list[str]) -> str:
 
 
 def wrapped(line: str, indent: int) -> list[str]:
-    """A line, as several where it is long: the arguments of its calls go on in the next."""
+    """Return a line, broken between arguments if it is long."""
     found = [" " * indent]
     for number, piece in enumerate(pieces := line.split(", ")):
         ended = piece + ("," if number < len(pieces) - 1 else "")
@@ -164,4 +170,5 @@ def wrapped(line: str, indent: int) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
+    """Return names as a list of texts."""
     return "[" + ", ".join(f'"{name}"' for name in names) + "]"

@@ -1,0 +1,22 @@
+"""Makes a trained network smaller: prunes filters while it trains on, down to a target, and trains
+what is left to the end."""
+
+from utils.script import run
+from utils.settings.compression import Compression, PruningSettings
+from utils.settings.parser import run_arguments
+
+
+def main() -> None:
+    arguments = run_arguments(
+        __doc__,
+        lambda dataset: PruningSettings(dataset=dataset),
+        lambda _: Compression(weights="FILE", target="25%"),
+        machine=("device",),
+    )
+    from utils.compression.prune import prune
+
+    prune(*arguments)
+
+
+if __name__ == "__main__":
+    run(main)

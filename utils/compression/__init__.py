@@ -1,0 +1,2 @@
+"""A trained network made smaller while it trains on: which filters go, how many of each layer, and
+when."""

@@ -1,0 +1,149 @@
+"""From what was asked for to a goal: how large the network may be, and the widths that it is pruned
+to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from model import costs_when_pruned, largest_filters_within, widths_of
+from model.errors import OverBudget
+from utils.compression.rounds import FixedWidths, FreeWidths, Goal, Price, RoundedWidths
+from utils.data import Data
+from utils.errors import UserError
+from utils.records.method import Method
+from utils.records.methods import method_of
+from utils.records.results import Origin
+from utils.settings import Networks, dataset_name, least_width
+from utils.settings.compression import Compression
+from utils.settings.target import Limit, Target, people
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Which widths a network is pruned to. ``method``: whose; None: those that the criterion
+    leaves."""
+
+    method: Method | None
+    limit: Limit
+    min_width: int
+    keep: tuple[str, ...]
+    round_to: int
+
+    @property
+    def origin(self) -> Origin | None:
+        """The search that they come from."""
+        return self.method.origin if self.method else None
+
+    @property
+    def name(self) -> str:
+        """What results call them, behind the criterion: "" for the criterion's own."""
+        return f"+{self.method.name}" if self.method else ""
+
+
+def asked_widths(asked: Compression, model: str, dataset: str, record_dir: str) -> Widths:
+    """What the options ask for. Raises UserError, for a search that is not there too."""
+    method = None
+    if asked.uniform or asked.morph or asked.prune_fname:
+        networks = Networks(
+            prune_fname=asked.prune_fname,
+            descent_idx=asked.descent_idx,
+            uniform=asked.uniform,
+            morph=asked.morph,
+        )
+        method = method_of(networks, model, dataset_name(dataset), record_dir)
+    searched = method if method and method.origin else None
+    budget = asked.budget or (searched.budget if searched else "macs")
+    min_width = asked.min_width
+    if min_width is None:
+        min_width = searched.min_width if searched else least_width(model, None)
+    keep = asked.keep if asked.keep is not None else searched.keep if searched else ()
+    limit = Limit(Target.parse(asked.target), budget)
+    return Widths(method, limit, min_width, keep, asked.round_to)
+
+
+def amount_of(limit: Limit, whole: int) -> int:
+    """The most that a network may cost, where it costs ``whole`` now. Raises UserError where that
+    is no pruning."""
+    amount = limit.target.amount(whole)
+    if amount >= whole:
+        raise UserError(
+            f"--target {limit.target}: the network has {told(whole, limit.budget)} as it is; "
+            "there is nothing to prune"
+        )
+    return amount
+
+
+def told(amount: int, budget: str) -> str:
+    """An amount for people: 2.58M MACs."""
+    return f"{people(amount)} {'MACs' if budget == 'macs' else 'parameters'}"
+
+
+def floors_of(widths: Widths, model: str, filters: list[int]) -> list[int]:
+    """The fewest filters of each layer: all of those that are kept; multiples of ``round_to`` where
+    a layer has as many."""
+    kept, multiple, found = widths_of(model, widths.keep), widths.round_to, []
+    for layer, width in enumerate(filters):
+        floor = min(width, max(1, widths.min_width))
+        if layer in kept or width < multiple:
+            floor = width
+        elif multiple > 1:
+            floor = min(-(-floor // multiple), width // multiple) * multiple
+        found.append(floor)
+    return found
+
+
+def goal_of(
+    widths: Widths, amount: int, model: str, filters: list[int], price: Price, data: Data
+) -> Goal:
+    """The goal of a pruning to ``amount``. Raises UserError where no widths that are allowed are
+    small enough."""
+    budget, floors = widths.limit.budget, floors_of(widths, model, filters)
+    cost = costs_when_pruned(model, filters, budget, **data.shape)
+    fewest = torch.cat([torch.arange(width) < floor for width, floor in zip(filters, floors)])
+    if (least := price(fewest)) > amount:
+        raise too_small(widths, amount, least)
+    method = widths.method
+    goal: Goal
+    if method is None:
+        goal = FreeWidths(filters, floors, amount, price, partial(saved_per_filter, cost))
+    else:
+
+        def within(amount: int) -> list[int]:
+            return largest_filters_within(
+                amount, cost, method.law, method.widths or filters, least=floors, most=filters
+            )
+
+        try:
+            goal = FixedWidths(filters, within, amount, price)
+        except OverBudget as error:
+            raise UserError(f"--target {widths.limit.target}: {error}") from None
+    if widths.round_to == 1:
+        return goal
+    return RoundedWidths(goal, widths.round_to, floors, amount, price)
+
+
+def saved_per_filter(cost: object, widths: list[int]) -> list[float]:
+    """What one filter less in each layer saves at these ``widths``, in the unit of ``cost``."""
+    full = np.array(widths)[:, None]
+    found = cost(np.hstack([full, full - np.eye(len(full), dtype=int)]))  # type: ignore[operator]
+    return [float(number) for number in found[0] - found[1:]]
+
+
+def too_small(widths: Widths, amount: int, least: int) -> UserError:
+    """What a user can do about a target that no widths allow."""
+    budget = widths.limit.budget
+    others = [
+        "--target",
+        *["--min-width"] * (widths.min_width > 1),
+        *["--keep"] * bool(widths.keep),
+        *["--round-to"] * (widths.round_to > 1),
+    ]
+    return UserError(
+        f"--target {widths.limit.target}: is {told(amount, budget)}, and with the fewest filters "
+        f"that its layers may have the network has {told(least, budget)}; give another "
+        f"{' or '.join(others)}"
+    )

@@ -1,0 +1,111 @@
+"""What is pruned, how far, and how: all that a pruning is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from model import count_macs, count_params
+from model.architecture import Compaction
+from model.gate import gates_of
+from utils.compression.criteria import Criterion, Magnitude, Random, Taylor
+from utils.compression.given import Given
+from utils.compression.goals import Widths, amount_of, goal_of
+from utils.compression.state import GoalPruner, Rounds, Shrinking
+from utils.data import Data, training_batches
+from utils.settings.compression import PruningSettings
+from utils.settings.target import people
+from utils.training.magnitude import compactor_of, filter_norms
+from utils.training.scratch import Training
+
+COUNTS = count_params, count_macs
+MULTIPLE = 8  # channels, of layers that are still pruned
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a network costs: its own parameters, those of gates not among them, and
+    multiply-accumulates."""
+
+    params: int
+    macs: int
+
+    def __str__(self) -> str:
+        return f"{self.params:,} parameters, {people(self.macs)} MACs"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is pruned, how far, and how: all that a pruning is made from."""
+
+    given: Given
+    widths: Widths
+    amount: int  # the most that the network may cost
+    whole: Size
+    criterion: str
+    settings: PruningSettings
+    data: Data
+
+    @classmethod
+    def of(
+        cls, given: Given, widths: Widths, criterion: str, settings: PruningSettings, data: Data
+    ) -> Plan:
+        """Raises UserError where the target is no pruning."""
+        params, macs = (count(given.model, given.filters, **data.shape) for count in COUNTS)
+        amount = amount_of(widths.limit, macs if widths.limit.budget == "macs" else params)
+        return cls(given, widths, amount, Size(params, macs), criterion, settings, data)
+
+    @property
+    def ratio(self) -> float:
+        """The scaling ratio of which such a network is about: costs grow with the square of the
+        widths."""
+        whole = self.whole.macs if self.widths.limit.budget == "macs" else self.whole.params
+        return round((self.amount / whole) ** 0.5, 6)
+
+    @property
+    def method(self) -> str:
+        """What results call it."""
+        return f"pruned_{self.criterion}{self.widths.name}"
+
+    def network(self, *, gated: bool) -> nn.Module:
+        """The given network, with its weights."""
+        return self.given.build(self.data, gated=gated)
+
+    def pruner(self, network: nn.Module) -> GoalPruner:
+        """What prunes ``network``, which has gates. Raises UserError for one whose filters can't be
+        removed, and where no widths are small enough."""
+        model, filters, budget = self.given.model, self.given.filters, self.widths.limit.budget
+        compaction = compactor_of(model, network, multiple=MULTIPLE, **self.data.shape)
+
+        def price(alive: Tensor) -> int:
+            return int(getattr(compaction.count(list(alive.split(filters))), budget))
+
+        goal = goal_of(self.widths, self.amount, model, filters, price, self.data)
+        batches = len(training_batches(self.data, self.settings.batch_size))
+        epochs = self.settings.prune_part * self.settings.epochs
+        rounds = Rounds.over(epochs, batches, self.settings.prune_rounds)
+        return GoalPruner(compaction, self._criterion(compaction), goal, rounds)
+
+    def _criterion(self, compaction: Compaction) -> Criterion:
+        if self.criterion == "magnitude":
+            return Magnitude(partial(filter_norms, compaction))
+        if self.criterion == "random":
+            return Random(sum(self.given.filters), self.settings.seed)
+        return Taylor(gates_of(compaction.network))
+
+    def begin(
+        self, network: nn.Module, optimizer: Any, forward: nn.Module, **more: Any
+    ) -> Training:
+        """A training in which ``network`` is pruned first."""
+        pruner = self.pruner(network)
+        network = pruner.compaction.network
+        return Shrinking(network, optimizer, network, pruner=pruner, **more)
+
+
+def size_of(pruner: GoalPruner) -> Size:
+    """What the network of a pruner costs, with the filters that are alive."""
+    cost = pruner.compaction.count(pruner.layers)
+    return Size(int(cost.params), int(cost.macs))
