@@ -4,6 +4,7 @@ or one line."""
 import json
 import math
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -159,6 +160,24 @@ def test_a_base_network_of_grey_images_is_pruned(grey):
     assert (tuned["image_size"], tuned["channels"]) == ([HEIGHT, WIDTH], 1)
     network = load_network("saved_models/nets.Grey/tuned@50.pt", "nets.py:Grey")
     assert sum(p.numel() for p in network.parameters()) == tuned["params"]
+
+
+def test_an_experiment_of_grey_images_knows_what_is_finished(grey):
+    experiment = [*GREY, "--search", "found", "--methods", "neuralscale", "--seeds", 0]
+    experiment += ["--ratios", 0.5, "--name", "exp", "--train-with", "epochs=1", "batch-size=8"]
+    experiment += ["image-size=24x40", "--search-with", "image-size=24x40", "iterations=1"]
+    [*_, training] = succeed("submit.py", *experiment, "--dry-run").splitlines()
+    assert "--image-size 24x40" in training
+    succeed(*shlex.split(training)[1:])
+    status = succeed("submit.py", *experiment, "--status")
+    assert "2 jobs: 2 finished" in status
+
+    # a result of other sides is not taken for it
+    at = experiment.index("image-size=24x40")
+    other = [*experiment[:at], "image-size=40x24", *experiment[at + 1 :]]
+    assert_refused(
+        call("submit.py", *other, "--status"), "exp_neuralscale_0_50.json", "[24, 40], not [40, 24]"
+    )
 
 
 def test_what_is_trained_with_other_channels_is_told_apart(grey):
