@@ -20,7 +20,7 @@ def size_asked(network: NetworkSize, budget: str) -> Size:
 
 
 def budget_asked(pruned: PrunedNetwork) -> str:
-    """Return what a pruned network is scaled to: as given, else MACs for a target, else parameters."""
+    """Return the unit of a fine-tuning: as given, else MACs for a target, else parameters."""
     return pruned.budget or ("macs" if pruned.target else "params")
 
 
