@@ -174,8 +174,8 @@ def results_table(found: Named, curves: dict[str, Curve]) -> str:
         + words
         + html.paragraph(
             "Accuracy: the mean over the seeds, of the best epoch in test, and the standard "
-            "deviation. The differences, in percentage points, are to the uniform networks on this page, "
-            "interpolated in the logarithm of what is equal.",
+            "deviation. The differences, in percentage points, are to the uniform networks on this "
+            "page, interpolated in the logarithm of what is equal.",
             "soft",
         )
     )
