@@ -57,6 +57,8 @@ def parser() -> Parser:
         "train_norm.py's base network)",
         metavar="NAME",
     )
+
+    # an untrained network
     p.add_fields(
         Networks(),
         only=CHOOSING,
@@ -76,6 +78,8 @@ def parser() -> Parser:
         channels="of an untrained one: channels of its images, 1 or 3 (default: as its search had "
         "them, else those that it takes of --dataset)",
     )
+
+    # the files
     p.add(
         "--preprocessing",
         "network.onnx takes pixels, (N, H, W, C), uint8, RGB or grey, and normalises them itself",

@@ -15,10 +15,10 @@ ANNOTATIONS = "val/val_annotations.txt"
 
 
 def plan(root: Path) -> list[tuple[Path, Path]]:
-    """Every (source, target) of the split: a class's images in numeric order, the first half val,
-    the rest test.
+    """Return every (source, target) of the split.
 
-    Raises UserError where an image is in neither place; nothing has been moved then.
+    A class's images are in numeric order: the first half is val, the rest test. Raises UserError if
+    an image is in neither place, before anything is moved.
     """
     by_class, images = defaultdict(list), root / "val" / "images"
     for line in read_text(root / ANNOTATIONS).splitlines():
@@ -29,12 +29,15 @@ def plan(root: Path) -> list[tuple[Path, Path]]:
                 "archive again"
             )
         by_class[wnid].append(name)
+
     moves = []
     for wnid, names in sorted(by_class.items()):
         names.sort(key=lambda name: int(re.sub(r"\D", "", name) or 0))
         for i, name in enumerate(names):
             part = "val" if i < len(names) // 2 else "test"
             moves.append((images / name, root / part / wnid / "images" / name))
+
+    # refuse other images, and images that are in both places or in none
     stray = sorted(
         {path.name for path in images.glob("*") if not is_hidden(path.name)}
         - {source.name for source, _ in moves}
@@ -68,6 +71,8 @@ def main() -> None:
     )
     root = tiny_imagenet_folder(p.given()["data"], [ANNOTATIONS])
     moves = plan(root)
+
+    # the archive's own test images have no labels
     unlabelled, aside = root / "test" / "images", root / "test_unlabelled" / "images"
     if unlabelled.is_dir():
         if aside.exists():
@@ -75,13 +80,17 @@ def main() -> None:
         aside.parent.mkdir(exist_ok=True)
         unlabelled.rename(aside)
         print(f"{unlabelled} has no labels: moved to {aside}")
+
+    # move what was not moved before
     todo = [(source, target) for source, target in moves if source.exists()]
     for source, target in todo:
         target.parent.mkdir(parents=True, exist_ok=True)
         source.rename(target)
+
     left = root / "val" / "images"
     if left.is_dir() and not any(left.iterdir()):
         left.rmdir()
+
     classes = len({target.parent for _, target in moves}) // 2
     print(
         f"{root}: {classes} classes, {len(moves)} validation images in val/ and test/; "

@@ -758,6 +758,7 @@ def settings_of(script, monkeypatch, *flags) -> dict:
             **vars(preset),
             "model_dir": Storage.model_dir,
             "image_size": None,
+            "channels": None,
             **found,
             "ratios": found.get("ratios") or preset.ratios,
         }

@@ -12,7 +12,7 @@ from model import BUDGETS, MODELS, prepare_filters, template, uniform_filters, w
 from model.errors import OverBudget
 from utils.errors import UserError
 from utils.powerlaw import PowerLaw
-from utils.records.methods import Method
+from utils.records.method import Method
 from utils.records.paths import SIZES, result_file, size_slug
 from utils.settings import Limit, Networks, NetworkSize, Target
 from utils.settings.experiment import Experiment

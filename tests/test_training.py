@@ -14,7 +14,8 @@ from utils.errors import UserError
 from utils.powerlaw import PowerLaw
 from utils.records import paths
 from utils.records.files import read_tensors, write_json, write_rows
-from utils.records.methods import Method, method_of
+from utils.records.method import Method
+from utils.records.methods import method_of
 from utils.settings import Networks
 from utils.training import loop
 from utils.training.magnitude import (

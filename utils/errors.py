@@ -36,7 +36,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def physical_memory() -> int | None:
-    """How many bytes this machine has; None where the system does not say."""
+    """Return the bytes of memory of this machine; None where the system does not say."""
     return (
         os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     )

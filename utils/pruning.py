@@ -63,17 +63,15 @@ def survivors_above(
         return alive
     left = alive & ~(ranked & (criterion <= criterion[ranked].kthvalue(rank).values))
 
-    # a layer that fell below its floor gets its best filters back; among equals, the first
+    # a layer that fell below its floor gets its best filters back
     found = []
     for part, before, values, floor in zip(
         left.split(layers), alive.split(layers), criterion.split(layers), floors
     ):
         if part.sum() < min(floor, int(before.sum())):
-            # sorted stably: among equals the first
-            best = (
-                torch.where(before, values, -1).sort(descending=True, stable=True).indices[:floor]
-            )
-            part = torch.zeros_like(part).index_fill(0, best, True)
+            # a stable sort: among equals, the first
+            best = torch.where(before, values, -1).sort(descending=True, stable=True).indices
+            part = torch.zeros_like(part).index_fill(0, best[:floor], True)
         found.append(part)
     return torch.cat(found)
 
@@ -121,27 +119,26 @@ class TaylorPruner:
                 f"{len(self.gates)} layers can't keep {min_width} filters each, or all of "
                 f"{sorted(keep)}"
             )
-
         self.cost_at_end, self.min_width = cost_at_end, min_width
         self.prune_every, self.prune_step, self.cost = prune_every, prune_step, cost
 
-        # the layers, and the fewest filters that each may be left with
+        # the fewest filters that each layer keeps, and how much is pruned above these
         self.full_widths = [len(gate.weight) for gate in self.gates]
         self.pruned_layers = [layer for layer in range(len(self.gates)) if layer not in keep]
         self.floors = [
             min(min_width, width) if layer in self.pruned_layers else width
             for layer, width in enumerate(self.full_widths)
         ]
-
         self.most_pruned = int(prune_fraction * (sum(self.full_widths) - sum(self.floors)))
         self.most_rounds = math.ceil(self.most_pruned / prune_step)
 
-        # what changes while it prunes
+        # the state, which a checkpoint holds
         self.history: list[list[int]] = []
         self.batches = self.rounds = self.scored = 0
         self.ended = False
         self.alive = torch.ones(sum(self.full_widths), dtype=torch.bool)
         self.total = self.gates[0].weight.detach().new_zeros(len(self.alive))
+
         for gate in self.gates:
             gate.weight.requires_grad_(True)
 
@@ -152,7 +149,7 @@ class TaylorPruner:
 
     @property
     def most_batches_left(self) -> int:
-        """After how many batches, at most, the iteration will have ended."""
+        """The most batches until the iteration ends."""
         rounds = (
             math.ceil((self.most_pruned - int((~self.alive).sum())) / self.prune_step)
             if self.min_width
@@ -202,24 +199,24 @@ class TaylorPruner:
         total = self.total.cpu()
         if not torch.isfinite(total).all():
             raise FloatingPointError("the Taylor criterion is not finite")
-
         if self._fewest(self.widths) <= 1:
             return False
 
-        # decide, with ``cost_at_end`` once more by the costs at the widths that are left
+        # decide by the costs at the present widths, or once more at those that would be left
         alive = self._survivors(total / self.scored, self.widths)
         if self.cost and self.cost_at_end and self._fewest(widths := self._widths(alive)) >= 1:
             alive = self._survivors(total / self.scored, widths)
-
         if self._fewest(widths := self._widths(alive)) < 1:
             return False
+
+        # close the gates, and begin to score for the next round
         self.alive = alive
         self._close_gates()
         self.rounds += 1
-
-        # begin the next round, and record this one
         self.scored = 0
         self.total.zero_()
+
+        # recorded once every layer has shrunk, from where on the power law may hold
         if self.min_width or all(
             widths[layer] < self.full_widths[layer] for layer in self.pruned_layers
         ):

@@ -76,7 +76,7 @@ def follow(notes: ChannelMap, node: fx.Node, result: Any) -> None:
         decided = (
             node.all_input_nodes if result is None else [node] if node.meta.get(DECIDES) else []
         )
-        # the code goes by it
+        # the code depends on it
         fixes_counts(
             notes, node, numbers=[number for number in decided if not compares(notes, number)]
         )

@@ -64,7 +64,7 @@ def trace(network: nn.Module, image_size: ImageSize | None = None) -> Traced:
     refuse_hidden_code(network)
     try:
         buffers, (graph, calls) = True, traced(network, image_size, training=False, buffers=True)
-    except UnreadableNetwork:  # it may go by what is in a buffer
+    except UnreadableNetwork:  # it may depend on the content of a buffer
         buffers, (graph, calls) = False, traced(network, image_size, training=False, buffers=False)
 
     # in training it may do more

@@ -101,7 +101,7 @@ class UserNetwork(Architecture):
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError):
-            return  # it does not say what it takes
+            return  # a function without a signature
 
         try:
             signature.bind(**arguments)

@@ -76,7 +76,7 @@ def _calls(module: nn.Module, kind: type[nn.Module]) -> list[str] | None:
 
 @contextlib.contextmanager
 def no_dimension_checks() -> Iterator[None]:
-    """Let norms take traced results, which can't tell their number of dimensions."""
+    """Switch off the checks of norms for dimensions, of which traced results have no number."""
     kinds = [kind for kind in _all_subclasses(_NormBase) if "_check_input_dim" in vars(kind)]
     with contextlib.ExitStack() as stack:
         for kind in kinds:

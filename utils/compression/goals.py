@@ -14,7 +14,8 @@ from model.errors import OverBudget
 from utils.compression.rounds import FixedWidths, FreeWidths, Goal, Price, RoundedWidths
 from utils.data import Data
 from utils.errors import UserError
-from utils.records.methods import Method, method_of
+from utils.records.method import Method
+from utils.records.methods import method_of
 from utils.records.results import Origin
 from utils.settings import Networks, dataset_name, least_width
 from utils.settings.compression import Compression

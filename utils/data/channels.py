@@ -1,4 +1,4 @@
-"""With how many channels the images of a folder are read for a network."""
+"""The number of channels with which a folder's images are read for a network."""
 
 from pathlib import Path
 
@@ -17,11 +17,10 @@ def channels_for(
     image_size: ImageSize | None = None,
     channels: int | None = None,
 ) -> int | None:
-    """``channels``, where they are given; else None, which stands for 3, but 1 for a folder of grey
-    images and a network that takes 1 and not 3.
+    """Return ``channels`` if they are given; None stands for 3.
 
-    Raises UserError for such a network and images with colours, and UnreadableNetwork for one that
-    takes neither.
+    Returns 1 for a folder of grey images and a network that takes 1 and not 3. Raises UserError for
+    such a network and images with colours, and UnreadableNetwork for one that takes neither.
     """
     if channels is not None or not is_imported(model):
         return channels
@@ -36,7 +35,7 @@ def channels_for(
     except UnreadableNetwork:
         raise of_colours from None
 
-    # It takes one channel alone.
+    # it takes one channel only
     if not Path(dataset).is_dir():
         raise UserError(
             f"{model} takes images of one channel, not of 3; give it --channels 1, and a "
@@ -52,8 +51,10 @@ def channels_for(
 
 
 def first_with_colours(root: Path) -> str | None:
-    """The first image of a folder that is not grey by its mode; of the others nothing is read but
-    where they begin."""
+    """Return the first image of a folder that is not grey by its mode; None if all are.
+
+    Only the beginning of each file is read.
+    """
     return next(
         (path for part in list_parts(root) for path in part.paths if not is_grey(path)), None
     )

@@ -1,4 +1,4 @@
-"""What a data set is: images and labels to train on and to test on, and what goes with them."""
+"""Data sets: images and labels to train on and to test on, and their facts."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ AT_ONCE = 64  # images that are measured together
 
 
 class Images(Protocol):
-    """Images of shape (N, H, W, C), uint8, in memory or not. An array of indices (B,) reads (B, H,
-    W, C)."""
+    """Images of shape (N, H, W, C), uint8, in memory or not.
+
+    An array of indices (B,) reads (B, H, W, C).
+    """
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -30,7 +32,7 @@ class Images(Protocol):
 
 
 def in_memory(images: Images) -> TypeGuard[np.ndarray]:
-    """Whether these are an array of their own, not one that is mapped from a file."""
+    """Return True for an array in memory, False for one that is mapped from a file."""
     return isinstance(images, np.ndarray) and not isinstance(images, np.memmap)
 
 
@@ -59,19 +61,19 @@ class Data:
     std: Tensor
     settings: Dataset
     validation: Split | None = None  # images held out of ``train``
-    classes: tuple[str, ...] = ()  # their names, by their numbers
+    classes: tuple[str, ...] = ()  # the names of the classes, by their numbers
     channels: int = COLOURS
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many images there are, as results and the settings on the screen call them."""
+        """The numbers of images, by their names in results and on the screen."""
         held_out = {"validation_images": len(self.validation)} if self.validation else {}
         return {"images": len(self.train), "test_images": len(self.test), **held_out}
 
     @property
     def told(self) -> dict[str, list[float] | list[str]]:
-        """What has to be known to use a network of these images elsewhere: ``mean`` and ``std`` of
-        pixels between 0 and 1, ``classes``."""
+        """The facts for using a network of these images elsewhere: ``mean`` and ``std`` of pixels
+        between 0 and 1, and ``classes``."""
         facts = self.settings
         mean, std = (
             (list(facts.mean), list(facts.std))
@@ -82,16 +84,16 @@ class Data:
 
     @property
     def shape(self) -> Shape:
-        """What the networks for this data have in common, as the keyword arguments of ``model``'s
+        """The classes and images of networks for this data, as arguments of ``model``'s
         functions."""
         return shape_for(self.num_classes, self.image_size, self.channels)
 
 
 def mean_and_std(images: Images) -> tuple[np.ndarray, np.ndarray]:
-    """Of images (N, H, W, C), uint8: per channel, shape (C,), over all pixels; of evenly spaced
-    images where N >= 2 * MEASURED.
+    """Return the mean and deviation of images (N, H, W, C), uint8, per channel, shape (C,).
 
-    The sums are exact, and taken over a few images at a time.
+    They are over all pixels; over evenly spaced images where N >= 2 * MEASURED. The sums are exact,
+    and taken over a few images at a time.
     """
     chosen = np.arange(0, len(images), max(1, len(images) // MEASURED))
     channels = images.shape[-1]
@@ -107,24 +109,27 @@ def mean_and_std(images: Images) -> tuple[np.ndarray, np.ndarray]:
         pixels += part.size // channels
         total += np.einsum("nhwc->c", part, dtype=np.float64, casting="safe")
         square += np.einsum("nhwc,nhwc->c", part, part, dtype=np.float64, casting="safe")
+
     mean = total / pixels
     return mean, np.sqrt(np.maximum(square / pixels - mean**2, 0))
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """How many images are asked for, equally many of each class; None is all. Those to validate on
-    are held out of training."""
+    """The numbers of images that are asked for, equally many of each class; None is all.
+
+    Images to validate on are held out of training.
+    """
 
     train: int | None = None
     test: int | None = None
     validate: int | None = None
 
     def chosen(self, train: np.ndarray, test: np.ndarray) -> Chosen:
-        """Which images, by the labels of all. Those held out are the last of their classes, however
-        many are trained on.
+        """Return the indices of images, by the labels of all.
 
-        Raises UserError where a class would have no image left to train on.
+        Images held out are the last of their classes, however many are trained on. Raises UserError
+        if a class would have no image left to train on.
         """
         if self.validate is None:
             return Chosen(balanced(train, self.train), balanced(test, self.test), None)
@@ -132,16 +137,15 @@ class Wanted:
         rest = np.setdiff1d(np.arange(len(train)), held)
         if len({*train}) > len({*train[rest]}):
             raise UserError(
-                f"--validate {self.validate}: of {len(train)} training images, in "
-                f"{len({*train})} classes, that leaves a class "
-                "without any to train on"
+                f"--validate {self.validate}: of {len(train)} training images, in {len({*train})} "
+                "classes, that leaves a class without any to train on"
             )
         return Chosen(rest[balanced(train[rest], self.train)], balanced(test, self.test), held)
 
 
 class Chosen(NamedTuple):
-    """Indices of images: to train on and to validate on, of the training images; to test on, of the
-    test images."""
+    """The indices of images to train on and to validate on, among the training images, and to test
+    on, among the test images."""
 
     train: np.ndarray
     test: np.ndarray
@@ -149,7 +153,7 @@ class Chosen(NamedTuple):
 
 
 def balanced(labels: np.ndarray, limit: int | None) -> np.ndarray:
-    """The indices of the first ``limit`` images, taking the classes in turn; all of them without a
+    """Return the indices of the first ``limit`` images, taking the classes in turn; all without a
     limit."""
     if limit is None or limit >= len(labels):
         return np.arange(len(labels))

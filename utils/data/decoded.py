@@ -1,5 +1,5 @@
-"""Images that are decoded once, into a file that all processes read from then on: bytes of pixels
-and nothing else."""
+"""Images that are decoded once, into a file that all processes then read: bytes of pixels, and
+nothing else."""
 
 import contextlib
 import hashlib
@@ -17,22 +17,22 @@ from utils.records.files import replacing
 from utils.records.locks import in_turn
 from utils.records.paths import all_decoded_images, decoded_images
 
-RULES = 1  # of decoding; another number than that of a file asks for the file anew
-# seconds that decoding takes on one thread: of JPEG files of 32x32 pixels, of large ones
+RULES = 1  # of decoding; files of another number are made anew
+# seconds of decoding on one thread, for JPEG files of 32x32 pixels, and for large ones
 PER_IMAGE, PER_BYTE = 2e-4, 1 / 15e6
-MOMENT = 0.5  # seconds; what is decoded in less gets no file
+MOMENT = 0.5  # seconds; images that are decoded in less get no file
 
-# the name of an image below its folder, its length in bytes, when it was changed
+# the path of an image below its folder, its length in bytes, and the time of its last change
 File = tuple[str, int, int]
 
 
 class Decoded:
-    """The file below ``cache_dir`` of the images (N, H, W, C), uint8, that are made of ``paths``:
-    the ``part`` of ``folder``.
+    """The file below ``cache_dir`` with the decoded images (N, H, W, C), uint8, of ``paths``, the
+    ``part`` of ``folder``.
 
-    It is renamed into its place when it is whole. One that the images have changed since has
-    another name, and is removed where a new one is made. Of two processes that need it, the second
-    waits. Raises UserError for an image that is none.
+    It is renamed into place when it is whole. If the images have changed, the file has another
+    name, and the old one is removed when a new one is made. Of two processes that need it, the
+    second waits. Raises UserError for a file that is no image.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Decoded:
             cache_dir,
         )
         files = files_of(folder, paths)
-        # to decode them, about
+        # seconds to decode them, about
         self.seconds = len(files) * PER_IMAGE + sum(length for _, length, _ in files) * PER_BYTE
         size = pixels_of(shape[1:3], shape[3])
         self.source = f"{folder.name}_{size}_{_hash(os.path.realpath(folder), part)[:8]}"
@@ -53,14 +53,14 @@ class Decoded:
 
     @property
     def is_whole(self) -> bool:
+        """True if the file is there and whole."""
         return self.path.is_file() and self.path.stat().st_size == self.amount
 
     def read(self, decode: Callable[[], np.ndarray], what: str) -> np.ndarray:
-        """The images in memory, read from the file; where it is not there, what ``decode`` gives,
-        which is written into it.
+        """Return the images in memory, read from the file, or else decoded by ``decode`` and
+        written to it.
 
-        ``what`` says what they are. A file that can't be written is no reason to stop: a line says
-        why.
+        ``what`` describes them. A file that can't be written is no reason to stop: a line says why.
         """
         with contextlib.ExitStack() as turn:
             if not self.is_whole:
@@ -81,14 +81,14 @@ class Decoded:
         print(f"{what}; they are read from {self.path}", flush=True)
         try:
             return np.fromfile(self.path, np.uint8).reshape(self.shape)
-        except (OSError, ValueError):  # somebody has removed it meanwhile
+        except (OSError, ValueError):  # it was removed meanwhile
             return decode()
 
     def mapped(self, decode: Callable[[], Iterable[np.ndarray]], what: str) -> np.ndarray:
-        """The images, mapped from the file, read only; it is made of what ``decode`` gives, one
-        after the other, where it is not there.
+        """Return the images, mapped from the file, read only; it is made from ``decode`` if it is
+        not there.
 
-        ``what`` says what they are. Raises UserError where the file can't be written.
+        ``what`` describes them. Raises UserError if the file can't be written.
         """
         if not self.is_whole:
             with self._turn():
@@ -97,23 +97,24 @@ class Decoded:
                     self._write(decode())
         else:
             print(f"{what}; they are read from {self.path}", flush=True)
+
         try:
             return np.memmap(self.path, np.uint8, "r", shape=self.shape)
-        except OSError as error:  # a limit on addresses counts files too
+        except OSError as error:  # a limit on addresses includes files
             raise UserError(
                 f"{self.path}: can't be mapped into memory ({error.strerror}); raise the limit "
-                "(ulimit -v), or "
-                "--no-cache"
+                "(ulimit -v), or --no-cache"
             ) from None
 
     def _turn(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the file, after another process that decodes these images."""
         return in_turn(
             self.path, f"{self.path}: waits for another process, which decodes these images"
         )
 
     def _write(self, images: Iterable[np.ndarray]) -> None:
-        """Makes the file, of arrays whose bytes are put behind each other; then removes those that
-        it takes the place of."""
+        """Write the file from arrays, one after the other; then remove the files that it
+        replaces."""
         with replacing(self.path) as temporary:
             if (free := shutil.disk_usage(self.path.parent).free) < self.amount:
                 raise UserError(
@@ -127,7 +128,7 @@ class Decoded:
 
         for stale in all_decoded_images(self.cache_dir, self.source):
             if stale != self.path:
-                # another process was faster, or it is somebody else's
+                # another process was faster, or it is another user's
                 with contextlib.suppress(OSError):
                     stale.unlink()
                     print(
@@ -138,7 +139,8 @@ class Decoded:
 
 
 def files_of(folder: Path, paths: list[str]) -> list[File]:
-    """What tells whether images have changed. Raises UserError for one that is not there."""
+    """Return the files of images, by which changes are found. Raises UserError for a missing
+    one."""
     begin = len(os.path.join(folder, ""))
     try:
         return [
@@ -151,9 +153,10 @@ def files_of(folder: Path, paths: list[str]) -> list[File]:
 
 
 def fingerprint(files: list[File], size: ImageSize) -> str:
-    """Of the files that images are decoded from, and of how."""
+    """Return a fingerprint of the files that images are decoded from, and of the decoding."""
     return _hash(RULES, pillow, size, files)[:32]
 
 
 def _hash(*content: object) -> str:
+    """Return a checksum."""
     return hashlib.sha256(repr(content).encode(errors="surrogateescape")).hexdigest()

@@ -1,4 +1,5 @@
-"""Folders of images: decoding them once, and what is done where they do not fit into memory."""
+"""Folders of images: decodes them once, or reads them from the disk if they don't fit into
+memory."""
 
 import contextlib
 import os
@@ -21,18 +22,18 @@ from utils.data.memory import room_for_images
 from utils.errors import UserError
 from utils.settings import FOLDER_SIZES
 
-AT_ONCE, PER_TURN = 128, 16  # images that are handed to the threads together, and to one of them
+AT_ONCE, PER_TURN = 128, 16  # images that are passed to all threads together, and to each in turn
 
 Part = tuple[Images, np.ndarray]  # images (N, H, W, C), uint8, and labels (N,)
-# to train on, to test on, to validate on, and the classes
+# to train on, to test on, to validate on; and the classes
 Parts = tuple[Part, Part, Part | None, list[str]]
 
 
 class ImageFiles:
-    """Images (N, H, W, C), uint8, that are decoded whenever they are read, and brought to ``size``.
+    """Images (N, H, W, C), uint8, that are decoded whenever they are read, and resized to ``size``.
 
-    Reading raises UserError for a file that is damaged, or no image. As many threads as torch has
-    read together.
+    They are read by as many threads as torch has. Reading raises UserError for a file that is
+    damaged, or no image.
     """
 
     def __init__(self, paths: list[str], size: ImageSize):
@@ -47,18 +48,20 @@ class ImageFiles:
         return np.stack(list(self._read([self.paths[i] for i in index])))
 
     def all(self, title: str) -> Iterator[np.ndarray]:
-        """One after the other; on a terminal with a bar, unless that takes no time."""
+        """Yield all images, with a bar on a terminal, unless that takes no time."""
         images = (image for part in cut(self.paths, AT_ONCE) for image in self._read(part))
         yield from tqdm(
             images, title, len(self), unit=" images", disable=None, delay=1, dynamic_ncols=True
         )
 
     def _read(self, paths: list[str]) -> Iterator[np.ndarray]:
+        """Yield images, decoded by several threads."""
         with torn_is_an_error(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
             for images in pool.map(self._decoded, cut(paths, PER_TURN)):
                 yield from images
 
     def _decoded(self, paths: list[str]) -> list[np.ndarray]:
+        """Return decoded images."""
         _, height, width, channels = self.shape
         images = (decode(path) if channels == COLOURS else decode_grey(path) for path in paths)
         return [
@@ -67,7 +70,7 @@ class ImageFiles:
 
 
 def cut(paths: list[str], length: int) -> Iterator[list[str]]:
-    """Parts of ``length``; the last may be shorter."""
+    """Yield parts of ``length``; the last may be shorter."""
     return (paths[start : start + length] for start in range(0, len(paths), length))
 
 
@@ -79,12 +82,12 @@ def read_folder(
     cache_dir: str | None,
     channels: int = COLOURS,
 ) -> Parts:
-    """The images below train/<class>/** and test/<class>/**, with 3 channels or 1; those that are
-    not of ``size`` are resized.
+    """Return the images below train/<class>/** and test/<class>/**, with 3 channels or 1, resized
+    to ``size``.
 
-    They are decoded once, into files below ``cache_dir``, unless that takes no time. What does not
-    fit into memory is read by batches: from such a file, or else from the images themselves. Raises
-    UserError.
+    They are decoded once, into files below ``cache_dir``, unless that takes no time. Images that
+    don't fit into memory are read by batches, from such a file or from the images themselves.
+    Raises UserError.
     """
     train, test = list_parts(root)
     room, side = room_for_images(device), pixels_of(size or own_size(train), channels)
@@ -109,6 +112,7 @@ def read_folder(
             None,
             named(root, train.classes),
         )
+
     held = wanted.train, wanted.validate
     return (
         read(train, chosen.train, held),
@@ -119,8 +123,8 @@ def read_folder(
 
 
 def named(root: Path, classes: list[str]) -> list[str]:
-    """The classes of a folder, by their numbers: its names; where these are WordNet's and words.txt
-    says what they mean, with that."""
+    """Return the classes of a folder by number: their names, with the meanings of WordNet's names
+    where words.txt has them."""
     try:
         lines = (root / "words.txt").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -130,18 +134,16 @@ def named(root: Path, classes: list[str]) -> list[str]:
 
 
 def folder_shape(root: Path, size: ImageSize | None = None, channels: int | None = None) -> Shape:
-    """The classes of a folder of images, and how many pixels a side has to which its images are
-    brought: ``size``, or its own; with 3 channels, or as many as are asked for.
+    """Return the classes of a folder, and the size of its images: ``size``, or its own.
 
-    Reads the first image alone. Raises UserError.
+    It has 3 channels, or ``channels``. Reads only the first image. Raises UserError.
     """
     train, _ = list_parts(root)
     return shape_for(len(train.classes), size or own_size(train), channels or COLOURS)
 
 
 def own_size(train: Listing) -> int:
-    """The size that a folder's images are brought to where nobody asks for one: the first one
-    decides."""
+    """Return the default size of a folder's images, which the first one determines."""
     with torn_is_an_error():
         shorter = min(decode(train.paths[0]).size)
     return min(FOLDER_SIZES, key=lambda size: abs(size - shorter))
@@ -150,10 +152,10 @@ def own_size(train: Listing) -> int:
 def _within(
     room: int, files: ImageFiles, folder: Path, part: object, cache_dir: str | None
 ) -> Images:
-    """The images in memory, if that has ``room`` bytes for them; else how they are read from the
-    disk.
+    """Return the images in memory, if there are ``room`` bytes for them, or else to be read from
+    the disk.
 
-    ``part``: which images of the folder they are.
+    ``part`` says which images of the folder they are.
     """
     title, amount = f"decoding {folder.name}", int(np.prod(files.shape))
     what = f"{folder}: {len(files):,} images of {files.size} pixels"
@@ -183,21 +185,24 @@ def _within(
 
 @contextlib.contextmanager
 def torn_is_an_error() -> Iterator[None]:
-    """Of a torn TIFF Pillow would make what it can, and warn. What warnings do is said once for all
-    threads."""
+    """Raise errors for torn TIFFs, of which Pillow would make what it can, with a warning.
+
+    Filters of warnings are set once for all threads.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Truncated")
         yield
 
 
 def decode(path: str) -> Image.Image:
-    """An RGB image of Pillow's. Raises UserError for a file that is damaged, or no image."""
+    """Return an RGB image of Pillow's. Raises UserError for a file that is damaged, or no image."""
     with opened(path) as image:
         return image.convert("RGB")
 
 
 def decode_grey(path: str) -> Image.Image:
-    """A grey image of Pillow's, mode L, as ``decode``; of 16 bits the upper 8."""
+    """Return a grey image of Pillow's, mode L; the upper 8 bits of 16. Raises UserError as
+    decode."""
     with opened(path) as image:
         if image.mode.startswith("I;16"):
             return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -205,22 +210,24 @@ def decode_grey(path: str) -> Image.Image:
 
 
 def is_grey(path: str) -> bool:
-    """Whether an image has no colours by its mode; its pixels are not read. Raises UserError as
-    ``decode``."""
+    """Return True if an image has no colours by its mode; its pixels are not read. Raises UserError
+    as decode."""
     with opened(path) as image:
         return image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
 
 
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[Image.Image]:
-    """An image of Pillow's, whose pixels can be read inside. Raises UserError for a file that is
-    damaged, or no image."""
+    """Yield an image of Pillow's, whose pixels can be read inside.
+
+    Raises UserError for a file that is damaged, or no image.
+    """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ValueError("no regular file")  # whoever opens a pipe may wait for ever
+            raise ValueError("no regular file")  # opening a pipe may wait forever
         with open(path, "rb") as stream:
             yield Image.open(stream)
-    except Exception as error:  # Pillow raises whatever the damage happens to cause
+    except Exception as error:  # Pillow raises different errors for different damage
         raise UserError(
             f"{path}: not an image, or damaged ({error}); replace or remove it"
         ) from None

@@ -1,5 +1,5 @@
-"""What a folder of images holds: its classes and the files of each, in the order in which
-everything else counts them."""
+"""The contents of a folder of images: its classes and their files, in the order that everything
+else relies on."""
 
 import os
 from collections.abc import Iterator
@@ -17,18 +17,20 @@ KINDS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".web
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of one part of a data set, train/ or test/: class by class, and in a class by
-    their paths."""
+    """The images of one part of a data set, train/ or test/: by classes, and in a class by
+    paths."""
 
     folder: Path
     classes: list[str]  # in the order of their numbers
     paths: list[str]
-    labels: np.ndarray  # (N,): of each image the number of its class
+    labels: np.ndarray  # (N,): the number of each image's class
 
 
 def list_parts(root: Path) -> tuple[Listing, Listing]:
-    """The images to train on and to test on: those below train/<class>/ and test/<class>/. Raises
-    UserError where these are missing, or differ in their classes."""
+    """Return the images to train on and to test on: those below train/<class>/ and test/<class>/.
+
+    Raises UserError if these are missing, or differ in their classes.
+    """
     hint = "; run val_format.py first" if (root / "val").is_dir() else ""
     for part in ("train", "test"):
         if not (root / part).is_dir():
@@ -48,9 +50,9 @@ def list_parts(root: Path) -> tuple[Listing, Listing]:
 
 
 def list_images(folder: Path, hint: str = "") -> Listing:
-    """The images of one part. Each folder in it is a class, but for hidden ones.
+    """Return the images of one part. Each folder in it is a class, except hidden ones.
 
-    Raises UserError, which ends with ``hint``, where there is no class, or one without images.
+    Raises UserError, which ends with ``hint``, if there is no class, or one without images.
     """
     try:
         classes = sorted(
@@ -70,13 +72,14 @@ def list_images(folder: Path, hint: str = "") -> Listing:
             f"{folder}: no images in {', '.join(empty[:3])}{more}; images end with "
             f"{', '.join(KINDS)}{hint}"
         )
+
     labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in found])
     return Listing(folder, classes, [path for paths in found for path in paths], labels)
 
 
 def image_files(folder: str) -> list[str]:
-    """The images below ``folder``, hidden ones left out: folder by folder, in the order of their
-    whole paths."""
+    """Return the images below ``folder`` without hidden ones, folder by folder, in the order of
+    paths."""
     return [
         os.path.join(place, name)
         for place, names in sorted(walk(folder))
@@ -86,8 +89,10 @@ def image_files(folder: str) -> list[str]:
 
 
 def walk(folder: str) -> Iterator[tuple[str, list[str]]]:
-    """Each folder below ``folder``, and the names of its files; not hidden ones, nor links to a
-    folder that they lie in."""
+    """Yield each folder below ``folder``, with the names of its files.
+
+    Hidden ones are left out, and so are links to a folder that they are in.
+    """
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [
             name
@@ -98,8 +103,8 @@ def walk(folder: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def leads_back(path: str) -> bool:
-    """Whether ``path`` is a link to a folder that it lies in: whoever followed it would never come
-    to an end."""
+    """Return True if ``path`` is a link to a folder that it is in, which could be followed
+    forever."""
     return os.path.islink(path) and any(
         os.path.samefile(path, above) for above in Path(path).parents
     )

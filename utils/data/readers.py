@@ -1,5 +1,5 @@
-"""Data sets as uint8 tensors on the device: CIFAR, TinyImageNet, the digits, and any folder of
-images."""
+"""Readers of data sets, as uint8 tensors on the device: CIFAR, TinyImageNet, the digits, and any
+folder of images."""
 
 import gzip
 from dataclasses import replace
@@ -17,7 +17,7 @@ from utils.data.folder import Parts, folder_shape, read_folder
 from utils.errors import UserError
 from utils.records.locks import in_turn
 from utils.records.paths import ARCHIVES, image_folder
-from utils.settings import DATASETS, dataset_facts, dataset_name
+from utils.settings import DATASETS, Dataset, dataset_facts, dataset_name
 
 NEITHER = f"--dataset {{}}: neither {', '.join(DATASETS)} nor a folder"
 NUM_DIGITS_TEST = 360  # the last of the 1,797 digits
@@ -38,15 +38,18 @@ def load_data(
     cache_dir: str | None = None,
     **augmentation: Any,
 ) -> Data:
-    """Reads a data set from a folder with train/<class>/** and test/<class>/**, or by name: from
-    its archive in ``data_dir``, from such a folder of its name there, or else it is downloaded.
+    """Read a data set from a folder with train/<class>/** and test/<class>/**, or by name.
 
-    ``limit_train`` and ``limit_test``: so many images, equally many of each class; ``validate``: so
-    many training images are held out. ``image_size`` in pixels (of a side, or of height and width),
-    ``channels`` (1, grey, or 3, which is the default), and of ``augmentation`` what is not None of
-    crop, flip and rotation (degrees), are in place of a folder's own; so is ``default_size`` where
-    ``image_size`` is None. A folder's images are decoded once into files
-    below ``cache_dir``; without it each time, and those that do not fit into memory for each batch.
+    By name, it is read from its archive in ``data_dir``, or from such a folder of its name there,
+    or else it is downloaded.
+
+    ``limit_train`` and ``limit_test`` are numbers of images, equally many of each class;
+    ``validate`` is the number of training images that are held out. ``image_size`` in pixels (a
+    side, or height and width), ``channels`` (1, grey, or 3, the default), and crop, flip and
+    rotation (degrees) in ``augmentation``, where not None, replace a folder's own; ``default_size``
+    does if ``image_size`` is None. A folder's images are decoded once into files below
+    ``cache_dir``; without it, they are decoded each time, and those that do not fit into memory for
+    each batch.
 
     Raises UserError for data that is missing, damaged, without classes, or has fewer images than a
     batch.
@@ -55,49 +58,59 @@ def load_data(
     own = {key: value for key, value in augmentation.items() if value is not None}
     settings = replace(dataset_facts(name), **own)
     if channels not in (None, len(settings.mean or ())):
-        settings = replace(settings, mean=None, std=None)  # it is of other channels
+        settings = replace(settings, mean=None, std=None)  # they are those of other channels
     wanted = Wanted(limit_train, limit_test, validate)
 
-    # Where the images are. What only a folder's images take is refused before anything is read.
+    # refuse options for folders before anything is read
     given = (
         ["--image-size"] * bool(image_size)
         + ["--channels"] * (channels not in (None, COLOURS))
         + ["--rotation" if key == "rotation" else f"--no-{key}" for key in own]
     )
-    # of this name, wherever its folder is
-    is_fixed = dataset == "tinyimagenet" and not Path(dataset).is_dir()
-    folder = None if is_fixed and given else image_folder(dataset, data_dir)
-    if given and folder is None and dataset in DATASETS:
-        raise UserError(
-            f"{given[0]} goes with a folder of images alone; {dataset}'s are the paper's "
-            "(--dataset path/to/folder)"
-        )
-
+    folder = _folder_of(dataset, data_dir, given)
     if folder:
-        found = read_folder(
-            folder,
-            wanted,
-            settings.image_size if is_fixed else image_size or default_size,
-            device,
-            cache_dir,
-            channels or COLOURS,
-        )
+        size = settings.image_size if _is_fixed(dataset) else image_size or default_size
+        found = read_folder(folder, wanted, size, device, cache_dir, channels or COLOURS)
     elif dataset in ARCHIVES:
         found = _read_cifar(dataset, Path(data_dir), wanted)
     elif dataset == "digits":
         found = _read_digits(wanted)
     else:
         raise UserError(NEITHER.format(dataset))
+    _check_numbers(found, wanted, batch_size)
+    return _data(name, found, settings, device)
 
-    # What of them there is, and whether that is what was asked for.
-    (train_images, train_labels), (_, test_labels), held, classes = found
+
+def _is_fixed(dataset: str) -> bool:
+    """Return True for TinyImageNet by name, whose images stay as they are, wherever they are."""
+    return dataset == "tinyimagenet" and not Path(dataset).is_dir()
+
+
+def _folder_of(dataset: str, data_dir: str, given: list[str]) -> Path | None:
+    """Return the folder of a data set's images, if they are in one.
+
+    Raises UserError if options for folders are ``given`` for other images.
+    """
+    folder = None if _is_fixed(dataset) and given else image_folder(dataset, data_dir)
+    if given and folder is None and dataset in DATASETS:
+        raise UserError(
+            f"{given[0]} goes with a folder of images alone; {dataset}'s are the paper's "
+            "(--dataset path/to/folder)"
+        )
+    return folder
+
+
+def _check_numbers(found: Parts, wanted: Wanted, batch_size: int) -> None:
+    """Print a line where there are fewer images than wanted. Raises UserError if there are fewer
+    than a batch."""
+    (_, train_labels), (_, test_labels), _, _ = found
     if len(train_labels) < batch_size:
         raise UserError(
             f"--batch-size {batch_size}: there are only {len(train_labels)} training images"
         )
     for option, limit, labels in (
-        ("--limit-train", limit_train, train_labels),
-        ("--limit-test", limit_test, test_labels),
+        ("--limit-train", wanted.train, train_labels),
+        ("--limit-test", wanted.test, test_labels),
     ):
         if limit and len(labels) < limit:
             print(
@@ -105,10 +118,12 @@ def load_data(
                 flush=True,
             )
 
+
+def _data(name: str, found: Parts, settings: Dataset, device: str) -> Data:
+    """Return a data set on the device, with the mean and deviation of its training images."""
+    train, test, held, classes = found
     mean, std = (
-        (255 * np.array([settings.mean, settings.std]))
-        if settings.mean
-        else mean_and_std(train_images)
+        (255 * np.array([settings.mean, settings.std])) if settings.mean else mean_and_std(train[0])
     )
 
     def on_device(array: np.ndarray, dtype: torch.dtype) -> Tensor:
@@ -122,26 +137,26 @@ def load_data(
 
     return Data(
         name,
-        split(*found[0]),
-        split(*found[1]),
+        split(*train),
+        split(*test),
         len(classes),
-        pixels_of(train_images.shape[1:3]),
+        pixels_of(train[0].shape[1:3]),
         on_device(mean, torch.float32),
         on_device(np.maximum(std, 1.0), torch.float32),
         settings,
         split(*held) if held else None,
         tuple(classes),
-        train_images.shape[3],
+        train[0].shape[3],
     )
 
 
 def shape_of(
     dataset: str, image_size: ImageSize | None = None, channels: int | None = None
 ) -> Shape:
-    """What the networks for a data set have in common: its own facts, or of a folder what is found
-    there. Reads one image.
+    """Return the classes and images of networks for a data set: its facts, or those of a folder.
 
-    ``image_size`` and ``channels`` as for load_data. Raises UserError for what is neither.
+    Reads one image. ``image_size`` and ``channels`` are as for load_data. Raises UserError for a
+    name that is neither.
     """
     if Path(dataset).is_dir():
         return folder_shape(Path(dataset), image_size, channels)
@@ -162,12 +177,14 @@ def _parts(
     wanted: Wanted,
     classes: list[str],
 ) -> Parts:
+    """Return the parts of a data set in memory."""
     chosen = wanted.chosen(train_labels, test_labels)
     held = (
         None
         if chosen.validation is None
         else (train[chosen.validation], train_labels[chosen.validation])
     )
+
     return (
         (train[chosen.train], train_labels[chosen.train]),
         (test[chosen.test], test_labels[chosen.test]),
@@ -177,6 +194,7 @@ def _parts(
 
 
 def _read_digits(wanted: Wanted) -> Parts:
+    """Return the digits, enlarged to 32x32 pixels of three channels."""
     digits, labels = _digits()
     images = np.round(digits * (255 / 16)).astype(np.uint8)
     images = images.repeat(4, axis=1).repeat(4, axis=2)[..., None].repeat(3, axis=3)
@@ -192,13 +210,15 @@ def _read_digits(wanted: Wanted) -> Parts:
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray]:
-    """Images (1797, 8, 8) of numbers from 0 to 16, and labels: scikit-learn's, read without
-    importing it, which takes seconds."""
+    """Return images (1797, 8, 8) with numbers from 0 to 16, and labels.
+
+    They are scikit-learn's, read without importing it, which takes seconds.
+    """
     spec = find_spec("sklearn")
     path = (
         Path(spec.origin or "").parent / "datasets" / "data" / "digits.csv.gz" if spec else Path()
     )
-    if not path.is_file():  # another version keeps them elsewhere
+    if not path.is_file():  # another version has them elsewhere
         from sklearn.datasets import load_digits
 
         digits = load_digits()
@@ -209,6 +229,7 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_cifar(name: str, root: Path, wanted: Wanted) -> Parts:
+    """Return CIFAR, downloaded if it is not there. Raises UserError."""
     from torchvision import datasets
 
     def read(download: bool) -> list[Any]:
@@ -220,18 +241,18 @@ def _read_cifar(name: str, root: Path, wanted: Wanted) -> Parts:
     try:
         try:
             train, test = read(download=False)
-        # it is not there, or not whole; two processes would download into one file
+        # absent, or not whole; two processes would download into one file
         except RuntimeError:
             with in_turn(root / name, f"{root}: waits for another process, which downloads {name}"):
                 train, test = read(download=True)
     # torchvision raises many kinds: no network, a bad checksum, a full disk
     except Exception as error:
         raise UserError(
-            f"{root}: {name} is not there, or damaged, and can't be downloaded ({error}); put "
-            "its archive "
-            f"there, or its images, as {root / name / 'train'}/<class>/ and "
+            f"{root}: {name} is not there, or damaged, and can't be downloaded ({error}); put its "
+            f"archive there, or its images, as {root / name / 'train'}/<class>/ and "
             f"{root / name / 'test'}/<class>/"
         ) from None
+
     return _parts(
         train.data,
         np.array(train.targets),

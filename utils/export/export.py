@@ -25,7 +25,8 @@ from utils.export.formats import (
 )
 from utils.export.known import images_for, known_of, stored_with
 from utils.export.write import FILES, write
-from utils.records.methods import Method, is_own, method_of, read_scalings, refuse_impossible
+from utils.records.method import Method
+from utils.records.methods import is_own, method_of, read_scalings, refuse_impossible
 from utils.records.networks import Stored, network_of, read_stored
 from utils.records.paths import at_size, named_after, result_file, size_slug, weights_file
 from utils.records.results import read_result

@@ -12,13 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from model import Shape, count_macs, count_params
-from utils.records.methods import (
-    Method,
-    is_own,
-    methods_of,
-    read_scalings,
-    refuse_impossible,
-)
+from utils.records.method import Method
+from utils.records.methods import is_own, methods_of, read_scalings, refuse_impossible
 from utils.records.paths import named_after, shown_name
 from utils.records.searches import SearchRecord, budget_of, floors_of, not_fitted
 from utils.records.shapes import recorded, shape_in

@@ -12,7 +12,8 @@ from utils.errors import UserError
 from utils.figures.labels import CurveSpec, default_name, label_of
 from utils.records.files import read_json
 from utils.records.legacy import read_test_accuracy
-from utils.records.methods import Method, published_method
+from utils.records.method import Method
+from utils.records.methods import published_method
 from utils.records.paths import SIZES, named_after, shown_name
 from utils.records.published import read_accuracy
 from utils.records.results import Result, read_result

@@ -10,7 +10,7 @@ from utils.figures.drawing import AXIS_LABELS, within
 from utils.figures.gaps import AXES
 from utils.figures.gather import gather, measure_latency
 from utils.figures.looks import Look, looks_of
-from utils.records.methods import Method
+from utils.records.method import Method
 from utils.settings import Comparison, Limit, Size
 from utils.settings.target import size_order, size_shown
 

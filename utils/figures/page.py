@@ -1,6 +1,8 @@
-"""One page of a comparison, which stands alone: what was asked, the results, pictures, the widths
-of each layer, and how to repeat it."""
+"""One page for a comparison, which stands alone: the question, the results, pictures, the widths of
+each layer, and how to repeat it."""
 
+import shlex
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
@@ -16,8 +18,8 @@ from utils.errors import UserError
 from utils.figures import page_parts as html
 from utils.figures.curves import Curve, Subject, run_curve, subject_of
 from utils.figures.gaps import gaps, reference_of
-from utils.figures.repeat import commands, search_command
-from utils.records.files import write_text
+from utils.figures.repeat import commands, save_of, search_command
+from utils.records.files import MOST, is_number, write_text
 from utils.records.paths import named_after, page_file, search_record
 from utils.records.results import Result, results_of
 from utils.records.searches import SearchRecord, read_search
@@ -25,7 +27,7 @@ from utils.records.sizes import size_of
 from utils.settings import AUGMENTATION, PUBLISHED, Folders, Size, Task, check_name
 from utils.settings.target import size_shown, size_told
 
-TRAINED = (  # what the page says of a training's settings
+TRAINED = (  # the settings of a training that the page shows
     *("epochs", "batch_size", "lr", "momentum", "weight_decay"),
     *("limit_train", "validate", "amp"),
 )
@@ -41,9 +43,9 @@ def write_page(
     dataset: str | None = None,
     command: str = "",
 ) -> Path:
-    """Writes the page of the runs ``names``, each of which stands for NAME_0, NAME_1, ... too, as
-    ``out``, and returns where. ``command``: what was typed for all of it.
+    """Write the page of the runs ``names`` as ``out``, and return its path.
 
+    Each name stands for NAME_0, NAME_1, ... too. ``command`` is the command that made all of it.
     Raises UserError where a name has no result, for results that are damaged or of several data
     sets, and for seeds of one name that differ in more than the seed.
     """
@@ -51,6 +53,7 @@ def write_page(
         name: results_of(named_after(folders.plot_dir, model), check_name(name), dataset)
         for name in dict.fromkeys(names)
     }
+
     of = {result["dataset"]: path for results in found.values() for path, result in results}
     if len(of) > 1:
         raise UserError(f"{' and '.join(map(str, of.values()))}: of {' and '.join(of)}; name one")
@@ -65,10 +68,10 @@ def write_page(
         said,
         {
             "What was asked": asked(found, searches, command),
-            "Results": results_table(curves),
+            "Results": results_table(found, curves),
             "Pictures": pictures(subject, curves, [*found], [*searches], folders),
             "Filters of each layer": widths(subject, found, curves),
-            "How to repeat it": repeated(found, searches),
+            "How to repeat it": repeated(found, searches, folders),
         },
     )
     path = out or page_file(folders.plot_dir, model, subject.dataset, [*found])
@@ -78,7 +81,7 @@ def write_page(
 
 
 def searches_of(found: Named, folders: Folders, subject: Subject) -> dict[str, SearchRecord]:
-    """The records, by name, of the searches that the networks came from, as far as they are
+    """Return the records, by name, of the searches that the networks came from, where these are
     there and whole."""
     origins = [result.get("origin") for results in found.values() for _, result in results]
     records: dict[str, SearchRecord] = {}
@@ -93,7 +96,7 @@ def searches_of(found: Named, folders: Folders, subject: Subject) -> dict[str, S
 
 
 def asked(found: Named, searches: dict[str, SearchRecord], command: str) -> str:
-    """Which networks were trained, and how."""
+    """Return the networks that were trained, and their settings."""
     rows = []
     for name, results in found.items():
         seeds = sorted({result["seed"] for _, result in results})
@@ -107,6 +110,8 @@ def asked(found: Named, searches: dict[str, SearchRecord], command: str) -> str:
             if settings.get(key) not in (None, False)
         ]
         rows.append(("", ", ".join(shown)))
+
+    # the searches
     for name, record in searches.items():
         kept = record["settings"]
         shown = [
@@ -119,13 +124,13 @@ def asked(found: Named, searches: dict[str, SearchRecord], command: str) -> str:
 
 
 def sizes_in(results: Sequence[tuple[Path, Result]]) -> list[Size]:
-    """The sizes of results, each once, in the order of their parameters."""
+    """Return the sizes of results, each once, in the order of their parameters."""
     ordered = sorted(results, key=lambda one: one[1]["params"])
     return list(dict.fromkeys(size_of(result) for _, result in ordered))
 
 
-def results_table(curves: dict[str, Curve]) -> str:
-    """Accuracy of each network, with what it costs."""
+def results_table(found: Named, curves: dict[str, Curve]) -> str:
+    """Return a table with the accuracy and the costs of each network."""
     rows = []
     every = [*curves.values()]
     for name, curve in curves.items():
@@ -134,6 +139,8 @@ def results_table(curves: dict[str, Curve]) -> str:
             axis: gaps(curve, reference, axis) if reference and reference is not curve else {}
             for axis in ("params", "macs")
         }
+
+        rows += [[cell, name, *cells] for cell, *cells in given_rows(found[name])]
         for size, point in curve.points.items():
             many = len(point.accuracy) > 1
             std = f" ± {np.std(point.accuracy, ddof=1):.2f}" if many else ""
@@ -153,6 +160,7 @@ def results_table(curves: dict[str, Curve]) -> str:
                     *differences,
                 ]
             )
+
     heads = [
         *("method", "name", "size", "parameters", "MMACs", "best test accuracy, %", "seeds"),
         *("to uniform, equal parameters", "equal MACs"),
@@ -165,6 +173,26 @@ def results_table(curves: dict[str, Curve]) -> str:
     )
 
 
+def given_rows(results: Sequence[tuple[Path, Result]]) -> list[list[str]]:
+    """Return what networks were before they were pruned, a row for each; none of other results."""
+    known = [dict(result) for _, result in results]
+    given = {str(result.get("weights")): result["before"] for result in known if "before" in result}
+    rows = []
+    for before in given.values():
+        if not isinstance(before, dict) or not all(
+            is_number(before.get(key), 0, MOST) for key in ("params", "macs", "test_acc")
+        ):
+            continue
+        costs = (f"{before['params']:,}", f"{before['macs'] / 1e6:,.1f}")
+        rows.append(["as it came", "-", *costs, f"{before['test_acc']:.2f}", "-", "-", "-"])
+    return rows
+
+
+def typed() -> str:
+    """Return the command line of this process, as one types it."""
+    return shlex.join(["python3", Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
 def pictures(
     subject: Subject,
     curves: dict[str, Curve],
@@ -172,7 +200,7 @@ def pictures(
     searches: list[str],
     folders: Folders,
 ) -> str:
-    """The project's own figures, drawn anew and embedded."""
+    """Return the project's own figures, drawn anew and embedded."""
     from utils.figures.drawing import draw
     from utils.figures.residual import draw_residual_filters
     from utils.figures.training import draw_training
@@ -183,6 +211,7 @@ def pictures(
         for axis, what in (("params", "parameters"), ("macs", "multiply-accumulates")):
             draw([*curves.values()], axis, subject.title, png)
             shown.append(html.picture(png, f"Accuracy against {what}"))
+
         draw_training(subject.model, subject.folder, names, png, subject.dataset)
         shown.append(html.picture(png, "Loss and accuracy over the epochs"))
         task = Task(model=subject.model, dataset=subject.dataset)
@@ -196,12 +225,13 @@ def pictures(
 
 
 def widths(subject: Subject, found: Named, curves: dict[str, Curve]) -> str:
-    """The filters of each layer, of every network as bars, before those of the template."""
+    """Return the filters of each layer of every network as bars, before those of the template."""
     try:
         whole: list[int] | None = template(subject.model)
         layers: list[str] | None = [", ".join(names) for names in layer_names(subject.model)]
     except (UnreadableNetwork, ValueError):  # a network of the user's that is not there any more
         whole = layers = None
+
     parts = [
         html.paragraph(
             "Each bar is a layer, in the order of the network"
@@ -209,6 +239,7 @@ def widths(subject: Subject, found: Named, curves: dict[str, Curve]) -> str:
             "soft",
         )
     ]
+
     for name, curve in curves.items():
         for size, point in curve.points.items():
             parts.append(html.heading(f"{name}, {size_told(size)}"))
@@ -221,22 +252,27 @@ def widths(subject: Subject, found: Named, curves: dict[str, Curve]) -> str:
 
 
 def bases_of(results: Sequence[tuple[Path, Result]]) -> list[tuple[Path, Result]]:
-    """The results of the base networks of fine-tunings, as far as they are there."""
+    """Return the results of the base networks of fine-tunings, where these are there."""
     named = {
         (path.parent, str(base)) for path, result in results if (base := dict(result).get("base"))
     }
     found = []
     for folder, base in sorted(named):
         with suppress(UserError):
-            found += [one for one in results_of(folder, base) if one[1]["method"] == "base"]
+            found += [
+                (path, result)
+                for path, result in results_of(folder, base)
+                if result["method"] == "base" and save_of(path, result) == base
+            ]
     return found
 
 
-def repeated(found: Named, searches: dict[str, SearchRecord]) -> str:
-    """The commands, in what they ran, and where the results are."""
+def repeated(found: Named, searches: dict[str, SearchRecord], folders: Folders) -> str:
+    """Return the commands, the software and hardware, and the paths of the results."""
     results = [one for several in found.values() for one in several]
-    searched = [search_command(name, record) for name, record in searches.items()]
-    lines = [*filter(None, searched), *commands(bases_of(results)), *commands(results)]
+    searched = [search_command(name, record, folders) for name, record in searches.items()]
+    bases = commands(bases_of(results), folders)
+    lines = [*dict.fromkeys([*filter(None, searched), *bases, *commands(results, folders)])]
     first = results[0][1]
     versions = {**first["versions"], "threads": first.get("threads"), "commit": first.get("commit")}
     rows = [(key, str(value)) for key, value in versions.items() if value is not None]
@@ -244,5 +280,5 @@ def repeated(found: Named, searches: dict[str, SearchRecord]) -> str:
     return (
         (html.code(lines) if lines else "")
         + html.facts(rows)
-        + html.folded(f"The {len(results)} results this page is made of", stored)
+        + html.folded("The results that this page is made of", stored)
     )

@@ -39,7 +39,7 @@ svg.bars .own { fill: var(--own); }
 
 
 def document(title: str, subtitle: str, sections: Mapping[str, str]) -> str:
-    """A whole page, with a heading for each of its ``sections``, whose texts are HTML."""
+    """Return a whole page, with a heading for each of its ``sections``, whose texts are HTML."""
     body = "\n".join(
         f"<section>\n<h2>{escape(heading)}</h2>\n{content}\n</section>"
         for heading, content in sections.items()
@@ -55,15 +55,17 @@ def document(title: str, subtitle: str, sections: Mapping[str, str]) -> str:
 
 
 def heading(text: str) -> str:
+    """Return a heading."""
     return f"<h3>{escape(text)}</h3>"
 
 
 def paragraph(text: str, kind: str = "") -> str:
+    """Return a paragraph of a ``kind`` of style."""
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of results; the first column is text, the others are numbers."""
+    """Return a table of results; the first column is text, the others are numbers."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
     body = "\n".join(
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
@@ -75,7 +77,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> str:
-    """A table of names and what they stand for."""
+    """Return a table of names and values."""
     body = "\n".join(
         f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows
     )
@@ -83,16 +85,17 @@ def facts(rows: Sequence[tuple[str, str]]) -> str:
 
 
 def code(lines: Sequence[str]) -> str:
+    """Return lines of code."""
     return f"<pre>{escape(chr(10).join(lines))}</pre>"
 
 
 def folded(summary: str, content: str) -> str:
-    """HTML that shows when its ``summary`` is clicked on."""
+    """Return HTML that shows when its ``summary`` is clicked on."""
     return f"<details>\n<summary>{escape(summary)}</summary>\n{content}\n</details>"
 
 
 def picture(path: Path, says: str) -> str:
-    """A PNG, in the page itself."""
+    """Return a PNG, in the page itself."""
     data = base64.b64encode(path.read_bytes()).decode()
     return (
         f'<figure><img src="data:image/png;base64,{data}" alt="{escape(says)}">\n'
@@ -101,11 +104,14 @@ def picture(path: Path, says: str) -> str:
 
 
 def bars(widths: Sequence[int], whole: Sequence[int] | None, layers: Sequence[str] | None) -> str:
-    """The widths of a network as bars, a layer each; behind them those of its template, if known.
-    A bar says its layer and its width where the pointer is on it."""
+    """Return the widths of a network as bars, a layer each, before those of its template, if known.
+
+    A bar shows its layer and its width where the pointer is on it.
+    """
     step, top, high = 34, 16, 120
     highest = max([*widths, *(whole or ())])
     names = layers or [f"layer {number}" for number in range(1, len(widths) + 1)]
+
     parts = []
     for index, width in enumerate(widths):
         left, full = index * step + 4, whole[index] if whole else 0
@@ -118,10 +124,13 @@ def bars(widths: Sequence[int], whole: Sequence[int] | None, layers: Sequence[st
                     f'<rect class="{kind}" x="{left}" y="{top + high - length:.1f}" '
                     f'width="{step - 8}" height="{length:.1f}"/>'
                 )
+
+        # the width above the bar, and the number of the layer below
         middle = left + (step - 8) / 2
         for below, text in ((top - 4, width), (top + high + 13, index + 1)):
             column.append(f'<text x="{middle:g}" y="{below}" text-anchor="middle">{text}</text>')
         parts.append(f"<g>{''.join(column)}</g>")
+
     wide, tall = len(widths) * step, top + high + 18
     return (
         f'<div class="wide"><svg class="bars" width="{wide}" height="{tall}" '

@@ -1,4 +1,4 @@
-"""How results are made again: the commands that they say of themselves."""
+"""The commands that make results again, from the results themselves."""
 
 import shlex
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from utils.records.sizes import size_of
 from utils.settings import (
     DATASETS,
     PUBLISHED,
+    Folders,
     Limit,
     SearchSettings,
     TrainingSettings,
@@ -23,45 +24,57 @@ from utils.settings import (
     shortest,
     training_preset,
 )
+from utils.settings.compression import PruningSettings
 from utils.settings.option import rules
 from utils.settings.storage import seed_of
+from utils.settings.target import size_order
 
-SINGLE = {"magnitude": "fine_tune.py", "base": "train_norm.py"}  # by kind of method, one at a time
+SINGLE = {"magnitude": "fine_tune.py", "base": "train_norm.py"}  # scripts that train one network
+PRUNED, PRUNES = "pruned_", "prune.py"  # and behind that the criterion
+ONE_SIZE = (*SINGLE.values(), PRUNES)  # scripts that take one size
 SWEPT = ("uniform", "convcut", "neuralscale", "morphnet")  # by ratio_swipe.py
 SUBJECT = ("model", "dataset", "seed")
 
 
-def commands(results: Sequence[tuple[Path, Result]]) -> list[str]:
-    """What one would type for these results: a command for each --save, kind of size, and settings.
-    None for methods whose results don't say it, and for settings that are refused by now."""
+def commands(results: Sequence[tuple[Path, Result]], folders: Folders) -> list[str]:
+    """Return the commands for these results: one for each --save, kind of size, and settings.
+
+    There is none for methods without a command, and for settings that are refused by now.
+    """
     sizes: dict[tuple[tuple[str, ...], str], list[str]] = {}
-    for path, result in results:
+    for path, result in sorted(results, key=lambda one: size_order(size_of(one[1]))):
         try:
             options = training_command(path, result)
         except UserError:
             continue
         if not options:
             continue
-        size, many = size_of(result), options[1] not in SINGLE.values()
+
+        size, many = size_of(result), options[1] not in ONE_SIZE
         ratio, target = "--ratios" if many else "--ratio", isinstance(size, Limit)
         said = str(size.target) if isinstance(size, Limit) else shortest(size)
         sizes.setdefault((options, "--target" if target else ratio), []).append(said)
+
     return [
-        shlex.join([*options, option, *group])
-        for (options, option), said in sizes.items()
-        for group in ([[one] for one in said] if options[1] in SINGLE.values() else [said])
+        shlex.join([*options, *arguments(folders, Folders()), option, *group])
+        for (options, option), said in sorted(sizes.items())
+        for group in ([[one] for one in said] if options[1] in ONE_SIZE else [said])
     ]
 
 
 def training_command(path: Path, result: Result) -> tuple[str, ...]:
-    """The command of one training, without its size; nothing where the result doesn't say it.
-    Raises UserError."""
+    """Return the command of one training, without its size; () if its method has none.
+
+    Raises UserError.
+    """
     kind, dataset = kind_of(result["method"]), result["dataset"]
-    if kind not in (*SWEPT, *SINGLE):
+    pruned, save = kind.startswith(PRUNED), save_of(path, result)
+    if kind not in (*SWEPT, *SINGLE) and not pruned:
         return ()
-    script = SINGLE.get(kind, sweep_of(dataset))
-    save = path.name.removesuffix(f"_{size_slug(size_of(result))}.json")
+    script = PRUNES if pruned else SINGLE.get(kind, sweep_of(dataset))
     preset = (fine_tuning_preset if kind == "magnitude" else training_preset)(dataset)
+    if pruned:
+        preset = PruningSettings(dataset=dataset)
     settings: TrainingSettings = preset.settled(kept_of(preset, result["settings"]))
     seed = [] if seed_of(save) == result["seed"] else ["--seed", str(result["seed"])]
     return (
@@ -71,13 +84,21 @@ def training_command(path: Path, result: Result) -> tuple[str, ...]:
     )
 
 
+def save_of(path: Path, result: Result) -> str:
+    """Return the --save name of the result at ``path``."""
+    return path.name.removesuffix(f"_{size_slug(size_of(result))}.json")
+
+
 def networks_of(kind: str, result: Result) -> list[str]:
-    """The options that say which network was trained."""
+    """Return the options for the network that was trained."""
     if kind == "base":
         return []
     origin: Any = result.get("origin") or {}
     search = [] if origin.get("search") in (None, PUBLISHED) else [origin["search"]]
+    pruned = kind.startswith(PRUNED)
+
     options: list[str] = {
+        "": [],
         "uniform": ["--uniform"],
         "convcut": ["--uniform"],
         "morphnet": ["--morph", *(["--prune-fname", *search] if search else [])],
@@ -86,18 +107,22 @@ def networks_of(kind: str, result: Result) -> list[str]:
             *("--prune-fname", str(origin.get("search"))),
             *("--descent-idx", str(origin.get("iteration"))),
         ],
-    }[kind]
+    }[kind_of(result["method"].partition("+")[2]) if pruned else kind]
+
+    if pruned:
+        criterion = kind.removeprefix(PRUNED)
+        options += ["--weights", "path/to/weights", "--criterion", criterion]
     options += ["--convcut"] * result["convcut"]
     options += ["--budget", result.get("budget", "params")]
     if round_to := {1: []}.get(result.get("round_to", 1), [str(result.get("round_to"))]):
         options += ["--round-to", *round_to]
-    if (least := result.get("min_width", 0)) or origin:
+    if (least := result.get("min_width", 0)) or origin or pruned:
         options += ["--min-width", str(least)]
     return options + (["--keep", *result["keep"]] if result.get("keep") else [])
 
 
-def search_command(name: str, record: SearchRecord) -> str:
-    """The command of the search ``name``; nothing where its settings are refused by now."""
+def search_command(name: str, record: SearchRecord, folders: Folders) -> str:
+    """Return the command of the search ``name``; "" where its settings are refused by now."""
     dataset, kept = record["dataset"], record["settings"]
     preset = search_preset(dataset)
     if morph := bool(kept.get("morph")):
@@ -106,6 +131,7 @@ def search_command(name: str, record: SearchRecord) -> str:
         settings: SearchSettings = preset.settled(kept_of(preset, kept))
     except UserError:
         return ""
+
     tiny = "imagenet_" * (dataset == "tinyimagenet")
     seed = [] if seed_of(name) == settings.seed else ["--seed", str(settings.seed)]
     return shlex.join(
@@ -115,20 +141,22 @@ def search_command(name: str, record: SearchRecord) -> str:
             *["--morph"] * morph,
             *seed,
             *arguments(settings, preset, (*SUBJECT, "morph")),
+            *arguments(folders, Folders()),
         ]
     )
 
 
 def sweep_of(dataset: str) -> str:
+    """Return the script that sweeps over ratios."""
     return "imagenet_ratio_swipe.py" if dataset == "tinyimagenet" else "ratio_swipe.py"
 
 
 def where(dataset: str) -> str:
-    """What --dataset was given; of a folder, results know its name alone."""
+    """Return a value for --dataset; results have only the name of a folder."""
     return dataset if dataset in DATASETS else f"path/to/{dataset}"
 
 
 def kept_of(preset: SearchSettings | TrainingSettings, kept: dict[str, Any]) -> dict[str, Any]:
-    """The stored settings that are fields of today's."""
+    """Return the stored settings that are still fields."""
     names = {rule.name for rule in rules(type(preset))} - {"model", "dataset"}
     return {name: value for name, value in kept.items() if name in names}

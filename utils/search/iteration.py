@@ -37,7 +37,7 @@ class Pruning(State):
         return self.pruner.ended
 
     def begin_epoch(self) -> None:
-        """Let gates need gradients only while they are pruned."""
+        """Require gradients of gates only while they are pruned."""
         for gate in self.pruner.gates:
             gate.weight.requires_grad_(self.epoch >= self.warmup)
 
@@ -135,6 +135,7 @@ def residual_filters(
     )
     traced = cutter.network if cutter else network
 
+    # the optimizer has everything but the gates, the pruner has the gates
     optimizer = sgd(network, settings.lr, settings.momentum, settings.weight_decay)
     pruner = TaylorPruner(
         gates_of(network),
@@ -146,16 +147,14 @@ def residual_filters(
         least_width(settings.model, settings.min_width),
         widths_of(settings.model, settings.keep),
     )
-
     state = Pruning(
         traced, optimizer, forward=traced, pruner=pruner, compactor=cutter, warmup=settings.warmup
     )
 
-    # from a checkpoint, if there is one
-    told = iteration_told(iteration, settings.morph)
+    # train and prune, from a checkpoint if there is one
+    title = iteration_told(iteration, settings.morph)
     if run and run.resume_iteration(iteration, filters, data, state.load_state_dict):
-        print(f"goes on in {told} at epoch {state.epoch}", flush=True)
-
+        print(f"goes on in {title} at epoch {state.epoch}", flush=True)
     fit(
         state,
         training_batches(data, settings.batch_size, search=True),
@@ -163,7 +162,7 @@ def residual_filters(
         epochs=settings.epochs,
         seeds=(settings.seed, iteration),
         lr_at=lambda epoch: search_lr(epoch, settings.warmup, settings.lr),
-        title=f"{told}, ",
+        title=f"{title}, ",
         checkpoint=lambda: run.save(state.state_dict()) if run else None,
     )
 

@@ -4,7 +4,8 @@ from model import Shape, count_params, widths_of
 from model.errors import OverBudget
 from utils.data.channels import channels_for
 from utils.errors import UserError
-from utils.records.methods import impossible, refuse_impossible
+from utils.records.method import impossible
+from utils.records.methods import refuse_impossible
 from utils.records.run import provenance
 from utils.records.searches import SearchRecord
 from utils.search.descent import descend, searched_widths

@@ -13,19 +13,15 @@ from utils.settings.datasets import (
     training_preset,
 )
 from utils.settings.experiment import METHODS, Cluster, Experiment
+from utils.settings.networks import BaseNetwork, Networks, NetworkShape, NetworkSize, PrunedNetwork
 from utils.settings.option import Settings, arguments, assigned, option, shortest, stored
 from utils.settings.storage import PUBLISHED, Folders, Places, Storage, check_name
 from utils.settings.target import Limit, Size, Target, size_told
 from utils.settings.work import (
     AUGMENTATION,
-    BaseNetwork,
     Comparison,
     Machine,
-    Networks,
-    NetworkShape,
-    NetworkSize,
     Optimization,
-    PrunedNetwork,
     SearchSettings,
     Task,
     TrainingSettings,

@@ -1,4 +1,4 @@
-"""The command that one would type next, when a search or a training has ended."""
+"""The commands to type next, when a search or a training has ended."""
 
 import shlex
 from collections.abc import Sequence
@@ -8,16 +8,18 @@ from utils.settings.option import arguments, rules
 from utils.settings.storage import Places
 from utils.settings.work import Task
 
-TRAINING = ("record_dir", "plot_dir", "data", "model_dir")  # the folders of scripts that train,
-LOOKING = ("record_dir", "plot_dir")  # of those that read records and results,
-EXPORTING = (*LOOKING, "model_dir")  # and of export.py
+TRAINING = ("record_dir", "plot_dir", "data", "model_dir")  # the folders of scripts that train
+LOOKING = ("record_dir", "plot_dir")  # those of scripts that read records and results
+EXPORTING = (*LOOKING, "model_dir")  # those of export.py
 
 
 def command(
     script: str, task: Task, *options: str, places: Places, folders: Sequence[str] = LOOKING
 ) -> str:
-    """A command line of this project on the network and the images of ``task``, with those of its
-    ``folders`` that are not where they are by default."""
+    """Return a command line of this project on the network and the images of ``task``.
+
+    It has those of its ``folders`` that are not the defaults.
+    """
     own = Places(**{rule.name: getattr(places, rule.name) for rule in rules(Places)})
     others = [rule.name for rule in rules(Places) if rule.name not in folders]
     subject = ("--model", task.model, "--dataset", task.dataset)
@@ -27,7 +29,7 @@ def command(
 
 
 def after_search(task: Task, save: str, morph: bool, places: Places) -> list[str]:
-    """What comes after the search ``save``: to see what it found, and to train it."""
+    """Return the commands after the search ``save``: to see what it found, and to train it."""
     tiny = dataset_name(task.dataset) == "tinyimagenet"
     options = [*["--morph"] * morph, "--prune-fname", save]
     return [
@@ -43,14 +45,14 @@ def after_search(task: Task, save: str, morph: bool, places: Places) -> list[str
 
 
 def after_base(task: Task, save: str, places: Places) -> list[str]:
-    """What comes after the base network ``save`` of the magnitude baseline: to prune it."""
+    """Return the commands after the magnitude baseline's base network ``save``: to prune it."""
     options = ("--prune-fname", save, "--save", f"{save}_tuned_0")
     return [command("fine_tune.py", task, *options, places=places, folders=TRAINING)]
 
 
 def after_training(task: Task, save: str, size: Sequence[str], places: Places) -> list[str]:
-    """What comes after the trainings ``save``: to compare them with others, and to take one away,
-    of the ``size`` that these options say."""
+    """Return the commands after the trainings ``save``: to compare them with others, and to export
+    one, of the ``size`` in these options."""
     return [
         command("plot_ratio.py", task, places=places),
         command("export.py", task, *("--save", save, *size), places=places, folders=EXPORTING),
@@ -58,6 +60,6 @@ def after_training(task: Task, save: str, size: Sequence[str], places: Places) -
 
 
 def tell_next(commands: Sequence[str]) -> None:
-    """Prints commands that come next, a line each."""
+    """Print the commands to type next, a line each."""
     for line in commands:
         print(f"next: {line}", flush=True)

@@ -1,27 +1,28 @@
-"""The data sets: what goes with their images, and their own defaults, as presets of the settings
-classes (section 4.1)."""
+"""The data sets: the facts about their images, and their own defaults, as presets of the settings
+classes (paper, section 4.1)."""
 
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from utils.settings.work import Networks, SearchSettings, TrainingSettings
+from utils.settings.networks import Networks
+from utils.settings.work import SearchSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What goes with the images of a data set."""
+    """The facts about the images of a data set."""
 
     short: str  # in the default names of runs
-    num_classes: int | None = None  # None: from the data
+    num_classes: int | None = None  # None: that of the data
     image_size: int = 32
-    mean: tuple[float, ...] | None = None  # None: from the training images
+    mean: tuple[float, ...] | None = None  # None: that of the training images
     std: tuple[float, ...] | None = None
     crop: bool = True  # at random, from the image with a black border
     flip: bool = True
     rotation: float = 0.0  # degrees
-    search_crop: bool = True  # whether the search crops at random too
-    classes: tuple[str, ...] = ()  # their names, by their numbers; (): from the data
+    search_crop: bool = True  # True if the search crops at random too
+    classes: tuple[str, ...] = ()  # names of the classes, by their numbers; (): those of the data
 
 
 CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
@@ -63,27 +64,27 @@ DATASETS = {
 }
 
 
-# pixels: what the images of a folder of the user's own are resized to, whichever is nearer
+# pixels of a side to which the images of a user's folder are resized: the nearer of the two
 FOLDER_SIZES = (32, 64)
 
 
 def dataset_name(argument: str) -> str:
-    """The name that records carry: the argument itself, or the last part of a path to a folder of
+    """Return the name in records: the argument itself, or the last part of a path to a folder of
     images."""
     name = argument if argument in DATASETS else Path(argument).resolve().name
     return "tinyimagenet" if name == "tiny-imagenet-200" else name
 
 
 def dataset_facts(name: str) -> Dataset:
-    """What goes with the data set ``name``; for a folder of the user's own, as with CIFAR."""
+    """Return the facts about the data set ``name``; a user's folder has those of CIFAR."""
     return DATASETS.get(name) or Dataset(re.sub(r"\W", "_", name))
 
 
-# --- presets: CIFAR's are the defaults of the classes, for a folder of the user's own too ---------
+# --- presets: CIFAR's are the defaults of the classes, and those of a user's folder ---------------
 
 
 def search_preset(dataset: str) -> SearchSettings:
-    """The published settings of a search on ``dataset``, a name or a path."""
+    """Return the published settings of a search on ``dataset``, a name or a path."""
     preset = SearchSettings(dataset=dataset)
     return (
         replace(preset, batch_size=100, prune_every=100)
@@ -93,7 +94,7 @@ def search_preset(dataset: str) -> SearchSettings:
 
 
 def training_preset(dataset: str) -> TrainingSettings:
-    """The published settings of a training from scratch on ``dataset``."""
+    """Return the published settings of a training from scratch on ``dataset``."""
     preset = TrainingSettings(dataset=dataset)
     return (
         replace(preset, epochs=150, milestones=(1 / 3, 2 / 3))
@@ -103,7 +104,7 @@ def training_preset(dataset: str) -> TrainingSettings:
 
 
 def fine_tuning_preset(dataset: str) -> TrainingSettings:
-    """The published settings of the magnitude baseline's fine-tuning."""
+    """Return the published settings of the magnitude baseline's fine-tuning."""
     return TrainingSettings(
         dataset=dataset,
         epochs=20 if dataset_name(dataset) == "tinyimagenet" else 40,
@@ -113,7 +114,7 @@ def fine_tuning_preset(dataset: str) -> TrainingSettings:
 
 
 def networks_preset(dataset: str) -> Networks:
-    """The ratios of the published curves on ``dataset``."""
+    """Return the ratios of the published curves on ``dataset``."""
     return (
         Networks(ratios=(0.25, 0.5, 0.75, 1.0))
         if dataset_name(dataset) == "tinyimagenet"

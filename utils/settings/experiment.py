@@ -1,4 +1,4 @@
-"""What a whole experiment is: a search and all its trainings; and where it runs."""
+"""Settings of a whole experiment, a search and all its trainings; and of where it runs."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ CLUSTERS = ("local", "slurm")
 
 
 def check_method(name: str) -> str:
+    """Return ``name`` if it is a method. Raises UserError."""
     if name not in METHODS and not re.fullmatch(r"neuralscale_[1-9]\d{0,3}", name):
         raise UserError(f"{name!r} is none of {SHOWN}")
     return name
 
 
 def check_search(name: str) -> str:
+    """Return ``name`` if it can name a search. Raises UserError."""
     return name if name == PUBLISHED else check_name(name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment(Task):
-    """A training for each method, seed and ratio, and what they need first."""
+    """A training for each method, seed and ratio, and the jobs that these need first."""
 
     name: str | None = option(
         None,
@@ -56,9 +58,8 @@ class Experiment(Task):
     )
     methods: tuple[str, ...] = option(
         ("neuralscale", "uniform"),
-        f"of {SHOWN}; neuralscale is the last iteration of a search, "
-        "neuralscale_N its N-th, magnitude a base network "
-        "and, at smaller ratios, its fine-tuning",
+        f"of {SHOWN}; neuralscale is the last iteration of a search, neuralscale_N its N-th, "
+        "magnitude a base network and, at smaller ratios, its fine-tuning",
         check=check_method,
         metavar="METHOD",
         shown="neuralscale uniform",
@@ -116,6 +117,7 @@ class Experiment(Task):
     )
 
     def settled(self, given: Mapping[str, Any]) -> Experiment:
+        """Return these settings with those ``given``. Raises UserError."""
         refuse_both(given, "ratios")
         return super().settled(given)
 
@@ -134,7 +136,7 @@ class Experiment(Task):
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster(Settings):
-    """Where the jobs of an experiment run."""
+    """The place where the jobs of an experiment run."""
 
     cluster: str = option(
         "local", "local: on this machine; slurm: through sbatch", choices=CLUSTERS
@@ -152,8 +154,7 @@ class Cluster(Settings):
     )
     slurm: tuple[str, ...] | None = option(
         None,
-        "options of sbatch, as in partition=gpu gres=gpu:1 time=08:00:00; a job that needs "
-        "longer "
+        "options of sbatch, as in partition=gpu gres=gpu:1 time=08:00:00; a job that needs longer "
         "than its time goes on in another of that length",
         metavar="KEY=VALUE",
     )

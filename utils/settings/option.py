@@ -1,8 +1,8 @@
-"""What a setting is: a field of a frozen dataclass, with its default, its bounds and its line of
-help in one place.
+"""Settings: fields of frozen dataclasses, each with its default, its bounds and its line of help in
+one place.
 
-The command line, the checks of callers from Python, and what records store and compare are all made
-from the fields.
+The command line, the checks of callers from Python, and the contents and comparison of records are
+all made from the fields.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from model.images import pixels_of
 from utils.errors import UserError
 
-WHOLE = 10**9  # the largest whole number that any setting takes
+WHOLE = 10**9  # the largest whole number of any setting
 KINDS: dict[type, tuple[Any, str]] = {
     int: (numbers.Integral, "a whole number"),
     float: (numbers.Real, "a number"),
@@ -35,14 +35,15 @@ def option(
     hidden: bool = False,
     **more: Any,
 ) -> Any:
-    """A field of a settings class. A number lies between ``low`` (beyond it, where ``above``) and
+    """Return a field of a settings class, a number from ``low`` (beyond it, if ``above``) to
     ``high``.
 
-    ``more``: ``choices`` and ``check`` (text -> text, raises UserError) for a text; ``metavar`` on
-    the command line; ``shown`` for the default as --help says it; ``settled`` (settings -> value)
-    for what a record keeps of it where it depends on others; ``sides`` for a number of pixels that
-    may be two, height and width. A ``hidden`` field is no option of the command line; one that is
-    not ``kept`` is in no record, and one that is ``kept_if_given`` in none where it is None.
+    ``more`` may have ``choices`` and ``check`` (text -> text, raises UserError) for a text;
+    ``metavar`` on the command line; ``shown`` for the default in --help; ``settled`` (settings ->
+    value) for the value in a record, if it depends on other settings; ``sides`` for a number of
+    pixels that may be two, height and width. A ``hidden`` field is no option of the command line.
+    One that is not ``kept`` is in no record, and one that is ``kept_if_given`` in none if it is
+    None.
     """
     return dataclasses.field(
         default=default,
@@ -52,17 +53,19 @@ def option(
 
 @dataclass(frozen=True)
 class Rule:
-    """What values a field takes."""
+    """The rule for a field's values."""
 
     name: str
     kind: type  # int, float, bool or str
-    optional: bool  # None is a value too
-    many: bool  # a tuple of them
+    optional: bool  # True if it may be None
+    many: bool  # True for a tuple of values
     meta: Mapping[str, Any]
 
     def checked(self, value: Any) -> Any:
-        """``value``, with lists as tuples and whole numbers as floats where floats are asked for.
-        Raises UserError."""
+        """Return ``value``, with lists as tuples, and whole numbers as floats where floats belong.
+
+        Raises UserError.
+        """
         if self.optional and value is None:
             return None
         if self.many:
@@ -72,10 +75,12 @@ class Rule:
         return self._checked(value)
 
     def _checked(self, value: Any) -> Any:
+        """Return a single value. Raises UserError."""
         if "sides" in self.meta and isinstance(value, (list, tuple)):
             if len(value) != 2 or any(isinstance(side, (list, tuple)) for side in value):
                 raise UserError(f"{value!r} is not a height and a width")
             return pixels_of(tuple(self._checked(side) for side in value))
+
         kind, words = KINDS[self.kind]
         if not isinstance(value, kind) or (isinstance(value, bool) and self.kind is not bool):
             raise UserError(f"{value!r} is not {words}")
@@ -90,18 +95,19 @@ class Rule:
                         else f"between {low:g} and {high:g}"
                     )
                 )
-        # of numpy's numbers, Python's own
+        # numpy's numbers become Python's
         value = os.fspath(value) if isinstance(value, os.PathLike) else self.kind(value)
         if self.kind is str and ("\0" in value or value != value.encode(errors="replace").decode()):
             raise UserError(
                 f"{value!a} has characters that no file can be named with, or that are not UTF-8"
             )
+
         if "choices" in self.meta and value not in self.meta["choices"]:
             raise UserError(f"{value!r} is none of {', '.join(map(str, self.meta['choices']))}")
         return self.meta["check"](value) if "check" in self.meta else value
 
     def checked_text(self, text: str) -> Any:
-        """The value that ``text`` says. Raises UserError."""
+        """Return the value of ``text``. Raises UserError."""
         try:
             if "sides" in self.meta and "x" in text:
                 return self._checked([self.kind(side) for side in text.split("x")])
@@ -112,7 +118,7 @@ class Rule:
             raise UserError(f"{text!r} is not a {whole}number{sides}") from None
 
     def parse(self, text: str) -> Any:
-        """An argparse type."""
+        """Return the value of ``text``, as an argparse type."""
         try:
             return self.checked_text(text)
         except UserError as error:
@@ -123,10 +129,13 @@ S = TypeVar("S", bound="Settings")
 
 
 class Settings:
-    """The base of the settings classes, which are frozen dataclasses. Raises UserError for a value
-    out of bounds."""
+    """The base of the settings classes, which are frozen dataclasses.
+
+    Raises UserError for a value out of bounds.
+    """
 
     def __post_init__(self) -> None:
+        """Check all fields. Raises UserError."""
         for rule in rules(type(self)):
             try:
                 object.__setattr__(self, rule.name, rule.checked(getattr(self, rule.name)))
@@ -134,8 +143,8 @@ class Settings:
                 raise UserError(f"{flag(rule.name)}: {error}") from None
 
     def settled(self: S, given: Mapping[str, Any]) -> S:
-        """These settings, with those ``given`` by the names of fields in place of them; other names
-        are left alone."""
+        """Return these settings with those ``given`` by the names of fields; other names are
+        ignored."""
         fields = {rule.name: given[rule.name] for rule in rules(type(self)) if rule.name in given}
         # every settings class is a dataclass
         return dataclasses.replace(self, **fields)  # type: ignore[type-var]
@@ -145,13 +154,14 @@ RULES: dict[type[Settings], list[Rule]] = {}
 
 
 def rules(kind: type[Settings]) -> list[Rule]:
-    """The rule of each field of a settings class."""
-    if kind not in RULES:  # once: to ask for hints is slow
+    """Return the rules of a settings class's fields."""
+    if kind not in RULES:  # once, for type hints are slow
         RULES[kind] = _rules(kind)
     return RULES[kind]
 
 
 def _rules(kind: type[Settings]) -> list[Rule]:
+    """Make the rules of a settings class's fields."""
     found, hints = [], get_type_hints(kind)
     # every settings class is a dataclass
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
@@ -166,24 +176,25 @@ def _rules(kind: type[Settings]) -> list[Rule]:
 
 
 def flag(name: str) -> str:
-    """The option of the command line that sets the field ``name``."""
+    """Return the option of the command line for the field ``name``."""
     return f"--{name.replace('_', '-')}"
 
 
 def assigned(
     defaults: Settings, texts: Iterable[str], without: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """What KEY=VALUE ... say of the fields of ``defaults``, by their names. KEY is an option
-    without its dashes; a switch has no VALUE, an option of several values has them with commas
-    between.
+    """Return the fields of ``defaults`` that KEY=VALUE ... set, by their names.
 
-    Raises UserError for one that is no option, or is ``without``, and for a value out of bounds.
+    KEY is an option without its dashes. A switch has no VALUE; an option of several values has them
+    separated by commas. Raises UserError for an unknown option, for one in ``without``, and for a
+    value out of bounds.
     """
     options = {
         typed(rule, defaults)[2:]: rule
         for rule in rules(type(defaults))
         if not rule.meta["hidden"] and rule.name not in without
     }
+
     given: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -207,7 +218,7 @@ def assigned(
 
 
 def arguments(settings: Settings, defaults: Settings, without: Iterable[str] = ()) -> list[str]:
-    """The options of a command line that make ``settings`` of ``defaults``."""
+    """Return the options of a command line that turn ``defaults`` into ``settings``."""
     found = []
     for rule in rules(type(settings)):
         value = getattr(settings, rule.name)
@@ -222,7 +233,7 @@ def arguments(settings: Settings, defaults: Settings, without: Iterable[str] = (
 
 
 def typed(rule: Rule, defaults: Settings) -> str:
-    """The option that sets a field; of a switch that is on, the one that turns it off."""
+    """Return the option that sets a field; for a switch that is on, the one that turns it off."""
     return (
         flag(f"no_{rule.name}")
         if rule.kind is bool and getattr(defaults, rule.name)
@@ -231,24 +242,26 @@ def typed(rule: Rule, defaults: Settings) -> str:
 
 
 def shortest(value: Any) -> str:
-    """A number or a text as one would type it: 0.25, 1, 1e-05."""
+    """Return a number or a text as it is typed: 0.25, 1, 1e-05."""
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
 def stored(settings: Settings, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What a record keeps of ``settings``: plain values, tuples as lists."""
+    """Return the contents of ``settings`` for a record: plain values, tuples as lists."""
     kept = [
         rule
         for rule in rules(type(settings))
         if rule.name not in without and rule.meta.get("kept", True)
         if not (rule.meta.get("kept_if_given") and getattr(settings, rule.name) is None)
     ]
+
     values = {
         rule.name: rule.meta["settled"](settings)
         if "settled" in rule.meta
         else getattr(settings, rule.name)
         for rule in kept
     }
+
     return {
         name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
     }

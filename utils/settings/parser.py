@@ -1,5 +1,5 @@
-"""Command lines, made from the fields of the settings classes. Imports no torch: --help and a
-mistyped option answer at once."""
+"""Command lines, made from the fields of the settings classes. Without torch: --help and a mistyped
+option answer at once."""
 
 import argparse
 import re
@@ -10,21 +10,20 @@ from typing import Any, NoReturn
 from model import MODELS, is_imported
 from model.names import with_arguments
 from utils.errors import UserError
-from utils.settings.option import Settings, flag, rules
+from utils.settings.option import Rule, Settings, flag, rules
 from utils.settings.storage import Storage, seed_of
 from utils.settings.work import Machine, check_model
 
 ARGUMENTS_HELP = (
-    "what the function of --model is given beside num_classes: numbers, True, False, None, "
-    "texts, tuples, as in depth=3 "
-    "widths=(32,64) act=relu; part of the network's name from then on, "
+    "what the function of --model is given beside num_classes: numbers, True, False, None, texts, "
+    "tuples, as in depth=3 widths=(32,64) act=relu; part of the network's name from then on, "
     "FILE.py:FUNCTION(act='relu',depth=3,widths=(32,64))"
 )
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse where - and _ are the same in option names, help shows true defaults, and an error
-    is one line."""
+    """An argparse parser with equal - and _ in option names, true defaults in help, and one-line
+    errors."""
 
     def __init__(self, description: str | None, *, models: Collection[str] = MODELS):
         super().__init__(
@@ -37,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         self.models = models
 
     def add(self, name: str, help: str, **arguments: Any) -> None:
-        """An option of this script's own."""
+        """Add an option of the script's own."""
         default = arguments.get("default")
         if default not in (None, False) and "%(default)s" not in help:
             help = f"{help} (default: %(default)s)"
@@ -46,8 +45,11 @@ class Parser(argparse.ArgumentParser):
     def add_fields(
         self, defaults: Settings, *, only: Sequence[str] | None = None, **helps: str
     ) -> None:
-        """An option for each field of a settings class (``only`` some), with ``defaults`` shown;
-        ``helps`` in place of their own."""
+        """Add an option for each field of a settings class, or ``only`` some, with the ``defaults``
+        in help.
+
+        ``helps`` replace the fields' own lines of help.
+        """
         for rule in rules(type(defaults)):
             if (
                 rule.meta["hidden"]
@@ -55,41 +57,8 @@ class Parser(argparse.ArgumentParser):
                 or flag(rule.name) in self._option_string_actions
             ):
                 continue
-            default, text = getattr(defaults, rule.name), helps.get(rule.name, rule.meta["help"])
-            choices, kind = rule.meta.get("choices"), rule.parse
-            if rule.name == "model":
-                default, kind = next(iter(self.models)), self.model
-            shown = rule.meta.get("shown") or default
-            if "default" not in text and not (
-                shown is None or isinstance(shown, bool) or rule.meta.get("required")
-            ):
-                text = f"{text} (default: {shown})"
-            arguments: dict[str, Any] = {
-                "help": text,
-                "default": argparse.SUPPRESS,
-                "dest": rule.name,
-            }
-            if rule.name in ("model", "dataset"):  # what everything else depends on is always given
-                arguments["default"] = default
-            # one that is True by default, or as the data set has it, is switched off
-            if rule.kind is bool:
-                on = default is False
-                self.add_argument(
-                    flag(rule.name) if on else f"--no-{rule.name}",
-                    action="store_const",
-                    const=on,
-                    **arguments,
-                )
-            else:
-                self.add_argument(
-                    flag(rule.name),
-                    type=kind,
-                    metavar=rule.meta.get("metavar"),
-                    nargs="+" if rule.many else None,
-                    choices=choices,
-                    required=rule.meta.get("required", False),
-                    **arguments,
-                )
+
+            self.add_field(rule, defaults, helps.get(rule.name, rule.meta["help"]))
             if rule.name == "model":
                 self.add_argument(
                     "--model-args",
@@ -99,8 +68,50 @@ class Parser(argparse.ArgumentParser):
                     help=ARGUMENTS_HELP,
                 )
 
+    def add_field(self, rule: Rule, defaults: Settings, help: str) -> None:
+        """Add an option for a field, with this line of help."""
+        default, text = getattr(defaults, rule.name), help
+        choices, kind = rule.meta.get("choices"), rule.parse
+        if rule.name == "model":
+            default, kind = next(iter(self.models)), self.model
+
+        # the line of help, with the default
+        shown = rule.meta.get("shown") or default
+        if "default" not in text and not (
+            shown is None or isinstance(shown, bool) or rule.meta.get("required")
+        ):
+            text = f"{text} (default: {shown})"
+
+        arguments: dict[str, Any] = {
+            "help": text,
+            "default": argparse.SUPPRESS,
+            "dest": rule.name,
+        }
+        # the subject, on which everything else depends, is always given
+        if rule.name in ("model", "dataset"):
+            arguments["default"] = default
+        # a switch that is True by default, or as the data set has it, is turned off
+        if rule.kind is bool:
+            on = default is False
+            self.add_argument(
+                flag(rule.name) if on else f"--no-{rule.name}",
+                action="store_const",
+                const=on,
+                **arguments,
+            )
+        else:
+            self.add_argument(
+                flag(rule.name),
+                type=kind,
+                metavar=rule.meta.get("metavar"),
+                nargs="+" if rule.many else None,
+                choices=choices,
+                required=rule.meta.get("required", False),
+                **arguments,
+            )
+
     def model(self, text: str) -> str:
-        """An argparse type: a network that this script takes."""
+        """Return a network that this script takes, as an argparse type."""
         try:
             if (name := check_model(text)) in MODELS and name not in self.models:
                 raise UserError(
@@ -112,21 +123,27 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentTypeError(str(error)) from None
 
     def settled(self, *defaults: Settings) -> tuple[Any, ...]:
-        """Adds the fields of ``defaults`` that have no option yet. What was given of this script's
-        own options, and settings for each of ``defaults``."""
+        """Add missing options for the fields of ``defaults``, and read the command line.
+
+        Returns what was given, by the names of fields and of the script's own options, and settings
+        for each of ``defaults``.
+        """
         for part in defaults:
             self.add_fields(part)
         given = self.given()
         return given, *(part.settled(given) for part in defaults)
 
     def given(self) -> dict[str, Any]:
-        """What was given on the command line, by the names of the fields; of this script's own
-        options, the defaults too."""
+        """Return what was given on the command line, by the names of fields; for the script's own
+        options with their defaults."""
         arguments = [
             re.sub(r"^--[\w-]+", lambda m: m[0].replace("_", "-"), argument)
             for argument in sys.argv[1:]
         ]
+
         given = vars(self.parse_args(arguments))
+
+        # arguments of a network become part of its name
         if texts := given.pop("model_args", ()):
             try:
                 given["model"] = with_arguments(given["model"], texts)
@@ -140,6 +157,7 @@ class Parser(argparse.ArgumentParser):
         return given
 
     def error(self, message: str) -> NoReturn:
+        """Print a line on stderr, and exit with status 2."""
         print(
             " ".join(f"{self.prog}: error: {message} (see {self.prog} --help)".split()),
             file=sys.stderr,
@@ -155,17 +173,18 @@ def run_arguments(
     machine: Sequence[str] = ("device", "compile"),
     **helps: str,
 ) -> tuple[Any, ...]:
-    """What the command line of a script that trains asks for: settings for each of ``presets``,
-    with what was given in place of theirs; Storage; Machine. A preset is a function of the data
-    set.
+    """Return the settings for the command line of a script that trains: those of each of
+    ``presets``, with what was given, Storage and Machine.
 
-    NAME_X makes X the seed. Raises UserError.
+    A preset is a function of the data set. NAME_X makes X the seed. Raises UserError.
     """
     p = Parser(description, models=models)
+
     for preset in presets:
         p.add_fields(preset(dataset), **helps)
     p.add_fields(Machine(), only=machine)
     p.add_fields(Storage(save="NAME"))
+
     given = p.given()
     given.setdefault("seed", seed_of(given["save"]))
     settings = [

@@ -1,4 +1,4 @@
-"""Where things are kept, and what is to be done with what is there."""
+"""The places of files, and the treatment of files that are there."""
 
 import re
 from dataclasses import MISSING, dataclass
@@ -6,11 +6,11 @@ from dataclasses import MISSING, dataclass
 from utils.errors import UserError
 from utils.settings.option import Settings, option
 
-PUBLISHED = "published"  # the record name that stands for the paper's own figures
+PUBLISHED = "published"  # the name of the paper's own results
 
 
 def check_name(save: str) -> str:
-    """``save`` itself, if it can be part of a file name. Raises UserError."""
+    """Return ``save`` if it can be part of a file name. Raises UserError."""
     if not re.fullmatch(r"\w[\w.+-]{0,150}", save):
         raise UserError(f"{save!r}: a name has letters, digits, and _ . + - only, and no slash")
     if save == PUBLISHED:
@@ -19,14 +19,14 @@ def check_name(save: str) -> str:
 
 
 def seed_of(save: str) -> int:
-    """The X of a name NAME_X, else 0."""
+    """Return the X of a name NAME_X, or else 0."""
     number = re.search(r"_(\d{1,9})$", save)
     return int(number[1]) if number else 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Folders(Settings):
-    """Where searches are recorded, and where results and plots are."""
+    """The folders of the records of searches, and of results and plots."""
 
     record_dir: str = option("prune_record", "where searches are recorded", metavar="DIR")
     plot_dir: str = option("saved_plots", "where results and plots are", metavar="DIR")
@@ -44,7 +44,7 @@ class Places(Folders):
 
 @dataclass(frozen=True, kw_only=True)
 class Storage(Places):
-    """What a run reads and writes."""
+    """The files that a run reads and writes."""
 
     save: str = option(
         MISSING,
@@ -56,8 +56,7 @@ class Storage(Places):
     cache: bool = option(
         True,
         "decode the images of a folder at each start, and those that do not fit into memory in "
-        "each epoch, instead "
-        "of once into a file below --record-dir",
+        "each epoch, instead of once into a file below --record-dir",
     )
     resume: bool = option(False, "go on where this run was interrupted")
     overwrite: bool = option(False, "begin anew, replacing what is stored under this name")
@@ -66,7 +65,6 @@ class Storage(Places):
         super().__post_init__()
         if self.resume and self.overwrite:
             raise UserError(
-                "--overwrite begins anew and --resume goes on: give one of them. A run that "
-                "was begun with --overwrite goes "
-                "on with --resume alone"
+                "--overwrite begins anew and --resume goes on: give one of them. A run that was "
+                "begun with --overwrite goes on with --resume alone"
             )

@@ -1,4 +1,4 @@
-"""How large a network is to be, as people say it: 25%, 300k, 50M, 1.2G."""
+"""The size that a network should have: 25%, 300k, 50M, 1.2G."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SAID = "a target is a part of the network, as 25%, or a number, as 300k, 50M or 
 
 @dataclass(frozen=True)
 class Target:
-    """A size, as it was said. ``number`` is in percent of the given network where ``percent``, else
-    in parameters or MACs."""
+    """A size as it was given: ``number`` is in percent of a network if ``percent``, or else in
+    parameters or MACs."""
 
     number: Decimal
     unit: str = ""
@@ -25,7 +25,7 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """The target that ``text`` says. Raises UserError."""
+        """Return the target in ``text``. Raises UserError."""
         match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)(%|[kMG]?)", text.strip())
         if not match:
             near = (
@@ -34,6 +34,7 @@ class Target:
                 else ""
             )
             raise UserError(f"{text!r}: {SAID}{near.replace('B', '')}")
+
         number, unit = Decimal(match[1]), match[2]
         if unit == "%":
             if not 0 < number <= 6400:
@@ -44,29 +45,29 @@ class Target:
         return cls(number.normalize(), unit)
 
     def amount(self, whole: int) -> int:
-        """The most parameters, or MACs, that a network may have, where the given one has
+        """Return the most parameters, or MACs, that a network may have if the given one has
         ``whole``."""
         return (
             int(self.number * whole / 100) if self.percent else int(self.number * UNITS[self.unit])
         )
 
     def __str__(self) -> str:
-        """As one types it: 25%, 50M."""
+        """Return the target as it is typed: 25%, 50M."""
         return f"{self.number:f}{'%' if self.percent else self.unit}"
 
     @property
     def slug(self) -> str:
-        """The same in names of files: 25pct, 50M."""
+        """The target in file names: 25pct, 50M."""
         return f"{self.number:f}{'pct' if self.percent else self.unit}"
 
 
 def check_target(text: str) -> str:
-    """``text`` as a target is stored: 025.0% is 25%. Raises UserError."""
+    """Return ``text`` as a target is stored: 025.0% is 25%. Raises UserError."""
     return str(Target.parse(text))
 
 
 def check_distinct(texts: Sequence[str]) -> None:
-    """Raises UserError where targets say the same size twice, or there is none."""
+    """Raise UserError if two targets are of the same size, or if there are none."""
     targets = [Target.parse(text) for text in texts]
     if len({(target.percent, target.number * UNITS[target.unit]) for target in targets}) < max(
         1, len(texts)
@@ -78,7 +79,7 @@ def check_distinct(texts: Sequence[str]) -> None:
 
 
 def people(amount: float) -> str:
-    """An amount as a target would say it, in three digits: 1.24M."""
+    """Return an amount like a target, with three digits: 1.24M."""
     unit = next((unit for unit in ("G", "M", "k") if amount >= UNITS[unit]), "")
     return f"{amount / UNITS[unit]:.3g}{unit}"
 
@@ -92,36 +93,36 @@ class Limit:
 
     @property
     def slug(self) -> str:
-        """Both in names of files: 25pct-macs, 50M-params."""
+        """The limit in file names: 25pct-macs, 50M-params."""
         return f"{self.target.slug}-{self.budget}"
 
     @property
     def short(self) -> str:
-        """Both in a table: 25%-macs, 50M-params."""
+        """The limit in a table: 25%-macs, 50M-params."""
         return f"{self.target}-{self.budget}"
 
     def __str__(self) -> str:
-        """Both in a sentence: 25% of the MACs, 50M parameters."""
+        """Return the limit in a sentence: 25% of the MACs, 50M parameters."""
         unit = "MACs" if self.budget == "macs" else "parameters"
         return f"{self.target}{' of the' * self.target.percent} {unit}"
 
 
-# What says how large a network is: the scaling ratio of a uniform one, or a limit.
+# the size of a network: the scaling ratio of a uniform one, or a limit
 Size: TypeAlias = float | Limit
 
 
 def size_told(size: Size) -> str:
-    """A size in a sentence: ratio 0.25, target 25% of the MACs."""
+    """Return a size in a sentence: ratio 0.25, target 25% of the MACs."""
     return f"target {size}" if isinstance(size, Limit) else f"ratio {size:g}"
 
 
 def size_shown(size: Size) -> str:
-    """A size in a table: 0.25, 25%-macs."""
+    """Return a size in a table: 0.25, 25%-macs."""
     return size.short if isinstance(size, Limit) else f"{size:g}"
 
 
 def size_order(size: Size) -> tuple[object, ...]:
-    """The key by which sizes are sorted: ratios first, then limits by their unit and number."""
+    """Return the key that sorts sizes: ratios first, then limits by their unit and number."""
     if not isinstance(size, Limit):
         return (0, "", False, size)
     target = size.target
@@ -129,5 +130,6 @@ def size_order(size: Size) -> tuple[object, ...]:
 
 
 def is_size(size: Size, asked: float | Target | None) -> bool:
-    """Whether a size is the one ``asked`` for: a ratio, or a target in either unit; None is any."""
+    """Return True if a size is the one ``asked`` for: a ratio, or a target in either unit; None is
+    any."""
     return asked is None or asked == (size.target if isinstance(size, Limit) else size)

@@ -1,5 +1,4 @@
-"""What a search, a training from scratch, a sweep and a pruning depend on: one class each, the
-defaults being the paper's.
+"""Settings of searches, trainings and comparisons, one class each; the defaults are the paper's.
 
 A field is an option of the command line (warmup is --warmup), is kept in records, and is compared
 when work is found. A new field's default must change nothing: a record without it is read as having
@@ -9,17 +8,15 @@ the default.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from model import BUDGETS, MODELS, is_imported
 from model.names import parsed
 from utils.errors import UserError
-from utils.settings.option import WHOLE, Settings, option
-from utils.settings.storage import check_name
-from utils.settings.target import check_distinct, check_target
+from utils.settings.option import Settings, option
 
-AUGMENTATION = ("crop", "flip", "rotation")  # fields; None is as the data set has it
+AUGMENTATION = ("crop", "flip", "rotation")  # fields; None stands for the data set's own
 COST_AT = ("beginning", "end")
 # a network of 64 times the width has 4,096 times the parameters
 RATIO: Any = {"low": 0, "high": 64, "above": True}
@@ -28,7 +25,8 @@ TARGET_HELP = (
     "25%% of the template, or 300k, 50M, 1.2G: at most so many parameters or "
     "multiply-accumulates, as --budget says"
 )
-CHANNELS = (1, 3)  # as which images are read
+SMALLEST = 32  # pixels of a side that the networks of this project are trained on
+CHANNELS = (1, 3)  # the channels with which images are read
 LAYERS_HELP = "names of layers, as check_model.py lists them; * stands for any text"
 DATASET_HELP = (
     "CIFAR10, CIFAR100, tinyimagenet, digits, or a path to a folder with train/ and test/"
@@ -36,13 +34,15 @@ DATASET_HELP = (
 
 
 def least_width(model: str, min_width: int | None) -> int:
-    """The --min-width of a search or a pruning of ``model``: as given, else the paper's 0 for the
-    networks of this project."""
+    """Return the --min-width of a search or a pruning of ``model``: the given one, or the default.
+
+    The default for this project's networks is the paper's 0.
+    """
     return min_width if min_width is not None else IMPORTED_MIN_WIDTH if is_imported(model) else 0
 
 
 def refuse_both(given: Mapping[str, Any], ratio: str) -> None:
-    """Raises UserError where a ratio and a target are given at once."""
+    """Raise UserError if both a ratio and a target are given."""
     if given.get("target") and ratio in given:
         raise UserError(
             f"--target and --{ratio} both say how large the networks are; give one of them"
@@ -50,7 +50,7 @@ def refuse_both(given: Mapping[str, Any], ratio: str) -> None:
 
 
 def check_model(name: str) -> str:
-    """``name`` itself, if it names a network; a path as short as it can be. Raises UserError."""
+    """Return ``name`` if it names a network, with a normalised path. Raises UserError."""
     if name in MODELS:
         return name
     if not is_imported(name):
@@ -65,7 +65,7 @@ def check_model(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Task(Settings):
-    """Which network, on which images."""
+    """The network, and the images."""
 
     model: str = option(
         "vgg",
@@ -79,7 +79,7 @@ class Task(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Optimization(Task):
-    """What searches and trainings have in common."""
+    """The settings that searches and trainings have in common."""
 
     seed: int = option(
         0, "seed of weights, order and augmentation", 0, 2**31, shown="X of --save NAME_X, else 0"
@@ -91,10 +91,8 @@ class Optimization(Task):
     )
     validate: int | None = option(
         None,
-        "hold N training images out, equally many of each class: a training reports its "
-        "accuracy on "
-        "them beside that on the test images, a search never "
-        "sees them",
+        "hold N training images out, equally many of each class: a training reports its accuracy "
+        "on them beside that on the test images, a search never sees them",
         1,
         metavar="N",
     )
@@ -127,6 +125,14 @@ class Optimization(Task):
     )
     amp: bool = option(False, "bfloat16 autocast")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        size = self.image_size
+        if self.model in MODELS and isinstance(size, int) and size < SMALLEST:
+            raise UserError(
+                f"--image-size {size}: {self.model} takes images of {SMALLEST} pixels and more"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings(Optimization):
@@ -147,9 +153,8 @@ class SearchSettings(Optimization):
     )
     min_width: int | None = option(
         None,
-        "leave a layer alone that has N filters left, and prune on in the others; 0 is the "
-        "paper's rule: "
-        "a layer with one left ends the iteration",
+        "leave a layer alone that has N filters left, and prune on in the others; 0 is the paper's "
+        "rule: a layer with one left ends the iteration",
         metavar="N",
         shown=f"{IMPORTED_MIN_WIDTH} for networks given by name, 0 for {', '.join(MODELS)}",
         settled=lambda settings: least_width(settings.model, settings.min_width),
@@ -172,8 +177,7 @@ class SearchSettings(Optimization):
     budget: str = option(
         "params",
         "what widths are fitted against and networks scaled to: parameters, or "
-        "multiply-accumulates; with macs "
-        "a filter's criterion is divided by what the filter costs",
+        "multiply-accumulates; with macs a filter's criterion is divided by what the filter costs",
         choices=BUDGETS,
     )
     cost_exponent: float = option(
@@ -185,16 +189,14 @@ class SearchSettings(Optimization):
     )
     cost_at: str = option(
         "beginning",
-        "with --budget macs: what a filter costs at the widths before the round, or at those "
-        "that it "
-        "would leave",
+        "with --budget macs: what a filter costs at the widths before the round, or at those that "
+        "it would leave",
         choices=COST_AT,
     )
     fit_rows: float = option(
         1.0,
-        "fit the power law to this part of the recorded rows, the first ones, but to 6 at "
-        "least: the last are of "
-        "networks that hardly work any more",
+        "fit the power law to this part of the recorded rows, the first ones, but to 6 at least: "
+        "the last are of networks that hardly work any more",
         0,
         1,
         above=True,
@@ -209,22 +211,25 @@ class SearchSettings(Optimization):
     )
 
     def morphnet(self) -> SearchSettings:
-        """The same for MorphNet (Taylor-FO)."""
+        """Return the same for MorphNet (Taylor-FO)."""
         return replace(self, morph=True, iterations=1, prune_fraction=0.5)
 
     def settled(self, given: Mapping[str, Any]) -> SearchSettings:
+        """Return these settings with those ``given``, for MorphNet if it is given. Raises
+        UserError."""
         if given.get("morph"):  # one iteration, whatever was given
             return Settings.settled(self.morphnet(), {**given, "iterations": 1})
         return super().settled(given)
 
     def __post_init__(self) -> None:
+        """Check settings that depend on each other. Raises UserError."""
         super().__post_init__()
         if self.epochs <= self.warmup:
             raise UserError(
                 f"--warmup {self.warmup} leaves no epoch to prune in; --epochs must be at least "
-                f"{self.warmup + 1}, "
-                f"not {self.epochs}"
+                f"{self.warmup + 1}, not {self.epochs}"
             )
+
         if self.budget == "params" and self.cost_exponent != SearchSettings.cost_exponent:
             raise UserError(f"--cost-exponent {self.cost_exponent:g} goes with --budget macs alone")
         if self.budget == "params" and self.cost_at != SearchSettings.cost_at:
@@ -253,165 +258,8 @@ class TrainingSettings(Optimization):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Networks(Settings):
-    """Which networks a sweep trains."""
-
-    prune_fname: str | None = option(
-        None,
-        "NeuralScale: the --save name of a search, or 'published'; with --morph, of a --morph "
-        "search",
-        metavar="NAME",
-    )
-    descent_idx: int | None = option(
-        None,
-        "descent iteration, counted from 0: I is iteration I + 1 of the search",
-        0,
-        WHOLE,
-        metavar="I",
-        shown="the last one, 14 of a full search",
-    )
-    uniform: bool = option(False, "uniform scaling of the template")
-    morph: bool = option(
-        False, "MorphNet (Taylor-FO): the published widths, or those of --prune-fname"
-    )
-    convcut: bool = option(False, "a convolution in every shortcut")
-    ratios: tuple[float, ...] = option(
-        (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0),
-        "scaling ratios",
-        **RATIO,
-        metavar="R",
-        shown="0.25 to 2 in steps of 0.25, on TinyImageNet to 1",
-        settled=lambda networks: None if networks.target else networks.ratios,
-    )
-    target: tuple[str, ...] | None = option(
-        None, f"in place of ratios: {TARGET_HELP}", check=check_target, metavar="T"
-    )
-    budget: str | None = option(
-        None,
-        "what networks are scaled to: the parameters of the ratio's uniform network, or its "
-        "multiply-accumulates",
-        choices=BUDGETS,
-        shown="that of the search, else params; of uniform ones with --target, macs",
-    )
-    min_width: int | None = option(
-        None,
-        "no layer gets fewer than N filters, but for those that the template has fewer of",
-        metavar="N",
-        shown="that of the search, else 0",
-    )
-    keep: tuple[str, ...] | None = option(
-        None,
-        f"layers that have the template's widths at every ratio: {LAYERS_HELP}",
-        metavar="LAYER",
-        shown="those of the search, else none",
-    )
-    round_to: int = option(
-        1,
-        "widths are multiples of N, 8 is what hardware likes, within the same budget",
-        1,
-        1024,
-        metavar="N",
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.ratios:
-            raise UserError("--ratios: there must be at least one")
-        if self.target is not None:
-            check_distinct(self.target)
-        if self.uniform + self.morph > 1 or (self.uniform and self.prune_fname):
-            raise UserError(
-                "give one of --uniform, --morph [--prune-fname NAME] and --prune-fname NAME"
-            )
-        if self.descent_idx is not None and (self.uniform or self.morph):
-            raise UserError("--descent-idx goes with --prune-fname NAME alone")
-
-    def settled(self, given: Mapping[str, Any]) -> Networks:
-        refuse_both(given, "ratios")
-        return super().settled(given)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaseNetwork(Settings):
-    """What the magnitude baseline trains."""
-
-    ratio: float = option(1.0, "scale the template's widths first", **RATIO)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkSize(BaseNetwork):
-    """How large one network is."""
-
-    target: str | None = option(
-        None, f"in place of the ratio: {TARGET_HELP}", check=check_target, metavar="T"
-    )
-
-    def settled(self, given: Mapping[str, Any]) -> NetworkSize:
-        refuse_both(given, "ratio")
-        return super().settled(given)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrunedNetwork(NetworkSize):
-    """What the magnitude baseline prunes, and how far."""
-
-    prune_fname: str = option(
-        MISSING,
-        "the --save name that train_norm.py gave the base network",
-        check=check_name,
-        required=True,
-        metavar="NAME",
-    )
-    ratio: float = option(0.75, "prune to the budget of this uniform scaling", **RATIO)
-    budget: str | None = option(
-        None,
-        "what that is: its parameters, or its multiply-accumulates",
-        choices=BUDGETS,
-        shown="params; with --target, macs",
-    )
-    min_width: int | None = option(
-        None,
-        "leave every layer N filters, or as many as it has if these are fewer",
-        metavar="N",
-        shown=f"{IMPORTED_MIN_WIDTH} for networks given by name, 0 for {', '.join(MODELS)}",
-    )
-    keep: tuple[str, ...] = option(
-        (), f"layers that are not pruned (default: none): {LAYERS_HELP}", metavar="LAYER"
-    )
-
-    @property
-    def unit(self) -> str:
-        """The budget, given or by default."""
-        return self.budget or ("macs" if self.target else "params")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkShape(Settings):
-    """What a network is read for."""
-
-    num_classes: int | None = option(
-        None, "classes", 1, 10**6, metavar="N", shown="those of --dataset, else 10"
-    )
-    image_size: int | tuple[int, ...] | None = option(
-        None,
-        "pixels of a side of the images, or of both, height x width",
-        1,
-        10**4,
-        metavar="S|HxW",
-        shown="those of --dataset",
-        sides=True,
-    )
-    channels: int | None = option(
-        None,
-        "channels of the images: 1 is grey, 3 is colour",
-        choices=CHANNELS,
-        shown="those that the network takes of --dataset",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class Comparison(Settings):
-    """Which curves are compared, and against what."""
+    """The curves that are compared, and the axis they are compared on."""
 
     runs: tuple[str, ...] | None = option(
         None,
@@ -426,7 +274,7 @@ class Comparison(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Machine(Settings):
-    """What a network is trained on, and how."""
+    """The device that networks are trained on, and how."""
 
     device: str = option("auto", "cpu, cuda, cuda:N; auto is CUDA where there is one")
     compile: bool = option(False, "torch.compile the network; needs a C++ compiler")

@@ -13,7 +13,8 @@ from utils.data import Data
 from utils.data.channels import channels_for
 from utils.errors import UserError
 from utils.records.files import read_tensors
-from utils.records.methods import Method, refuse_impossible
+from utils.records.method import Method
+from utils.records.methods import refuse_impossible
 from utils.records.networks import expect_enough
 from utils.records.paths import at_size, weights_file
 from utils.records.results import Result

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from model import BUDGETS, ImageSize, build_model, image_shape, pixels_in
-from utils.records.methods import Method
+from utils.records.method import Method
 from utils.records.results import Result
 from utils.records.run import provenance
 from utils.records.shapes import shape_in

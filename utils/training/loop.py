@@ -58,12 +58,13 @@ class State:
         return True
 
     def epochs_left(self, epochs: int, batches: int) -> int:
-        """How many epochs, of so many ``batches``, are left of ``epochs``, or at most."""
+        """Return how many of ``epochs`` epochs are left, or at most, if each has ``batches``
+        batches."""
         return epochs - self.epoch
 
     @property
     def left_told(self) -> str:
-        """What people are told of the time that these take."""
+        """The words for the time that these take."""
         return "about {} left"
 
     def note(self) -> str:
@@ -116,11 +117,11 @@ def fit(
     recent = deque[float](maxlen=RECENT)  # seconds
     while state.epoch < epochs and not state.ended:
         began = time.monotonic()
-
         for group in state.optimizer.param_groups:
             group["lr"] = lr_at(state.epoch)
         state.begin_epoch()
-        # for the network's own random numbers, such as dropout
+
+        # the network's own random numbers (dropout) follow from the epoch too
         torch.manual_seed(seed_from(*seeds, state.epoch))
         loss, accuracy = train_one_epoch(
             state, batches, runner, generator(*seeds, state.epoch), f"{title}epoch {state.epoch}"

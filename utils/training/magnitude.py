@@ -24,7 +24,7 @@ from model.gate import gates_of
 from model.graph.channels import Input
 from model.graph.resize import tensors_of
 from utils.errors import UserError
-from utils.records.methods import Method, impossible
+from utils.records.method import Method, impossible
 from utils.settings import Size, size_told
 
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
 """The progress of an epoch: a tqdm bar, or a plain line where there is neither terminal nor
-notebook; and how long epochs take."""
+notebook; and the time that epochs take."""
 
 import sys
 import time
@@ -40,11 +40,12 @@ class Progress:
 
 
 def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook, where tqdm draws bars of its own."""
+    """Return True if this process is the kernel of a notebook, where tqdm draws bars of its own."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return getattr(shell, "kernel", None) is not None
 
 
 def time_told(seconds: float, epochs: int, words: str) -> str:
-    """How long an epoch takes, and ``words`` with the time that so many ``epochs`` will take."""
+    """Return the seconds of an epoch, and ``words`` with the time that ``epochs`` epochs will
+    take."""
     return f"{seconds:.1f} s an epoch, {words.format(tqdm.format_interval(seconds * epochs))}"

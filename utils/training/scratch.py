@@ -16,7 +16,7 @@ from utils.data import Batches, Data, evaluation_batches, training_batches
 from utils.errors import Diverged
 from utils.records import paths
 from utils.records.files import write_json, write_tensors
-from utils.records.methods import Method
+from utils.records.method import Method
 from utils.records.results import SUBJECT, Origin, Result, asked, read_result, refuse_other, unsaid
 from utils.records.run import Run, provenance
 from utils.records.shapes import recorded

@@ -8,7 +8,8 @@ from functools import partial
 from model import build_model, count_params
 from utils.data.channels import channels_for
 from utils.errors import UserError
-from utils.records.methods import Method, method_of, refuse_impossible
+from utils.records.method import Method
+from utils.records.methods import method_of, refuse_impossible
 from utils.records.paths import at_size, size_slug
 from utils.records.results import Result
 from utils.records.sizes import size_of, size_options, sizes_asked
@@ -87,7 +88,6 @@ def sweep(
                 print(f"  {rounding_told(method, described, runner)}", flush=True)
             build = partial(build_model, model, filters, convcut=method.convcut, **data.shape)
             results.append(run.train(build, data, runner))
-
     best = size_of(max(results, key=lambda result: result["last"]))
     tell_next(after_training(settings, storage.save, size_options(best), storage))
     return results
