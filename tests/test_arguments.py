@@ -534,7 +534,10 @@ def missing(default, stated: str) -> list[str]:
         return [word for word in default if word not in stated.split()]
     # evenly spaced ratios: the first may be left out where it has been said
     if isinstance(default, tuple):
-        [step] = {round(b - a, 9) for a, b in pairwise(default)}
+        steps = {round(b - a, 9) for a, b in pairwise(default)}
+        if len(steps) > 1:
+            return [f"{part:g}" for part in default if f"{part:g}" not in stated.split()]
+        [step] = steps
         words = [f"{default[0]:g} to {default[-1]:g}" + f" in steps of {step:g}" * (step != 1)]
         return [] if stated in (*words, f"to {default[-1]:g}") else words
     return [] if str(default) in re.split(r"[,;]? ", stated) else [str(default)]
@@ -743,6 +746,7 @@ def settings_of(script, monkeypatch, *flags) -> dict:
             "training.sweep.sweep",
             "training.finetune.train_base",
             "training.finetune.fine_tune",
+            "compression.prune.prune",
         ):
             patch.setattr(f"utils.{core}", take)
         patch.setattr(Parser, "settled", lambda *arguments: take(*settled(*arguments)))

@@ -54,6 +54,7 @@ COMMANDS = {  # in this order; imagenet_* scripts are the same code with other d
     "fine_tune.py": ["--save", "tuned_0", "--prune-fname", "base", "--ratio", 0.0625, *TRAIN],
     "prune.py": [
         *["--save", "small_0", "--weights", "saved_models/vgg/base.pt", "--target", "50%"],
+        *["--prune-fname", "found"],
         *TRAIN,
     ],
     "list_architecture.py": [
