@@ -52,11 +52,15 @@ class Compaction(Protocol):
     def kept_filters(self) -> list[Tensor]: ...
 
     def count(self, alive: list[Tensor]) -> Cost:
-        """What the network has with the filters ``alive`` (a bool per filter, per gate) alone:
-        parameters, and multiply-accumulates of one image's forward pass, without gates."""
+        """Count the network with only the filters ``alive`` (a bool per filter, for each gate).
+
+        Returns its parameters and the multiply-accumulates of one image's forward pass, without
+        gates.
+        """
 
     def channel_mask(self, name: str) -> Tensor:
-        """Which channels of a node's result in the full network are still there (bools)."""
+        """Return a mask (bools) of the channels of a node's result in the full network that are
+        left."""
 
     def sliced(self, path: str, tensor: Tensor) -> Tensor: ...
 
