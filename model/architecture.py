@@ -52,15 +52,14 @@ class Compaction(Protocol):
     def kept_filters(self) -> list[Tensor]: ...
 
     def count(self, alive: list[Tensor]) -> Cost:
-        """Count the network with only the filters ``alive`` (a bool per filter, for each gate).
+        """Return the cost of the network with the filters ``alive`` alone, without gates.
 
-        Returns its parameters and the multiply-accumulates of one image's forward pass, without
-        gates.
+        ``alive`` has a bool per filter for each gate. The cost is its parameters and the
+        multiply-accumulates of one image's forward pass.
         """
 
     def channel_mask(self, name: str) -> Tensor:
-        """Return a mask (bools) of the channels of a node's result in the full network that are
-        left."""
+        """Return which channels of a node's result in the full network remain (bools)."""
 
     def sliced(self, path: str, tensor: Tensor) -> Tensor: ...
 

@@ -209,6 +209,21 @@ fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.1 --model-di
 fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.1 --plot-dir a_file | a_file
 fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.1 --batch-size 5000 | --batch-size
 fine_tune.py --save x --prune_fname base --resume --overwrite | --overwrite --resume
+prune.py --save x --target 25% | --weights
+prune.py --save x --weights saved_models/vgg/base.pt | --target
+prune.py --save x --dataset digits --weights nobody.pt --target 25% | nobody.pt
+prune.py --save x --dataset digits --weights a_folder --target 25% | a_folder
+prune.py --save x --dataset digits --weights a_file --target 25% | a_file
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25 | 25
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 101% | 101%
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25pct | 25pct
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25% --budget MACs | --budget
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25% --criterion best | --criterion
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25% --uniform --morph | --uniform
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25% --descent-idx 1 | --descent-idx
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25% --prune-part 1.5 | --prune-part
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25% --round-to 0 | --round-to
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25% --model resnet18 | resnet18
 list_architecture.py | --prune-fname
 list_architecture.py --prune-fname nobody | nobody
 list_architecture.py --prune-fname ../nobody | nobody
@@ -331,6 +346,7 @@ AS_PROCESSES = [  # one of each script; the first three are noticed late
     "imagenet_ratio_swipe.py --save x --uniform --ratios 0.25 nan",
     "train_norm.py --save a/b",
     "fine_tune.py --save x",
+    "prune.py --save x --target 25%",
     "list_architecture.py --prune-fname nobody",
     "plot_ratio.py --axis time",
     "plot_ratio_warmup.py --axis weight",
@@ -469,6 +485,7 @@ def test_help_shows_every_default(script, monkeypatch):
     needed = [
         *(flag for name, flag in NEEDED.items() if f"--{name}" in entries),
         *(["x"] if script == "plot_training.py" else []),
+        *(["--weights=x", "--target=25%"] if script == "prune.py" else []),
     ]
     usual, on_cifar, on_tiny = (
         settings_of(script, monkeypatch, *needed, *more)
@@ -490,7 +507,7 @@ def test_help_shows_every_default(script, monkeypatch):
         if action.dest == "dataset":
             assert stated == [usual["dataset"] or "that of the results"]
             continue
-        if action.dest.replace("_", "-") in NEEDED:
+        if action.dest.replace("_", "-") in NEEDED or action.required:
             assert not shown
             continue
         if action.dest == "model_args":  # part of the network's name
