@@ -2,6 +2,7 @@
 what is left to the end."""
 
 from utils.script import run
+from utils.settings import Folders, dataset_name
 from utils.settings.compression import Compression, PruningSettings
 from utils.settings.parser import run_arguments
 
@@ -14,8 +15,17 @@ def main() -> None:
         machine=("device",),
     )
     from utils.compression.prune import prune
+    from utils.figures.page import typed, write_page
 
     prune(*arguments)
+    settings, _, storage, _ = arguments
+    write_page(
+        settings.model,
+        [storage.save],
+        Folders(record_dir=storage.record_dir, plot_dir=storage.plot_dir),
+        dataset=dataset_name(settings.dataset),
+        command=typed(),
+    )
 
 
 if __name__ == "__main__":

@@ -227,3 +227,16 @@ def test_a_notebook_shows_bars(monkeypatch):
     assert bar.bar is not None and progress.tqdm.__module__.startswith("tqdm.")
     assert "tqdm.auto" in (REPOSITORY / "utils/training/progress.py").read_text()
     bar.close("loss 1")
+
+
+def test_the_page_of_a_pruning_says_what_the_network_was(here):
+    succeed("train_norm.py", "--save", "b", "--ratio", 0.125, *ONCE)
+    out = succeed(
+        "prune.py", "--save", "k_0", "--weights", "saved_models/vgg/b.pt", "--target", "50%", *ONCE
+    )
+    page = Page(Path("saved_plots/vgg/digits_k_0_report.html"))
+    result = json.loads(Path("saved_plots/vgg/k_0_50pct-macs.json").read_text())
+    assert f"{result['before']['test_acc']:.2f}" in page.said("td")
+    assert "as it came" in page.said("td") and f"{result['params']:,}" in page.said("td")
+    assert "prune.py --save k_0" in page.said("pre") and "--criterion taylor" in page.said("pre")
+    assert [command[0] for command in commands_in(out)] == ["plot_ratio.py", "export.py"]

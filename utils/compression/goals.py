@@ -87,13 +87,17 @@ def floors_of(widths: Widths, model: str, filters: list[int]) -> list[int]:
     a layer has as many."""
     kept, multiple, found = widths_of(model, widths.keep), widths.round_to, []
     for layer, width in enumerate(filters):
-        floor = min(width, max(1, widths.min_width))
-        if layer in kept or width < multiple:
-            floor = width
-        elif multiple > 1:
-            floor = min(-(-floor // multiple), width // multiple) * multiple
-        found.append(floor)
+        fewest = fewest_of(width, max(1, widths.min_width), multiple)
+        found.append(width if layer in kept else fewest)
     return found
+
+
+def fewest_of(width: int, min_width: int, multiple: int) -> int:
+    """Return the fewest filters of a layer that has ``width``: at least ``min_width``, and a
+    multiple, or all if these are fewer."""
+    if width < multiple:
+        return width
+    return min(-(-min(width, min_width) // multiple), width // multiple) * multiple
 
 
 def goal_of(

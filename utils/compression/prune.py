@@ -23,7 +23,9 @@ from utils.records.paths import at_size
 from utils.records.results import Result, asked
 from utils.records.run import provenance
 from utils.records.shapes import recorded
+from utils.records.sizes import size_options
 from utils.settings import Machine, Storage
+from utils.settings.commands import after_training, tell_next
 from utils.settings.compression import Compression, PruningSettings
 from utils.training.compare import check_training
 from utils.training.device import Runner
@@ -114,7 +116,9 @@ def prune(
             plan.pruner(plan.network(gated=True))
         if storage.overwrite:
             run.discard()
+        following = after_training(settings, storage.save, size_options(widths.limit), storage)
         if found := run.finished():
+            tell_next(following)
             return found
 
         # What the network is before, and what it becomes.
@@ -125,6 +129,7 @@ def prune(
         except OverBudget as error:
             raise UserError(f"--target {widths.limit.target}: {error}; give a larger one") from None
         tell_both(run, result, base, plan, runner)
+        tell_next(following)
     return result
 
 

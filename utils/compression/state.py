@@ -80,6 +80,8 @@ class GoalPruner:
         if self.finished:
             return
         self.criterion.observe()
+        for gate in self.gates:  # no optimizer of a user's own clears them
+            gate.weight.grad = None
         self.batches += 1
         if self.rounds.due(self.batches) <= self.done:
             return

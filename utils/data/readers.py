@@ -58,7 +58,7 @@ def load_data(
     own = {key: value for key, value in augmentation.items() if value is not None}
     settings = replace(dataset_facts(name), **own)
     if channels not in (None, len(settings.mean or ())):
-        settings = replace(settings, mean=None, std=None)  # those of other channels
+        settings = replace(settings, mean=None, std=None)  # they are those of other channels
     wanted = Wanted(limit_train, limit_test, validate)
 
     # refuse options for folders before anything is read
@@ -67,17 +67,9 @@ def load_data(
         + ["--channels"] * (channels not in (None, COLOURS))
         + ["--rotation" if key == "rotation" else f"--no-{key}" for key in own]
     )
-    # the data set of this name, wherever its folder is
-    is_fixed = dataset == "tinyimagenet" and not Path(dataset).is_dir()
-    folder = None if is_fixed and given else image_folder(dataset, data_dir)
-    if given and folder is None and dataset in DATASETS:
-        raise UserError(
-            f"{given[0]} goes with a folder of images alone; {dataset}'s are the paper's "
-            "(--dataset path/to/folder)"
-        )
-
+    folder = _folder_of(dataset, data_dir, given)
     if folder:
-        size = settings.image_size if is_fixed else image_size or default_size
+        size = settings.image_size if _is_fixed(dataset) else image_size or default_size
         found = read_folder(folder, wanted, size, device, cache_dir, channels or COLOURS)
     elif dataset in ARCHIVES:
         found = _read_cifar(dataset, Path(data_dir), wanted)
@@ -87,6 +79,25 @@ def load_data(
         raise UserError(NEITHER.format(dataset))
     _check_numbers(found, wanted, batch_size)
     return _data(name, found, settings, device)
+
+
+def _is_fixed(dataset: str) -> bool:
+    """Return True for TinyImageNet by name, whose images stay as they are, wherever they are."""
+    return dataset == "tinyimagenet" and not Path(dataset).is_dir()
+
+
+def _folder_of(dataset: str, data_dir: str, given: list[str]) -> Path | None:
+    """Return the folder of a data set's images, if they are in one.
+
+    Raises UserError if options for folders are ``given`` for other images.
+    """
+    folder = None if _is_fixed(dataset) and given else image_folder(dataset, data_dir)
+    if given and folder is None and dataset in DATASETS:
+        raise UserError(
+            f"{given[0]} goes with a folder of images alone; {dataset}'s are the paper's "
+            "(--dataset path/to/folder)"
+        )
+    return folder
 
 
 def _check_numbers(found: Parts, wanted: Wanted, batch_size: int) -> None:

@@ -1,9 +1,7 @@
 """The work of submit.py: runs the jobs of an experiment, shows their states, draws the results."""
 
-import shlex
 import sys
 import time
-from pathlib import Path
 
 from utils.errors import UserError
 from utils.experiment.fetch import fetch
@@ -96,7 +94,7 @@ def report_experiment(
     if all(state.kind == "finished" for state in states):
         from utils.figures.comparison import compare_methods
         from utils.figures.curves import subject_of
-        from utils.figures.page import write_page
+        from utils.figures.page import typed, write_page
         from utils.figures.training import draw_training
 
         # with their usual names, plot_ratio.py finds them by itself
@@ -125,7 +123,7 @@ def report_experiment(
             Folders(record_dir=places.record_dir, plot_dir=places.plot_dir),
             subject.folder / f"{subject.dataset}_report.html",
             dataset=subject.dataset,
-            command=shlex.join(["python3", Path(sys.argv[0]).name, *sys.argv[1:]]),
+            command=typed(),
         )
         tell_stand_ins(experiment, places)
     elif left:

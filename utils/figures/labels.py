@@ -12,6 +12,9 @@ LABELS = {
     "morphnet": "MorphNet (Taylor-FO)",
     "magnitude": "magnitude pruning, fine-tuned",
     "base": "base network",
+    "pruned_taylor": "pruned by Taylor score",
+    "pruned_magnitude": "pruned by magnitude",
+    "pruned_random": "pruned at random",
 }
 NAMES = {
     "uniform": "{}_uni_{}",
@@ -39,7 +42,11 @@ def label_of(method: str, warmup: int | None = None, search: str | None = None) 
     a user's result: a label mentions it unless it is the usual one, which is the user's own for
     NeuralScale and the published one for MorphNet.
     """
-    kind, _, convcut = method.partition("+")
+    kind, _, variant = method.partition("+")
+    if kind.startswith("pruned_"):  # the variant is the method whose widths it has
+        to = f" to widths of {label_of(variant, search=search)}" if variant else ""
+        return LABELS.get(kind, kind) + to
+
     label = LABELS.get(kind, kind)
     if match := re.fullmatch(r"neuralscale_(\d+)|warmup_\d+", kind):
         label = "NeuralScale" if warmup is None else f"NeuralScale, P = {warmup}"
@@ -50,7 +57,7 @@ def label_of(method: str, warmup: int | None = None, search: str | None = None) 
         )
         label += " (published law)" if search == PUBLISHED else ""
     label += ", own search" if kind == "morphnet" and search not in (None, PUBLISHED) else ""
-    return f"{label}, convolution in every shortcut" if convcut else label
+    return f"{label}, convolution in every shortcut" if variant else label
 
 
 def kind_of(method: str) -> str:

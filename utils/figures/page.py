@@ -1,6 +1,8 @@
 """One page for a comparison, which stands alone: the question, the results, pictures, the widths of
 each layer, and how to repeat it."""
 
+import shlex
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
@@ -17,7 +19,7 @@ from utils.figures import page_parts as html
 from utils.figures.curves import Curve, Subject, run_curve, subject_of
 from utils.figures.gaps import gaps, reference_of
 from utils.figures.repeat import commands, save_of, search_command
-from utils.records.files import write_text
+from utils.records.files import MOST, is_number, write_text
 from utils.records.paths import named_after, page_file, search_record
 from utils.records.results import Result, results_of
 from utils.records.searches import SearchRecord, read_search
@@ -66,7 +68,7 @@ def write_page(
         said,
         {
             "What was asked": asked(found, searches, command),
-            "Results": results_table(curves),
+            "Results": results_table(found, curves),
             "Pictures": pictures(subject, curves, [*found], [*searches], folders),
             "Filters of each layer": widths(subject, found, curves),
             "How to repeat it": repeated(found, searches, folders),
@@ -127,7 +129,7 @@ def sizes_in(results: Sequence[tuple[Path, Result]]) -> list[Size]:
     return list(dict.fromkeys(size_of(result) for _, result in ordered))
 
 
-def results_table(curves: dict[str, Curve]) -> str:
+def results_table(found: Named, curves: dict[str, Curve]) -> str:
     """Return a table with the accuracy and the costs of each network."""
     rows = []
     every = [*curves.values()]
@@ -138,6 +140,7 @@ def results_table(curves: dict[str, Curve]) -> str:
             for axis in ("params", "macs")
         }
 
+        rows += [[cell, name, *cells] for cell, *cells in given_rows(found[name])]
         for size, point in curve.points.items():
             many = len(point.accuracy) > 1
             std = f" ± {np.std(point.accuracy, ddof=1):.2f}" if many else ""
@@ -168,6 +171,26 @@ def results_table(curves: dict[str, Curve]) -> str:
         "interpolated in the logarithm of what is equal.",
         "soft",
     )
+
+
+def given_rows(results: Sequence[tuple[Path, Result]]) -> list[list[str]]:
+    """Return what networks were before they were pruned, a row for each; none of other results."""
+    known = [dict(result) for _, result in results]
+    given = {str(result.get("weights")): result["before"] for result in known if "before" in result}
+    rows = []
+    for before in given.values():
+        if not isinstance(before, dict) or not all(
+            is_number(before.get(key), 0, MOST) for key in ("params", "macs", "test_acc")
+        ):
+            continue
+        costs = (f"{before['params']:,}", f"{before['macs'] / 1e6:,.1f}")
+        rows.append(["as it came", "-", *costs, f"{before['test_acc']:.2f}", "-", "-", "-"])
+    return rows
+
+
+def typed() -> str:
+    """Return the command line of this process, as one types it."""
+    return shlex.join(["python3", Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def pictures(
@@ -257,5 +280,5 @@ def repeated(found: Named, searches: dict[str, SearchRecord], folders: Folders) 
     return (
         (html.code(lines) if lines else "")
         + html.facts(rows)
-        + html.folded(f"The {len(results)} results this page is made of", stored)
+        + html.folded("The results that this page is made of", stored)
     )

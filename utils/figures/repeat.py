@@ -24,11 +24,14 @@ from utils.settings import (
     shortest,
     training_preset,
 )
+from utils.settings.compression import PruningSettings
 from utils.settings.option import rules
 from utils.settings.storage import seed_of
 from utils.settings.target import size_order
 
 SINGLE = {"magnitude": "fine_tune.py", "base": "train_norm.py"}  # scripts that train one network
+PRUNED, PRUNES = "pruned_", "prune.py"  # and behind that the criterion
+ONE_SIZE = (*SINGLE.values(), PRUNES)  # scripts that take one size
 SWEPT = ("uniform", "convcut", "neuralscale", "morphnet")  # by ratio_swipe.py
 SUBJECT = ("model", "dataset", "seed")
 
@@ -47,7 +50,7 @@ def commands(results: Sequence[tuple[Path, Result]], folders: Folders) -> list[s
         if not options:
             continue
 
-        size, many = size_of(result), options[1] not in SINGLE.values()
+        size, many = size_of(result), options[1] not in ONE_SIZE
         ratio, target = "--ratios" if many else "--ratio", isinstance(size, Limit)
         said = str(size.target) if isinstance(size, Limit) else shortest(size)
         sizes.setdefault((options, "--target" if target else ratio), []).append(said)
@@ -55,7 +58,7 @@ def commands(results: Sequence[tuple[Path, Result]], folders: Folders) -> list[s
     return [
         shlex.join([*options, *arguments(folders, Folders()), option, *group])
         for (options, option), said in sorted(sizes.items())
-        for group in ([[one] for one in said] if options[1] in SINGLE.values() else [said])
+        for group in ([[one] for one in said] if options[1] in ONE_SIZE else [said])
     ]
 
 
@@ -65,11 +68,13 @@ def training_command(path: Path, result: Result) -> tuple[str, ...]:
     Raises UserError.
     """
     kind, dataset = kind_of(result["method"]), result["dataset"]
-    if kind not in (*SWEPT, *SINGLE):
+    pruned, save = kind.startswith(PRUNED), save_of(path, result)
+    if kind not in (*SWEPT, *SINGLE) and not pruned:
         return ()
-    script = SINGLE.get(kind, sweep_of(dataset))
-    save = save_of(path, result)
+    script = PRUNES if pruned else SINGLE.get(kind, sweep_of(dataset))
     preset = (fine_tuning_preset if kind == "magnitude" else training_preset)(dataset)
+    if pruned:
+        preset = PruningSettings(dataset=dataset)
     settings: TrainingSettings = preset.settled(kept_of(preset, result["settings"]))
     seed = [] if seed_of(save) == result["seed"] else ["--seed", str(result["seed"])]
     return (
@@ -90,8 +95,10 @@ def networks_of(kind: str, result: Result) -> list[str]:
         return []
     origin: Any = result.get("origin") or {}
     search = [] if origin.get("search") in (None, PUBLISHED) else [origin["search"]]
+    pruned = kind.startswith(PRUNED)
 
     options: list[str] = {
+        "": [],
         "uniform": ["--uniform"],
         "convcut": ["--uniform"],
         "morphnet": ["--morph", *(["--prune-fname", *search] if search else [])],
@@ -100,13 +107,16 @@ def networks_of(kind: str, result: Result) -> list[str]:
             *("--prune-fname", str(origin.get("search"))),
             *("--descent-idx", str(origin.get("iteration"))),
         ],
-    }[kind]
+    }[kind_of(result["method"].partition("+")[2]) if pruned else kind]
 
+    if pruned:
+        criterion = kind.removeprefix(PRUNED)
+        options += ["--weights", "path/to/weights", "--criterion", criterion]
     options += ["--convcut"] * result["convcut"]
     options += ["--budget", result.get("budget", "params")]
     if round_to := {1: []}.get(result.get("round_to", 1), [str(result.get("round_to"))]):
         options += ["--round-to", *round_to]
-    if (least := result.get("min_width", 0)) or origin:
+    if (least := result.get("min_width", 0)) or origin or pruned:
         options += ["--min-width", str(least)]
     return options + (["--keep", *result["keep"]] if result.get("keep") else [])
 

@@ -262,16 +262,7 @@ def method_of(networks: Networks, model: str, dataset: str, record_dir: str) -> 
             "say which networks to train: --prune-fname NAME (of a search, or 'published'), "
             "--uniform or --morph"
         )
-    read = read_search if networks.morph else read_scalings  # only a search's own record has rows
-    record = read(record_dir, name, model, dataset)
-    morph = bool(record.get("settings", {}).get("morph"))
-    if networks.morph and not (morph and record["iterations"]):
-        raise UserError(
-            f"{search_record(record_dir, name)}: not a finished --morph search; without --morph "
-            "it gives NeuralScale"
-        )
-    if morph and not networks.morph:
-        raise UserError(f"{name} is a --morph search; give --morph too")
+    record = searched(name, networks.morph, model, dataset, record_dir)
 
     # its last iteration, or the one that was asked for
     index = -1 if networks.descent_idx is None else networks.descent_idx
@@ -290,9 +281,25 @@ def method_of(networks: Networks, model: str, dataset: str, record_dir: str) -> 
 
     iteration = range(len(methods))[index]
     print(
-        f"{name}: {iteration_told(iteration, morph)}{'' if morph else f' of {len(methods)}'}; "
-        f"drawn as {methods[index].name}"
+        f"{name}: {iteration_told(iteration, networks.morph)}"
+        f"{'' if networks.morph else f' of {len(methods)}'}; drawn as {methods[index].name}"
     )
-    if told := not_fitted(record, [iteration]):
-        print(f"{name}: {told}")
+    if reason := not_fitted(record, [iteration]):
+        print(f"{name}: {reason}")
     return methods[index]
+
+
+def searched(name: str, morph: bool, model: str, dataset: str, record_dir: str) -> SearchRecord:
+    """Return the record of the search ``name``, which must be a --morph search if ``morph``, and no
+    such search if not. Raises UserError."""
+    read = read_search if morph else read_scalings  # only a search's own record has rows
+    record = read(record_dir, name, model, dataset)
+    is_morph = bool(record.get("settings", {}).get("morph"))
+    if morph and not (is_morph and record["iterations"]):
+        raise UserError(
+            f"{search_record(record_dir, name)}: not a finished --morph search; without --morph "
+            "it gives NeuralScale"
+        )
+    if is_morph and not morph:
+        raise UserError(f"{name} is a --morph search; give --morph too")
+    return record

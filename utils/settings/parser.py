@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from model import MODELS, is_imported
 from model.names import with_arguments
 from utils.errors import UserError
-from utils.settings.option import Settings, flag, rules
+from utils.settings.option import Rule, Settings, flag, rules
 from utils.settings.storage import Storage, seed_of
 from utils.settings.work import Machine, check_model
 
@@ -58,46 +58,7 @@ class Parser(argparse.ArgumentParser):
             ):
                 continue
 
-            default, text = getattr(defaults, rule.name), helps.get(rule.name, rule.meta["help"])
-            choices, kind = rule.meta.get("choices"), rule.parse
-            if rule.name == "model":
-                default, kind = next(iter(self.models)), self.model
-
-            # the line of help, with the default
-            shown = rule.meta.get("shown") or default
-            if "default" not in text and not (
-                shown is None or isinstance(shown, bool) or rule.meta.get("required")
-            ):
-                text = f"{text} (default: {shown})"
-
-            arguments: dict[str, Any] = {
-                "help": text,
-                "default": argparse.SUPPRESS,
-                "dest": rule.name,
-            }
-            # the subject, on which everything else depends, is always given
-            if rule.name in ("model", "dataset"):
-                arguments["default"] = default
-            # a switch that is True by default, or as the data set has it, is turned off
-            if rule.kind is bool:
-                on = default is False
-                self.add_argument(
-                    flag(rule.name) if on else f"--no-{rule.name}",
-                    action="store_const",
-                    const=on,
-                    **arguments,
-                )
-            else:
-                self.add_argument(
-                    flag(rule.name),
-                    type=kind,
-                    metavar=rule.meta.get("metavar"),
-                    nargs="+" if rule.many else None,
-                    choices=choices,
-                    required=rule.meta.get("required", False),
-                    **arguments,
-                )
-
+            self.add_field(rule, defaults, helps.get(rule.name, rule.meta["help"]))
             if rule.name == "model":
                 self.add_argument(
                     "--model-args",
@@ -106,6 +67,48 @@ class Parser(argparse.ArgumentParser):
                     default=argparse.SUPPRESS,
                     help=ARGUMENTS_HELP,
                 )
+
+    def add_field(self, rule: Rule, defaults: Settings, help: str) -> None:
+        """Add an option for a field, with this line of help."""
+        default, text = getattr(defaults, rule.name), help
+        choices, kind = rule.meta.get("choices"), rule.parse
+        if rule.name == "model":
+            default, kind = next(iter(self.models)), self.model
+
+        # the line of help, with the default
+        shown = rule.meta.get("shown") or default
+        if "default" not in text and not (
+            shown is None or isinstance(shown, bool) or rule.meta.get("required")
+        ):
+            text = f"{text} (default: {shown})"
+
+        arguments: dict[str, Any] = {
+            "help": text,
+            "default": argparse.SUPPRESS,
+            "dest": rule.name,
+        }
+        # the subject, on which everything else depends, is always given
+        if rule.name in ("model", "dataset"):
+            arguments["default"] = default
+        # a switch that is True by default, or as the data set has it, is turned off
+        if rule.kind is bool:
+            on = default is False
+            self.add_argument(
+                flag(rule.name) if on else f"--no-{rule.name}",
+                action="store_const",
+                const=on,
+                **arguments,
+            )
+        else:
+            self.add_argument(
+                flag(rule.name),
+                type=kind,
+                metavar=rule.meta.get("metavar"),
+                nargs="+" if rule.many else None,
+                choices=choices,
+                required=rule.meta.get("required", False),
+                **arguments,
+            )
 
     def model(self, text: str) -> str:
         """Return a network that this script takes, as an argparse type."""

@@ -118,13 +118,13 @@ def compare_steps(
         {"loss": theirs.loss, "logits": theirs.head},
         "{}",
     )
-    for kind, told in (
+    for kind, text in (
         ("gradients", "the gradient of {}"),
         ("buffers", "{} after the step"),
         ("parameters", "{} after the step"),
     ):
         largest = max(
-            largest, compared(name, dtype, taken.tensors[kind], theirs.tensors[kind], told)
+            largest, compared(name, dtype, taken.tensors[kind], theirs.tensors[kind], text)
         )
 
     for path, gradient in theirs.tensors["gradients"].items():
@@ -140,7 +140,7 @@ def compared(
     dtype: torch.dtype,
     ours: Mapping[str, Tensor | None],
     theirs: Mapping[str, Tensor | None],
-    told: str,
+    text: str,
 ) -> float:
     """Return the largest difference, relative to the largest number of all.
 
@@ -165,7 +165,7 @@ def compared(
         if (one is None) != (other is None):
             raise differs(
                 name,
-                f"{told.format(path)} is {'none' if other is None else 'there'} in its own code "
+                f"{text.format(path)} is {'none' if other is None else 'there'} in its own code "
                 f"and {'none' if one is None else 'there'} here",
             )
 
@@ -174,7 +174,7 @@ def compared(
         if one.shape != other.shape:
             raise differs(
                 name,
-                f"{told.format(path)} has the shape {tuple(other.shape)} in its own code, "
+                f"{text.format(path)} has the shape {tuple(other.shape)} in its own code, "
                 f"{tuple(one.shape)} here",
             )
 
@@ -183,7 +183,7 @@ def compared(
         if not difference <= TOLERANCES[dtype]:
             raise differs(
                 name,
-                f"{told.format(path)} differs from that of its own code by {difference:.1e} of the "
+                f"{text.format(path)} differs from that of its own code by {difference:.1e} of the "
                 f"largest, allowed are {TOLERANCES[dtype]:.0e}",
             )
         largest = max(largest, difference)

@@ -117,11 +117,11 @@ def fit(
     recent = deque[float](maxlen=RECENT)  # seconds
     while state.epoch < epochs and not state.ended:
         began = time.monotonic()
-
         for group in state.optimizer.param_groups:
             group["lr"] = lr_at(state.epoch)
         state.begin_epoch()
-        # for the network's own random numbers, such as dropout
+
+        # the network's own random numbers (dropout) follow from the epoch too
         torch.manual_seed(seed_from(*seeds, state.epoch))
         loss, accuracy = train_one_epoch(
             state, batches, runner, generator(*seeds, state.epoch), f"{title}epoch {state.epoch}"
