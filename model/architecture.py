@@ -54,7 +54,8 @@ class Compaction(Protocol):
     def count(self, alive: list[Tensor]) -> Cost:
         """Return the cost of the network with the filters ``alive`` alone, without gates.
 
-        ``alive`` has a bool per filter for each gate.
+        ``alive`` has a bool per filter for each gate. The cost is its parameters and the
+        multiply-accumulates of one image's forward pass.
         """
 
     def channel_mask(self, name: str) -> Tensor:

@@ -84,6 +84,7 @@ def test_a_page_stands_alone_and_says_what_the_results_say(here):
     cells = page.said("td")
     for text in ("51.00 ± 1.41", "61.00 ± 1.41", "57.00", "-4.00", "579,786"):
         assert text in cells, text
+    assert "4.00 points below uniform scaling at equal MACs" in page.said("p")
     assert page.tags.count("svg") == 3 and "features.0" in cells
     bars = [f"features.0: {uniform_filters('vgg', ratio)[0]} of 64" for ratio in (0.25, 0.5)]
     assert all(said in page.said("title") for said in bars)

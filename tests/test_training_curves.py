@@ -205,6 +205,7 @@ def test_an_experiment_ends_with_it(forking):
         "--jobs",
         2,
     )
-    assert out.rstrip().endswith("drew saved_plots/vgg/digits_training.png")
+    assert "drew saved_plots/vgg/digits_training.png" in out
+    assert out.rstrip().endswith("wrote saved_plots/vgg/digits_report.html")
     # two ratios, and where the rate falls
     assert len(drawn("saved_plots/vgg/digits_training.png")[0]["lines"]) == 2 * 2 + 1

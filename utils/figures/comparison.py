@@ -9,6 +9,7 @@ from utils.figures.drawing import draw
 from utils.figures.gaps import AXES, RULE, gaps, reference_of
 from utils.figures.gather import gather, measure_latency
 from utils.figures.labels import kind_of
+from utils.figures.words import in_words
 from utils.settings import Comparison, Limit, Target
 from utils.settings.target import is_size, size_shown
 
@@ -28,6 +29,8 @@ def show(curves: list[Curve], subject: Subject, asked: Comparison, title: str, p
     """Print the table of the curves, and draw them as the PNG ``path``."""
     device = measure_latency(curves, subject, asked.device) if asked.axis == "latency" else ""
     print_table(curves, subject, asked.axis, device=device)
+    for sentence in in_words(curves, [reference_of(one, curves) for one in curves], asked.axis):
+        print(sentence)
     draw(curves, asked.axis, title, path, device)
 
 

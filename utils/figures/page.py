@@ -19,6 +19,7 @@ from utils.figures import page_parts as html
 from utils.figures.curves import Curve, Subject, run_curve, subject_of
 from utils.figures.gaps import gaps, reference_of
 from utils.figures.repeat import commands, save_of, search_command
+from utils.figures.words import in_words
 from utils.records.files import MOST, is_number, write_text
 from utils.records.paths import named_after, page_file, search_record
 from utils.records.results import Result, results_of
@@ -165,11 +166,18 @@ def results_table(found: Named, curves: dict[str, Curve]) -> str:
         *("method", "name", "size", "parameters", "MMACs", "best test accuracy, %", "seeds"),
         *("to uniform, equal parameters", "equal MACs"),
     ]
-    return html.table(heads, rows) + html.paragraph(
-        "Accuracy: the mean over the seeds, of the best epoch in test, and the standard deviation. "
-        "The differences, in percentage points, are to the uniform networks on this page, "
-        "interpolated in the logarithm of what is equal.",
-        "soft",
+    references = [reference_of(curve, every) for curve in every]
+    said = [line for axis in ("params", "macs") for line in in_words(every, references, axis)]
+    words = "\n".join(html.paragraph(f"{line}.") for line in said)
+    return (
+        html.table(heads, rows)
+        + words
+        + html.paragraph(
+            "Accuracy: the mean over the seeds, of the best epoch in test, and the standard "
+            "deviation. The differences, in percentage points, are to the uniform networks on this "
+            "page, interpolated in the logarithm of what is equal.",
+            "soft",
+        )
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from utils.errors import UserError
-from utils.settings import Limit, Networks, NetworkSize, Size, Target, shortest
+from utils.settings import Limit, Networks, NetworkSize, PrunedNetwork, Size, Target, shortest
 
 
 def sizes_asked(networks: Networks, budget: str) -> tuple[Size, ...]:
@@ -17,6 +17,11 @@ def sizes_asked(networks: Networks, budget: str) -> tuple[Size, ...]:
 def size_asked(network: NetworkSize, budget: str) -> Size:
     """Return the size of one network: its target, in the unit of ``budget``, or else its ratio."""
     return Limit(Target.parse(network.target), budget) if network.target else network.ratio
+
+
+def budget_asked(pruned: PrunedNetwork) -> str:
+    """Return the unit of a fine-tuning: as given, else MACs for a target, else parameters."""
+    return pruned.budget or ("macs" if pruned.target else "params")
 
 
 def size_options(size: Size) -> list[str]:

@@ -151,11 +151,6 @@ class PrunedNetwork(NetworkSize):
         (), f"layers that are not pruned (default: none): {LAYERS_HELP}", metavar="LAYER"
     )
 
-    @property
-    def unit(self) -> str:
-        """The unit of the budget, given or by default."""
-        return self.budget or ("macs" if self.target else "params")
-
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkShape(Settings):

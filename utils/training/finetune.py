@@ -20,7 +20,7 @@ from utils.records.paths import at_size, weights_file
 from utils.records.results import Result
 from utils.records.run import load_checked
 from utils.records.shapes import shape_in
-from utils.records.sizes import size_asked, size_options
+from utils.records.sizes import budget_asked, size_asked, size_options
 from utils.settings import (
     BaseNetwork,
     Machine,
@@ -103,7 +103,7 @@ def fine_tune(
 
     Raises UserError.
     """
-    size = size_asked(pruned, pruned.unit)
+    size = size_asked(pruned, budget_asked(pruned))
     path = weights_file(storage.model_dir, settings.model, pruned.prune_fname)
     stored = read_tensors(path)
     shape = load_checked(path, lambda: shape_in(stored), AGAIN)
@@ -170,7 +170,7 @@ def prune_base(
     method = Method(
         "magnitude",
         model,
-        budget=pruned.unit,
+        budget=budget_asked(pruned),
         min_width=least_width(model, pruned.min_width),
         keep=pruned.keep,
     )
