@@ -52,11 +52,14 @@ class Compaction(Protocol):
     def kept_filters(self) -> list[Tensor]: ...
 
     def count(self, alive: list[Tensor]) -> Cost:
-        """What the network has with the filters ``alive`` (a bool per filter, per gate) alone:
-        parameters, and multiply-accumulates of one image's forward pass, without gates."""
+        """Return the cost of the network with the filters ``alive`` alone, without gates.
+
+        ``alive`` has a bool per filter for each gate. The cost is its parameters and the
+        multiply-accumulates of one image's forward pass.
+        """
 
     def channel_mask(self, name: str) -> Tensor:
-        """Which channels of a node's result in the full network are still there (bools)."""
+        """Return which channels of a node's result in the full network remain (bools)."""
 
     def sliced(self, path: str, tensor: Tensor) -> Tensor: ...
 

@@ -209,6 +209,21 @@ fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.1 --model-di
 fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.1 --plot-dir a_file | a_file
 fine_tune.py --save x --dataset digits --prune_fname base --ratio 0.1 --batch-size 5000 | --batch-size
 fine_tune.py --save x --prune_fname base --resume --overwrite | --overwrite --resume
+prune.py --save x --target 25% | --weights
+prune.py --save x --weights saved_models/vgg/base.pt | --target
+prune.py --save x --dataset digits --weights nobody.pt --target 25% | nobody.pt
+prune.py --save x --dataset digits --weights a_folder --target 25% | a_folder
+prune.py --save x --dataset digits --weights a_file --target 25% | a_file
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25 | 25
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 101% | 101%
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25pct | 25pct
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25% --budget MACs | --budget
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25% --criterion best | --criterion
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25% --uniform --morph | --uniform
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25% --descent-idx 1 | --descent-idx
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25% --prune-part 1.5 | --prune-part
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25% --round-to 0 | --round-to
+prune.py --save x --dataset digits --weights saved_models/vgg/base.pt --target 25% --model resnet18 | resnet18
 list_architecture.py | --prune-fname
 list_architecture.py --prune-fname nobody | nobody
 list_architecture.py --prune-fname ../nobody | nobody
@@ -331,6 +346,7 @@ AS_PROCESSES = [  # one of each script; the first three are noticed late
     "imagenet_ratio_swipe.py --save x --uniform --ratios 0.25 nan",
     "train_norm.py --save a/b",
     "fine_tune.py --save x",
+    "prune.py --save x --target 25%",
     "list_architecture.py --prune-fname nobody",
     "plot_ratio.py --axis time",
     "plot_ratio_warmup.py --axis weight",
@@ -469,6 +485,7 @@ def test_help_shows_every_default(script, monkeypatch):
     needed = [
         *(flag for name, flag in NEEDED.items() if f"--{name}" in entries),
         *(["x"] if script == "plot_training.py" else []),
+        *(["--weights=x", "--target=25%"] if script == "prune.py" else []),
     ]
     usual, on_cifar, on_tiny = (
         settings_of(script, monkeypatch, *needed, *more)
@@ -490,7 +507,7 @@ def test_help_shows_every_default(script, monkeypatch):
         if action.dest == "dataset":
             assert stated == [usual["dataset"] or "that of the results"]
             continue
-        if action.dest.replace("_", "-") in NEEDED:
+        if action.dest.replace("_", "-") in NEEDED or action.required:
             assert not shown
             continue
         if action.dest == "model_args":  # part of the network's name
@@ -517,7 +534,10 @@ def missing(default, stated: str) -> list[str]:
         return [word for word in default if word not in stated.split()]
     # evenly spaced ratios: the first may be left out where it has been said
     if isinstance(default, tuple):
-        [step] = {round(b - a, 9) for a, b in pairwise(default)}
+        steps = {round(b - a, 9) for a, b in pairwise(default)}
+        if len(steps) > 1:
+            return [f"{part:g}" for part in default if f"{part:g}" not in stated.split()]
+        [step] = steps
         words = [f"{default[0]:g} to {default[-1]:g}" + f" in steps of {step:g}" * (step != 1)]
         return [] if stated in (*words, f"to {default[-1]:g}") else words
     return [] if str(default) in re.split(r"[,;]? ", stated) else [str(default)]
@@ -726,6 +746,7 @@ def settings_of(script, monkeypatch, *flags) -> dict:
             "training.sweep.sweep",
             "training.finetune.train_base",
             "training.finetune.fine_tune",
+            "compression.prune.prune",
         ):
             patch.setattr(f"utils.{core}", take)
         patch.setattr(Parser, "settled", lambda *arguments: take(*settled(*arguments)))

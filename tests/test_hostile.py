@@ -830,6 +830,15 @@ CASES = [  # the file, what happens to it, the script that reads it
         pickled,
         ["fine_tune.py", "--save", "x", *TRAIN, "--prune-fname", "base", "--ratio", 0.0625],
     ),
+    *(
+        (
+            "saved_models/vgg/base.pt",
+            damage,
+            ["prune.py", "--save", "x", *TRAIN]
+            + ["--weights", "saved_models/vgg/base.pt", "--target", "50%"],
+        )
+        for damage in (code, half, pickled)
+    ),
     (
         "saved_models/vgg/base.pt",
         half,

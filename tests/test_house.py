@@ -10,7 +10,12 @@ from running import REPOSITORY, SCRIPTS
 FILES = sorted(
     path for folder in ("model", "utils") for path in (REPOSITORY / folder).rglob("*.py")
 ) + [REPOSITORY / script for script in SCRIPTS]
-NOT_YET = ("model/filters.py", "model/budget.py")  # to be gone through
+NOT_YET = (  # to be gone through
+    "model/filters.py",
+    "model/budget.py",
+    "utils/compression/",
+    "utils/settings/compression.py",
+)
 RIDDLES = {"what", "whether", "of", "how", "which", "where", "when", "that"}
 LONGEST = 60  # lines of a function
 TOKENS, BLANK = 9.0, 0.04  # the most tokens a line, the least share of blank lines in functions

@@ -161,6 +161,14 @@ def test_a_base_network_of_grey_images_is_pruned(grey):
     network = load_network("saved_models/nets.Grey/tuned@50.pt", "nets.py:Grey")
     assert sum(p.numel() for p in network.parameters()) == tuned["params"]
 
+    # the same weights, pruned while they are trained on
+    weights = ["--weights", "saved_models/nets.Grey/base.pt", "--target", "60%"]
+    succeed("prune.py", *GREY, *ONCE, *weights, "--save", "small", "--prune-rounds", 2)
+    small = json.loads(Path("saved_plots/nets.Grey/small_60pct-macs.json").read_text())
+    assert (small["image_size"], small["channels"]) == ([HEIGHT, WIDTH], 1)
+    other = [*GREY, *ONCE, *weights, "--save", "other", "--image-size", "40x24"]
+    assert_refused(call("prune.py", *other), "1x24x40 pixels", "1x40x24 pixels")
+
 
 def test_an_experiment_of_grey_images_knows_what_is_finished(grey):
     experiment = [*GREY, "--search", "found", "--methods", "neuralscale", "--seeds", 0]

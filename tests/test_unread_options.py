@@ -52,6 +52,11 @@ COMMANDS = {  # in this order; imagenet_* scripts are the same code with other d
     ],
     "train_norm.py": ["--save", "base", "--ratio", 0.125, *TRAIN],
     "fine_tune.py": ["--save", "tuned_0", "--prune-fname", "base", "--ratio", 0.0625, *TRAIN],
+    "prune.py": [
+        *["--save", "small_0", "--weights", "saved_models/vgg/base.pt", "--target", "50%"],
+        *["--prune-fname", "found"],
+        *TRAIN,
+    ],
     "list_architecture.py": [
         "--dataset",
         "digits",

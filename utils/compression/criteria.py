@@ -1,4 +1,4 @@
-"""Which filters matter: a score for each filter of every layer, the lowest go first. A criterion
+"""Criteria: a score for each filter of every layer, of which the lowest go first. A criterion
 decides nothing."""
 
 from __future__ import annotations

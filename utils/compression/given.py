@@ -103,7 +103,8 @@ def read_given(path: Path, settings: PruningSettings, keep: Sequence[str] = ()) 
 
 
 def read_own(path: Path, model: str) -> Given:
-    """What a training of this project left. Raises UserError where it can't be pruned."""
+    """Read the network that a training of this project left. Raises UserError if it can't be
+    pruned."""
     stored = read_stored(path, model)
     if stored["model"] != model:
         raise UserError(f"{path}: a {stored['model']}, not a {model}")
@@ -121,7 +122,7 @@ def read_own(path: Path, model: str) -> Given:
 
 
 def is_own_file(path: Path) -> bool:
-    """Whether a file is what a training of this project left, finished or not."""
+    """Return True for a file that a training of this project left, finished or not."""
     try:
         stored = read_tensors(path)
     except UserError:

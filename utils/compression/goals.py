@@ -24,7 +24,7 @@ from utils.settings.target import Limit, Target, people
 
 @dataclass(frozen=True)
 class Widths:
-    """Which widths a network is pruned to. ``method``: whose; None: those that the criterion
+    """Widths that are asked for: those of a ``method``, or if that is None those that the criterion
     leaves."""
 
     method: Method | None
@@ -40,12 +40,13 @@ class Widths:
 
     @property
     def name(self) -> str:
-        """What results call them, behind the criterion: "" for the criterion's own."""
+        """The name of the widths in a result's method; "" for the criterion's own."""
         return f"+{self.method.name}" if self.method else ""
 
 
 def asked_widths(asked: Compression, model: str, dataset: str, record_dir: str) -> Widths:
-    """What the options ask for. Raises UserError, for a search that is not there too."""
+    """Return the widths that the options ask for. Raises UserError, also for a search that is not
+    there."""
     method = None
     if asked.uniform or asked.morph or asked.prune_fname:
         networks = Networks(
@@ -131,14 +132,14 @@ def goal_of(
 
 
 def saved_per_filter(cost: object, widths: list[int]) -> list[float]:
-    """What one filter less in each layer saves at these ``widths``, in the unit of ``cost``."""
+    """Return for each layer the cost that one filter less saves at these ``widths``."""
     full = np.array(widths)[:, None]
     found = cost(np.hstack([full, full - np.eye(len(full), dtype=int)]))  # type: ignore[operator]
     return [float(number) for number in found[0] - found[1:]]
 
 
 def too_small(widths: Widths, amount: int, least: int) -> UserError:
-    """What a user can do about a target that no widths allow."""
+    """Return the error for a target that no widths reach, with what a user can do."""
     budget = widths.limit.budget
     others = [
         "--target",

@@ -1,4 +1,4 @@
-"""What is pruned, how far, and how: all that a pruning is made from."""
+"""The plan of a pruning: the network, the target, the criterion and the training."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ MULTIPLE = 8  # channels, of layers that are still pruned
 
 @dataclass(frozen=True)
 class Size:
-    """What a network costs: its own parameters, those of gates not among them, and
-    multiply-accumulates."""
+    """Parameters, without those of gates, and multiply-accumulates of a network."""
 
     params: int
     macs: int
@@ -39,7 +38,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is pruned, how far, and how: all that a pruning is made from."""
+    """The plan of a pruning: the network, the target, the criterion and the training."""
 
     given: Given
     widths: Widths
@@ -67,7 +66,7 @@ class Plan:
 
     @property
     def method(self) -> str:
-        """What results call it."""
+        """The method's name in results."""
         return f"pruned_{self.criterion}{self.widths.name}"
 
     def network(self, *, gated: bool) -> nn.Module:
@@ -75,8 +74,11 @@ class Plan:
         return self.given.build(self.data, gated=gated)
 
     def pruner(self, network: nn.Module) -> GoalPruner:
-        """What prunes ``network``, which has gates. Raises UserError for one whose filters can't be
-        removed, and where no widths are small enough."""
+        """Return the pruner of ``network``, which has gates.
+
+        Raises UserError for a network whose filters can't be removed, and if no widths are small
+        enough.
+        """
         model, filters, budget = self.given.model, self.given.filters, self.widths.limit.budget
         compaction = compactor_of(model, network, multiple=MULTIPLE, **self.data.shape)
 
@@ -106,6 +108,6 @@ class Plan:
 
 
 def size_of(pruner: GoalPruner) -> Size:
-    """What the network of a pruner costs, with the filters that are alive."""
+    """Return the size of a pruner's network with the filters that are alive."""
     cost = pruner.compaction.count(pruner.layers)
     return Size(int(cost.params), int(cost.macs))

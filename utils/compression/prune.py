@@ -75,7 +75,7 @@ class PruningRun(TrainingRun):
         }
 
     def beside_weights(self, state: Training) -> dict[str, Any]:
-        """Which filters of which network it is made of."""
+        """Return the filters of the given network, and which of them were kept."""
         assert isinstance(state, Shrinking)
         kept = [mask.nonzero().flatten().tolist() for mask in state.pruner.layers]
         return {**super().beside_weights(state), "kept": kept}
@@ -134,7 +134,7 @@ def prune(
 
 
 def before(network: nn.Module, plan: Plan, runner: Runner) -> dict[str, Any]:
-    """What the network is as it came; said, too."""
+    """Measure the network as it came, and print that."""
     loss, accuracy = evaluate(network, evaluation_batches(plan.data), runner)
     widths = " ".join(map(str, plan.given.filters))
     print(f"{plan.given.path}: accuracy {accuracy:.2f} %, {plan.whole}; filters {widths}")

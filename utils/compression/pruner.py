@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from model.cost import Cost
+from model.cost import Cost, Number
 from model.errors import UnreadableNetwork
 from model.gate import gates_of
 from model.graph.blueprint import Blueprint
@@ -61,53 +62,48 @@ class Pruner:
             raise UserError("batches, rounds, min_width and round_to are 1 or more")
         if budget not in ("macs", "params") or criterion not in ("taylor", "magnitude", "random"):
             raise UserError(f"budget {budget!r}, criterion {criterion!r}: there is no such one")
-        self.budget = budget
-        limit = Limit(Target.parse(target), budget)
-
-        # Read a copy of the network, and find what it costs.
+        # Read a copy of the network, and put gates into the network itself.
         with random_state_kept():
             read = copy.deepcopy(network).cpu()
             blueprint = Blueprint(read, num_classes, pixels_of(image_size, channels))
         if why := blueprint.why_graph_with_gates:
             raise UnreadableNetwork(f"can't be pruned by its own code: {why}")
-        full = blueprint.template
-        blueprint.count(cost := Cost(), full)
-        amount = amount_of(limit, int(getattr(cost, budget)))
-
-        # Put gates into the network itself.
+        self.budget, full = budget, blueprint.template
+        floors = [fewest_of(width, min_width, round_to) for width in full]
+        amount = self._amount(blueprint, floors, Limit(Target.parse(target), budget))
         device = next(network.parameters()).device
         self.network = blueprint.build(network, full, gated=True)
         for gate in gates_of(network):
             gate.to(device)
         compaction = blueprint.cutter(network, MULTIPLE, through_norms=True)
 
-        # Decide what its rounds approach.
+        # Its goal, and the scores that decide.
         def price(alive: Tensor) -> int:
             return int(getattr(compaction.count(list(alive.split(full))), budget))
 
-        def costs(widths: object) -> object:
-            blueprint.count(cost := Cost(), widths)
-            return getattr(cost, budget)
-
-        floors = [fewest_of(width, min_width, round_to) for width in full]
-        least = int(costs(floors))  # type: ignore[call-overload]  # of one network
-        if least > amount:
-            raise UserError(
-                f"target {target}: is {told(amount, budget)}, and with the fewest filters that "
-                f"its layers may have the network has {told(least, budget)}"
-            )
-        goal: Goal = FreeWidths(
-            full, floors, amount, price, lambda widths: saved_per_filter(costs, widths)
-        )
+        saved = partial(saved_per_filter, partial(cost_of, blueprint, budget))
+        goal: Goal = FreeWidths(full, floors, amount, price, saved)
         if round_to > 1:
             goal = RoundedWidths(goal, round_to, floors, amount, price)
         scores: Criterion = Taylor(gates_of(network))
         if criterion == "magnitude":
-            scores = Magnitude(lambda: filter_norms(compaction))
+            scores = Magnitude(partial(filter_norms, compaction))
         elif criterion == "random":
             scores = Random(sum(full), seed)
         self._pruner = GoalPruner(compaction, scores, goal, Rounds(min(rounds, batches), batches))
         self._pruner.listen()
+
+    def _amount(self, blueprint: Blueprint, floors: list[int], limit: Limit) -> int:
+        """Return the most that the network may cost. Raises UserError if that is no pruning, or
+        less than it costs with the fewest filters."""
+        amount = amount_of(limit, int(cost_of(blueprint, self.budget, blueprint.template)))
+        least = int(cost_of(blueprint, self.budget, floors))
+        if least > amount:
+            raise UserError(
+                f"target {limit.target}: is {told(amount, self.budget)}, and with the fewest "
+                f"filters that its layers may have the network has {told(least, self.budget)}"
+            )
+        return amount
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """Count one batch, after its backward pass, and prune if a round is due.
@@ -132,7 +128,7 @@ class Pruner:
 
     @property
     def finished(self) -> bool:
-        """Whether the network has been pruned to the target; further steps do nothing."""
+        """True once the network is pruned to the target; further steps do nothing."""
         return self._pruner.finished
 
     @property
@@ -142,5 +138,12 @@ class Pruner:
 
     @property
     def cost(self) -> int:
-        """What the network costs now, in the unit of the budget."""
+        """The cost of the network now, in the unit of the budget."""
         return int(getattr(self._pruner.compaction.count(self._pruner.layers), self.budget))
+
+
+def cost_of(blueprint: Blueprint, budget: str, widths: Number) -> Number:
+    """Return the cost of one network, widths (L,), or of n, widths (L, n), in the unit of
+    ``budget``."""
+    blueprint.count(cost := Cost(), widths)
+    return getattr(cost, budget)

@@ -1,5 +1,4 @@
-"""What a pruning round closes: pure functions of scores, of what is alive, and of what networks
-cost."""
+"""Pruning rounds: pure functions from scores, living filters and costs to the filters that stay."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ WidthsWithin = Callable[[int], list[int]]
 
 
 class Goal(Protocol):
-    """Which widths a network is pruned to, round by round."""
+    """Widths that a network is pruned to, round by round."""
 
     full: list[int]
 

@@ -18,8 +18,8 @@ from utils.training.scratch import Training
 
 @dataclass(frozen=True)
 class Rounds:
-    """When pruning rounds are due: ``number`` of them, evenly over the first ``batches`` batches of
-    a training."""
+    """A schedule of pruning rounds: ``number`` of them, evenly over a training's first ``batches``
+    batches."""
 
     number: int
     batches: int
@@ -54,7 +54,7 @@ class GoalPruner:
 
     @property
     def layers(self) -> list[Tensor]:
-        """Which filters of each layer are alive (bools)."""
+        """The filters of each layer that are alive (bools)."""
         return list(self.alive.split(self.full))
 
     @property
@@ -64,7 +64,7 @@ class GoalPruner:
 
     @property
     def finished(self) -> bool:
-        """Whether the last round is done."""
+        """True once the last round is done."""
         return self.done >= self.rounds.number
 
     def listen(self) -> None:

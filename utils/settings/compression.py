@@ -1,4 +1,4 @@
-"""What the pruning of a trained network depends on."""
+"""Settings of the pruning of a trained network."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PruningSettings(TrainingSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Compression(Settings):
-    """Which network is pruned, how far, to which widths, and by which criterion."""
+    """The network that is pruned, how far, to which widths, and by which criterion."""
 
     weights: str = option(
         MISSING,
