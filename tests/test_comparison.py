@@ -67,9 +67,9 @@ def table(out: str) -> dict[str, dict[float, dict[str, str]]]:
     columns = lines[begin].split()[1:]
     rows = defaultdict(dict)
     for line in lines[begin + 1 :]:
-        if (
-            cells := re.fullmatch(r"(.*?)" + r"\s+(\S+)" * len(columns), line)
-        ) and not line.startswith(("drew", "(")):
+        if (cells := re.fullmatch(r"(.*?)" + r"\s+(\S+)" * len(columns), line)) and re.fullmatch(
+            r"[\d.]+", cells[2]
+        ):  # not a sentence, nor a remark
             rows[cells[1]][float(cells[2])] = dict(zip(columns, cells.groups()[1:]))
     return dict(rows)
 
