@@ -6,7 +6,9 @@ RUN = .venv/bin/python
 WHOLE := $(shell test ! -e .venv.unfinished && $(RUN) -c 'import pip' 2>/dev/null && echo whole)
 SHOW = --model vgg --dataset digits --record-dir demo/prune_record --plot-dir demo/saved_plots
 DEMO = $(SHOW) --model-dir demo/saved_models
-SWEEP = --ratios 0.0625 0.125 0.25 --epochs 8 --batch-size 64 --resume
+TRAIN = --epochs 5 --batch-size 64 --resume
+SWEEP = --ratios 0.03125 0.0625 0.125 $(TRAIN)
+SEEDS = 0 1 2
 
 .PHONY: demo figures study study-run test test-cluster lint clean .venv
 
@@ -14,9 +16,14 @@ demo: .venv/installed
 	$(RUN) architecture_descent.py $(DEMO) --save demo --ratio 0.25 --warmup 5 --iterations 3 --prune-every 2 --batch-size 64 --resume
 	$(RUN) list_architecture.py $(SHOW) --prune-fname demo --ratios 0.125 0.25 0.5 --plot
 	$(RUN) plot_filters.py $(SHOW) --prune-fname demo
-	$(RUN) ratio_swipe.py $(DEMO) --prune-fname demo --save neuralscale_0 $(SWEEP)
-	$(RUN) ratio_swipe.py $(DEMO) --uniform --save uniform_0 $(SWEEP)
-	$(RUN) plot_ratio.py $(SHOW) --runs uniform=uniform NeuralScale=neuralscale
+	set -e; for seed in $(SEEDS); do \
+		$(RUN) ratio_swipe.py $(DEMO) --prune-fname demo --save neuralscale_$$seed $(SWEEP); \
+		$(RUN) ratio_swipe.py $(DEMO) --uniform --save uniform_$$seed $(SWEEP); done
+	$(RUN) train_norm.py $(DEMO) --ratio 0.25 --save base $(TRAIN)
+	set -e; for seed in $(SEEDS); do for target in 6.25% 25%; do \
+		$(RUN) prune.py $(DEMO) --weights demo/saved_models/vgg/base.pt --target $$target --budget params --save pruned_$$seed $(TRAIN); \
+		done; done
+	$(RUN) plot_ratio.py $(SHOW) --runs uniform=uniform NeuralScale=neuralscale "a trained network, pruned=pruned"
 
 figures: .venv/installed
 	set -e; for pair in vgg_CIFAR10 vgg_CIFAR100 resnet18_CIFAR100 resnet18_tinyimagenet mobilenetv2_CIFAR100 mobilenetv2_tinyimagenet; do \

@@ -20,7 +20,9 @@ METHODS: dict[str, tuple[str, str, Dash]] = {
     "convcut": ("#0072B2", "s", "--"),
     "morphnet": ("#CC79A7", "D", "-."),
     "magnitude": ("#8C6D1F", "X", LONG),
-    "weights_kept": ("#5E3C99", "P", "-"),
+    "pruned_taylor": ("#5E3C99", "P", "-"),
+    "pruned_magnitude": ("#B2ABD2", "X", "--"),
+    "pruned_random": ("#A6611A", "h", "-."),
 }
 # by the unit of the budget, and by iteration: True is iteration 1
 SEARCHED: dict[tuple[str, bool], tuple[str, str, Dash]] = {
