@@ -286,6 +286,14 @@ plot_training.py done_0 --dataset CIFAR10 | done_0_12.json digits CIFAR10
 plot_training.py done_0 --model nobody | --model
 plot_training.py done_0 --out a_folder | a_folder
 plot_training.py done_0 --plot-dir a_file | a_file
+report.py | --save
+report.py --save nobody | nobody_<ratio>.json
+report.py --save done nobody | nobody
+report.py --save ../done_0 | ../done_0
+report.py --save done_0 --dataset CIFAR10 | done_0_12.json digits CIFAR10
+report.py --save done_0 --model nobody | --model
+report.py --save done_0 --out a_folder | a_folder
+report.py --save done_0 --plot-dir a_file | a_file
 export.py | --save
 export.py --save a/b | a/b
 export.py --save x --uniform | --uniform
@@ -352,6 +360,7 @@ AS_PROCESSES = [  # one of each script; the first three are noticed late
     "plot_ratio_warmup.py --axis weight",
     "plot_ratio_finetune.py --ratio nan",
     "plot_training.py nobody",
+    "report.py --save nobody",
     "export.py --save nobody --dataset digits",
     "check_model.py --model nobody.py:Net",
     "val_format.py --data nowhere",
