@@ -885,6 +885,7 @@ CASES = [  # the file, what happens to it, the script that reads it
         ["plot_ratio.py", "--dataset", DATASET, "--runs", "mine=done"],
     ),
     ("saved_plots/vgg/done_0_6.json", half, ["plot_training.py", "--dataset", DATASET, "done"]),
+    ("saved_plots/vgg/done_0_6.json", half, ["report.py", "--dataset", DATASET, "--save", "done"]),
     ("saved_plots/vgg/vgg_uni_c10_0_25.pk", half, ["plot_ratio.py", "--dataset", "CIFAR10"]),
     ("saved_plots/vgg/vgg_uni_c10_0_25.pk", code, ["plot_ratio_warmup.py", "--dataset", "CIFAR10"]),
     (
