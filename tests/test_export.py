@@ -36,6 +36,7 @@ from model.graph.selection import Selection
 from utils.errors import UserError
 from utils.export import export, formats
 from utils.export import folder as folders
+from utils.export import write as writing
 from utils.records.locks import exclusive
 from utils.records.networks import graph_of, load_network
 from utils.settings import Folders, Networks, Task
@@ -597,9 +598,9 @@ def test_a_process_that_ends_in_the_middle_leaves_no_half_folder_and_the_next_on
                 return {}
 
             monkeypatch.setattr(Path, "write_bytes", write_some)
-            monkeypatch.setattr(export, "differences", differ)
+            monkeypatch.setattr(writing, "differences", differ)
             monkeypatch.setattr(
-                export, "written", lambda *_: [(name, b"x") for name in ("a", "b", "c")]
+                writing, "written", lambda *_: [(name, b"x") for name in ("a", "b", "c")]
             )
 
         status = wait_for(fork(*QUICK, "--out", "out", prepare=die))
@@ -621,7 +622,7 @@ def test_overwriting_replaces_an_export_whole_or_not_at_all(folder, monkeypatch)
         raise UserError("the network was lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr(export, "differences", lose)
+        patch.setattr(writing, "differences", lose)
         assert_refused(call(*QUICK, "--out", "out", "--overwrite"), "lost")
     assert snapshot(out) == first
     succeed(*QUICK[:-1], 0.07, "--out", "out", "--overwrite")
