@@ -23,7 +23,7 @@ demo: .venv/installed
 	set -e; for seed in $(SEEDS); do for target in 6.25% 25%; do \
 		$(RUN) prune.py $(DEMO) --weights demo/saved_models/vgg/base.pt --target $$target --budget params --save pruned_$$seed $(TRAIN); \
 		done; done
-	$(RUN) plot_ratio.py $(SHOW) --runs uniform=uniform NeuralScale=neuralscale "a trained network, pruned=pruned"
+	$(RUN) plot_ratio.py $(SHOW) --runs uniform=uniform NeuralScale=neuralscale "trained, then pruned (twice the epochs)=pruned"
 
 figures: .venv/installed
 	set -e; for pair in vgg_CIFAR10 vgg_CIFAR100 resnet18_CIFAR100 resnet18_tinyimagenet mobilenetv2_CIFAR100 mobilenetv2_tinyimagenet; do \

@@ -631,3 +631,18 @@ def test_a_search_of_ones_own_is_listed_and_drawn():
     succeed("plot_filters.py", *shown)
     for picture in ("digits_found_architectures.png", "digits_found_residual_filters.png"):
         assert_is_a_picture(Path("saved_plots/vgg") / picture)
+
+
+def test_seeds_of_a_pruning_keep_filters_of_their_own(folder):
+    """A point lies at the mean of what they cost; of any other method that is another network."""
+    widths = [[8, 8, 8, 8, 8, 8, 8, 8], [8, 8, 8, 8, 8, 8, 8, 10]]
+    costs = [count_params("vgg", filters, **shape_of("digits")) for filters in widths]
+    for seed, filters in enumerate(widths):
+        write_result(f"p_{seed}", 50.0, seed=seed, filters=filters, method="pruned_taylor")
+    rows = table(succeed("plot_ratio.py", "--dataset", "digits", "--runs", "mine=p"))["mine"]
+    assert whole(rows[0.25]["parameters"]) == round(sum(costs) / 2) and rows[0.25]["n"] == "2"
+
+    for seed, filters in enumerate(widths):
+        write_result(f"q_{seed}", 50.0, seed=seed, filters=filters)
+    outcome = call("plot_ratio.py", "--dataset", "digits", "--runs", "mine=q")
+    assert_refused(outcome, "q_1_25.json", "filters")

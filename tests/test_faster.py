@@ -84,6 +84,7 @@ def test_a_search_with_amp(masks, dtypes, monkeypatch):
         "model",
         "dataset",
         "limit_test",
+        "channels",  # recorded where they were given
     }
 
 

@@ -461,7 +461,7 @@ def test_results_of_an_earlier_version_are_compared(earlier):
     for label, name in (("mine", "swept_0"), ("plain", "uni_0")):
         result = json.loads(Path(f"saved_plots/vgg/{name}_6.json").read_text())
         assert "origin" not in result and "threads" not in result
-        [row] = [line.split() for line in lines if line.startswith(label)]
+        [row] = [line.split() for line in lines if line.startswith(f"{label} ")]
         assert row[1:3] == ["0.0625", f"{result['params']:,}"] and row[4] == f"{result['best']:.2f}"
     assert (earlier / "saved_plots" / "vgg" / "digits_accuracy_params.png").exists()
 

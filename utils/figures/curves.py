@@ -4,6 +4,7 @@ the network."""
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -183,6 +184,7 @@ def run_curve(
     curve = Curve(label or "", "", False, warmup=known.warmup if known else None)
     said: dict[str, tuple[object, Path]] = {}  # a value, and the first result that has it
     seeds: dict[tuple[Size, int], Path] = {}
+    costs: dict[Size, list[tuple[int, int]]] = {}  # parameters and MACs of the seeds
     budgets: set[str] = set()  # the units of its networks' budgets
     search: str | None = None
 
@@ -197,14 +199,20 @@ def run_curve(
         refuse_no_seed(path, result, subject, name, said, seeds)
 
         # one more training of this curve
-        point = Point(tuple(result["filters"]), result["params"], result["macs"])
-        curve.points.setdefault(size_of(result), point).accuracy.append(result["best"])
+        size, cost = size_of(result), (result["params"], result["macs"])
+        curve.points.setdefault(size, Point(tuple(result["filters"]), *cost))
+        curve.points[size].accuracy.append(result["best"])
+        costs.setdefault(size, []).append(cost)
         curve.method, curve.convcut = result["method"], result["convcut"]
         curve.round_to = result.get("round_to", 1)
         budgets.add(result.get("budget", "params"))
         curve.trained = result["settings"].get("epochs"), result.get("images")
         origin = result.get("origin")
         search = origin.get("search") if isinstance(origin, dict) else search
+
+    # seeds of a pruning keep different filters
+    for size, point in curve.points.items():
+        point.params, point.macs = (round(fmean(numbers)) for numbers in zip(*costs[size]))
 
     # by ratio; targets, which may be in both units, by the sizes of the networks
     targets = any(isinstance(size, Limit) for size in curve.points)
@@ -264,14 +272,16 @@ def common(result: Result) -> dict[str, object]:
     """Return what the runs of one curve have in common: everything that a result depends on but the
     seed, and the filters at each size.
 
-    Targets may be in parameters and in MACs, since a law gives one family of networks.
+    Targets may be in parameters and in MACs, since a law gives one family of networks. Of a trained
+    network that was pruned each seed has filters of its own.
     """
     said = {
         **dict.fromkeys(AUGMENTATION),
         **result["settings"],
         "round_to": result.get("round_to", 1),
-        f"filters at {size_told(size_of(result))}": list(result["filters"]),
     }
+    if not result["method"].startswith("pruned_"):
+        said[f"filters at {size_told(size_of(result))}"] = list(result["filters"])
     if "target" not in result:
         said["budget"] = result.get("budget", "params")
     said |= {

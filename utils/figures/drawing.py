@@ -18,6 +18,8 @@ AXIS_LABELS = {
     "latency": "latency of 100 images",
 }
 
+HIGHEST = 101.0  # % of accuracy on the axis: all right, and its marker whole
+
 
 class Frame(NamedTuple):
     """The part that a picture shows: the axis of the size, and accuracies in %."""
@@ -69,7 +71,8 @@ def frame_of(curves: list[Curve], axis: str) -> Frame:
     own = [curve for curve in curves if not curve.published]
     x = [getattr(point, axis) for curve in own or curves for point in curve.points.values()]
     margin = max(1.25 if own else 1.05, (max(x) / min(x)) ** 0.05)
-    return Frame(min(x) / margin, max(x) * margin, *spanned(seeds_of(own or curves), bool(own)))
+    low, high = spanned(seeds_of(own or curves), bool(own))
+    return Frame(min(x) / margin, max(x) * margin, low, min(high, HIGHEST))
 
 
 def within(curves: list[Curve], axis: str) -> tuple[list[Curve], Frame]:
