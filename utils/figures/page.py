@@ -197,8 +197,9 @@ def given_rows(results: Sequence[tuple[Path, Result]]) -> list[list[str]]:
 
 
 def typed() -> str:
-    """Return the command line of this process, as one types it."""
-    return shlex.join(["python3", Path(sys.argv[0]).name, *sys.argv[1:]])
+    """Return the command line of this process, as one types it at first."""
+    options = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
+    return shlex.join(["python3", Path(sys.argv[0]).name, *options])
 
 
 def pictures(
