@@ -327,13 +327,28 @@ PUBLISHED = sorted(
 )
 
 
+def alike(one, other) -> bool:
+    """Whether two nested lists and dictionaries are the same, numbers to five digits: another numpy
+    rounds the last ones in another way."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, float) or isinstance(other, float):
+        return one == pytest.approx(other, rel=1e-5, abs=1e-4)
+    return one == other
+
+
+def test_numbers_that_differ_in_the_last_digits_are_alike():
+    assert alike({"a": [1.0, [2.0]]}, {"a": [1.0000001, [2.0]]}) and not alike([1.0], [1.1])
+    assert not alike([1.0], [1.0, 2.0]) and not alike({"a": 1}, {"b": 1}) and not alike("a", "b")
+
+
 @pytest.mark.parametrize("picture", PUBLISHED)
 def test_the_documented_pictures_show_what_is_drawn_today(picture):
     succeed(*command_of(picture))
-    assert (
-        drawn(REPOSITORY / "images" / picture) == drawn(picture)
-        and picture in (REPOSITORY / "docs" / "published.md").read_text()
-    )
+    assert alike(drawn(REPOSITORY / "images" / picture), drawn(picture))
+    assert picture in (REPOSITORY / "docs" / "published.md").read_text()
 
 
 @pairs
