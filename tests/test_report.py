@@ -150,6 +150,7 @@ def test_submit_writes_the_page_at_its_end(here, forking):
     out = succeed(
         "submit.py", "--dataset", "digits", "--methods", "uniform", "--seeds", 0, "--ratios", 0.0625,
         "--limit-train", 100, "--limit-test", 50, "--train-with", "epochs=1", "batch-size=50",
+        "--jobs", 2,
     )  # fmt: skip
     assert "wrote saved_plots/vgg/digits_report.html" in out
     page = Page(Path("saved_plots/vgg/digits_report.html"))

@@ -124,7 +124,7 @@ def filter_norms(compactor: Compaction) -> list[Tensor]:
             continue
 
         # a layer has norms of its own
-        norms[name] = torch.zeros(compactor.channels(name), device=device)
+        norms[name] = torch.zeros(compactor.channels(name), device=device, dtype=found[0].dtype)
         if layer := reading.makers.get(name):
             weight = tensors[layer.weight].detach()
             # the dimension of the weight that has the filters
