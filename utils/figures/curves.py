@@ -31,6 +31,7 @@ from utils.settings import (
 )
 from utils.settings.target import size_order
 
+COMMON = ("method", "convcut", "num_classes", "image_size", "channels", "images", "test_images")
 NETWORK = ("num_classes", "image_size", "channels")  # fields of a result
 
 
@@ -284,19 +285,7 @@ def common(result: Result) -> dict[str, object]:
         said[f"filters at {size_told(size_of(result))}"] = list(result["filters"])
     if "target" not in result:
         said["budget"] = result.get("budget", "params")
-    said |= {
-        key: result[key]
-        for key in (
-            "method",
-            "convcut",
-            "num_classes",
-            "image_size",
-            "channels",
-            "images",
-            "test_images",
-        )
-        if key in result
-    }
+    said |= {key: value for key, value in result.items() if key in COMMON}
     return {key: said[key] for key in said if key != "seed"}
 
 
