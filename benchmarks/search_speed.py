@@ -168,8 +168,7 @@ def main() -> None:
         if kind != "floor":
             print(
                 f"{kind:8}{len(found['widths']):4} rounds in {found['seconds'][-1]:6.1f} s, "
-                f"{sum(found['widths'][-1]):5} filters left, "
-                f"peak {found['peak'] / 2**20:6.0f} MiB",
+                f"{sum(found['widths'][-1]):5} filters left, peak {found['peak'] / 2**20:6.0f} MiB",
                 flush=True,
             )
         return found
@@ -191,13 +190,11 @@ def main() -> None:
     agree = next((n for n, (a, b) in enumerate(rounds) if a != b), len(rounds))
     print(
         f"{args.model} on {args.dataset}, ratio {args.ratio:g}, {len(rounds)} rounds of "
-        f"{args.prune_every} batches: compacted is "
-        f"{ratio(masks, compact):.2f} times faster than masks and takes "
-        f"{ratio(compact, floor):.2f} times its floor, which is "
+        f"{args.prune_every} batches: compacted is {ratio(masks, compact):.2f} times faster than "
+        f"masks and takes {ratio(compact, floor):.2f} times its floor, which is "
         f"{ratio(masks, floor):.2f} times faster than masks; peak "
         f"{max(r['peak'] for r in compact) / 2**20:.0f} MiB against "
-        f"{max(r['peak'] for r in masks) / 2**20:.0f}; the widths agree in the first "
-        f"{agree} rounds"
+        f"{max(r['peak'] for r in masks) / 2**20:.0f}; the widths agree in the first {agree} rounds"
     )
     if agree < len(rounds):
         a, b = rounds[agree]

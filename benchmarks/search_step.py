@@ -47,8 +47,7 @@ def main() -> None:
         search += prune / args.prune_every
         print(
             f"{name:12} bare {1000 * bare:8.1f} ms, search {1000 * search:8.1f} ms (a round "
-            f"{1000 * prune:.1f} ms), "
-            f"ratio {search / bare:.3f}",
+            f"{1000 * prune:.1f} ms), ratio {search / bare:.3f}",
             flush=True,
         )
 

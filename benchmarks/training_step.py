@@ -69,9 +69,8 @@ def main() -> None:
         for kind in KINDS:
             median = statistics.median(times[kind])
             print(
-                f"{name:12} {kind:16} {1000 * median:8.1f} ms, {plain / median:5.2f} times as "
-                "fast as plain, first step "
-                f"{first[kind]:5.1f} s",
+                f"{name:12} {kind:16} {1000 * median:8.1f} ms, {plain / median:5.2f} times as fast "
+                f"as plain, first step {first[kind]:5.1f} s",
                 flush=True,
             )
 

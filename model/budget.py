@@ -100,10 +100,10 @@ class Law:
 
     def within(self, widths: Array) -> Array:
         """(L, n) widths, those below the least and above the most made these."""
-        bounded: Array = np.maximum(self.least[:, None], widths)
+        bounded: Array = np.maximum(self.least.astype(widths.dtype)[:, None], widths)
         if isinstance(self.most, float):
             return bounded
-        return np.minimum(self.most.astype(bounded.dtype)[:, None], bounded)
+        return np.minimum(self.most.astype(widths.dtype)[:, None], bounded)
 
     @property
     def growing(self) -> Layers:
@@ -198,10 +198,7 @@ class Shape(Law):
                 found.append(numerators * layers // width)
 
         # In the order of the factors, in which no width falls, and each network once.
-        least, most = self.least.astype(whole)[:, None], self.most
-        networks = np.maximum(least, np.hstack(found))
-        if not isinstance(most, float):
-            networks = np.minimum(most.astype(whole)[:, None], networks)
+        networks = self.within(np.hstack(found))
         return networks[:, np.unique(networks.sum(axis=0), return_index=True)[1]].astype(float)
 
 

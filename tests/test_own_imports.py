@@ -60,9 +60,8 @@ FILES = {
     "utils/act.py": "from torch import nn\n\n\nclass Act(nn.Module):\n    def forward(self, x):\n        "
     "return x.relu()\n",
     "utils/latest.py": "def pool(x):\n    from model.shift import ZERO\n    return x.mean((2, 3)) + ZERO\n",
-    "model/block.py": "from torch import nn\nfrom utils import Act\n\n\nclass Block(nn.Conv2d):\n    def "
-    "__init__(self, i, o):\n"
-    "        super().__init__(i, o, 3)\n",
+    "model/block.py": "from torch import nn\nfrom utils import Act\n\n\nclass Block(nn.Conv2d):\n  "
+    "  def __init__(self, i, o):\n        super().__init__(i, o, 3)\n",
     "model/shift.py": "ZERO = 0.0\n\n\ndef shift(x):\n    return x - ZERO\n",
 }
 
@@ -139,9 +138,8 @@ def test_a_file_may_be_called_anything(stem, folder):
         {
             f"{stem}.py": PLAIN.format(
                 width=6,
-                more="import random\nimport torch\nassert random.random() >= 0 and "
-                "torch.zeros(1) == "
-                "0\n",
+                more="import random\nimport torch\nassert random.random() >= 0 and torch.zeros(1) "
+                "== 0\n",
             )
         },
     )
@@ -365,8 +363,7 @@ def test_a_script_goes_on_as_if_nothing_had_been(folder):
             "net.py": PLAIN.format(
                 width=6,
                 more=CHANGES.format(indent="").replace('torch.set_default_device("meta")', "")
-                + "import argparse\nasked = "
-                "argparse.ArgumentParser().parse_args()\n",
+                + "import argparse\nasked = argparse.ArgumentParser().parse_args()\n",
             )
         },
     )

@@ -888,11 +888,10 @@ def test_what_slurm_has_is_known_by_the_note_that_was_made_before_submitting(mon
     (notes / "neuralscale-2.json").write_text('{"jobs": ["vgg/c@12"]}')
     squeue = tmp_path / "squeue"
     squeue.write_text(
-        "#!/bin/sh\n"
-        "echo '7_1|1|PENDING|Priority|neuralscale-1'; echo "
-        "'8|N/A|RUNNING|None|neuralscale-2'; echo '9|1|RUNNING|None|x'\n"
-        "echo '10|1|RUNNING|None|a|b|neuralscale-1'; echo "
-        "'11|1|RUNNING|None|two'; echo 'lines'; printf '12|\\377\\n'\n"
+        "#!/bin/sh\necho '7_1|1|PENDING|Priority|neuralscale-1'; echo "
+        "'8|N/A|RUNNING|None|neuralscale-2'; echo '9|1|RUNNING|None|x'\necho "
+        "'10|1|RUNNING|None|a|b|neuralscale-1'; echo '11|1|RUNNING|None|two'; echo 'lines'; printf "
+        "'12|\\377\\n'\n"
     )
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model import Shape, build_model, is_imported, pixels_in, template
 from model.gate import GateLayer
@@ -14,10 +14,9 @@ from model.graph.user_network import imported
 from utils.data import Data
 from utils.data.channels import channels_for
 from utils.errors import UserError
-from utils.records.files import read_tensors
-from utils.records.given_weights import fit, read_weights
+from utils.records.given_weights import fit, read_content, weights_in
 from utils.records.methods import refuse_impossible
-from utils.records.networks import kept_filters, read_stored
+from utils.records.networks import check_stored, kept_filters
 from utils.records.shapes import shape_in
 from utils.settings.compression import PruningSettings
 
@@ -88,7 +87,8 @@ def read_given(path: Path, settings: PruningSettings, keep: Sequence[str] = ()) 
     Raises UserError where they can't be read, or are of another network, and what
     ``refuse_impossible`` raises for the network and the layers to ``keep``.
     """
-    own = read_own(path, settings.model) if is_own_file(path) else None
+    content = read_content(path)
+    own = own_network(path, content, settings.model) if is_own(content) else None
     pixels, channels = settings.image_size, settings.channels
     if own and own.shape:
         pixels, channels = pixels or own.shape["image_size"], channels or own.shape.get("channels")
@@ -98,14 +98,14 @@ def read_given(path: Path, settings: PruningSettings, keep: Sequence[str] = ()) 
         settings.model, settings.dataset, image_size=pixels, channels=channels, keep=keep
     )
     if not own:
-        own = Given(path, settings.model, template(settings.model), read_weights(path))
+        own = Given(path, settings.model, template(settings.model), weights_in(path, content))
     return replace(own, channels=channels)
 
 
-def read_own(path: Path, model: str) -> Given:
-    """Read the network that a training of this project left. Raises UserError if it can't be
-    pruned."""
-    stored = read_stored(path, model)
+def own_network(path: Path, content: Any, model: str) -> Given:
+    """Return the network in ``content``, which a training of this project left in ``path``. Raises
+    UserError if it can't be pruned."""
+    stored = check_stored(path, content, model)
     if stored["model"] != model:
         raise UserError(f"{path}: a {stored['model']}, not a {model}")
     if stored["convcut"]:
@@ -121,13 +121,14 @@ def read_own(path: Path, model: str) -> Given:
     return Given(path, model, stored["filters"], stored["network"], shape_in(stored))
 
 
-def is_own_file(path: Path) -> bool:
-    """Return True for a file that a training of this project left, finished or not."""
-    try:
-        stored = read_tensors(path)
-    except UserError:
-        return False  # the reader of other people's weights says what is wrong with it
-    return "network" in stored and ({"filters", "model"} <= stored.keys() or "begun_with" in stored)
+def is_own(content: Any) -> bool:
+    """Return True for the content of a file that a training of this project left, finished or
+    not."""
+    return (
+        isinstance(content, dict)
+        and "network" in content
+        and ({"filters", "model"} <= content.keys() or "begun_with" in content)
+    )
 
 
 def _for(shape: Shape) -> str:

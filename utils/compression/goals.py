@@ -19,7 +19,7 @@ from utils.records.methods import method_of
 from utils.records.results import Origin
 from utils.settings import Networks, dataset_name, least_width
 from utils.settings.compression import Compression
-from utils.settings.target import Limit, Target, people
+from utils.settings.target import BUDGET_NAMES, Limit, Target, people
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def amount_of(limit: Limit, whole: int) -> int:
 
 def told(amount: int, budget: str) -> str:
     """An amount for people: 2.58M MACs."""
-    return f"{people(amount)} {'MACs' if budget == 'macs' else 'parameters'}"
+    return f"{people(amount)} {BUDGET_NAMES[budget]}"
 
 
 def floors_of(widths: Widths, model: str, filters: list[int]) -> list[int]:

@@ -17,7 +17,7 @@ from utils.compression.goals import Widths, amount_of, goal_of
 from utils.compression.state import GoalPruner, Rounds, Shrinking
 from utils.data import Data, training_batches
 from utils.settings.compression import PruningSettings
-from utils.settings.target import people
+from utils.settings.target import about_ratio, people
 from utils.training.magnitude import compactor_of, filter_norms
 from utils.training.scratch import Training
 
@@ -26,7 +26,7 @@ MULTIPLE = 8  # channels, of layers that are still pruned
 
 
 @dataclass(frozen=True)
-class Size:
+class Costs:
     """Parameters, without those of gates, and multiply-accumulates of a network."""
 
     params: int
@@ -43,7 +43,7 @@ class Plan:
     given: Given
     widths: Widths
     amount: int  # the most that the network may cost
-    whole: Size
+    whole: Costs
     criterion: str
     settings: PruningSettings
     data: Data
@@ -55,14 +55,14 @@ class Plan:
         """Raises UserError where the target is no pruning."""
         params, macs = (count(given.model, given.filters, **data.shape) for count in COUNTS)
         amount = amount_of(widths.limit, macs if widths.limit.budget == "macs" else params)
-        return cls(given, widths, amount, Size(params, macs), criterion, settings, data)
+        return cls(given, widths, amount, Costs(params, macs), criterion, settings, data)
 
     @property
     def ratio(self) -> float:
         """The scaling ratio of which such a network is about: costs grow with the square of the
         widths."""
         whole = self.whole.macs if self.widths.limit.budget == "macs" else self.whole.params
-        return round((self.amount / whole) ** 0.5, 6)
+        return about_ratio(self.amount, whole)
 
     @property
     def method(self) -> str:
@@ -107,7 +107,7 @@ class Plan:
         return Shrinking(network, optimizer, network, pruner=pruner, **more)
 
 
-def size_of(pruner: GoalPruner) -> Size:
-    """Return the size of a pruner's network with the filters that are alive."""
+def costs_of(pruner: GoalPruner) -> Costs:
+    """Return the costs of a pruner's network with the filters that are alive."""
     cost = pruner.compaction.count(pruner.layers)
-    return Size(int(cost.params), int(cost.macs))
+    return Costs(int(cost.params), int(cost.macs))

@@ -15,7 +15,7 @@ from model.errors import OverBudget
 from model.graph.flatten import plain
 from utils.compression.given import read_given
 from utils.compression.goals import asked_widths, told
-from utils.compression.plan import Plan, Size, size_of
+from utils.compression.plan import Costs, Plan, costs_of
 from utils.compression.state import Shrinking
 from utils.data import evaluation_batches
 from utils.errors import UserError
@@ -66,7 +66,7 @@ class PruningRun(TrainingRun):
     def outcome(self, state: Training) -> dict[str, Any]:
         """The network that was found, and what it was before."""
         assert isinstance(state, Shrinking)
-        found, self.network = size_of(state.pruner), state.network
+        found, self.network = costs_of(state.pruner), state.network
         return {
             "filters": state.pruner.widths,
             "params": found.params,
@@ -101,8 +101,6 @@ def prune(
             storage,
             machine,
             compression,
-            batch_size=settings.batch_size,
-            limit_test=settings.limit_test,
             default_size=given.shape["image_size"] if given.shape else None,
             channels=given.channels,
         )
@@ -157,7 +155,7 @@ def tell_both(run: PruningRun, result: Result, base: nn.Module, plan: Plan, runn
     milliseconds = latencies([base, small], size, runner)
     shown = (
         ("before", run.before["test_acc"], plan.whole),
-        ("after", result["last"], Size(result["params"], result["macs"])),
+        ("after", result["last"], Costs(result["params"], result["macs"])),
     )
     for (when, accuracy, costs), took in zip(shown, milliseconds):
         print(

@@ -1,5 +1,6 @@
 """The number of channels with which a folder's images are read for a network."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from model import COLOURS, ImageSize, expect, is_imported
@@ -7,8 +8,8 @@ from model.errors import UnreadableNetwork
 from utils.data.folder import is_grey
 from utils.data.listing import list_parts
 from utils.errors import UserError
-from utils.records.methods import images_expected
-from utils.settings import dataset_facts, dataset_name
+from utils.records.methods import images_expected, refuse_impossible
+from utils.settings import Size, dataset_facts, dataset_name
 
 
 def channels_for(
@@ -48,6 +49,21 @@ def channels_for(
             "all images in grey"
         )
     return 1
+
+
+def checked_channels(
+    model: str,
+    dataset: str,
+    *sizes: Size,
+    image_size: ImageSize | None = None,
+    channels: int | None = None,
+    keep: Sequence[str] = (),
+) -> int | None:
+    """Return the channels with which a run reads its images, as ``channels_for`` does, once its
+    networks are known to be possible: raises UserError as ``refuse_impossible`` does."""
+    channels = channels_for(model, dataset, image_size, channels)
+    refuse_impossible(model, dataset, *sizes, image_size=image_size, channels=channels, keep=keep)
+    return channels
 
 
 def first_with_colours(root: Path) -> str | None:

@@ -8,7 +8,6 @@ from typing import Any
 from utils.errors import UserError
 from utils.experiment.jobs import is_pruned, iteration_of, sizes_of
 from utils.records import paths
-from utils.records.methods import refuse_impossible
 from utils.records.published import read_published_morph, read_published_scaling
 from utils.settings import (
     DATASETS,
@@ -69,15 +68,14 @@ def check_networks(experiment: Experiment) -> None:
     need."""
     model, dataset = experiment.model, dataset_name(experiment.dataset)
     images = images_of(experiment)
-    from utils.data.channels import channels_for  # with torch
+    from utils.data.channels import checked_channels  # with torch
 
-    refuse_impossible(
+    checked_channels(
         model,
         experiment.dataset,
         *sizes_of(experiment, experiment.budget),
         experiment.base_ratio,
-        image_size=images["image_size"],
-        channels=channels_for(model, experiment.dataset, **images),
+        **images,
     )
 
     if experiment.search == PUBLISHED:

@@ -8,8 +8,9 @@ import numpy as np
 
 from utils.figures.curves import Curve
 from utils.settings import Size
+from utils.settings.target import BUDGET_NAMES
 
-AXES = {"params": "parameters", "macs": "MACs", "latency": "latency"}
+AXES = {**BUDGET_NAMES, "latency": "latency"}
 # a budget is met from below, in whole filters, so the smallest network is a little smaller than the
 # smallest uniform one
 MARGIN = 0.01

@@ -133,7 +133,6 @@ def bars(widths: Sequence[int], whole: Sequence[int] | None, layers: Sequence[st
 
     wide, tall = len(widths) * step, top + high + 18
     return (
-        f'<div class="wide"><svg class="bars" width="{wide}" height="{tall}" '
-        f'viewBox="0 0 {wide} {tall}" role="img" '
-        f'aria-label="filters of each layer">{"".join(parts)}</svg></div>'
+        f'<div class="wide"><svg class="bars" width="{wide}" height="{tall}" viewBox="0 0 {wide} '
+        f'{tall}" role="img" aria-label="filters of each layer">{"".join(parts)}</svg></div>'
     )

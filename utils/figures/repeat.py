@@ -24,6 +24,7 @@ from utils.settings import (
     shortest,
     training_preset,
 )
+from utils.settings.commands import search_script, sweep_script
 from utils.settings.compression import PruningSettings
 from utils.settings.option import rules
 from utils.settings.storage import seed_of
@@ -71,7 +72,7 @@ def training_command(path: Path, result: Result) -> tuple[str, ...]:
     pruned, save = kind.startswith(PRUNED), save_of(path, result)
     if kind not in (*SWEPT, *SINGLE) and not pruned:
         return ()
-    script = PRUNES if pruned else SINGLE.get(kind, sweep_of(dataset))
+    script = PRUNES if pruned else SINGLE.get(kind, sweep_script(dataset))
     preset = (fine_tuning_preset if kind == "magnitude" else training_preset)(dataset)
     if pruned:
         preset = PruningSettings(dataset=dataset)
@@ -132,11 +133,10 @@ def search_command(name: str, record: SearchRecord, folders: Folders) -> str:
     except UserError:
         return ""
 
-    tiny = "imagenet_" * (dataset == "tinyimagenet")
     seed = [] if seed_of(name) == settings.seed else ["--seed", str(settings.seed)]
     return shlex.join(
         [
-            *("python3", f"{tiny}architecture_descent.py"),
+            *("python3", search_script(dataset)),
             *("--model", record["model"], "--dataset", where(dataset), "--save", name),
             *["--morph"] * morph,
             *seed,
@@ -144,11 +144,6 @@ def search_command(name: str, record: SearchRecord, folders: Folders) -> str:
             *arguments(folders, Folders()),
         ]
     )
-
-
-def sweep_of(dataset: str) -> str:
-    """Return the script that sweeps over ratios."""
-    return "imagenet_ratio_swipe.py" if dataset == "tinyimagenet" else "ratio_swipe.py"
 
 
 def where(dataset: str) -> str:

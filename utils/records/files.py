@@ -18,7 +18,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from model import is_imported, template
 from utils.errors import UserError
@@ -204,23 +204,33 @@ def refuse_programs(path: Path, archive: zipfile.ZipFile) -> None:
             )
 
 
+def load_saved(path: Path, stream: BinaryIO, *, before_1_6: bool = False) -> Any:
+    """Return the content of a file that torch.save wrote, on the CPU, without running code from it.
+
+    ``before_1_6``: it may be of a PyTorch before 1.6, whose files are no archives. Raises
+    UserError for a program, and whatever torch raises for damage.
+    """
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about odd pickles, which are refused anyway
+        if not before_1_6 or zipfile.is_zipfile(stream):
+            with zipfile.ZipFile(stream) as archive:
+                refuse_programs(path, archive)
+                if archive.testzip() is not None:  # torch itself checks no sums
+                    raise ValueError("a checksum is wrong")
+        stream.seek(0)  # not opened again: another file may have the name by now
+        return torch.load(stream, map_location="cpu", weights_only=True)
+
+
 def read_tensors(path: Path) -> dict[str, Any]:
     """Return the content that write_tensors wrote, on the CPU.
 
     Runs no code from the file. Raises UserError for any other file.
     """
-    import torch
-
     try:
-        # warnings about odd pickles, which are refused anyway
-        with path.open("rb") as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with zipfile.ZipFile(stream) as archive:
-                refuse_programs(path, archive)
-                if archive.testzip() is not None:  # torch itself checks no sums
-                    raise ValueError("a checksum is wrong")
-            stream.seek(0)  # not opened again: another file may have the name by now
-            content = torch.load(stream, map_location="cpu", weights_only=True)
+        with path.open("rb") as stream:
+            content = load_saved(path, stream)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
     except UserError:

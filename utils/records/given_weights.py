@@ -6,14 +6,12 @@ from __future__ import annotations
 import io
 import json
 import pickle
-import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.errors import UserError, is_out_of_memory
-from utils.records.files import refuse_programs
+from utils.records.files import load_saved
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,11 +38,17 @@ CODE = ("Unsupported global", "Unsupported class")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the state_dict in ``path``, a .pt, .pth or .safetensors file: what it holds, or what
-    it holds under a usual name.
+    """Return the state_dict in ``path``, a .pt, .pth or .safetensors file: its content, or a part
+    of it under a usual name.
 
     Raises UserError for a file that is missing, damaged, holds code, or holds no state_dict.
     """
+    return weights_in(path, read_content(path))
+
+
+def read_content(path: Path) -> Any:
+    """Return the content of a .pt, .pth or .safetensors file. Raises UserError for a file that is
+    missing, damaged, or holds code."""
     if not path.is_file():
         what = "is no file" if path.exists() else "there is no such file"
         raise UserError(f"{path}: {what}; --weights is a file with a state_dict")
@@ -55,7 +59,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     # A file of safetensors begins with the length of its header, which is JSON.
     read = _safetensors if content[8:9] == b"{" or path.suffix == ".safetensors" else _tensors
-    held = read(path, content)
+    return read(path, content)
+
+
+def weights_in(path: Path, held: Any) -> dict[str, Tensor]:
+    """Return the state_dict in ``held``, the content of ``path``. Raises UserError if it has
+    none."""
     found = state_dict_in(held)
     if found is None:
         keys = ", ".join(repr(key)[:40] for key in list(held)[:SHOWN]) if _is_dict(held) else ""
@@ -148,19 +157,8 @@ def without_prefix(state: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> di
 
 
 def _tensors(path: Path, content: bytes) -> Any:
-    import torch
-
     try:
-        stream = io.BytesIO(content)
-        if zipfile.is_zipfile(stream):  # else it is of a version before PyTorch 1.6
-            with zipfile.ZipFile(stream) as archive:
-                refuse_programs(path, archive)
-                if archive.testzip() is not None:  # torch itself checks no sums
-                    raise ValueError("a checksum is wrong")
-        stream.seek(0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(stream, map_location="cpu", weights_only=True)
+        return load_saved(path, io.BytesIO(content), before_1_6=True)
     except UserError:
         raise
     except Exception as error:  # torch raises whatever the damage happens to cause

@@ -25,6 +25,7 @@ from utils.settings import (
     Size,
     size_told,
 )
+from utils.settings.target import about_ratio
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -102,7 +103,7 @@ class Method:
         """
         if not isinstance(size, Limit):
             return size
-        return round(float((self.amount(size, **shape) / self.whole(**shape)) ** 0.5), 6)
+        return about_ratio(self.amount(size, **shape), self.whole(**shape))
 
     def other_size(self, image_size: ImageSize) -> str:
         """Return a line for images of another size than those of the method's search; "" if they

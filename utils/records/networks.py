@@ -63,7 +63,12 @@ def read_stored(path: Path, model: str | None = None) -> Stored:
 
     A user's network is only read if it is the ``model`` that is asked for. Raises UserError.
     """
-    stored: Any = read_tensors(path)
+    return check_stored(path, read_tensors(path), model)
+
+
+def check_stored(path: Path, stored: Any, model: str | None = None) -> Stored:
+    """Return the content of ``path`` as that of a finished training's weights, as ``read_stored``
+    does."""
     if "optimizer" in stored or "network" not in stored:
         raise UserError(
             f"{path}: unfinished work, or not the weights of a network; finish its training "

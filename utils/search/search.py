@@ -2,10 +2,9 @@
 
 from model import Shape, count_params, widths_of
 from model.errors import OverBudget
-from utils.data.channels import channels_for
+from utils.data.channels import checked_channels
 from utils.errors import UserError
 from utils.records.method import impossible
-from utils.records.methods import refuse_impossible
 from utils.records.run import provenance
 from utils.records.searches import SearchRecord
 from utils.search.descent import descend, searched_widths
@@ -23,15 +22,12 @@ def search(
 
     Returns the record. Raises UserError.
     """
-    channels = channels_for(
-        settings.model, settings.dataset, settings.image_size, settings.channels
-    )
-    refuse_impossible(
+    channels = checked_channels(
         settings.model,
         settings.dataset,
         settings.ratio,
         image_size=settings.image_size,
-        channels=channels,
+        channels=settings.channels,
         keep=settings.keep,
     )
 
@@ -49,8 +45,6 @@ def search(
             settings,
             storage,
             machine,
-            batch_size=settings.batch_size,
-            limit_test=1,
             channels=channels,
         )
         check_memory(

@@ -13,6 +13,21 @@ LOOKING = ("record_dir", "plot_dir")  # those of scripts that read records and r
 EXPORTING = (*LOOKING, "model_dir")  # those of export.py
 
 
+def search_script(dataset: str) -> str:
+    """Return the name of the script that searches on a data set, a name or a path."""
+    return f"{'imagenet_' * is_tiny(dataset)}architecture_descent.py"
+
+
+def sweep_script(dataset: str) -> str:
+    """Return the name of the script that sweeps over sizes on a data set, a name or a path."""
+    return f"{'imagenet_' * is_tiny(dataset)}ratio_swipe.py"
+
+
+def is_tiny(dataset: str) -> bool:
+    """Return True for TinyImageNet, whose scripts have defaults of their own."""
+    return dataset_name(dataset) == "tinyimagenet"
+
+
 def command(
     script: str, task: Task, *options: str, places: Places, folders: Sequence[str] = LOOKING
 ) -> str:
@@ -30,12 +45,11 @@ def command(
 
 def after_search(task: Task, save: str, morph: bool, places: Places) -> list[str]:
     """Return the commands after the search ``save``: to see what it found, and to train it."""
-    tiny = dataset_name(task.dataset) == "tinyimagenet"
     options = [*["--morph"] * morph, "--prune-fname", save]
     return [
         command("list_architecture.py", task, "--prune-fname", save, places=places),
         command(
-            "imagenet_ratio_swipe.py" if tiny else "ratio_swipe.py",
+            sweep_script(task.dataset),
             task,
             *(*options, "--save", f"{save}_0"),
             places=places,

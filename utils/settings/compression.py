@@ -68,9 +68,8 @@ class Compression(Settings):
     )
     criterion: str = option(
         "taylor",
-        "which filters stay: those that matter most to the loss, those with the largest "
-        "weights, or any "
-        "(what a criterion has to beat)",
+        "which filters stay: those that matter most to the loss, those with the largest weights, "
+        "or any (what a criterion has to beat)",
         choices=CRITERIA,
     )
     uniform: bool = option(
@@ -80,8 +79,7 @@ class Compression(Settings):
     prune_fname: str | None = option(
         None,
         "prune to the widths of a search's power law: its --save name, or 'published'; with "
-        "--morph, to "
-        "those of a --morph search",
+        "--morph, to those of a --morph search",
         metavar="NAME",
     )
     descent_idx: int | None = option(

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from utils.errors import UserError
 
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+BUDGET_NAMES = {"params": "parameters", "macs": "MACs"}  # what a budget counts, for people
 SAID = "a target is a part of the network, as 25%, or a number, as 300k, 50M or 1.2G"
 
 
@@ -33,7 +34,7 @@ class Target:
                 if re.fullmatch(r"\s*[\d.]+[Kmg]\s*", text)
                 else ""
             )
-            raise UserError(f"{text!r}: {SAID}{near.replace('B', '')}")
+            raise UserError(f"{text!r}: {SAID}{near}")
 
         number, unit = Decimal(match[1]), match[2]
         if unit == "%":
@@ -59,6 +60,12 @@ class Target:
     def slug(self) -> str:
         """The target in file names: 25pct, 50M."""
         return f"{self.number:f}{'pct' if self.percent else self.unit}"
+
+
+def about_ratio(amount: int, whole: int) -> float:
+    """Return about the scaling ratio of a network that costs ``amount`` where the template costs
+    ``whole``: costs grow with the square of the widths."""
+    return round(float((amount / whole) ** 0.5), 6)
 
 
 def check_target(text: str) -> str:
@@ -103,8 +110,7 @@ class Limit:
 
     def __str__(self) -> str:
         """Return the limit in a sentence: 25% of the MACs, 50M parameters."""
-        unit = "MACs" if self.budget == "macs" else "parameters"
-        return f"{self.target}{' of the' * self.target.percent} {unit}"
+        return f"{self.target}{' of the' * self.target.percent} {BUDGET_NAMES[self.budget]}"
 
 
 # the size of a network: the scaling ratio of a uniform one, or a limit

@@ -10,7 +10,7 @@ from model import COLOURS, build_model, is_imported, pixels_in, uniform_filters
 from model.gate import GateLayer, gates_of
 from model.graph.user_network import imported
 from utils.data import Data
-from utils.data.channels import channels_for
+from utils.data.channels import checked_channels
 from utils.errors import UserError
 from utils.records.files import read_tensors
 from utils.records.method import Method
@@ -52,15 +52,12 @@ def train_base(
     Raises UserError.
     """
     ratio = network.ratio
-    channels = channels_for(
-        settings.model, settings.dataset, settings.image_size, settings.channels
-    )
-    refuse_impossible(
+    channels = checked_channels(
         settings.model,
         settings.dataset,
         ratio,
         image_size=settings.image_size,
-        channels=channels,
+        channels=settings.channels,
     )
 
     run = TrainingRun(settings, training_preset(settings.dataset), storage, ratio, storage.save)
@@ -69,8 +66,6 @@ def train_base(
             settings,
             storage,
             machine,
-            batch_size=settings.batch_size,
-            limit_test=settings.limit_test,
             channels=channels,
         )
 
@@ -129,8 +124,6 @@ def fine_tune(
             settings,
             storage,
             machine,
-            batch_size=settings.batch_size,
-            limit_test=settings.limit_test,
             default_size=pixels,
             channels=channels,
         )

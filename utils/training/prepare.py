@@ -7,17 +7,15 @@ from model import ImageSize
 from utils.data import Data, augmentation, load_data
 from utils.data.memory import gpu_memory
 from utils.errors import UserError, physical_memory
-from utils.settings import Machine, Optimization, SearchSettings, Settings, Storage, stored
+from utils.settings import Machine, SearchSettings, Settings, Storage, TrainingSettings, stored
 from utils.training.device import Runner, check_compiler, pick_device
 
 
 def prepare(
-    settings: Optimization,
+    settings: SearchSettings | TrainingSettings,
     storage: Storage,
     machine: Machine | None,
     *more: Settings,
-    batch_size: int,
-    limit_test: int | None,
     default_size: ImageSize | None = None,
     channels: int | None = None,
 ) -> tuple[Data, Runner]:
@@ -37,9 +35,10 @@ def prepare(
         storage.data,
         runner.device,
         limit_train=settings.limit_train,
-        limit_test=limit_test,
+        # a search tests nothing
+        limit_test=1 if isinstance(settings, SearchSettings) else settings.limit_test,
         validate=settings.validate,
-        batch_size=batch_size,
+        batch_size=settings.batch_size,
         image_size=settings.image_size,
         default_size=default_size,
         channels=channels,

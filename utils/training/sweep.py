@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from functools import partial
 
 from model import build_model, count_params
-from utils.data.channels import channels_for
+from utils.data.channels import checked_channels
 from utils.errors import UserError
 from utils.records.method import Method
-from utils.records.methods import method_of, refuse_impossible
+from utils.records.methods import method_of
 from utils.records.paths import at_size, size_slug
 from utils.records.results import Result
 from utils.records.sizes import size_of, size_options, sizes_asked
@@ -39,11 +39,13 @@ def sweep(
     method = method_of(networks, model, dataset_name(settings.dataset), storage.record_dir)
     sizes = sizes_asked(networks, method.budget)
     image_size = settings.image_size or method.image_size
-    channels = channels_for(
-        model, settings.dataset, image_size, settings.channels or method.channels
-    )
-    refuse_impossible(
-        model, settings.dataset, *sizes, image_size=image_size, channels=channels, keep=method.keep
+    channels = checked_channels(
+        model,
+        settings.dataset,
+        *sizes,
+        image_size=image_size,
+        channels=settings.channels or method.channels,
+        keep=method.keep,
     )
     refuse(settings, sizes, method)
 
@@ -58,8 +60,6 @@ def sweep(
             storage,
             machine,
             networks,
-            batch_size=settings.batch_size,
-            limit_test=settings.limit_test,
             default_size=method.image_size,
             channels=channels,
         )
