@@ -46,7 +46,7 @@ study-run: .venv/installed
 	$(RUN) study.py --run --data "$(DATA)"
 
 test: .venv/installed-dev
-	$(RUN) -m pytest -n 2 $(PYTEST)
+	$(RUN) -m pytest -n 2 --dist worksteal $(PYTEST)
 
 # A Slurm of one node is started on this machine, and stopped: Debian's, installed where apt-get is and this is root.
 test-cluster: .venv/installed-dev .venv/installed-cluster
