@@ -16,9 +16,18 @@ import pytest
 import torch
 from running import REPOSITORY, Forked
 
+from model.graph.user_network import find, imported
+
 SHARED = REPOSITORY.parent / "shared"
 
 torch.set_num_threads(1)  # pytest -n already gives each core a process
+
+
+@pytest.fixture(scope="module", autouse=True)
+def networks_of_other_files_are_forgotten():
+    """Many files call a network of theirs net.py:Net, and a process imports each name once."""
+    for cached in (imported, find):
+        cached.cache_clear()
 
 
 @pytest.fixture(scope="session")

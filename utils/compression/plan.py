@@ -16,6 +16,7 @@ from utils.compression.given import Given
 from utils.compression.goals import Widths, amount_of, goal_of
 from utils.compression.state import GoalPruner, Rounds, Shrinking
 from utils.data import Data, training_batches
+from utils.records.method import PRUNED
 from utils.settings.compression import PruningSettings
 from utils.settings.target import about_ratio, people
 from utils.training.magnitude import compactor_of, filter_norms
@@ -67,7 +68,7 @@ class Plan:
     @property
     def method(self) -> str:
         """The method's name in results."""
-        return f"pruned_{self.criterion}{self.widths.name}"
+        return f"{PRUNED}{self.criterion}{self.widths.name}"
 
     def network(self, *, gated: bool) -> nn.Module:
         """The given network, with its weights."""

@@ -13,7 +13,7 @@ from utils.errors import UserError
 from utils.figures.labels import CurveSpec, default_name, label_of
 from utils.records.files import read_json
 from utils.records.legacy import read_test_accuracy
-from utils.records.method import Method
+from utils.records.method import PRUNED, Method
 from utils.records.methods import published_method
 from utils.records.paths import SIZES, named_after, shown_name
 from utils.records.published import read_accuracy
@@ -225,7 +225,8 @@ def run_curve(
     )
     curve.budget = budgets.pop() if len(budgets) == 1 else "params"
     curve.label = label or label_of(curve.method, curve.warmup, search)
-    curve.label += ", scaled to MACs" if curve.budget == "macs" else ""
+    if curve.budget == "macs" and not curve.method.startswith(PRUNED):
+        curve.label += ", scaled to MACs"
     curve.label += f", widths multiples of {curve.round_to}" if curve.round_to != 1 else ""
     return curve if curve.points else None
 
@@ -281,7 +282,7 @@ def common(result: Result) -> dict[str, object]:
         **result["settings"],
         "round_to": result.get("round_to", 1),
     }
-    if not result["method"].startswith("pruned_"):
+    if not result["method"].startswith(PRUNED):
         said[f"filters at {size_told(size_of(result))}"] = list(result["filters"])
     if "target" not in result:
         said["budget"] = result.get("budget", "params")

@@ -3,6 +3,7 @@
 import re
 from typing import NamedTuple
 
+from utils.records.method import PRUNED
 from utils.records.paths import file_name_of
 from utils.settings import PUBLISHED, dataset_facts
 
@@ -43,7 +44,7 @@ def label_of(method: str, warmup: int | None = None, search: str | None = None) 
     NeuralScale and the published one for MorphNet.
     """
     kind, _, variant = method.partition("+")
-    if kind.startswith("pruned_"):  # the variant is the method whose widths it has
+    if kind.startswith(PRUNED):  # the variant is the method whose widths it has
         to = f" to widths of {label_of(variant, search=search)}" if variant else ""
         return LABELS.get(kind, kind) + to
 

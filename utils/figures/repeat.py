@@ -7,6 +7,7 @@ from typing import Any
 
 from utils.errors import UserError
 from utils.figures.labels import kind_of
+from utils.records.method import PRUNED
 from utils.records.paths import size_slug
 from utils.records.results import Result
 from utils.records.searches import SearchRecord
@@ -31,7 +32,7 @@ from utils.settings.storage import seed_of
 from utils.settings.target import size_order
 
 SINGLE = {"magnitude": "fine_tune.py", "base": "train_norm.py"}  # scripts that train one network
-PRUNED, PRUNES = "pruned_", "prune.py"  # and behind that the criterion
+PRUNES = "prune.py"
 ONE_SIZE = (*SINGLE.values(), PRUNES)  # scripts that take one size
 SWEPT = ("uniform", "convcut", "neuralscale", "morphnet")  # by ratio_swipe.py
 SUBJECT = ("model", "dataset", "seed")

@@ -6,29 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from model import (
-    BUDGETS,
-    ImageSize,
-    Shape,
-    prepare_filters,
-    template,
-    uniform_filters,
-)
+from model import BUDGETS, ImageSize, Shape, prepare_filters, template, uniform_filters
 from model.errors import OverBudget, UnknownLayer
 from utils.errors import UserError
 from utils.powerlaw import PowerLaw
 from utils.records.results import Origin, Result
 from utils.records.shapes import shape_in
 from utils.records.sizes import size_of
-from utils.settings import (
-    Limit,
-    Size,
-    size_told,
-)
+from utils.settings import Limit, Size, size_told
 from utils.settings.target import about_ratio
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+
+PRUNED = "pruned_"  # before the criterion, the method of a trained network that was pruned
 
 
 @dataclass(frozen=True)
