@@ -30,7 +30,7 @@ def main() -> None:
 
     jobs, looking = jobs_of(experiment, places, machine), given["status"] or given["watch"]
     if not looking:
-        check_networks(experiment)
+        check_networks(experiment, jobs, places)
     if given["dry_run"]:
         for job in jobs:
             print(f"python3 {shlex.join(job.command)}")

@@ -26,12 +26,11 @@ from utils.settings import (
     SearchSettings,
     TrainingSettings,
     dataset_name,
-    fine_tuning_preset,
     least_width,
     search_preset,
     stored,
-    training_preset,
 )
+from utils.settings.compression import Compression
 
 
 def search_finished(job: Job, settings: SearchSettings) -> bool:
@@ -84,17 +83,13 @@ def best_of(job: Job, settings: TrainingSettings) -> float | None:
     origin = result["origin"] if isinstance(result.get("origin"), dict) else {"search": job.search}
 
     # sweeps compare in the same way; what is asked for here is known before data are read
-    preset = (
-        fine_tuning_preset(settings.dataset)
-        if job.script == "fine_tune.py"
-        else training_preset(settings.dataset)
-    )
+    assert job.preset is not None
     says = {**result, "base": result.get("base", job.base), "search": origin.get("search")}
     refuse_other(
         job.result,
         says,
         asked_of(job, settings, result),
-        unsaid(preset),
+        unsaid(job.preset),
         work="of a training",
         advice="give that, or other --plot-dir and --model-dir",
     )
@@ -133,6 +128,7 @@ def asked_of(job: Job, settings: TrainingSettings, result: dict[str, Any]) -> di
         result.get("ratio", 0) if isinstance(job.size, Limit) else job.size or 0,
         target=target,
         budget=job.budget or (searched.budget if searched else said),
+        round_to=job.compression.round_to if job.compression else 1,
         min_width=min_width,
         keep=keep,
     )
@@ -156,6 +152,8 @@ def floors_asked(
     script."""
     if searched:
         return searched.floors
+    if job.compression:
+        return floors_of_pruning(job.compression, job.settings.model, result)
     if job.script == "fine_tune.py" and "min_width" in result:  # earlier versions had none
         return least_width(job.settings.model, None), ()
     return (
@@ -163,6 +161,20 @@ def floors_asked(
         if job.needs and job.base is None
         else (0, ())
     )
+
+
+def floors_of_pruning(
+    asked: Compression, model: str, result: dict[str, Any]
+) -> tuple[int, Sequence[str]]:
+    """Return the --min-width and --keep of a pruning: those given, or those of the search whose
+    widths it has, which its result knows."""
+    least, keep = asked.min_width, asked.keep
+    if asked.prune_fname:
+        return (
+            result.get("min_width", 0) if least is None else least,
+            result.get("keep", []) if keep is None else keep,
+        )
+    return least_width(model, None) if least is None else least, keep or ()
 
 
 class Searched(NamedTuple):

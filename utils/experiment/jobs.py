@@ -21,10 +21,12 @@ from utils.settings import (
     networks_preset,
     search_preset,
 )
+from utils.settings.compression import Compression
 
 TASK = ("model", "dataset")  # every command has them
 # the results of the last iteration's networks have this method, with the number of the iteration
 LAST = r"neuralscale_\d+"
+FROM_BASE = ("magnitude", "prune")  # methods that begin with a trained network, and make it smaller
 # methods whose trainings have the default names of another curve
 CURVES = {"neuralscale": "neuralscale_15", "morph": "morphnet"}
 
@@ -40,12 +42,14 @@ class Job:
     log: Path
     settings: SearchSettings | TrainingSettings
     given: frozenset[str] = frozenset()  # of a search: the settings that were given for it
+    preset: TrainingSettings | None = None  # of a training: the defaults of its script
     needs: Job | None = None
     # of a training:
     method: str = ""  # a pattern for the method in its result
     search: str | None = None  # the search that its network comes from
     budget: str | None = None  # the unit of its budget; None: that of its search, else parameters
-    base: str | None = None  # of a fine-tuning, the name of its base network
+    base: str | None = None  # of a fine-tuning or a pruning, the name of its base network
+    compression: Compression | None = None  # of a pruning: how it is done
     size: Size | None = None
     weights: Path | None = None  # stored beside its result
 
@@ -68,12 +72,22 @@ def sizes_of(experiment: Experiment, budget: str | None) -> tuple[Size, ...]:
     return experiment.ratios or networks_preset(experiment.dataset).ratios
 
 
-def is_pruned(size: Size, experiment: Experiment) -> bool:
-    """Return whether a network of this size is smaller than the base network, as far as that can be
-    seen without counting."""
+def is_from_base(method: str, experiment: Experiment) -> bool:
+    """Return True if an experiment's networks of a method begin with a base network, which is
+    trained first."""
+    return method in experiment.methods and (method == "magnitude" or not experiment.weights)
+
+
+def is_pruned(method: str, size: Size, experiment: Experiment) -> bool:
+    """Return True if a network of this size is smaller than the one that a method begins with, as
+    far as that can be seen without counting."""
+    if method not in FROM_BASE:
+        return True
     if not isinstance(size, Limit):
         return size < experiment.base_ratio
-    return not size.target.percent or size.target.number < 100 * experiment.base_ratio**2
+    # prune.py takes a part of the network that it is given, others a part of the template
+    whole = 1.0 if method == "prune" else experiment.base_ratio**2
+    return not size.target.percent or size.target.number < 100 * whole
 
 
 def budget_of_all(experiment: Experiment, record_dir: str) -> str | None:
@@ -112,7 +126,7 @@ def name_of(experiment: Experiment, method: str) -> str:
             CURVES.get(called, called), experiment.model, dataset_name(experiment.dataset)
         )
     )
-    if method in ("base", "magnitude") and experiment.base_ratio != Experiment.base_ratio:
+    if method in ("base", *FROM_BASE) and experiment.base_ratio != Experiment.base_ratio:
         name += f".{paths.percent(experiment.base_ratio)}"  # of another base network
     return name
 

@@ -3,41 +3,36 @@ README."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 from utils.errors import UserError
 from utils.experiment.checks import check
+from utils.experiment.job_maker import JobMaker
 from utils.experiment.jobs import (
+    FROM_BASE,
     LAST,
     TASK,
     Job,
-    budget_of_all,
+    is_from_base,
     is_pruned,
     iteration_of,
-    name_of,
     sizes_of,
 )
 from utils.records import paths
+from utils.records.method import PRUNED
 from utils.settings import (
     PUBLISHED,
     BaseNetwork,
     Experiment,
-    Limit,
     Machine,
     Networks,
     Places,
     SearchSettings,
-    Settings,
     Size,
     TrainingSettings,
     arguments,
-    assigned,
     fine_tuning_preset,
     search_preset,
-    shortest,
-    training_preset,
 )
+from utils.settings.compression import Compression, PruningSettings
 
 
 def jobs_of(experiment: Experiment, places: Places, machine: Machine) -> list[Job]:
@@ -53,23 +48,13 @@ def jobs_of(experiment: Experiment, places: Places, machine: Machine) -> list[Jo
         for seed in experiment.seeds
         for method in experiment.methods
         for size in sizes_of(experiment, planner.budget)
-        if method != "magnitude" or is_pruned(size, experiment)
+        if is_pruned(method, size, experiment)
     ]
     return [*dict.fromkeys(needs.values()), *trainings]
 
 
-class Planner:
+class Planner(JobMaker):
     """Makes the jobs of one experiment."""
-
-    def __init__(self, experiment: Experiment, places: Places, machine: Machine):
-        self.experiment, self.places, self.machine = experiment, places, machine
-        self.budget = budget_of_all(experiment, places.record_dir)
-        shared = {
-            name: getattr(experiment, name)
-            for name in ("limit_train", "limit_test", "validate", "amp")
-        }
-        self.shared = {name: value for name, value in shared.items() if value}
-        self.task = {"model": experiment.model, "dataset": experiment.dataset}
 
     def needed(self) -> dict[str, Job]:
         """Return the job that the trainings of each method need first, by method."""
@@ -82,8 +67,8 @@ class Planner:
             }
         if asked.morph_search:
             found["morph"] = self.search(asked.morph_search, morph=True)
-        if "magnitude" in asked.methods:
-            found["magnitude"] = self.base()
+        if from_base := [method for method in FROM_BASE if is_from_base(method, asked)]:
+            found |= dict.fromkeys(from_base, self.base())
         return found
 
     def search(self, save: str, morph: bool) -> Job:
@@ -96,7 +81,7 @@ class Planner:
 
         # the defaults of a --morph search differ
         options = [
-            *self.options("architecture_descent.py", save, compile=False),
+            *self.options("architecture_descent.py", save),
             *["--morph"] * morph,
             *arguments(settings, preset.morphnet() if morph else preset, (*TASK, "morph")),
         ]
@@ -111,7 +96,7 @@ class Planner:
         )
 
     def base(self) -> Job:
-        """Return the job of the magnitude baseline's base network."""
+        """Return the job of the base network that magnitude and prune begin with."""
         save, network = self.base_name(), BaseNetwork(ratio=self.experiment.base_ratio)
         return self.job(
             "train_norm.py",
@@ -132,6 +117,8 @@ class Planner:
         """Return the job of one training."""
         if method == "magnitude":
             return self.fine_tuning(seed, size, needs)
+        if method == "prune":
+            return self.pruning(seed, size, needs)
         save = f"{self.named(method)}_{seed}"
         search = {"uniform": None, "morph": self.experiment.morph_search}.get(
             method, self.experiment.search
@@ -193,83 +180,46 @@ class Planner:
             base=self.base_name(),
         )
 
-    def job(
-        self,
-        script: str,
-        save: str,
-        name: str,
-        size: Size,
-        settings: TrainingSettings,
-        preset: TrainingSettings,
-        networks: list[str],
-        **more: Any,
-    ) -> Job:
-        """Return the job of a training with ``script``.
-
-        Its command has options for the ``networks``, and for settings that differ from their
-        ``preset``.
-        """
-        options = [
-            *self.options(script, save),
-            *networks,
-            *arguments(settings, preset, (*TASK, "seed")),
-        ]
-
-        return Job(
-            name,
-            script,
-            tuple(options),
-            paths.result_file(self.places.plot_dir, settings.model, save, size),
-            paths.job_log(self.places.model_dir, settings.model, name),
-            settings,
-            size=size,
-            weights=paths.weights_file(self.places.model_dir, settings.model, name),
-            **more,
-        )
-
-    def from_scratch(self, seed: int) -> tuple[TrainingSettings, TrainingSettings]:
-        """Return the settings of a training from scratch, and their defaults."""
-        preset = training_preset(self.experiment.dataset)
-        given = self.given(preset, "--train-with", self.experiment.train_with, "seed")
-        return self.with_overrides(preset, "--train-with", {**given, "seed": seed}), preset
-
-    def given(
-        self, preset: Settings, flag: str, texts: tuple[str, ...] | None, *without: str
-    ) -> dict[str, Any]:
-        """Return the settings that were given for a kind of job, by the names of fields. Raises
-        UserError."""
+    def pruning(self, seed: int, size: Size, base: Job | None) -> Job:
+        """Return the job of one pruning, of the weights that were given or of the base network."""
+        weights = self.experiment.weights or str(base.weights if base else "")
+        preset = PruningSettings(dataset=self.experiment.dataset)
+        standard = Compression(weights=weights, target="25%")
+        without = ("seed", "weights", "target", "budget")
+        given = self.given((preset, standard), "--prune-with", self.experiment.prune_with, *without)
+        settings = self.with_overrides(preset, "--prune-with", {**given, "seed": seed})
         try:
-            return {**self.shared, **assigned(preset, texts or (), (*TASK, *without))}
+            compression = standard.settled(given)
         except UserError as error:
-            raise UserError(f"{flag} {error}") from None
+            raise UserError(f"--prune-with: {error}") from None
 
-    def with_overrides(self, preset: Any, flag: str, given: dict[str, Any]) -> Any:
-        """Return ``preset`` with the settings that were given. Raises UserError."""
-        try:
-            return preset.settled({**self.task, **given})
-        except UserError as error:  # two settings that don't go together
-            raise UserError(f"{flag}: {error}") from None
-
-    def options(self, script: str, save: str, *, compile: bool = True) -> Iterator[str]:
-        """Yield the options that every command has."""
-        yield from (
-            "--model",
-            self.experiment.model,
-            "--dataset",
-            self.experiment.dataset,
-            "--save",
+        save = f"{self.named('prune')}_{seed}"
+        chosen = arguments(compression, standard, ("weights", "target"))
+        return self.job(
+            "prune.py",
             save,
+            paths.at_size(save, size),
+            size,
+            settings,
+            preset,
+            ["--weights", weights, *self.sized(size, "--target"), *chosen],
+            needs=base,
+            method=pruned_method(compression),
+            search=compression.prune_fname or (PUBLISHED if compression.morph else None),
+            budget=self.budget,
+            base=self.base_name() if base else None,
+            compression=compression,
         )
-        yield from arguments(self.places, Places())
-        yield from arguments(self.machine, Machine(), () if compile else ("compile",))
 
-    def sized(self, size: Size, ratio: str) -> list[str]:
-        """Return the options for the size of a network; ``ratio`` is the one for ratios."""
-        said = (
-            ["--target", str(size.target)] if isinstance(size, Limit) else [ratio, shortest(size)]
-        )
-        return [*said, *(["--budget", self.budget] if self.budget else [])]
 
-    def named(self, method: str) -> str:
-        """Return the name of a method's runs."""
-        return name_of(self.experiment, method)
+def pruned_method(compression: Compression) -> str:
+    """Return a pattern for the method in the result of a pruning."""
+    widths = ""
+    if compression.uniform:
+        widths = r"\+uniform"
+    elif compression.morph:
+        widths = r"\+morphnet"
+    elif compression.prune_fname:
+        index = compression.descent_idx
+        widths = r"\+" + (LAST if index is None else f"neuralscale_{index + 1}")
+    return f"{PRUNED}{compression.criterion}{widths}"

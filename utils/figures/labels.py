@@ -22,6 +22,7 @@ NAMES = {
     "convcut": "{}_convcut_{}",
     "morphnet": "{}_pruned_{}",
     "magnitude": "{}_norm_{}",
+    "prune": "{}_prune_{}",
     "neuralscale_1": "{}_10_eff_{}_early",
     "neuralscale_15": "{}_10_eff_{}_late",
     "base": "{}_standard_{}",

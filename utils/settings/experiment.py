@@ -14,7 +14,7 @@ from utils.settings.storage import PUBLISHED, check_name
 from utils.settings.target import check_distinct, check_target
 from utils.settings.work import RATIO, TARGET_HELP, Task, refuse_both
 
-METHODS = ("neuralscale", "uniform", "morph", "magnitude")  # and neuralscale_N
+METHODS = ("neuralscale", "uniform", "morph", "magnitude", "prune")  # and neuralscale_N
 SHOWN = ", ".join((METHODS[0], "neuralscale_N", *METHODS[1:]))
 CLUSTERS = ("local", "slurm")
 
@@ -59,7 +59,8 @@ class Experiment(Task):
     methods: tuple[str, ...] = option(
         ("neuralscale", "uniform"),
         f"of {SHOWN}; neuralscale is the last iteration of a search, neuralscale_N its N-th, "
-        "magnitude a base network and, at smaller ratios, its fine-tuning",
+        "magnitude a base network and, at smaller ratios, its fine-tuning, prune that base network "
+        "or --weights, pruned by prune.py to targets",
         check=check_method,
         metavar="METHOD",
         shown="neuralscale uniform",
@@ -77,8 +78,17 @@ class Experiment(Task):
     target: tuple[str, ...] | None = option(
         None, f"in place of ratios: {TARGET_HELP}", check=check_target, metavar="T"
     )
+    weights: str | None = option(
+        None,
+        "the trained network that --methods prune begins with, as prune.py takes it",
+        metavar="FILE",
+        shown="a base network, trained first",
+    )
     base_ratio: float = option(
-        1.0, "scale the template of the magnitude baseline's base network", **RATIO, metavar="R"
+        1.0,
+        "scale the template of the base network of magnitude and prune",
+        **RATIO,
+        metavar="R",
     )
     base_seed: int = option(0, "seed of the base network", 0, 10**9 - 1, metavar="X")
     budget: str | None = option(
@@ -114,6 +124,11 @@ class Experiment(Task):
     )
     tune_with: tuple[str, ...] | None = option(
         None, "settings of the magnitude baseline's fine-tunings", metavar="KEY=VALUE"
+    )
+    prune_with: tuple[str, ...] | None = option(
+        None,
+        "settings of prune.py, as in epochs=15 criterion=magnitude uniform",
+        metavar="KEY=VALUE",
     )
 
     def settled(self, given: Mapping[str, Any]) -> Experiment:

@@ -181,31 +181,33 @@ def flag(name: str) -> str:
 
 
 def assigned(
-    defaults: Settings, texts: Iterable[str], without: Iterable[str] = ()
+    defaults: Settings | tuple[Settings, ...], texts: Iterable[str], without: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Return the fields of ``defaults`` that KEY=VALUE ... set, by their names.
+    """Return the fields of ``defaults``, of one class or of several, that KEY=VALUE ... set, by
+    their names.
 
     KEY is an option without its dashes. A switch has no VALUE; an option of several values has them
     separated by commas. Raises UserError for an unknown option, for one in ``without``, and for a
     value out of bounds.
     """
     options = {
-        typed(rule, defaults)[2:]: rule
-        for rule in rules(type(defaults))
+        typed(rule, part)[2:]: (rule, part)
+        for part in (defaults if isinstance(defaults, tuple) else (defaults,))
+        for rule in rules(type(part))
         if not rule.meta["hidden"] and rule.name not in without
     }
 
     given: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
-        rule = options.get(key.replace("_", "-"))
+        rule, part = options.get(key.replace("_", "-"), (None, None))
         if rule is None or (rule.kind is bool) == bool(equals):
             raise UserError(
                 f"{text}: must be KEY=VALUE, or a switch alone, of {', '.join(sorted(options))}"
             )
         try:
             if rule.kind is bool:
-                given[rule.name] = not getattr(defaults, rule.name)
+                given[rule.name] = not getattr(part, rule.name)
             else:
                 given[rule.name] = (
                     tuple(map(rule.checked_text, value.split(",")))
