@@ -11,7 +11,8 @@ def main() -> None:
         __doc__,
         fine_tuning_preset,
         lambda _: PrunedNetwork(prune_fname="NAME"),
-        lr="learning rate",
+        lr="learning rate, divided by 10 at each of --milestones",
+        milestones="where it falls, as parts of the epochs (default: none)",
         epochs="epochs (default: 40, on TinyImageNet 20)",
     )
     from utils.training.finetune import fine_tune

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from itertools import pairwise
 
 import pytest
@@ -541,11 +542,11 @@ def missing(default, stated: str) -> list[str]:
         return [] if stated == "none" else ["none"]
     if isinstance(default, tuple) and isinstance(default[0], str):
         return [word for word in default if word not in stated.split()]
-    # evenly spaced ratios: the first may be left out where it has been said
+    # one by one, as 1/3 2/3; or evenly spaced, where the first may be left out if it has been said
     if isinstance(default, tuple):
+        if re.fullmatch(r"[\d./ ]+", stated):
+            return [] if tuple(float(Fraction(w)) for w in stated.split()) == default else [stated]
         steps = {round(b - a, 9) for a, b in pairwise(default)}
-        if len(steps) > 1:
-            return [f"{part:g}" for part in default if f"{part:g}" not in stated.split()]
         [step] = steps
         words = [f"{default[0]:g} to {default[-1]:g}" + f" in steps of {step:g}" * (step != 1)]
         return [] if stated in (*words, f"to {default[-1]:g}") else words

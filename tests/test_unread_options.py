@@ -140,7 +140,6 @@ class Recorder:
             return Given(given(self))
 
         def adding(self, defaults, *, only=None, **helps):
-            # the hidden ones too
             recorder.taken |= {
                 rule.name for rule in rules(type(defaults)) if only is None or rule.name in only
             }
@@ -176,7 +175,13 @@ def test_help_says_that_a_search_tests_on_no_images(script):
     )
 
 
-@pytest.mark.parametrize("script", ["train_norm.py", "ratio_swipe.py", "fine_tune.py"])
-def test_help_speaks_of_milestones_where_there_are_some(script):
-    # which has one learning rate throughout
-    assert ("milestones" in call(script, "--help").out) == (script != "fine_tune.py")
+@pytest.mark.parametrize(
+    ("script", "default"),
+    [("train_norm.py", "1/3 2/3 5/6"), ("ratio_swipe.py", "1/3 2/3 5/6"), ("prune.py", "0.5 0.75 0.9"),
+     ("fine_tune.py", "none")],
+)  # fmt: skip
+def test_help_says_where_the_learning_rate_falls(script, default):
+    said = " ".join(call(script, "--help").out.split())
+    assert f"it falls, as parts of the epochs (default: {default}" in said.replace(
+        "the learning rate", "it"
+    )

@@ -32,7 +32,6 @@ def option(
     high: float = WHOLE,
     *,
     above: bool = False,
-    hidden: bool = False,
     **more: Any,
 ) -> Any:
     """Return a field of a settings class, a number from ``low`` (beyond it, if ``above``) to
@@ -41,13 +40,12 @@ def option(
     ``more`` may have ``choices`` and ``check`` (text -> text, raises UserError) for a text;
     ``metavar`` on the command line; ``shown`` for the default in --help; ``settled`` (settings ->
     value) for the value in a record, if it depends on other settings; ``sides`` for a number of
-    pixels that may be two, height and width. A ``hidden`` field is no option of the command line.
-    One that is not ``kept`` is in no record, and one that is ``kept_if_given`` in none if it is
-    None.
+    pixels that may be two, height and width. A field that is not ``kept`` is in no record, and one
+    that is ``kept_if_given`` in none if it is None.
     """
     return dataclasses.field(
         default=default,
-        metadata={"help": help, "low": low, "high": high, "above": above, "hidden": hidden, **more},
+        metadata={"help": help, "low": low, "high": high, "above": above, **more},
     )
 
 
@@ -194,7 +192,7 @@ def assigned(
         typed(rule, part)[2:]: (rule, part)
         for part in (defaults if isinstance(defaults, tuple) else (defaults,))
         for rule in rules(type(part))
-        if not rule.meta["hidden"] and rule.name not in without
+        if rule.name not in without
     }
 
     given: dict[str, Any] = {}
@@ -227,7 +225,7 @@ def arguments(settings: Settings, defaults: Settings, without: Iterable[str] = (
         if (
             value != getattr(defaults, rule.name)
             and rule.meta.get("kept", True)
-            and not (rule.meta["hidden"] or rule.name in without)
+            and rule.name not in without
         ):
             values = [] if rule.kind is bool else value if rule.many else [value]
             found += [typed(rule, defaults), *map(shortest, values)]

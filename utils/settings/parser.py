@@ -52,8 +52,7 @@ class Parser(argparse.ArgumentParser):
         """
         for rule in rules(type(defaults)):
             if (
-                rule.meta["hidden"]
-                or not (only is None or rule.name in only)
+                not (only is None or rule.name in only)
                 or flag(rule.name) in self._option_string_actions
             ):
                 continue

@@ -247,10 +247,15 @@ class TrainingSettings(Optimization):
     epochs: int = option(300, "epochs", 1, 100_000, shown="300, on TinyImageNet 150")
     batch_size: int = option(128, "images per step", 1)
     lr: float = option(
-        0.1, "initial learning rate, divided by 10 at the data set's milestones", 0, 100, above=True
+        0.1, "initial learning rate, divided by 10 at each of --milestones", 0, 100, above=True
     )
     milestones: tuple[float, ...] = option(
-        (1 / 3, 2 / 3, 5 / 6), "fractions of the epochs", 0, 1, hidden=True
+        (1 / 3, 2 / 3, 5 / 6),
+        "where the learning rate falls, as parts of the epochs",
+        0,
+        1,
+        metavar="F",
+        shown="1/3 2/3 5/6, on TinyImageNet 1/3 2/3",
     )
     limit_test: int | None = option(
         None, "test on N images, equally many of each class", 1, metavar="N"
