@@ -53,9 +53,9 @@ def main() -> None:
         raise UserError(f"--jobs {given['jobs']} goes with --run")
 
     if given["study"] == "trained":
-        from utils.study.trained import vgg_from_scratch
+        from utils.study.trained import parts as trained_parts
 
-        parts = [vgg_from_scratch().on(places.data)]
+        parts = [part.on(places.data) for part in trained_parts()]
     else:
         from utils.study.plan import study
 

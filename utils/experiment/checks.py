@@ -62,10 +62,10 @@ def check(experiment: Experiment) -> None:
         raise UserError(f"--methods {method} prunes to sizes below {whole}; --{option} has none")
 
     with_base = any(is_from_base(method, experiment) for method in FROM_BASE)
-    for name in ("base_ratio", "base_seed"):
+    for name in ("base", "base_ratio", "base_seed"):
         if not with_base and (value := getattr(experiment, name)) != getattr(Experiment, name):
             raise UserError(
-                f"{flag(name)} {value:g} goes with --methods magnitude, or prune without --weights"
+                f"{flag(name)} {value} goes with --methods magnitude, or prune without --weights"
             )
     check_pruning(experiment)
 

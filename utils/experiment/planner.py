@@ -111,7 +111,7 @@ class Planner(JobMaker):
     def base_name(self) -> str:
         """Return the name of the base network; without a number it has the seed 0."""
         seed = self.experiment.base_seed
-        return self.named("base") + (f"_{seed}" if seed else "")
+        return (self.experiment.base or self.named("base")) + (f"_{seed}" if seed else "")
 
     def training(self, method: str, seed: int, size: Size, needs: Job | None) -> Job:
         """Return the job of one training."""

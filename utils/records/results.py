@@ -51,6 +51,7 @@ class Result(TypedDict, total=False):
     min_width: int  # the fewest filters of a layer
     keep: list[str]  # layers that have the template's widths
     filters: list[int]
+    before: dict[str, Any]  # of a pruned network: the params, macs and test_acc that it had
     params: int
     macs: int
     images: int
@@ -95,6 +96,10 @@ def read_result(path: Path) -> Result:
             and is_number(result.get("min_width", 0), 0, MOST, whole=True)
             and isinstance(result.get("keep", []), list)
             and isinstance(result["convcut"], bool)
+            and all(
+                is_number(result["before"][key], 1, MOST, whole=True)
+                for key in (("params", "macs") if "before" in result else ())
+            )
             and isinstance(result["settings"], dict)
             and ("val_acc" in result) == (result["settings"].get("validate") is not None)
             and all(isinstance(result[key], str) for key in ("model", "dataset", "method"))

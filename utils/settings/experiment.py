@@ -84,6 +84,13 @@ class Experiment(Task):
         metavar="FILE",
         shown="a base network, trained first",
     )
+    base: str | None = option(
+        None,
+        "the base network that magnitude and prune begin with, trained if it does not exist",
+        metavar="NAME",
+        check=check_name,
+        shown="by the method and the data set, as other runs",
+    )
     base_ratio: float = option(
         1.0,
         "scale the template of the base network of magnitude and prune",

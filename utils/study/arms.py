@@ -3,6 +3,7 @@ set down first."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +13,8 @@ from utils.experiment.state import states_of
 from utils.records.results import Result, read_result
 from utils.settings import Places, SearchSettings
 from utils.study.cost import search_macs
+from utils.study.question import Arm, Test
 from utils.study.statistics import Estimate, Spread, estimate, holm, interval, pooled
-from utils.study.trained import Arm, Test
 
 FORWARD_AND_BACKWARD = 3  # a backward pass takes the multiply-accumulates of two forward passes
 
@@ -53,10 +54,23 @@ class Trained:
 
     @property
     def training_macs(self) -> float:
-        """The multiply-accumulates of one training, forward and backward."""
+        """The multiply-accumulates of one training, forward and backward; of one that begins with a
+        trained network, its training included."""
         return FORWARD_AND_BACKWARD * fmean(
-            result["macs"] * result["images"] * len(result["test_acc"]) for result in self.results
+            result["images"] * self.forward_macs(result) for result in self.results
         )
+
+    def forward_macs(self, result: Result) -> float:
+        """Return the multiply-accumulates of all forward passes of a training, for each image."""
+        epochs, macs = len(result["test_acc"]), result["macs"]
+        if "before" not in result:
+            return epochs * macs
+
+        # while it is pruned, a network becomes smaller by the same factor in each round
+        whole, part = result["before"]["macs"], result["settings"]["prune_part"]
+        meanwhile = (whole - macs) / math.log(whole / macs)
+        pruning = epochs * (part * meanwhile + (1 - part) * macs)
+        return self.arm.task.base_epochs * whole + pruning
 
     @property
     def total_macs(self) -> float:
@@ -72,13 +86,19 @@ def trained(arm: Arm, places: Places) -> Trained:
         for state in states_of(entry.jobs(places), {}):
             if isinstance(state.job.settings, SearchSettings):
                 continue
+            if (state.job.method == "base") != arm.bases:
+                continue
             planned += 1
             if state.kind == "finished":
                 results.append(read_result(state.job.result))
                 searches |= {state.job.search} if state.job.search else set()
     iterations = 1  # the arms use no more of a search
-    macs = [search_macs(places, search, "vgg", iterations) for search in sorted(searches)]
+    macs = [search_macs(places, search, arm.task.model, iterations) for search in sorted(searches)]
     return Trained(arm, results, planned, fmean(macs) if macs else 0.0)
+
+
+# the tests of a question, and the results of its arms
+Asked = tuple[tuple[Test, ...], dict[Arm, Trained]]
 
 
 @dataclass(frozen=True)
@@ -110,17 +130,20 @@ def above(one: Trained, other: Trained, spread: Spread) -> tuple[float, float, f
     return mean, *interval(mean, error, spread.freedom)
 
 
-def answers(tests: Iterable[Test], arms: dict[Arm, Trained], planned_tests: int) -> list[Answer]:
+def answers(questions: Iterable[Asked], planned_tests: int) -> list[Answer]:
     """Return the outcomes of the tests whose arms have both begun.
 
     The correction counts all ``planned_tests``, also those still to come.
     """
-    spread = spread_of(arms.values())
-    found = [
-        Answer(test, *above(arms[test.arm], arms[test.against], spread))
-        for test in tests
-        if spread and arms[test.arm].begun and arms[test.against].begun
-    ]
+    found = []
+    for tests, arms in questions:
+        spread = spread_of(arms.values())
+        found += [
+            Answer(test, *above(arms[test.arm], arms[test.against], spread))
+            for test in tests
+            if spread and arms[test.arm].begun and arms[test.against].begun
+        ]
+
     # tests still to come count as p = 1, with which the correction is strictest
     corrected = holm([answer.p for answer in found] + [1.0] * (planned_tests - len(found)))
     return [

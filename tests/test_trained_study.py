@@ -1,0 +1,112 @@
+"""The second study, of networks trained to the end: its plan, and what it makes of results."""
+
+import math
+
+import pytest
+from running import REPOSITORY
+
+from model import count_macs, count_params, prepare_filters, uniform_filters
+from study import KEPT
+from utils.settings import SearchSettings
+from utils.settings.compression import PruningSettings
+from utils.study.run import jobs_in
+from utils.study.trained import (
+    BASE_EPOCHS,
+    EQUAL_COMPUTE,
+    FEWER,
+    FURTHER,
+    PLANNED_TESTS,
+    PRUNED,
+    QUARTER,
+    QUARTER_PARAMS,
+    QUESTIONS,
+    SEEDS,
+    TENTH,
+    TRAINED_BASE,
+    parts,
+)
+
+SHAPE = {"num_classes": 10, "image_size": 32}
+BASE = uniform_filters("vgg", TRAINED_BASE.base_ratio)
+
+
+@pytest.fixture(autouse=True)
+def in_the_project(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)  # where the first study's searches are
+
+
+@pytest.fixture(scope="module")
+def jobs():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(REPOSITORY)
+        return jobs_in(parts(), KEPT["trained"])
+
+
+def amount(size: str) -> float:
+    return float(size[:-1]) * 1e3
+
+
+def test_each_job_has_a_name_of_its_own_and_its_base_network_comes_before_it(jobs):
+    assert len({job.key for job in jobs}) == len(jobs)
+    for place, job in enumerate(jobs):
+        if job.needs:
+            assert job.needs.key in {earlier.key for earlier in jobs[:place]}
+
+
+def test_arms_of_a_test_have_eight_seeds_and_others_five():
+    tested = {
+        arm for question in QUESTIONS for test in question.tests for arm in (test.arm, test.against)
+    }
+    for question in QUESTIONS:
+        for arm in question.arms:
+            assert arm.seeds == (SEEDS if arm in tested else FEWER), arm.label
+    assert sum(len(question.tests) for question in QUESTIONS) == PLANNED_TESTS
+
+
+def test_whatever_a_question_compares_is_trained_at_one_schedule(jobs):
+    schedules = {
+        (
+            job.settings.lr,
+            job.settings.milestones,
+            job.settings.batch_size,
+            job.settings.limit_train,
+        )
+        for job in jobs
+        if job.name.startswith("given_") and not isinstance(job.settings, SearchSettings)
+    }
+    assert schedules == {(0.1, (0.5, 0.75, 0.9), 64, 10_000)}
+
+
+def test_searches_are_those_of_the_first_study_and_done(jobs):
+    searches = [job for job in jobs if isinstance(job.settings, SearchSettings)]
+    assert searches and all(job.result.exists() for job in searches)
+
+
+@pytest.mark.parametrize(
+    ("size", "budget", "part"),
+    [(QUARTER, "macs", 4), (TENTH, "macs", 10), (QUARTER_PARAMS, "params", 4)],
+)
+def test_the_sizes_are_those_of_the_uniform_networks_within_parts_of_the_base(size, budget, part):
+    count = {"macs": count_macs, "params": count_params}[budget]
+    within = prepare_filters(
+        "vgg", amount=count("vgg", BASE, **SHAPE) // part, budget=budget, **SHAPE
+    )
+    assert amount(size) == pytest.approx(count("vgg", within, **SHAPE), rel=1e-3)
+    assert prepare_filters("vgg", amount=int(amount(size)), budget=budget, **SHAPE) == within
+
+
+@pytest.mark.parametrize("size", EQUAL_COMPUTE)
+def test_uniform_networks_are_trained_for_the_compute_of_base_and_pruning(size):
+    whole, part = count_macs("vgg", BASE, **SHAPE), PruningSettings(dataset="CIFAR10").prune_part
+    filters = prepare_filters("vgg", amount=int(amount(size)), budget="macs", **SHAPE)
+    small = count_macs("vgg", filters, **SHAPE)
+    meanwhile = (whole - small) / math.log(whole / small)  # smaller by the same factor each round
+    pruning = FURTHER * (part * meanwhile + (1 - part) * small)
+    assert EQUAL_COMPUTE[size] * small == pytest.approx(BASE_EPOCHS * whole + pruning, rel=0.01)
+
+
+def test_each_arm_is_held_against_a_uniform_network_of_its_size():
+    for arm in PRUNED.arms:
+        against = PRUNED.baseline(arm)
+        size = QUARTER if arm.size == QUARTER_PARAMS else arm.size  # one uniform network
+        assert (against.method, against.size, against.epochs) == ("uniform", size, FURTHER)
