@@ -7,10 +7,10 @@ from utils.settings.parser import run_arguments
 
 
 def main() -> None:
-    arguments = run_arguments(__doc__, search_preset, machine=["device"])
+    given = run_arguments(__doc__, search_preset, machine=["device"])
     from utils.search.search import search
 
-    search(*arguments)
+    search(given.settings, given.storage, given.machine)
 
 
 if __name__ == "__main__":

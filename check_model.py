@@ -7,7 +7,7 @@ from utils.settings.parser import Parser
 
 
 def main() -> None:
-    _, task, asked = Parser(__doc__).settled(Task(), NetworkShape())
+    _, task, asked = Parser(__doc__).parse_settings(Task(), NetworkShape())
 
     from model import count_macs, count_params, described, pixels_in, uniform_filters
     from utils.data import shape_of

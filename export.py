@@ -15,7 +15,7 @@ from utils.settings import (
     Task,
     check_name,
 )
-from utils.settings.option import flag
+from utils.settings.fields import flag
 from utils.settings.parser import Parser
 
 CHOOSING = [
@@ -96,10 +96,10 @@ def parser() -> Parser:
 
 
 def main() -> None:
-    given, task, folders, size = parser().settled(Task(), Folders(), NetworkSize())
+    given, task, folders, size = parser().parse_settings(Task(), Folders(), NetworkSize())
     save = given["save"]
     check(given, size)
-    networks = Networks().settled(
+    networks = Networks().with_overrides(
         {
             **{name: given[name] for name in CHOOSING if name in given},
             "target": (size.target,) if size.target else None,

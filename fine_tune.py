@@ -7,7 +7,7 @@ from utils.settings.parser import run_arguments
 
 
 def main() -> None:
-    arguments = run_arguments(
+    given = run_arguments(
         __doc__,
         fine_tuning_preset,
         lambda _: PrunedNetwork(prune_fname="NAME"),
@@ -17,7 +17,7 @@ def main() -> None:
     )
     from utils.training.finetune import fine_tune
 
-    fine_tune(*arguments)
+    fine_tune(given.settings, given.networks, given.storage, given.machine)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from utils.settings.parser import run_arguments
 
 
 def main() -> None:
-    arguments = run_arguments(
+    given = run_arguments(
         __doc__,
         search_preset,
         machine=["device"],
@@ -15,7 +15,7 @@ def main() -> None:
     )
     from utils.search.search import search
 
-    search(*arguments)
+    search(given.settings, given.storage, given.machine)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from utils.settings.parser import run_arguments
 
 
 def main() -> None:
-    arguments = run_arguments(
+    given = run_arguments(
         __doc__,
         training_preset,
         networks_preset,
@@ -16,7 +16,7 @@ def main() -> None:
     )
     from utils.training.sweep import sweep
 
-    sweep(*arguments)
+    sweep(given.settings, given.networks, given.storage, given.machine)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def main() -> None:
         image_size="pixels of a side of the images, or of both, height x width (default: as the "
         "search had them)",
     )
-    given, task, folders = p.settled(Task(), Folders())
+    given, task, folders = p.parse_settings(Task(), Folders())
 
     from utils.figures.architectures import list_architectures
 

@@ -9,7 +9,7 @@ from utils.settings.parser import Parser
 def main() -> None:
     p = Parser(__doc__)
     p.add("--prune-fname", "the search's --save name", required=True, metavar="NAME")
-    given, task, folders = p.settled(Task(dataset="CIFAR10"), Folders())
+    given, task, folders = p.parse_settings(Task(dataset="CIFAR10"), Folders())
 
     from utils.figures.residual import draw_residual_filters
 

@@ -18,7 +18,7 @@ def main() -> None:
         "best network of each budget",
         action="store_true",
     )
-    given, task, asked, folders = p.settled(Task(), Comparison(), Folders())
+    given, task, asked, folders = p.parse_settings(Task(), Comparison(), Folders())
 
     from utils.figures.comparison import compare_methods
     from utils.figures.curves import subject_of

@@ -16,7 +16,7 @@ def main() -> None:
         ratio="the budget",
         target="in place of the ratio: the budget as a target, as 25%% or 300k",
     )
-    _, task, asked, folders, budget = p.settled(Task(), Comparison(), Folders(), preset)
+    _, task, asked, folders, budget = p.parse_settings(Task(), Comparison(), Folders(), preset)
 
     from utils.figures.comparison import print_table
     from utils.figures.curves import subject_of

@@ -21,7 +21,7 @@ def main() -> None:
         "compare uniform networks with and without identity shortcuts",
         action="store_true",
     )
-    given, task, asked, folders = p.settled(Task(), Comparison(), Folders())
+    given, task, asked, folders = p.parse_settings(Task(), Comparison(), Folders())
 
     from utils.figures.comparison import show
     from utils.figures.curves import subject_of

@@ -27,7 +27,7 @@ def main() -> None:
         metavar="FILE",
     )
     p.add_fields(Task(), only=["model"])
-    given, folders = p.settled(Folders())
+    given, folders = p.parse_settings(Folders())
 
     from utils.figures.training import draw_training
     from utils.records.paths import named_after

@@ -8,7 +8,7 @@ from utils.settings.parser import run_arguments
 
 
 def main() -> None:
-    arguments = run_arguments(
+    given = run_arguments(
         __doc__,
         lambda dataset: PruningSettings(dataset=dataset),
         lambda _: Compression(weights="FILE", target="25%"),
@@ -17,13 +17,13 @@ def main() -> None:
     from utils.compression.prune import prune
     from utils.figures.page import typed, write_page
 
-    prune(*arguments)
-    settings, _, storage, _ = arguments
+    prune(given.settings, given.networks, given.storage, given.machine)
+    storage = given.storage
     write_page(
-        settings.model,
+        given.settings.model,
         [storage.save],
         Folders(record_dir=storage.record_dir, plot_dir=storage.plot_dir),
-        dataset=dataset_name(settings.dataset),
+        dataset=dataset_name(given.settings.dataset),
         command=typed(),
     )
 

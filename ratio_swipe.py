@@ -7,10 +7,10 @@ from utils.settings.parser import run_arguments
 
 
 def main() -> None:
-    arguments = run_arguments(__doc__, training_preset, networks_preset)
+    given = run_arguments(__doc__, training_preset, networks_preset)
     from utils.training.sweep import sweep
 
-    sweep(*arguments)
+    sweep(given.settings, given.networks, given.storage, given.machine)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def main() -> None:
         metavar="FILE",
     )
     p.add_fields(Task(), only=["model"])
-    given, folders = p.settled(Folders())
+    given, folders = p.parse_settings(Folders())
 
     from utils.figures.page import write_page
 

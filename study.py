@@ -47,7 +47,7 @@ def main() -> None:
     )
     p.add_fields(KEPT["full"])
     given = p.given()
-    places = KEPT[given["study"]].settled(given)
+    places = KEPT[given["study"]].with_overrides(given)
     pictures = Path(given["out"] or ("images" if given["study"] == "full" else places.plot_dir))
     if given["jobs"] is not None and not given["run"]:
         raise UserError(f"--jobs {given['jobs']} goes with --run")
@@ -61,7 +61,7 @@ def main() -> None:
 
         parts = study(given["study"], places.data)
     if given["run"]:
-        from utils.study.run import run_missing
+        from utils.study.missing import run_missing
 
         run_missing(parts, places, given["jobs"])
     if given["study"] == "trained":

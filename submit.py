@@ -21,7 +21,7 @@ def main() -> None:
         "show how far the jobs are, and again, until none runs or is about to",
         action="store_true",
     )
-    given, experiment, cluster, machine, places = p.settled(
+    given, experiment, cluster, machine, places = p.parse_settings(
         Experiment(), Cluster(), Machine(), Places()
     )
 

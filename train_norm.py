@@ -6,10 +6,10 @@ from utils.settings.parser import run_arguments
 
 
 def main() -> None:
-    arguments = run_arguments(__doc__, training_preset, lambda _: BaseNetwork())
+    given = run_arguments(__doc__, training_preset, lambda _: BaseNetwork())
     from utils.training.finetune import train_base
 
-    train_base(*arguments)
+    train_base(given.settings, given.networks, given.storage, given.machine)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ class Law:
             and np.ptp(powers) == 0
             and ((free >= 1) & (free <= MOST_EXACT) & (free == np.floor(free))).all()
         ):
-            return Shape(alpha, np.where(fixed, 0.0, 1.0), least, fixed, most)
+            return ShapeLaw(alpha, np.where(fixed, 0.0, 1.0), least, fixed, most)
         return cls(alpha, beta, least, fixed, most)
 
     @cached_property
@@ -158,7 +158,7 @@ class Law:
 
 
 @dataclass(frozen=True)
-class Shape(Law):
+class ShapeLaw(Law):
     """A law of whole alpha, the widths of a shape, and one common factor, tau, in exact
     arithmetic."""
 

@@ -749,7 +749,7 @@ def parser_of(script, monkeypatch) -> Parser:
 def settings_of(script, monkeypatch, *flags) -> dict:
     """What a script would work with: all that its core function is given, or, of a script that
     trains nothing, its parser says."""
-    settled, given = Parser.settled, Parser.given
+    parse_settings, given = Parser.parse_settings, Parser.given
     with monkeypatch.context() as patch, pytest.raises(Taken) as taken:
         for core in (
             "search.search.search",
@@ -759,7 +759,9 @@ def settings_of(script, monkeypatch, *flags) -> dict:
             "compression.prune.prune",
         ):
             patch.setattr(f"utils.{core}", take)
-        patch.setattr(Parser, "settled", lambda *arguments: take(*settled(*arguments)))
+        patch.setattr(
+            Parser, "parse_settings", lambda *arguments: take(*parse_settings(*arguments))
+        )
         if script in ("val_format.py", "study.py"):
             patch.setattr(Parser, "given", lambda parser: take(given(parser)))
         call(script, *flags)

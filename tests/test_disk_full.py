@@ -135,7 +135,7 @@ def full_after(count: int, patch) -> None:
             write(path, content)
 
     # of checkpoints, of finished weights
-    for writer in ("utils.records.run", "utils.training.scratch"):
+    for writer in ("utils.records.run", "utils.training.train"):
         patch.setattr(f"{writer}.write_tensors", write_while_there_is_room)
 
 

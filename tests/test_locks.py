@@ -137,7 +137,7 @@ def test_many_processes_in_turn_never_work_at_once_and_leave_nothing(tmp_path):
 
     def work() -> None:
         for _ in range(30):
-            with locks.in_turn(path, ""):
+            with locks.wait_for_lock(path, ""):
                 with log.open("a") as out:
                     out.write("(")
                 time.sleep(0.001)
@@ -181,7 +181,7 @@ def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_keeps_its_content
     }[kind]()
     for ask in (
         locks.exclusive(path).__enter__,
-        locks.in_turn(path, "").__enter__,
+        locks.wait_for_lock(path, "").__enter__,
         lambda: locks.is_locked(path),
     ):
         assert str(lock) in refused(ask)

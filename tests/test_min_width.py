@@ -13,7 +13,7 @@ from utils.powerlaw import PowerLaw
 from utils.records.files import read_rows
 from utils.records.results import read_result
 from utils.records.searches import floors_of, read_search
-from utils.settings import SearchSettings, arguments, assigned, stored
+from utils.settings import SearchSettings, assigned, command_options, stored
 
 NET = """
 import torch
@@ -448,11 +448,11 @@ def test_the_least_width_goes_by_the_network_and_is_stored_as_a_number():
 
 
 def test_they_are_given_to_the_searches_of_an_experiment():
-    settings = SearchSettings().settled(
+    settings = SearchSettings().with_overrides(
         assigned(SearchSettings(), ["min-width=3", "keep=stem,blocks.*"])
     )
     assert (settings.min_width, settings.keep) == (3, ("stem", "blocks.*"))
-    assert arguments(settings, SearchSettings()) == [
+    assert command_options(settings, SearchSettings()) == [
         "--min-width",
         "3",
         "--keep",

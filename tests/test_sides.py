@@ -26,7 +26,7 @@ from utils.data.decoded import fingerprint
 from utils.records.networks import load_network
 from utils.records.shapes import recorded, shape_in
 from utils.settings import TrainingSettings
-from utils.settings.option import arguments, assigned
+from utils.settings.fields import assigned, command_options
 
 NETS = '''
 import torch
@@ -271,7 +271,7 @@ def test_grey_images_are_read_as_they_are(mode, tmp_path):
 def test_a_folder_that_is_called_as_a_data_set_has_its_own_mean_in_grey(tmp_path):
     photos(tmp_path / "CIFAR10")
     data = load_data(str(tmp_path / "CIFAR10"), image_size=(HEIGHT, WIDTH), channels=1)
-    assert len(data.told["mean"]) == 1 and data.mean.shape == (1,)
+    assert len(data.facts["mean"]) == 1 and data.mean.shape == (1,)
 
 
 def test_crops_and_mirrored_images_of_unequal_sides_are_parts_of_the_bordered_image(tmp_path):
@@ -348,7 +348,7 @@ def test_counts_and_widths_from_python(grey):
 def test_a_pair_is_stored_as_a_list_and_goes_from_option_to_option():
     settings = TrainingSettings(image_size=[24, 40])
     assert settings.image_size == (24, 40)
-    assert arguments(settings, TrainingSettings()) == ["--image-size", "24x40"]
+    assert command_options(settings, TrainingSettings()) == ["--image-size", "24x40"]
     assert assigned(settings, ["image-size=24x40", "channels=1"]) == {
         "image_size": (24, 40),
         "channels": 1,

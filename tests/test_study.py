@@ -21,10 +21,10 @@ from utils.errors import UserError
 from utils.experiment.state import states_of
 from utils.settings import Places, SearchSettings, stored
 from utils.study.cost import search_macs
+from utils.study.missing import jobs_in, time_left
 from utils.study.outcomes import Findings, Outcome, Row, Uniform, with_all_ratios
 from utils.study.parts import BASES, FIRST, UNIFORM
 from utils.study.plan import STUDIES, study
-from utils.study.run import jobs_in, time_left
 from utils.study.statistics import Difference, Spread, difference, estimate, holm, pooled
 from utils.study.tables import family, main_family, markdown, signed, table_of
 
@@ -654,7 +654,7 @@ def test_fine_tunings_without_the_weights_of_their_base_network_are_refused():
     }
     base.result.parent.mkdir(parents=True)
     base.result.write_text(json.dumps(content))
-    from utils.study.run import refuse_without_weights
+    from utils.study.missing import refuse_without_weights
 
     states = states_of(jobs_in([part], PLACES), {})
     with pytest.raises(Exception, match=r"vgg_c10_pruned_base.25_25.json: its weights"):

@@ -205,7 +205,7 @@ def test_a_ratio_and_a_target_are_not_given_at_once():
         (Experiment(), "ratios"),
     ):
         with pytest.raises(UserError, match=f"--target and --{ratio}"):
-            settings.settled({"target": ("25%",), ratio: (0.5,)})
+            settings.with_overrides({"target": ("25%",), ratio: (0.5,)})
 
 
 @pytest.mark.parametrize("targets", [("25%", "25.0%"), ("300k", "0.3M"), ()])

@@ -9,7 +9,7 @@ from model import count_macs, count_params, prepare_filters, uniform_filters
 from study import KEPT
 from utils.settings import SearchSettings
 from utils.settings.compression import PruningSettings
-from utils.study.run import jobs_in
+from utils.study.missing import jobs_in
 from utils.study.trained import (
     BASE_EPOCHS,
     EQUAL_COMPUTE,

@@ -5,8 +5,8 @@ import sys
 import pytest
 from running import DIGITS, REPOSITORY, SCRIPTS, call, succeed
 
-from utils.settings import Settings, arguments
-from utils.settings.option import rules
+from utils.settings import Settings, command_options
+from utils.settings.fields import field_specs
 from utils.settings.parser import Parser
 
 # Taken in common, so that one set of options goes with all scripts of one experiment: the folders,
@@ -115,7 +115,7 @@ class Recorder:
         code = sys._getframe(2).f_code
         where, inside = code.co_filename, (f"{REPOSITORY}/utils/settings/", f"{REPOSITORY}/tests/")
         if where.startswith(f"{REPOSITORY}/") and (
-            not where.startswith(inside) or code is arguments.__code__
+            not where.startswith(inside) or code is command_options.__code__
         ):
             self.read.add(name)
 
@@ -141,7 +141,9 @@ class Recorder:
 
         def adding(self, defaults, *, only=None, **helps):
             recorder.taken |= {
-                rule.name for rule in rules(type(defaults)) if only is None or rule.name in only
+                spec.name
+                for spec in field_specs(type(defaults))
+                if only is None or spec.name in only
             }
             add_fields(self, defaults, only=only, **helps)
 

@@ -148,11 +148,11 @@ def test_a_training_reports_both_and_goes_on_with_both():
 
 
 def test_an_interrupted_training_goes_on_with_what_it_had_measured(monkeypatch):
-    from utils.training import scratch
+    from utils.training import train
 
     succeed(*SWEEP)
     whole = json.loads(Path("saved_plots/vgg/run_0_6.json").read_text())
-    evaluate, calls = scratch.evaluate, []
+    evaluate, calls = train.evaluate, []
 
     def stops(*arguments):
         calls.append(None)
@@ -160,10 +160,10 @@ def test_an_interrupted_training_goes_on_with_what_it_had_measured(monkeypatch):
             raise KeyboardInterrupt
         return evaluate(*arguments)
 
-    monkeypatch.setattr(scratch, "evaluate", stops)
+    monkeypatch.setattr(train, "evaluate", stops)
     again = [*SWEEP, "--save", "again_0"]
     assert call(*again).status == 130
-    monkeypatch.setattr(scratch, "evaluate", evaluate)
+    monkeypatch.setattr(train, "evaluate", evaluate)
     assert "goes on at epoch 1" in succeed(*again, "--resume")
     resumed = json.loads(Path("saved_plots/vgg/again_0_6.json").read_text())
     assert all(

@@ -162,9 +162,9 @@ class Blueprint(Resizable):
                 f"{position:5} {units:8}  "
                 f"{', '.join(layers[:4])}{', …' * (len(layers) > 4)}{tied}{of}"
             )
-        return [*lines, *fixed_layers(self.reading), self.told()]
+        return [*lines, *fixed_layers(self.reading), self.whose_code()]
 
-    def told(self) -> str:
+    def whose_code(self) -> str:
         """Return a line that says whose code is run, and why."""
         if not self.why_graph_with_gates:
             return "it is trained and searched as its own object, by its own code"

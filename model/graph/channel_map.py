@@ -9,7 +9,7 @@ import torch
 from torch import fx, nn
 
 from model.gate import Gate, GatedBatchNorm2d
-from model.graph.channels import Input, Literal, Piece, Step, Value, Widths
+from model.graph.channels import Input, Literal, MadeFrom, Piece, Value, WidthGroups
 from model.graph.operations import key
 from model.graph.trace import TrainingFlagCall
 
@@ -55,9 +55,9 @@ class ChannelMap:
         self.path = {name: first.setdefault(id(tensor), name) for name, tensor in tensors}
 
         # the widths, and which results and weights have them
-        self.widths = Widths()
+        self.widths = WidthGroups()
         self.values: dict[str, Value] = {}
-        self.steps: dict[str, Step] = {}
+        self.steps: dict[str, MadeFrom] = {}
         self.shapes: dict[str, torch.Size] = {}
         self.dims: dict[str, tuple[str | None, ...]] = {}
         self.calls: list[tuple[str, str, int]] = []
@@ -131,7 +131,7 @@ class ChannelMap:
 
     # --- noting -----------------------------------------------------------------------------------
 
-    def set(self, node: fx.Node, value: Value, step: Step) -> None:
+    def set(self, node: fx.Node, value: Value, step: MadeFrom) -> None:
         """Record the widths of a node's result and how it is made. Raises NotApart if they don't
         fit."""
         shape = self.shapes.get(node.name)
@@ -156,7 +156,7 @@ class ChannelMap:
         self.set(
             node,
             Value(value.axis if axis is None else axis, value.pieces),
-            Step([Input(source.name)], zero),
+            MadeFrom([Input(source.name)], zero),
         )
 
     def reads(self, node: fx.Node, source: fx.Node) -> None:
@@ -166,7 +166,7 @@ class ChannelMap:
         Closed channels take part as zeros. A mean counts them, so all channels stay while gates
         close.
         """
-        self.steps[node.name] = Step([Input(source.name, whole=True)], "none")
+        self.steps[node.name] = MadeFrom([Input(source.name, whole=True)], "none")
         self.pinned.add(source.name)
 
     def fixes(self, node: fx.Node, why: str = "") -> None:
@@ -262,7 +262,7 @@ class ChannelMap:
             )
             return False
 
-        self.set(source, Value(axis, pieces), Step([], "none"))
+        self.set(source, Value(axis, pieces), MadeFrom([], "none"))
         self.assign(path, *[source if d == axis else None for d in range(len(shape))])
         return True
 

@@ -51,7 +51,7 @@ class Value:
         return sum(piece.channels for piece in self.pieces)
 
 
-class Widths(UnionFind):
+class WidthGroups(UnionFind):
     """The widths found so far; widths that are tied become one.
 
     A width counts units: filters, or groups of filters that can only be removed together. ``fixed``
@@ -125,7 +125,7 @@ class Input(NamedTuple):
 
 
 @dataclass
-class Step:
+class MadeFrom:
     """The way in which a result is made.
 
     A channel of it is zero where "all" or "any" of the channels that it is made from are zero;

@@ -54,7 +54,7 @@ class HookPlan:
     missing: str = ""
 
 
-class Planner:
+class HookPlanner:
     """Finds the modules at which gates can be put into a network that was read."""
 
     def __init__(self, reading: Reading, free: Sequence[int]):

@@ -15,7 +15,7 @@ from model.graph.liveness import zeros
 from model.graph.reading import Reading
 
 
-class Places(NamedTuple):
+class GatePlaces(NamedTuple):
     """The widths (roots) that gates have to close at a node.
 
     ``behind``: behind the node, for everything that takes its result. ``before``: before the layers
@@ -30,7 +30,7 @@ def places(
     reading: Reading,
     free: Sequence[int],
     behind: Callable[[str], Sequence[str]] = lambda name: [name],
-) -> Places:
+) -> GatePlaces:
     """Return the places for gates such that no layer reads anything but zero from a closed filter.
 
     These are behind the norms of a width, or behind its layers where it has no norms, and wherever
@@ -49,7 +49,7 @@ def places(
         **{name: has[name] for name in norms},
     }
     readers = readers_of(reading)
-    found = Places({}, {})
+    found = GatePlaces({}, {})
     for name in first:
         for gated in behind(name) if first[name] else ():
             found.behind.setdefault(gated, set()).update(first[name])

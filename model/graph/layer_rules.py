@@ -12,7 +12,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from model.graph import operations as ops
 from model.graph.channel_map import ChannelMap, Layer
-from model.graph.channels import Input, Literal, Piece, Step, Value
+from model.graph.channels import Input, Literal, MadeFrom, Piece, Value
 
 
 def layer_of(module: Any, path: str) -> Layer:
@@ -53,7 +53,7 @@ def convolution(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node)
         notes.set(
             node,
             Value(1, (Piece(width, filters),)),
-            Step([Input(source.name, whole=True)] if value else [], "none"),
+            MadeFrom([Input(source.name, whole=True)] if value else [], "none"),
         )
         weight = (taken_from, node) if layer.transposed else (node, taken_from)
     elif value:
@@ -65,7 +65,7 @@ def convolution(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node)
             made = tuple(
                 Piece(piece.width, piece.channels // taken * given) for piece in value.pieces
             )
-            notes.set(node, Value(1, made), Step([Input(source.name, 0, taken, given)], "none"))
+            notes.set(node, Value(1, made), MadeFrom([Input(source.name, 0, taken, given)], "none"))
             notes.makers[node.name] = layer
 
     notes.assign(layer.weight, *weight)
@@ -100,7 +100,9 @@ def linear(notes: ChannelMap, node: fx.Node, layer: Layer, source: fx.Node) -> N
     piece = Piece(notes.widths.add(filters, layer.name), filters)
     notes.makers[node.name] = layer
     notes.set(
-        node, Value(axis, (piece,)), Step([Input(source.name, whole=True)] if value else [], "none")
+        node,
+        Value(axis, (piece,)),
+        MadeFrom([Input(source.name, whole=True)] if value else [], "none"),
     )
     notes.assign(layer.weight, node, source)
     if layer.bias is not None:
@@ -152,7 +154,7 @@ def by_group(
     per_group = value.channels // groups if groups else 1
     if groups == 1:
         notes.set(
-            node, value, Step([Input(source.name, whole=True)], "none", [(0, value.channels)])
+            node, value, MadeFrom([Input(source.name, whole=True)], "none", [(0, value.channels)])
         )
     elif (groups and not paths) or not in_groups(notes, value, per_group):
         raise notes.not_apart(
@@ -162,7 +164,7 @@ def by_group(
             else "has a number of groups that no weights go by",
         )
     else:
-        notes.set(node, value, Step([Input(source.name, 0, per_group, per_group)], "none"))
+        notes.set(node, value, MadeFrom([Input(source.name, 0, per_group, per_group)], "none"))
 
     notes.norms.add(node.name)
     for path in paths:
@@ -183,7 +185,9 @@ def layer_norm(
 
     if not paths:
         raise notes.not_apart(node, "has a number of channels that no weights go by")
-    notes.set(node, value, Step([Input(source.name, whole=True)], "none", [(0, value.channels)]))
+    notes.set(
+        node, value, MadeFrom([Input(source.name, whole=True)], "none", [(0, value.channels)])
+    )
     notes.norms.add(node.name)
     for path in paths:
         notes.assign(path, *[node if first + d == value.axis else None for d in range(dims)])

@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from model.errors import UnreadableNetwork
 from model.graph import rules
 from model.graph.channel_map import BATCH, ChannelMap
-from model.graph.channels import Piece, Step, Value
+from model.graph.channels import MadeFrom, Piece, Value
 from model.graph.sizes import fix_counted
 from model.graph.trace import Traced, trace
 from model.graph.tracer import images, on_meta
@@ -75,7 +75,7 @@ class Reading(ChannelMap):
                 images = Piece(
                     self.widths.add(channels, fixed="the channels of the images"), channels
                 )
-                self.set(node, Value(1, (images,)), Step([]))
+                self.set(node, Value(1, (images,)), MadeFrom([]))
         elif node.op == "get_attr":
             if isinstance(result, Tensor):
                 rules.fetch(self, node, result)

@@ -12,7 +12,7 @@ from model.cost import Number
 from model.errors import UnreadableNetwork
 from model.graph.channel_map import BATCH
 from model.graph.graph_module import graph_module, other_names
-from model.graph.hooks import HookPlan, Planner
+from model.graph.hooks import HookPlan, HookPlanner
 from model.graph.insert_gates import put_gates
 from model.graph.own_numbers import fix_own_numbers, without_gradient
 from model.graph.reading import Reading
@@ -134,7 +134,7 @@ class Resizable:
     @cached_property
     def hooks(self) -> HookPlan:
         """Return the places of gates in its own code."""
-        return Planner(self.reading, self.free).plan()
+        return HookPlanner(self.reading, self.free).plan()
 
     def channels(self, name: str, filters: Number) -> Number:
         """Return the number of channels of a node's result."""

@@ -20,7 +20,7 @@ from model.gate import Gate, GatedBatchNorm2d
 from model.graph import layer_kinds
 from model.graph import operations as ops
 from model.graph.channel_map import ChannelMap, NotApart
-from model.graph.channels import Input, Piece, Step, Value
+from model.graph.channels import Input, MadeFrom, Piece, Value
 from model.graph.layer_rules import convolution, layer_function, layer_of, linear, norm, slopes
 from model.graph.reduce_rules import normalize, parts, reduce, softmax
 from model.graph.shape_rules import (
@@ -133,7 +133,9 @@ def fetch(notes: ChannelMap, node: fx.Node, tensor: Tensor) -> None:
     long = [dim for dim, size in enumerate(tensor.shape) if size > 1]
     if path and len(long) == 1 and not for_layer(notes, node):
         size = tensor.shape[long[0]]
-        notes.set(node, Value(long[0], (Piece(notes.widths.add(size), size),)), Step([], "none"))
+        notes.set(
+            node, Value(long[0], (Piece(notes.widths.add(size), size),)), MadeFrom([], "none")
+        )
         notes.assign(path, *[node if dim == long[0] else None for dim in range(tensor.dim())])
 
 
@@ -241,7 +243,7 @@ def elementwise(notes: ChannelMap, node: fx.Node, what: Any, result: Tensor) -> 
         raise notes.not_apart(node, "applies them to what has other channels always")
 
     pieces = notes.values[aligned[0].name].pieces
-    step = Step([Input(arg.name, whole=arg not in aligned) for arg in tracked], "none")
+    step = MadeFrom([Input(arg.name, whole=arg not in aligned) for arg in tracked], "none")
     notes.set(node, Value(result.dim() - axis, pieces), step)
 
     # operands without widths, with one channel, and with channels of their own

@@ -9,7 +9,7 @@ import torch
 from torch import fx
 
 from model.graph.channel_map import ChannelMap
-from model.graph.channels import Input, Literal, Piece, Step, Value
+from model.graph.channels import Input, Literal, MadeFrom, Piece, Value
 from model.graph.sizes import channels_counted, fixes_counts
 
 LIKE = {"view_as", "reshape_as"}
@@ -63,10 +63,10 @@ def join(notes: ChannelMap, node: fx.Node) -> None:
         zero = "all" if len(tracked) == len(set(parts)) else "none"
         pieces = notes.values[tracked[0].name].pieces
         return notes.set(
-            node, Value(axis, pieces), Step([Input(part.name) for part in tracked], zero)
+            node, Value(axis, pieces), MadeFrom([Input(part.name) for part in tracked], zero)
         )
 
-    found, step, start = list[Piece](), Step([]), 0
+    found, step, start = list[Piece](), MadeFrom([]), 0
     for part in parts:
         size = notes.shapes[part.name][axis]
         if part.name in notes.values:
@@ -116,7 +116,7 @@ def reshape(notes: ChannelMap, node: fx.Node, source: fx.Node, given: list[Any])
         if size // channels in behind:
             times = size // channels
             pieces = tuple(Piece(piece.width, piece.channels * times) for piece in value.pieces)
-            notes.set(node, Value(axis, pieces), Step([Input(source.name, 0, 1, times)]))
+            notes.set(node, Value(axis, pieces), MadeFrom([Input(source.name, 0, 1, times)]))
             return literal(notes, node, given, axis)
 
     fixes_counts(notes, node)

@@ -125,7 +125,7 @@ class Tracer(fx.Tracer):
         return graph
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
-        return Result(node, self)
+        return ResultProxy(node, self)
 
     def to_bool(self, obj: fx.Proxy) -> bool:
         value = self.value(obj)
@@ -146,7 +146,7 @@ class Tracer(fx.Tracer):
         return value
 
 
-class Result(fx.Proxy):
+class ResultProxy(fx.Proxy):
     """A result whose length and number can be used by code where they follow from the size of the
     images."""
 
@@ -175,7 +175,7 @@ class Result(fx.Proxy):
         return float(self._known(self.tracer.value(self), (bool, int, float)))  # type: ignore[attr-defined]
 
 
-class Attribute(Result, fx.proxy.Attribute):
+class Attribute(ResultProxy, fx.proxy.Attribute):
     """An attribute of a result: its shape, a method."""
 
 

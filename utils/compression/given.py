@@ -88,7 +88,7 @@ def read_given(path: Path, settings: PruningSettings, keep: Sequence[str] = ()) 
     ``refuse_impossible`` raises for the network and the layers to ``keep``.
     """
     content = read_content(path)
-    own = own_network(path, content, settings.model) if is_own(content) else None
+    own = own_network(path, content, settings.model) if is_of_this_project(content) else None
     pixels, channels = settings.image_size, settings.channels
     if own and own.shape:
         pixels, channels = pixels or own.shape["image_size"], channels or own.shape.get("channels")
@@ -121,7 +121,7 @@ def own_network(path: Path, content: Any, model: str) -> Given:
     return Given(path, model, stored["filters"], stored["network"], shape_in(stored))
 
 
-def is_own(content: Any) -> bool:
+def is_of_this_project(content: Any) -> bool:
     """Return True for the content of a file that a training of this project left, finished or
     not."""
     return (

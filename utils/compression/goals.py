@@ -23,7 +23,7 @@ from utils.settings.target import BUDGET_NAMES, Limit, Target, people
 
 
 @dataclass(frozen=True)
-class Widths:
+class AskedWidths:
     """Widths that are asked for: those of a ``method``, or if that is None those that the criterion
     leaves."""
 
@@ -44,7 +44,7 @@ class Widths:
         return f"+{self.method.name}" if self.method else ""
 
 
-def asked_widths(asked: Compression, model: str, dataset: str, record_dir: str) -> Widths:
+def asked_widths(asked: Compression, model: str, dataset: str, record_dir: str) -> AskedWidths:
     """Return the widths that the options ask for. Raises UserError, also for a search that is not
     there."""
     method = None
@@ -63,7 +63,7 @@ def asked_widths(asked: Compression, model: str, dataset: str, record_dir: str) 
         min_width = searched.min_width if searched else least_width(model, None)
     keep = asked.keep if asked.keep is not None else searched.keep if searched else ()
     limit = Limit(Target.parse(asked.target), budget)
-    return Widths(method, limit, min_width, keep, asked.round_to)
+    return AskedWidths(method, limit, min_width, keep, asked.round_to)
 
 
 def amount_of(limit: Limit, whole: int) -> int:
@@ -72,18 +72,18 @@ def amount_of(limit: Limit, whole: int) -> int:
     amount = limit.target.amount(whole)
     if amount >= whole:
         raise UserError(
-            f"--target {limit.target}: the network has {told(whole, limit.budget)} as it is; "
-            "there is nothing to prune"
+            f"--target {limit.target}: the network has {amount_text(whole, limit.budget)} as it "
+            "is; there is nothing to prune"
         )
     return amount
 
 
-def told(amount: int, budget: str) -> str:
+def amount_text(amount: int, budget: str) -> str:
     """An amount for people: 2.58M MACs."""
     return f"{people(amount)} {BUDGET_NAMES[budget]}"
 
 
-def floors_of(widths: Widths, model: str, filters: list[int]) -> list[int]:
+def floors_of(widths: AskedWidths, model: str, filters: list[int]) -> list[int]:
     """The fewest filters of each layer: all of those that are kept; multiples of ``round_to`` where
     a layer has as many."""
     kept, multiple, found = widths_of(model, widths.keep), widths.round_to, []
@@ -102,7 +102,7 @@ def fewest_of(width: int, min_width: int, multiple: int) -> int:
 
 
 def goal_of(
-    widths: Widths, amount: int, model: str, filters: list[int], price: Price, data: Data
+    widths: AskedWidths, amount: int, model: str, filters: list[int], price: Price, data: Data
 ) -> Goal:
     """The goal of a pruning to ``amount``. Raises UserError where no widths that are allowed are
     small enough."""
@@ -138,7 +138,7 @@ def saved_per_filter(cost: object, widths: list[int]) -> list[float]:
     return [float(number) for number in found[0] - found[1:]]
 
 
-def too_small(widths: Widths, amount: int, least: int) -> UserError:
+def too_small(widths: AskedWidths, amount: int, least: int) -> UserError:
     """Return the error for a target that no widths reach, with what a user can do."""
     budget = widths.limit.budget
     others = [
@@ -148,7 +148,7 @@ def too_small(widths: Widths, amount: int, least: int) -> UserError:
         *["--round-to"] * (widths.round_to > 1),
     ]
     return UserError(
-        f"--target {widths.limit.target}: is {told(amount, budget)}, and with the fewest filters "
-        f"that its layers may have the network has {told(least, budget)}; give another "
-        f"{' or '.join(others)}"
+        f"--target {widths.limit.target}: is {amount_text(amount, budget)}, and with the fewest "
+        f"filters that its layers may have the network has {amount_text(least, budget)}; give "
+        f"another {' or '.join(others)}"
     )

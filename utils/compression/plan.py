@@ -13,14 +13,14 @@ from model.architecture import Compaction
 from model.gate import gates_of
 from utils.compression.criteria import Criterion, Magnitude, Random, Taylor
 from utils.compression.given import Given
-from utils.compression.goals import Widths, amount_of, goal_of
+from utils.compression.goals import AskedWidths, amount_of, goal_of
 from utils.compression.state import GoalPruner, Rounds, Shrinking
 from utils.data import Data, training_batches
 from utils.records.method import PRUNED
 from utils.settings.compression import PruningSettings
 from utils.settings.target import about_ratio, people
 from utils.training.magnitude import compactor_of, filter_norms
-from utils.training.scratch import Training
+from utils.training.train import Training
 
 COUNTS = count_params, count_macs
 MULTIPLE = 8  # channels, of layers that are still pruned
@@ -38,11 +38,11 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PruningPlan:
     """The plan of a pruning: the network, the target, the criterion and the training."""
 
     given: Given
-    widths: Widths
+    widths: AskedWidths
     amount: int  # the most that the network may cost
     whole: Costs
     criterion: str
@@ -51,8 +51,13 @@ class Plan:
 
     @classmethod
     def of(
-        cls, given: Given, widths: Widths, criterion: str, settings: PruningSettings, data: Data
-    ) -> Plan:
+        cls,
+        given: Given,
+        widths: AskedWidths,
+        criterion: str,
+        settings: PruningSettings,
+        data: Data,
+    ) -> PruningPlan:
         """Raises UserError where the target is no pruning."""
         params, macs = (count(given.model, given.filters, **data.shape) for count in COUNTS)
         amount = amount_of(widths.limit, macs if widths.limit.budget == "macs" else params)

@@ -14,13 +14,13 @@ from model import image_shape, is_imported, pixels_in
 from model.errors import OverBudget
 from model.graph.flatten import plain
 from utils.compression.given import read_given
-from utils.compression.goals import asked_widths, told
-from utils.compression.plan import Costs, Plan, costs_of
+from utils.compression.goals import amount_text, asked_widths
+from utils.compression.plan import Costs, PruningPlan, costs_of
 from utils.compression.state import Shrinking
 from utils.data import evaluation_batches
 from utils.errors import UserError
 from utils.records.paths import at_size
-from utils.records.results import Result, asked
+from utils.records.results import Result, identity_of
 from utils.records.run import provenance
 from utils.records.shapes import recorded
 from utils.records.sizes import size_options
@@ -32,7 +32,7 @@ from utils.training.device import Runner
 from utils.training.latency import BATCH, latencies
 from utils.training.loop import evaluate
 from utils.training.prepare import check_memory, prepare
-from utils.training.scratch import Training, TrainingRun
+from utils.training.train import Training, TrainingRun
 
 
 class PruningRun(TrainingRun):
@@ -42,12 +42,12 @@ class PruningRun(TrainingRun):
     before: dict[str, Any]
     network: nn.Module  # in the end
 
-    def begin(self, plan: Plan) -> None:
+    def begin(self, plan: PruningPlan) -> None:
         """Says what is to be pruned: that is what work found under this name is compared with."""
         widths, given = plan.widths, plan.given
         self.base_filters, self.origin = given.filters, widths.origin
         self.begun_with = {
-            **asked(
+            **identity_of(
                 self.settings,
                 plan.method,
                 plan.ratio,
@@ -106,7 +106,7 @@ def prune(
         )
 
         # What is to be done, and whether it can be.
-        plan = Plan.of(given.fitted(data), widths, compression.criterion, settings, data)
+        plan = PruningPlan.of(given.fitted(data), widths, compression.criterion, settings, data)
         check_memory(plan.whole.params, runner)
         run.begin(plan)
         if storage.overwrite or not run.result.exists():
@@ -131,12 +131,12 @@ def prune(
     return result
 
 
-def before(network: nn.Module, plan: Plan, runner: Runner) -> dict[str, Any]:
+def before(network: nn.Module, plan: PruningPlan, runner: Runner) -> dict[str, Any]:
     """Measure the network as it came, and print that."""
     loss, accuracy = evaluate(network, evaluation_batches(plan.data), runner)
     widths = " ".join(map(str, plan.given.filters))
     print(f"{plan.given.path}: accuracy {accuracy:.2f} %, {plan.whole}; filters {widths}")
-    print(f"pruned to {told(plan.amount, plan.widths.limit.budget)} at most", flush=True)
+    print(f"pruned to {amount_text(plan.amount, plan.widths.limit.budget)} at most", flush=True)
     return {
         "params": plan.whole.params,
         "macs": plan.whole.macs,
@@ -145,7 +145,9 @@ def before(network: nn.Module, plan: Plan, runner: Runner) -> dict[str, Any]:
     }
 
 
-def tell_both(run: PruningRun, result: Result, base: nn.Module, plan: Plan, runner: Runner) -> None:
+def tell_both(
+    run: PruningRun, result: Result, base: nn.Module, plan: PruningPlan, runner: Runner
+) -> None:
     """Prints what the network was and what it is, both measured on this machine."""
     size = pixels_in(plan.data.shape)
     small = run.network.eval()

@@ -15,7 +15,7 @@ from model.graph.blueprint import Blueprint
 from model.graph.trace import random_state_kept
 from model.images import ImageSize, pixels_of
 from utils.compression.criteria import Criterion, Magnitude, Random, Taylor
-from utils.compression.goals import amount_of, fewest_of, saved_per_filter, told
+from utils.compression.goals import amount_of, amount_text, fewest_of, saved_per_filter
 from utils.compression.rounds import FreeWidths, Goal, RoundedWidths
 from utils.compression.state import GoalPruner, Rounds
 from utils.errors import UserError
@@ -100,8 +100,9 @@ class Pruner:
         least = int(cost_of(blueprint, self.budget, floors))
         if least > amount:
             raise UserError(
-                f"target {limit.target}: is {told(amount, self.budget)}, and with the fewest "
-                f"filters that its layers may have the network has {told(least, self.budget)}"
+                f"target {limit.target}: is {amount_text(amount, self.budget)}, and with the "
+                "fewest filters that its layers may have the network has "
+                f"{amount_text(least, self.budget)}"
             )
         return amount
 

@@ -13,7 +13,7 @@ from model.gate import gates_of
 from utils.compression.criteria import Criterion
 from utils.compression.rounds import Goal, widths_of
 from utils.training.device import give_back_freed_memory
-from utils.training.scratch import Training
+from utils.training.train import Training
 
 
 @dataclass(frozen=True)

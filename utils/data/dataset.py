@@ -71,7 +71,7 @@ class Data:
         return {"images": len(self.train), "test_images": len(self.test), **held_out}
 
     @property
-    def told(self) -> dict[str, list[float] | list[str]]:
+    def facts(self) -> dict[str, list[float] | list[str]]:
         """The facts for using a network of these images elsewhere: ``mean`` and ``std`` of pixels
         between 0 and 1, and ``classes``."""
         facts = self.settings

@@ -14,7 +14,7 @@ from PIL import __version__ as pillow
 from model import ImageSize, pixels_of
 from utils.errors import UserError
 from utils.records.files import replacing
-from utils.records.locks import in_turn
+from utils.records.locks import wait_for_lock
 from utils.records.paths import all_decoded_images, decoded_images
 
 RULES = 1  # of decoding; files of another number are made anew
@@ -108,7 +108,7 @@ class Decoded:
 
     def _turn(self) -> contextlib.AbstractContextManager[None]:
         """Hold the file, after another process that decodes these images."""
-        return in_turn(
+        return wait_for_lock(
             self.path, f"{self.path}: waits for another process, which decodes these images"
         )
 

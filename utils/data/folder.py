@@ -24,9 +24,9 @@ from utils.settings import FOLDER_SIZES
 
 AT_ONCE, PER_TURN = 128, 16  # images that are passed to all threads together, and to each in turn
 
-Part = tuple[Images, np.ndarray]  # images (N, H, W, C), uint8, and labels (N,)
+LabelledImages = tuple[Images, np.ndarray]  # images (N, H, W, C), uint8, and labels (N,)
 # to train on, to test on, to validate on; and the classes
-Parts = tuple[Part, Part, Part | None, list[str]]
+Parts = tuple[LabelledImages, LabelledImages, LabelledImages | None, list[str]]
 
 
 class ImageFiles:
@@ -92,7 +92,7 @@ def read_folder(
     train, test = list_parts(root)
     room, side = room_for_images(device), pixels_of(size or own_size(train), channels)
 
-    def read(listing: Listing, indices: np.ndarray, part: object) -> Part:
+    def read(listing: Listing, indices: np.ndarray, part: object) -> LabelledImages:
         nonlocal room
         images = _within(
             room,

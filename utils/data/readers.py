@@ -15,7 +15,7 @@ from model import COLOURS, ImageSize, Shape, pixels_of, shape_for
 from utils.data.dataset import Data, Images, Split, Wanted, in_memory, mean_and_std
 from utils.data.folder import Parts, folder_shape, read_folder
 from utils.errors import UserError
-from utils.records.locks import in_turn
+from utils.records.locks import wait_for_lock
 from utils.records.paths import ARCHIVES, image_folder
 from utils.settings import DATASETS, Dataset, dataset_facts, dataset_name
 
@@ -243,7 +243,9 @@ def _read_cifar(name: str, root: Path, wanted: Wanted) -> Parts:
             train, test = read(download=False)
         # absent, or not whole; two processes would download into one file
         except RuntimeError:
-            with in_turn(root / name, f"{root}: waits for another process, which downloads {name}"):
+            with wait_for_lock(
+                root / name, f"{root}: waits for another process, which downloads {name}"
+            ):
                 train, test = read(download=True)
     # torchvision raises many kinds: no network, a bad checksum, a full disk
     except Exception as error:

@@ -22,7 +22,7 @@ from utils.settings import (
     training_preset,
 )
 from utils.settings.compression import PruningSettings
-from utils.settings.option import flag
+from utils.settings.fields import flag
 
 
 def check(experiment: Experiment) -> None:

@@ -16,7 +16,7 @@ from utils.records.files import is_number, read_json
 from utils.records.methods import networks_of
 from utils.records.paths import release_record
 from utils.records.published import read_published_scaling
-from utils.records.results import asked, refuse_other, unsaid
+from utils.records.results import identity_of, refuse_other, unsaid
 from utils.records.run import same_settings
 from utils.records.searches import SearchRecord, budget_of, floors_of, read_search
 from utils.records.shapes import recorded_size
@@ -121,7 +121,7 @@ def asked_of(job: Job, settings: TrainingSettings, result: dict[str, Any]) -> di
     said = result.get("budget", "params") if of_search and not searched else "params"
     min_width, keep = floors_asked(job, searched, result)
     target = str(job.size.target) if isinstance(job.size, Limit) else None
-    found = asked(
+    found = identity_of(
         settings,
         method,
         # of a target it follows from what the template costs, which needs torch

@@ -16,8 +16,8 @@ from utils.settings import (
     Settings,
     Size,
     TrainingSettings,
-    arguments,
     assigned,
+    command_options,
     shortest,
     training_preset,
 )
@@ -58,7 +58,7 @@ class JobMaker:
         options = [
             *self.options(script, save),
             *networks,
-            *arguments(settings, preset, (*TASK, "seed")),
+            *command_options(settings, preset, (*TASK, "seed")),
         ]
 
         return Job(
@@ -97,7 +97,7 @@ class JobMaker:
     def with_overrides(self, preset: Any, flag: str, given: dict[str, Any]) -> Any:
         """Return ``preset`` with the settings that were given. Raises UserError."""
         try:
-            return preset.settled({**self.task, **given})
+            return preset.with_overrides({**self.task, **given})
         except UserError as error:  # two settings that don't go together
             raise UserError(f"{flag}: {error}") from None
 
@@ -111,8 +111,10 @@ class JobMaker:
             "--save",
             save,
         )
-        yield from arguments(self.places, Places())
-        yield from arguments(self.machine, Machine(), ("compile",) * (script not in COMPILING))
+        yield from command_options(self.places, Places())
+        yield from command_options(
+            self.machine, Machine(), ("compile",) * (script not in COMPILING)
+        )
 
     def sized(self, size: Size, ratio: str) -> list[str]:
         """Return the options for the size of a network; ``ratio`` is the one for ratios."""

@@ -28,7 +28,7 @@ from utils.settings import (
     SearchSettings,
     Size,
     TrainingSettings,
-    arguments,
+    command_options,
     fine_tuning_preset,
     search_preset,
 )
@@ -83,7 +83,7 @@ class Planner(JobMaker):
         options = [
             *self.options("architecture_descent.py", save),
             *["--morph"] * morph,
-            *arguments(settings, preset.morphnet() if morph else preset, (*TASK, "morph")),
+            *command_options(settings, preset.morphnet() if morph else preset, (*TASK, "morph")),
         ]
         return Job(
             paths.as_search(save),
@@ -104,7 +104,7 @@ class Planner(JobMaker):
             save,
             network.ratio,
             *self.from_scratch(self.experiment.base_seed),
-            arguments(network, BaseNetwork()),
+            command_options(network, BaseNetwork()),
             method="base",
         )
 
@@ -150,7 +150,7 @@ class Planner(JobMaker):
             paths.at_size(save, size),
             size,
             *self.from_scratch(seed),
-            [*arguments(networks, Networks()), *self.sized(size, "--ratios")],
+            [*command_options(networks, Networks()), *self.sized(size, "--ratios")],
             needs=needs,
             method={"neuralscale": LAST, "morph": "morphnet"}.get(method, method),
             search=search or (PUBLISHED if method == "morph" else None),
@@ -189,12 +189,12 @@ class Planner(JobMaker):
         given = self.given((preset, standard), "--prune-with", self.experiment.prune_with, *without)
         settings = self.with_overrides(preset, "--prune-with", {**given, "seed": seed})
         try:
-            compression = standard.settled(given)
+            compression = standard.with_overrides(given)
         except UserError as error:
             raise UserError(f"--prune-with: {error}") from None
 
         save = f"{self.named('prune')}_{seed}"
-        chosen = arguments(compression, standard, ("weights", "target"))
+        chosen = command_options(compression, standard, ("weights", "target"))
         return self.job(
             "prune.py",
             save,

@@ -19,7 +19,7 @@ from model import COLOURS, ImageSize, image_shape
 from utils.errors import UserError
 from utils.export import alone
 from utils.export.formats import ONNX, PROGRAM, SOURCE, WEIGHTS, quiet
-from utils.export.known import Images
+from utils.export.known import Preprocessing
 from utils.records.paths import PROJECT
 
 BATCHES = (1, 100)  # batch sizes of the comparison
@@ -49,7 +49,7 @@ def differences(
     network: nn.Module,
     folder: Path,
     image_size: ImageSize,
-    images: Images,
+    images: Preprocessing,
     reference: nn.Module | None,
 ) -> dict[str, Any]:
     """Return the largest difference of each file's outputs from the network's on random images,
@@ -216,7 +216,9 @@ def _close(one: Tensor, other: Tensor, scale: float) -> bool:
     )
 
 
-def check_example(folder: Path, network: nn.Module, image_size: ImageSize, images: Images) -> None:
+def check_example(
+    folder: Path, network: nn.Module, image_size: ImageSize, images: Preprocessing
+) -> None:
     """Raise UserError if example.py gives another class or probability for an image than the
     network."""
     from PIL import Image

@@ -16,7 +16,7 @@ from model.graph.trace import random_state_kept
 from utils.errors import UserError
 from utils.export.compare import BATCHES, TOLERANCE
 from utils.export.formats import SOURCE
-from utils.export.known import Images
+from utils.export.known import Preprocessing
 from utils.export.source.literals import NotWritableError
 from utils.export.source.write import write_source
 from utils.records.shapes import shape_in
@@ -27,7 +27,7 @@ ARCHITECTURE, README = "architecture.json", "README.md"
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExportPlan:
     """The parts of an exported network.
 
     These are the network as others can load it, its weights, and its source, or the ``reason`` why
@@ -42,7 +42,7 @@ class Plan:
     params: int
 
     @staticmethod
-    def of(network: nn.Module, model: str, dataset: str, shape: Shape) -> Plan:
+    def of(network: nn.Module, model: str, dataset: str, shape: Shape) -> ExportPlan:
         """Return the parts of a network. Raises UserError if it can't be exported at all."""
         pixels = pixels_in(shape)
         channels, height, width = image_shape(pixels)
@@ -77,8 +77,10 @@ class Plan:
             found = write_source(bare, title, shapes, sorted(frozen), held, pixels)
         except NotWritableError as error:
             state = {name: tensor.clone() for name, tensor in bare.state_dict().items()}
-            return Plan(bare, state, None, str(error), None, number_of(bare))
-        return Plan(found.network, found.state, found.text, "", reference, number_of(found.network))
+            return ExportPlan(bare, state, None, str(error), None, number_of(bare))
+        return ExportPlan(
+            found.network, found.state, found.text, "", reference, number_of(found.network)
+        )
 
 
 def number_of(network: nn.Module) -> int:
@@ -86,7 +88,7 @@ def number_of(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def interface(images: Images, shape: Shape) -> dict[str, Any]:
+def interface(images: Preprocessing, shape: Shape) -> dict[str, Any]:
     """Return a description of the network's input and output."""
     channels, height, width = image_shape(pixels_in(shape))
     given = {

@@ -26,7 +26,7 @@ from utils.export.formats import (
 from utils.export.known import images_for, known_of, stored_with
 from utils.export.write import FILES, write
 from utils.records.method import Method
-from utils.records.methods import is_own, method_of, read_scalings, refuse_impossible
+from utils.records.methods import is_own_search, method_of, read_scalings, refuse_impossible
 from utils.records.networks import Stored, network_of, read_stored
 from utils.records.paths import at_size, named_after, result_file, size_slug, weights_file
 from utils.records.results import read_result
@@ -272,7 +272,7 @@ def untrained_shape(
     dataset = dataset_name(task.dataset)
     if networks.prune_fname:
         record = read_scalings(folders.record_dir, networks.prune_fname, task.model, dataset)
-        if is_own(record):
+        if is_own_search(record):
             found = shape_in(record)
             return shape_for(
                 found["num_classes"],

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from model import ImageSize, image_shape
 from utils.errors import UserError, is_out_of_memory
-from utils.export.known import Images
+from utils.export.known import Preprocessing
 
 WEIGHTS, ONNX, PROGRAM, SOURCE, EXAMPLE = (
     "weights.pt",
@@ -37,7 +37,7 @@ ADAPTIVE_MAX = [
 class FromPixels(nn.Module):
     """A network with the preprocessing of images before it: (N, H, W, C), uint8 -> logits."""
 
-    def __init__(self, network: nn.Module, images: Images):
+    def __init__(self, network: nn.Module, images: Preprocessing):
         super().__init__()
         self.network = network
         self.scale: Tensor
@@ -73,7 +73,7 @@ def written(
     state: dict[str, Tensor],
     source: str | None,
     image_size: ImageSize,
-    images: Images,
+    images: Preprocessing,
 ) -> Iterator[tuple[str, bytes]]:
     """Yield the name and content of each file of a network without gates, (N, C, H, W) -> (N,
     classes), for batches of any size.

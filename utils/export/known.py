@@ -20,7 +20,7 @@ from utils.settings import dataset_facts, dataset_name
 
 
 @dataclass(frozen=True)
-class Images:
+class Preprocessing:
     """The preprocessing of images, and their classes.
 
     ``mean`` and ``std`` are those of pixels between 0 and 1, and ``classes`` the names in order, if
@@ -73,7 +73,7 @@ class Images:
 
 def images_of(
     dataset: str, given: Mapping[str, Any], num_classes: int, channels: int = COLOURS
-) -> Images:
+) -> Preprocessing:
     """Return the preprocessing of a data set: as ``given``, or else by its name."""
     facts = dataset_facts(dataset)
     if channels != COLOURS:
@@ -82,7 +82,7 @@ def images_of(
         list(facts.classes) if len(facts.classes) == num_classes else None
     )
     mean, std = given.get("mean") or facts.mean, given.get("std") or facts.std
-    return Images(
+    return Preprocessing(
         list(mean) if mean else None,
         list(std) if std else None,
         classes,
@@ -91,7 +91,7 @@ def images_of(
     )
 
 
-def images_for(dataset: str, given: Mapping[str, Any], shape: Shape) -> Images:
+def images_for(dataset: str, given: Mapping[str, Any], shape: Shape) -> Preprocessing:
     """The same, of networks of a shape."""
     return images_of(dataset, given, shape["num_classes"], shape.get("channels", COLOURS))
 
@@ -146,7 +146,7 @@ def measured(
     )
     if len(data.train) != counts.get("images", len(data.train)):
         return {}
-    return dict(data.told)
+    return dict(data.facts)
 
 
 def known_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from model import COLOURS, ImageSize, image_shape, pixels_in
-from utils.export.known import Images
+from utils.export.known import Preprocessing
 from utils.records.shapes import shape_in
 
 EXAMPLE_SOURCE = '''\
@@ -85,7 +85,7 @@ README_TEXT = """\
 """
 
 
-def example_text(images: Images, image_size: ImageSize) -> str:
+def example_text(images: Preprocessing, image_size: ImageSize) -> str:
     """Return example.py for ``images`` that the network takes at this size."""
     channels, height, width = image_shape(image_size)
     square = height == width

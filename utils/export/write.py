@@ -11,10 +11,10 @@ from torch import nn
 from model import ImageSize, Shape, count_macs, count_params, pixels_in
 from utils.errors import UserError
 from utils.export.compare import TOLERANCE, check_example, differences
-from utils.export.contents import ARCHITECTURE, README, Plan, interface, own_class, say
+from utils.export.contents import ARCHITECTURE, README, ExportPlan, interface, own_class, say
 from utils.export.folder import replacing_folder
 from utils.export.formats import EXAMPLE, ONNX, PACKAGES, PROGRAM, SOURCE, WEIGHTS, written
-from utils.export.known import Images, images_for
+from utils.export.known import Preprocessing, images_for
 from utils.export.texts import example_text, readme
 from utils.records.run import provenance
 from utils.records.shapes import recorded
@@ -33,7 +33,7 @@ def write(
     target: Path,
     overwrite: bool = False,
     *,
-    images: Images | None = None,
+    images: Preprocessing | None = None,
 ) -> Path:
     """Write the folder ``target``, whole or not at all, and print what is in it.
 
@@ -48,7 +48,7 @@ def write(
         )
 
     network = network.cpu().eval()
-    plan = Plan.of(network, model, dataset, shape)
+    plan = ExportPlan.of(network, model, dataset, shape)
     about = {
         "model": model,
         "dataset": dataset,
@@ -85,7 +85,7 @@ def write(
 
 
 def write_texts(
-    folder: Path, about: dict[str, Any], plan: Plan, images: Images, pixels: ImageSize
+    folder: Path, about: dict[str, Any], plan: ExportPlan, images: Preprocessing, pixels: ImageSize
 ) -> None:
     """Write the description of a network, its README and its example."""
     texts = {

@@ -13,7 +13,7 @@ from typing import Any
 
 from model import Shape, count_macs, count_params
 from utils.records.method import Method
-from utils.records.methods import is_own, methods_of, read_scalings, refuse_impossible
+from utils.records.methods import is_own_search, methods_of, read_scalings, refuse_impossible
 from utils.records.paths import named_after, shown_name
 from utils.records.searches import SearchRecord, budget_of, floors_of, not_fitted
 from utils.records.shapes import recorded, shape_in
@@ -33,7 +33,7 @@ MOST = 4  # heat maps in a picture
 
 
 @dataclass(frozen=True)
-class Listing:
+class ArchitectureListing:
     """The networks of a search: the ``methods`` of its iterations, at several sizes."""
 
     model: str
@@ -106,14 +106,16 @@ def list_architectures(task: Task, name: str, given: Mapping[str, Any], folders:
             draw_widths(listing, rows, out)
 
 
-def listing_of(task: Task, name: str, given: Mapping[str, Any], folders: Folders) -> Listing:
+def listing_of(
+    task: Task, name: str, given: Mapping[str, Any], folders: Folders
+) -> ArchitectureListing:
     """Return the networks of the search ``name`` with the options that were ``given``, or else
     those of the search. Raises UserError."""
     model, dataset = task.model, dataset_name(task.dataset)
     record = read_scalings(folders.record_dir, name, model, dataset)
     shape = shape_in(record)
     # a user's folder may have the name of a published data set
-    if not is_own(record) and Path(task.dataset).is_dir():
+    if not is_own_search(record) and Path(task.dataset).is_dir():
         from utils.data import shape_of
 
         shape = shape_of(task.dataset)
@@ -122,7 +124,7 @@ def listing_of(task: Task, name: str, given: Mapping[str, Any], folders: Folders
     budget = given.get("budget") or budget_of(record)
     searched_width, searched_keep = floors_of(record)
     min_width, keep = given.get("min_width", searched_width), given.get("keep", searched_keep)
-    sizes = sizes_asked(networks_preset(task.dataset).settled(given), budget)
+    sizes = sizes_asked(networks_preset(task.dataset).with_overrides(given), budget)
     refuse_impossible(
         model,
         task.dataset,
@@ -141,10 +143,10 @@ def listing_of(task: Task, name: str, given: Mapping[str, Any], folders: Folders
         min_width=min_width,
         keep=keep,
     )
-    return Listing(model, dataset, name, record, shape, methods, sizes)
+    return ArchitectureListing(model, dataset, name, record, shape, methods, sizes)
 
 
-def print_json(listing: Listing, rows: list[tuple[Size, dict[str, Any]]]) -> None:
+def print_json(listing: ArchitectureListing, rows: list[tuple[Size, dict[str, Any]]]) -> None:
     """Print the networks as JSON, with the options they were made with."""
     method = listing.last
     about = {
@@ -159,7 +161,7 @@ def print_json(listing: Listing, rows: list[tuple[Size, dict[str, Any]]]) -> Non
     print(json.dumps({**about, "architectures": [row for _, row in rows]}, indent=1))
 
 
-def print_table(listing: Listing, rows: list[tuple[Size, dict[str, Any]]]) -> None:
+def print_table(listing: ArchitectureListing, rows: list[tuple[Size, dict[str, Any]]]) -> None:
     """Print a line for each network."""
     print(
         f"{listing.model} on {listing.dataset}, {listing.name}: filters per layer{listing.options}"
@@ -178,7 +180,7 @@ def print_table(listing: Listing, rows: list[tuple[Size, dict[str, Any]]]) -> No
         )
 
 
-def print_rounding(listing: Listing, rows: list[tuple[Size, dict[str, Any]]]) -> None:
+def print_rounding(listing: ArchitectureListing, rows: list[tuple[Size, dict[str, Any]]]) -> None:
     """Print the costs and gains of rounded widths, for the last iteration at each size."""
     from utils.training.device import Runner, pick_device
     from utils.training.latency import rounding_told
@@ -190,7 +192,9 @@ def print_rounding(listing: Listing, rows: list[tuple[Size, dict[str, Any]]]) ->
         print(f"{size_told(size)}, {method.name}, {line}", flush=True)
 
 
-def draw_widths(listing: Listing, rows: list[tuple[Size, dict[str, Any]]], out: Path) -> None:
+def draw_widths(
+    listing: ArchitectureListing, rows: list[tuple[Size, dict[str, Any]]], out: Path
+) -> None:
     """Draw a heat map of the widths for each of up to four sizes, with a scale of its own."""
     import numpy as np
 

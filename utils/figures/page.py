@@ -68,11 +68,11 @@ def write_page(
         title,
         said,
         {
-            "What was asked": asked(found, searches, command),
+            "What was asked": asked_section(found, searches, command),
             "Results": results_table(found, curves),
             "Pictures": pictures(subject, curves, [*found], [*searches], folders),
             "Filters of each layer": widths(subject, found, curves),
-            "How to repeat it": repeated(found, searches, folders),
+            "How to repeat it": repeat_section(found, searches, folders),
         },
     )
     path = out or page_file(folders.plot_dir, model, subject.dataset, [*found])
@@ -96,7 +96,7 @@ def searches_of(found: Named, folders: Folders, subject: Subject) -> dict[str, S
     return records
 
 
-def asked(found: Named, searches: dict[str, SearchRecord], command: str) -> str:
+def asked_section(found: Named, searches: dict[str, SearchRecord], command: str) -> str:
     """Return the networks that were trained, and their settings."""
     rows = []
     for name, results in found.items():
@@ -276,7 +276,7 @@ def bases_of(results: Sequence[tuple[Path, Result]]) -> list[tuple[Path, Result]
     return found
 
 
-def repeated(found: Named, searches: dict[str, SearchRecord], folders: Folders) -> str:
+def repeat_section(found: Named, searches: dict[str, SearchRecord], folders: Folders) -> str:
     """Return the commands, the software and hardware, and the paths of the results."""
     results = [one for several in found.values() for one in several]
     searched = [search_command(name, record, folders) for name, record in searches.items()]

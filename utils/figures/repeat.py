@@ -19,7 +19,7 @@ from utils.settings import (
     Limit,
     SearchSettings,
     TrainingSettings,
-    arguments,
+    command_options,
     fine_tuning_preset,
     search_preset,
     shortest,
@@ -27,7 +27,7 @@ from utils.settings import (
 )
 from utils.settings.commands import search_script, sweep_script
 from utils.settings.compression import PruningSettings
-from utils.settings.option import rules
+from utils.settings.fields import field_specs
 from utils.settings.storage import seed_of
 from utils.settings.target import size_order
 
@@ -58,7 +58,7 @@ def commands(results: Sequence[tuple[Path, Result]], folders: Folders) -> list[s
         sizes.setdefault((options, "--target" if target else ratio), []).append(said)
 
     return [
-        shlex.join([*options, *arguments(folders, Folders()), option, *group])
+        shlex.join([*options, *command_options(folders, Folders()), option, *group])
         for (options, option), said in sorted(sizes.items())
         for group in ([[one] for one in said] if options[1] in ONE_SIZE else [said])
     ]
@@ -77,12 +77,12 @@ def training_command(path: Path, result: Result) -> tuple[str, ...]:
     preset = (fine_tuning_preset if kind == "magnitude" else training_preset)(dataset)
     if pruned:
         preset = PruningSettings(dataset=dataset)
-    settings: TrainingSettings = preset.settled(kept_of(preset, result["settings"]))
+    settings: TrainingSettings = preset.with_overrides(kept_of(preset, result["settings"]))
     seed = [] if seed_of(save) == result["seed"] else ["--seed", str(result["seed"])]
     return (
         *("python3", script, "--model", result["model"], "--dataset", where(dataset)),
         *("--save", save, *networks_of(kind, result), *seed),
-        *arguments(settings, preset, SUBJECT),
+        *command_options(settings, preset, SUBJECT),
     )
 
 
@@ -130,7 +130,7 @@ def search_command(name: str, record: SearchRecord, folders: Folders) -> str:
     if morph := bool(kept.get("morph")):
         preset = preset.morphnet()
     try:
-        settings: SearchSettings = preset.settled(kept_of(preset, kept))
+        settings: SearchSettings = preset.with_overrides(kept_of(preset, kept))
     except UserError:
         return ""
 
@@ -141,8 +141,8 @@ def search_command(name: str, record: SearchRecord, folders: Folders) -> str:
             *("--model", record["model"], "--dataset", where(dataset), "--save", name),
             *["--morph"] * morph,
             *seed,
-            *arguments(settings, preset, (*SUBJECT, "morph")),
-            *arguments(folders, Folders()),
+            *command_options(settings, preset, (*SUBJECT, "morph")),
+            *command_options(folders, Folders()),
         ]
     )
 
@@ -154,5 +154,5 @@ def where(dataset: str) -> str:
 
 def kept_of(preset: SearchSettings | TrainingSettings, kept: dict[str, Any]) -> dict[str, Any]:
     """Return the stored settings that are still fields."""
-    names = {rule.name for rule in rules(type(preset))} - {"model", "dataset"}
+    names = {spec.name for spec in field_specs(type(preset))} - {"model", "dataset"}
     return {name: value for name, value in kept.items() if name in names}

@@ -20,7 +20,7 @@ HIGHEST = 1e6  # the largest loss that is drawn
 WIDEST = 4  # columns of names
 
 
-class Training(NamedTuple):
+class TrainingCurve(NamedTuple):
     """All seeds of one name at one ratio or target: losses and accuracies of each epoch, by kind of
     images and seed."""
 
@@ -30,7 +30,7 @@ class Training(NamedTuple):
     dataset: str
 
 
-def trainings_of(folder: Path, name: str, dataset: str | None = None) -> dict[Size, Training]:
+def trainings_of(folder: Path, name: str, dataset: str | None = None) -> dict[Size, TrainingCurve]:
     """Return the finished trainings NAME and NAME_0, NAME_1, ... in ``folder``, by ratio or target.
 
     Raises UserError if there are none, and for results that are damaged, of another ``dataset``
@@ -42,7 +42,7 @@ def trainings_of(folder: Path, name: str, dataset: str | None = None) -> dict[Si
     return {size: training_of(found[size]) for size in sorted(found, key=size_order)}
 
 
-def training_of(seeds: list[tuple[Path, Result]]) -> Training:
+def training_of(seeds: list[tuple[Path, Result]]) -> TrainingCurve:
     """Return the curves of all seeds at one ratio or target. Raises UserError."""
     first, like = seeds[0]
     losses: dict[str, list[list[float]]] = {}
@@ -72,7 +72,7 @@ def training_of(seeds: list[tuple[Path, Result]]) -> Training:
                     )
                 kept.setdefault(kind, []).append(curve)
 
-    return Training(losses, accuracies, falls_of(like), like["dataset"])
+    return TrainingCurve(losses, accuracies, falls_of(like), like["dataset"])
 
 
 def falls_of(result: Result) -> tuple[float, ...]:
@@ -146,7 +146,7 @@ def draw_training(
 
 
 def draw_trainings(
-    top: Any, bottom: Any, trainings: dict[Size, Training], colours: dict[Size, Any]
+    top: Any, bottom: Any, trainings: dict[Size, TrainingCurve], colours: dict[Size, Any]
 ) -> None:
     """Draw the losses of one name at all sizes at the top, and their accuracies at the bottom."""
     for size, training in trainings.items():

@@ -45,7 +45,7 @@ def exclusive(*paths: Path, option: str = "--save") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_turn(path: Path, waiting: str) -> Iterator[None]:
+def wait_for_lock(path: Path, waiting: str) -> Iterator[None]:
     """Hold ``path`` for this process once others have finished; print ``waiting`` if there are
     any."""
     with contextlib.ExitStack() as held:

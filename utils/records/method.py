@@ -107,7 +107,7 @@ class Method:
             f"were of {self.image_size}: its networks are scaled to the budget at {image_size}"
         )
 
-    def told(self, network: Result) -> str:
+    def costs_line(self, network: Result) -> str:
         """Return a line with the costs of one of its networks, and its part of the budget."""
         amount = self.amount(size_of(network), **shape_in(network))
         used, budget = (

@@ -108,7 +108,7 @@ def methods_of(
         searched_width if min_width is None else min_width,
         searched_keep if keep is None else keep,
     )
-    shape = shape_in(record) if is_own(record) else None
+    shape = shape_in(record) if is_own_search(record) else None
 
     if not record["iterations"]:
         raise UserError(
@@ -138,7 +138,7 @@ def methods_of(
     return found
 
 
-def is_own(record: SearchRecord) -> bool:
+def is_own_search(record: SearchRecord) -> bool:
     """Return True if a record has the model and data set of its search; those of published searches
     and of the original release do not."""
     return "model" in record

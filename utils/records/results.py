@@ -132,7 +132,7 @@ def results_of(folder: Path, name: str, dataset: str | None = None) -> list[tupl
 # --- comparing results with what is asked for ----------------------------------------------------
 
 
-def asked(
+def identity_of(
     settings: TrainingSettings,
     method: str,
     ratio: float,

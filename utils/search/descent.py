@@ -10,7 +10,7 @@ from utils.data import Data
 from utils.powerlaw import FEWEST_ROWS, PowerLaw, fit_power_law
 from utils.records.searches import IterationRecord, iteration_told, not_fitted
 from utils.search.iteration import residual_filters
-from utils.search.run import SearchRun
+from utils.search.search_run import SearchRun
 from utils.settings import SearchSettings, least_width, stored
 from utils.training.device import Runner
 

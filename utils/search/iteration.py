@@ -17,7 +17,7 @@ from utils.data import Data, training_batches
 from utils.errors import UserError
 from utils.pruning import TaylorPruner
 from utils.records.searches import iteration_told
-from utils.search.run import SearchRun
+from utils.search.search_run import SearchRun
 from utils.settings import SearchSettings, least_width
 from utils.training.device import Runner, give_back_freed_memory, seed_from
 from utils.training.loop import State, fit, sgd

@@ -8,7 +8,7 @@ from utils.records.method import impossible
 from utils.records.run import provenance
 from utils.records.searches import SearchRecord
 from utils.search.descent import descend, searched_widths
-from utils.search.run import SearchRun
+from utils.search.search_run import SearchRun
 from utils.settings import Machine, SearchSettings, Storage, least_width
 from utils.settings.commands import after_search, tell_next
 from utils.training.compare import check_training

@@ -13,8 +13,8 @@ from utils.settings.datasets import (
     training_preset,
 )
 from utils.settings.experiment import METHODS, Cluster, Experiment
+from utils.settings.fields import Settings, assigned, command_options, setting, shortest, stored
 from utils.settings.networks import BaseNetwork, Networks, NetworkShape, NetworkSize, PrunedNetwork
-from utils.settings.option import Settings, arguments, assigned, option, shortest, stored
 from utils.settings.storage import PUBLISHED, Folders, Places, Storage, check_name
 from utils.settings.target import Limit, Size, Target, size_told
 from utils.settings.work import (
@@ -55,16 +55,16 @@ __all__ = [
     "Target",
     "Task",
     "TrainingSettings",
-    "arguments",
     "assigned",
     "check_name",
+    "command_options",
     "dataset_facts",
     "dataset_name",
     "fine_tuning_preset",
     "least_width",
     "networks_preset",
-    "option",
     "search_preset",
+    "setting",
     "shortest",
     "size_told",
     "stored",

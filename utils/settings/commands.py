@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from utils.settings.datasets import dataset_name
-from utils.settings.option import arguments, rules
+from utils.settings.fields import command_options, field_specs
 from utils.settings.storage import Places
 from utils.settings.work import Task
 
@@ -35,11 +35,11 @@ def command(
 
     It has those of its ``folders`` that are not the defaults.
     """
-    own = Places(**{rule.name: getattr(places, rule.name) for rule in rules(Places)})
-    others = [rule.name for rule in rules(Places) if rule.name not in folders]
+    own = Places(**{spec.name: getattr(places, spec.name) for spec in field_specs(Places)})
+    others = [spec.name for spec in field_specs(Places) if spec.name not in folders]
     subject = ("--model", task.model, "--dataset", task.dataset)
     return shlex.join(
-        ["python3", script, *subject, *options, *arguments(own, Places(), without=others)]
+        ["python3", script, *subject, *options, *command_options(own, Places(), without=others)]
     )
 
 

@@ -5,12 +5,12 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from model import MODELS, is_imported
 from model.names import with_arguments
 from utils.errors import UserError
-from utils.settings.option import Rule, Settings, flag, rules
+from utils.settings.fields import FieldSpec, Settings, field_specs, flag
 from utils.settings.storage import Storage, seed_of
 from utils.settings.work import Machine, check_model
 
@@ -50,15 +50,15 @@ class Parser(argparse.ArgumentParser):
 
         ``helps`` replace the fields' own lines of help.
         """
-        for rule in rules(type(defaults)):
+        for spec in field_specs(type(defaults)):
             if (
-                not (only is None or rule.name in only)
-                or flag(rule.name) in self._option_string_actions
+                not (only is None or spec.name in only)
+                or flag(spec.name) in self._option_string_actions
             ):
                 continue
 
-            self.add_field(rule, defaults, helps.get(rule.name, rule.meta["help"]))
-            if rule.name == "model":
+            self.add_field(spec, defaults, helps.get(spec.name, spec.meta["help"]))
+            if spec.name == "model":
                 self.add_argument(
                     "--model-args",
                     nargs="+",
@@ -67,45 +67,45 @@ class Parser(argparse.ArgumentParser):
                     help=ARGUMENTS_HELP,
                 )
 
-    def add_field(self, rule: Rule, defaults: Settings, help: str) -> None:
+    def add_field(self, spec: FieldSpec, defaults: Settings, help: str) -> None:
         """Add an option for a field, with this line of help."""
-        default, text = getattr(defaults, rule.name), help
-        choices, kind = rule.meta.get("choices"), rule.parse
-        if rule.name == "model":
+        default, text = getattr(defaults, spec.name), help
+        choices, kind = spec.meta.get("choices"), spec.parse
+        if spec.name == "model":
             default, kind = next(iter(self.models)), self.model
 
         # the line of help, with the default
-        shown = rule.meta.get("shown") or default
+        shown = spec.meta.get("shown") or default
         if "default" not in text and not (
-            shown is None or isinstance(shown, bool) or rule.meta.get("required")
+            shown is None or isinstance(shown, bool) or spec.meta.get("required")
         ):
             text = f"{text} (default: {shown})"
 
         arguments: dict[str, Any] = {
             "help": text,
             "default": argparse.SUPPRESS,
-            "dest": rule.name,
+            "dest": spec.name,
         }
         # the subject, on which everything else depends, is always given
-        if rule.name in ("model", "dataset"):
+        if spec.name in ("model", "dataset"):
             arguments["default"] = default
         # a switch that is True by default, or as the data set has it, is turned off
-        if rule.kind is bool:
+        if spec.kind is bool:
             on = default is False
             self.add_argument(
-                flag(rule.name) if on else f"--no-{rule.name}",
+                flag(spec.name) if on else f"--no-{spec.name}",
                 action="store_const",
                 const=on,
                 **arguments,
             )
         else:
             self.add_argument(
-                flag(rule.name),
+                flag(spec.name),
                 type=kind,
-                metavar=rule.meta.get("metavar"),
-                nargs="+" if rule.many else None,
+                metavar=spec.meta.get("metavar"),
+                nargs="+" if spec.many else None,
                 choices=choices,
-                required=rule.meta.get("required", False),
+                required=spec.meta.get("required", False),
                 **arguments,
             )
 
@@ -121,7 +121,7 @@ class Parser(argparse.ArgumentParser):
         except UserError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
-    def settled(self, *defaults: Settings) -> tuple[Any, ...]:
+    def parse_settings(self, *defaults: Settings) -> tuple[Any, ...]:
         """Add missing options for the fields of ``defaults``, and read the command line.
 
         Returns what was given, by the names of fields and of the script's own options, and settings
@@ -130,7 +130,7 @@ class Parser(argparse.ArgumentParser):
         for part in defaults:
             self.add_fields(part)
         given = self.given()
-        return given, *(part.settled(given) for part in defaults)
+        return given, *(part.with_overrides(given) for part in defaults)
 
     def given(self) -> dict[str, Any]:
         """Return what was given on the command line, by the names of fields; for the script's own
@@ -164,21 +164,32 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
+class RunArguments(NamedTuple):
+    """The settings of a script that trains."""
+
+    settings: Any  # SearchSettings, or TrainingSettings
+    networks: Any  # Networks, or whatever says what is trained; None of a search
+    storage: Storage
+    machine: Machine
+
+
 def run_arguments(
     description: str | None,
-    *presets: Callable[[str], Settings],
+    settings_preset: Callable[[str], Settings],
+    networks_preset: Callable[[str], Settings] | None = None,
+    *,
     dataset: str = "CIFAR10",
     models: Collection[str] = MODELS,
     machine: Sequence[str] = ("device", "compile"),
     **helps: str,
-) -> tuple[Any, ...]:
-    """Return the settings for the command line of a script that trains: those of each of
-    ``presets``, with what was given, Storage and Machine.
+) -> RunArguments:
+    """Return the settings for the command line of a script that trains: those of the presets, with
+    what was given.
 
     A preset is a function of the data set. NAME_X makes X the seed. Raises UserError.
     """
     p = Parser(description, models=models)
-
+    presets = [settings_preset, *([networks_preset] if networks_preset else [])]
     for preset in presets:
         p.add_fields(preset(dataset), **helps)
     p.add_fields(Machine(), only=machine)
@@ -186,9 +197,10 @@ def run_arguments(
 
     given = p.given()
     given.setdefault("seed", seed_of(given["save"]))
-    settings = [
-        *(preset(given["dataset"]) for preset in presets),
-        Storage(save=given["save"]),
-        Machine(),
-    ]
-    return tuple(part.settled(given) for part in settings)
+    settings, *networks = [preset(given["dataset"]).with_overrides(given) for preset in presets]
+    return RunArguments(
+        settings,
+        networks[0] if networks else None,
+        Storage(save=given["save"]).with_overrides(given),
+        Machine().with_overrides(given),
+    )

@@ -4,7 +4,7 @@ import re
 from dataclasses import MISSING, dataclass
 
 from utils.errors import UserError
-from utils.settings.option import Settings, option
+from utils.settings.fields import Settings, setting
 
 PUBLISHED = "published"  # the name of the paper's own results
 
@@ -28,16 +28,16 @@ def seed_of(save: str) -> int:
 class Folders(Settings):
     """The folders of the records of searches, and of results and plots."""
 
-    record_dir: str = option("prune_record", "where searches are recorded", metavar="DIR")
-    plot_dir: str = option("saved_plots", "where results and plots are", metavar="DIR")
+    record_dir: str = setting("prune_record", "where searches are recorded", metavar="DIR")
+    plot_dir: str = setting("saved_plots", "where results and plots are", metavar="DIR")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Places(Folders):
     """All folders that a run reads and writes."""
 
-    data: str = option("data", "where data sets are, or are downloaded to", metavar="DIR")
-    model_dir: str = option(
+    data: str = setting("data", "where data sets are, or are downloaded to", metavar="DIR")
+    model_dir: str = setting(
         "saved_models", "where weights and unfinished work are kept", metavar="DIR"
     )
 
@@ -46,20 +46,20 @@ class Places(Folders):
 class Storage(Places):
     """The files that a run reads and writes."""
 
-    save: str = option(
+    save: str = setting(
         MISSING,
         "name of this run; NAME_X without --seed has the seed X",
         check=check_name,
         metavar="NAME",
         required=True,
     )
-    cache: bool = option(
+    cache: bool = setting(
         True,
         "decode the images of a folder at each start, and those that do not fit into memory in "
         "each epoch, instead of once into a file below --record-dir",
     )
-    resume: bool = option(False, "go on where this run was interrupted")
-    overwrite: bool = option(False, "begin anew, replacing what is stored under this name")
+    resume: bool = setting(False, "go on where this run was interrupted")
+    overwrite: bool = setting(False, "begin anew, replacing what is stored under this name")
 
     def __post_init__(self) -> None:
         super().__post_init__()

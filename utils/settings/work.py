@@ -14,7 +14,7 @@ from typing import Any
 from model import BUDGETS, MODELS, is_imported
 from model.names import parsed
 from utils.errors import UserError
-from utils.settings.option import Settings, option
+from utils.settings.fields import Settings, setting
 
 AUGMENTATION = ("crop", "flip", "rotation")  # fields; None stands for the data set's own
 COST_AT = ("beginning", "end")
@@ -67,36 +67,36 @@ def check_model(name: str) -> str:
 class Task(Settings):
     """The network, and the images."""
 
-    model: str = option(
+    model: str = setting(
         "vgg",
         f"network: {', '.join(MODELS)}; or MODULE:FUNCTION or FILE.py:FUNCTION, called as "
         "f(num_classes=N)",
         check=check_model,
         metavar="MODEL",
     )
-    dataset: str = option("CIFAR10", DATASET_HELP)
+    dataset: str = setting("CIFAR10", DATASET_HELP)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimization(Task):
     """The settings that searches and trainings have in common."""
 
-    seed: int = option(
+    seed: int = setting(
         0, "seed of weights, order and augmentation", 0, 2**31, shown="X of --save NAME_X, else 0"
     )
-    momentum: float = option(0.5, "SGD momentum", 0, 0.999)
-    weight_decay: float = option(5e-4, "SGD weight decay", 0, 1)
-    limit_train: int | None = option(
+    momentum: float = setting(0.5, "SGD momentum", 0, 0.999)
+    weight_decay: float = setting(5e-4, "SGD weight decay", 0, 1)
+    limit_train: int | None = setting(
         None, "train on N images, equally many of each class", 1, metavar="N"
     )
-    validate: int | None = option(
+    validate: int | None = setting(
         None,
         "hold N training images out, equally many of each class: a training reports its accuracy "
         "on them beside that on the test images, a search never sees them",
         1,
         metavar="N",
     )
-    image_size: int | tuple[int, ...] | None = option(
+    image_size: int | tuple[int, ...] | None = setting(
         None,
         "bring the images of a folder to NxN pixels, or to HxW, height x width",
         1,
@@ -105,25 +105,25 @@ class Optimization(Task):
         shown="32 or 64, whichever is nearer to the first one's shorter side",
         sides=True,
     )
-    channels: int | None = option(
+    channels: int | None = setting(
         None,
         "read the images of a folder in grey, 1, or in colour, 3",
         choices=CHANNELS,
         shown="3; 1 where the network does not take 3 and all images are grey",
         kept_if_given=True,
     )
-    crop: bool | None = option(None, "don't crop the training images of a folder at random")
-    flip: bool | None = option(
+    crop: bool | None = setting(None, "don't crop the training images of a folder at random")
+    flip: bool | None = setting(
         None, "don't mirror the training images of a folder at random: text, digits"
     )
-    rotation: float | None = option(
+    rotation: float | None = setting(
         None,
         "turn the training images of a folder at random, by up to this angle to either side",
         0,
         180,
         metavar="DEGREES",
     )
-    amp: bool = option(False, "bfloat16 autocast")
+    amp: bool = setting(False, "bfloat16 autocast")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -138,62 +138,62 @@ class Optimization(Task):
 class SearchSettings(Optimization):
     """An architecture descent."""
 
-    warmup: int = option(10, "epochs before pruning, P in the paper", 0, 100_000)
-    iterations: int = option(15, "descent iterations", 1, 1000)
-    epochs: int = option(
+    warmup: int = setting(10, "epochs before pruning, P in the paper", 0, 100_000)
+    iterations: int = setting(15, "descent iterations", 1, 1000)
+    epochs: int = setting(
         300, "most epochs of an iteration; it ends when it is pruned down", 1, 100_000
     )
-    morph: bool = option(False, "MorphNet (Taylor-FO) baseline: one iteration, pruned by half")
-    prune_every: int = option(
+    morph: bool = setting(False, "MorphNet (Taylor-FO) baseline: one iteration, pruned by half")
+    prune_every: int = setting(
         50, "batches between pruning rounds", 1, metavar="K", shown="50, on TinyImageNet 100"
     )
-    prune_step: int = option(10, "filters to prune per round", 1, metavar="N")
-    prune_fraction: float = option(
+    prune_step: int = setting(10, "filters to prune per round", 1, metavar="N")
+    prune_fraction: float = setting(
         0.95, "fraction of all filters to prune", 0, 1, above=True, shown="0.95; 0.5 with --morph"
     )
-    min_width: int | None = option(
+    min_width: int | None = setting(
         None,
         "leave a layer alone that has N filters left, and prune on in the others; 0 is the paper's "
         "rule: a layer with one left ends the iteration",
         metavar="N",
         shown=f"{IMPORTED_MIN_WIDTH} for networks given by name, 0 for {', '.join(MODELS)}",
-        settled=lambda settings: least_width(settings.model, settings.min_width),
+        recorded=lambda settings: least_width(settings.model, settings.min_width),
     )
-    keep: tuple[str, ...] = option(
+    keep: tuple[str, ...] = setting(
         (), f"layers whose widths stay as they are (default: none): {LAYERS_HELP}", metavar="LAYER"
     )
-    ratio: float = option(1.0, "scale the template's widths before the search", **RATIO)
-    batch_size: int = option(256, "images per step", 1, shown="256, on TinyImageNet 100")
-    lr: float = option(
+    ratio: float = setting(1.0, "scale the template's widths before the search", **RATIO)
+    batch_size: int = setting(256, "images per step", 1, shown="256, on TinyImageNet 100")
+    lr: float = setting(
         0.1,
         "learning rate of the warm-up; from its last epoch on a tenth of it",
         0,
         100,
         above=True,
     )
-    compact: bool = option(
+    compact: bool = setting(
         True, "keep pruned filters in the network, masked; slower, the same search"
     )
-    budget: str = option(
+    budget: str = setting(
         "params",
         "what widths are fitted against and networks scaled to: parameters, or "
         "multiply-accumulates; with macs a filter's criterion is divided by what the filter costs",
         choices=BUDGETS,
     )
-    cost_exponent: float = option(
+    cost_exponent: float = setting(
         1.0,
         "with --budget macs: the power of what a filter costs that its criterion is divided by",
         0,
         8,
         metavar="E",
     )
-    cost_at: str = option(
+    cost_at: str = setting(
         "beginning",
         "with --budget macs: what a filter costs at the widths before the round, or at those that "
         "it would leave",
         choices=COST_AT,
     )
-    fit_rows: float = option(
+    fit_rows: float = setting(
         1.0,
         "fit the power law to this part of the recorded rows, the first ones, but to 6 at least: "
         "the last are of networks that hardly work any more",
@@ -202,7 +202,7 @@ class SearchSettings(Optimization):
         above=True,
         metavar="F",
     )
-    limit_test: int | None = option(
+    limit_test: int | None = setting(
         None,
         "accepted and not used: a search never looks at the test images",
         1,
@@ -214,12 +214,12 @@ class SearchSettings(Optimization):
         """Return the same for MorphNet (Taylor-FO)."""
         return replace(self, morph=True, iterations=1, prune_fraction=0.5)
 
-    def settled(self, given: Mapping[str, Any]) -> SearchSettings:
+    def with_overrides(self, given: Mapping[str, Any]) -> SearchSettings:
         """Return these settings with those ``given``, for MorphNet if it is given. Raises
         UserError."""
         if given.get("morph"):  # one iteration, whatever was given
-            return Settings.settled(self.morphnet(), {**given, "iterations": 1})
-        return super().settled(given)
+            return Settings.with_overrides(self.morphnet(), {**given, "iterations": 1})
+        return super().with_overrides(given)
 
     def __post_init__(self) -> None:
         """Check settings that depend on each other. Raises UserError."""
@@ -244,12 +244,12 @@ class SearchSettings(Optimization):
 class TrainingSettings(Optimization):
     """A training from scratch, or a fine-tuning."""
 
-    epochs: int = option(300, "epochs", 1, 100_000, shown="300, on TinyImageNet 150")
-    batch_size: int = option(128, "images per step", 1)
-    lr: float = option(
+    epochs: int = setting(300, "epochs", 1, 100_000, shown="300, on TinyImageNet 150")
+    batch_size: int = setting(128, "images per step", 1)
+    lr: float = setting(
         0.1, "initial learning rate, divided by 10 at each of --milestones", 0, 100, above=True
     )
-    milestones: tuple[float, ...] = option(
+    milestones: tuple[float, ...] = setting(
         (1 / 3, 2 / 3, 5 / 6),
         "where the learning rate falls, as parts of the epochs",
         0,
@@ -257,7 +257,7 @@ class TrainingSettings(Optimization):
         metavar="F",
         shown="1/3 2/3 5/6, on TinyImageNet 1/3 2/3",
     )
-    limit_test: int | None = option(
+    limit_test: int | None = setting(
         None, "test on N images, equally many of each class", 1, metavar="N"
     )
 
@@ -266,20 +266,20 @@ class TrainingSettings(Optimization):
 class Comparison(Settings):
     """The curves that are compared, and the axis they are compared on."""
 
-    runs: tuple[str, ...] | None = option(
+    runs: tuple[str, ...] | None = setting(
         None,
         "your runs: NAME, NAME_0, NAME_1, ... are the seeds of LABEL",
         metavar="LABEL=NAME",
         shown="all of this model and data set",
     )
-    published: bool = option(True, "leave the published curves out")
-    axis: str = option("params", "against what", choices=["params", "macs", "latency"])
-    device: str = option("auto", "where to measure latency")
+    published: bool = setting(True, "leave the published curves out")
+    axis: str = setting("params", "against what", choices=["params", "macs", "latency"])
+    device: str = setting("auto", "where to measure latency")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine(Settings):
     """The device that networks are trained on, and how."""
 
-    device: str = option("auto", "cpu, cuda, cuda:N; auto is CUDA where there is one")
-    compile: bool = option(False, "torch.compile the network; needs a C++ compiler")
+    device: str = setting("auto", "cpu, cuda, cuda:N; auto is CUDA where there is one")
+    compile: bool = setting(False, "torch.compile the network; needs a C++ compiler")

@@ -12,7 +12,7 @@ from utils.study.parts import Entry, Part
 
 
 @dataclass(frozen=True)
-class Task:
+class Setup:
     """The images, and how networks are trained on them, that all arms of a question share."""
 
     key: str  # of the names of its runs
@@ -29,7 +29,7 @@ class Task:
 class Arm:
     """One kind of network and training. Arms with equal ``size`` are compared with each other."""
 
-    task: Task
+    task: Setup
     label: str
     name: str
     method: str

@@ -6,9 +6,9 @@ from statistics import fmean
 
 from utils.settings import SearchSettings
 from utils.study.cost import search_macs
+from utils.study.missing import seconds_of
 from utils.study.outcomes import Findings, Row, with_all_ratios
 from utils.study.parts import FIRST, UNIFORM, Table
-from utils.study.run import seconds_of
 from utils.study.statistics import LEVEL, Difference, holm
 
 HEAD = (
@@ -197,7 +197,7 @@ def filters_of(findings: Findings) -> str:
     return markdown([("network", "search", "filters"), *dict.fromkeys(lines)])
 
 
-def cost_of(findings: Findings) -> str:
+def costs_sentence(findings: Findings) -> str:
     """Return a sentence on how many searches and trainings are stored, and the time they took."""
     searches = sum(isinstance(job.settings, SearchSettings) for job in findings.finished)
     hours = sum(map(seconds_of, findings.finished)) / 3600
@@ -207,7 +207,7 @@ def cost_of(findings: Findings) -> str:
     )
 
 
-def spread_of(findings: Findings) -> str:
+def spread_sentences(findings: Findings) -> str:
     """Return sentences on the spread of trainings of one network, and on the number of differences
     that are corrected for."""
     spread = findings.spread("test")
@@ -225,7 +225,7 @@ def spread_of(findings: Findings) -> str:
 def paragraphs(findings: Findings) -> Iterator[str]:
     """Yield all paragraphs of a part."""
     yield f"## {findings.part.title}"
-    yield f"{findings.part.settings}. {cost_of(findings)}{spread_of(findings)}"
+    yield f"{findings.part.settings}. {costs_sentence(findings)}{spread_sentences(findings)}"
     tables = [(table.title, table_of(findings, table)) for table in findings.part.tables]
     for title, text in [
         *tables,

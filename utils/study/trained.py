@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from utils.study.parts import Part
-from utils.study.question import Arm, Question, Task, Test
+from utils.study.question import Arm, Question, Setup, Test
 
 BATCH_SIZE = 64
 HELD_OUT = 5_000
@@ -36,7 +36,7 @@ BOTH = (0, 1)  # the seeds of the first study's searches
 
 # --- question 1 -----------------------------------------------------------------------------------
 
-ALL_IMAGES = Task("trained_vgg_c10", "vgg", "CIFAR10", (f"batch-size={BATCH_SIZE}",))
+ALL_IMAGES = Setup("trained_vgg_c10", "vgg", "CIFAR10", (f"batch-size={BATCH_SIZE}",))
 EIGHTH = "0.125"
 
 # The choice: longer trainings, until another 20 epochs gain less than half a point on the images
@@ -99,7 +99,7 @@ FROM_SCRATCH = Question(
 # --- question 2 -----------------------------------------------------------------------------------
 
 BASE_EPOCHS, FURTHER = 60, 15
-TRAINED_BASE = Task(
+TRAINED_BASE = Setup(
     "given_vgg_c10",
     "vgg",
     "CIFAR10",

@@ -50,7 +50,7 @@ def compare_training(name: str, shape: Shape, *, gated: bool) -> list[str]:
             f"allowed {TOLERANCES[dtype]:.0e})"
         )
         lines = [
-            blueprint.told(),
+            blueprint.whose_code(),
             f"{'with gates, ' * gated}a training step differs from one of the owner's own code "
             f"by {numbers}",
         ]

@@ -35,7 +35,7 @@ from utils.settings.commands import after_base, after_training, tell_next
 from utils.training.compare import check_training
 from utils.training.magnitude import compactor_of, largest_filters, prune, pruned_widths
 from utils.training.prepare import check_memory, prepare
-from utils.training.scratch import TrainingRun
+from utils.training.train import TrainingRun
 
 AGAIN = "train it again with train_norm.py"
 SAME_OUTPUTS = 1e-3  # relative; masking and removing differ by the rounding of float32
@@ -200,7 +200,7 @@ def prune_base(
     print(
         f"pruned {sum(filters) - sum(widths)} of {sum(filters)} filters by L1 norm: "
         f"{' '.join(map(str, widths))}\n"
-        f"  {method.told(described)}; {described_cut(small, difference)}",
+        f"  {method.costs_line(described)}; {described_cut(small, difference)}",
         flush=True,
     )
     return small

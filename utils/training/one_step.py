@@ -22,7 +22,7 @@ IMAGES = 4
 
 
 @dataclass
-class Step:
+class StepResult:
     """The results of one training step; ``head`` are the logits that were trained."""
 
     head: Tensor
@@ -33,7 +33,7 @@ class Step:
     random: bool
 
 
-def step(network: nn.Module, blueprint: Blueprint, like: Tensor | None = None) -> Step:
+def step(network: nn.Module, blueprint: Blueprint, like: Tensor | None = None) -> StepResult:
     """Take one training step. Of several logits, those most ``like`` the given ones are trained.
 
     Raises ValueError if the network has no logits in training.
@@ -78,7 +78,9 @@ def step(network: nn.Module, blueprint: Blueprint, like: Tensor | None = None) -
         one, other = (
             forward(network, images, seed, blueprint.num_classes)[number] for seed in (1, 2)
         )
-    return Step(found[number].detach(), loss.detach(), own, frozen, not torch.equal(one, other))
+    return StepResult(
+        found[number].detach(), loss.detach(), own, frozen, not torch.equal(one, other)
+    )
 
 
 def own_tensors(

@@ -28,7 +28,7 @@ from utils.settings.commands import after_training, tell_next
 from utils.training.compare import check_training
 from utils.training.latency import rounding_told
 from utils.training.prepare import check_memory, prepare
-from utils.training.scratch import TrainingRun
+from utils.training.train import TrainingRun
 
 
 def sweep(
@@ -81,7 +81,7 @@ def sweep(
             described = run.describe(method, filters, data)
             print(
                 f"{size_told(size)}, {method.name}: filters {' '.join(map(str, filters))}\n  "
-                f"{method.told(described)}",
+                f"{method.costs_line(described)}",
                 flush=True,
             )
             if networks.round_to != 1 and not run.result.exists():

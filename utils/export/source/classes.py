@@ -41,7 +41,7 @@ class Class:
 
 
 @dataclass
-class Part:
+class ModulePart:
     """A block before it has a class: its constructor and its forward pass."""
 
     block: Block
@@ -94,7 +94,7 @@ class Classes:
 
         taken = {"Network"} | RESERVED
         for level in range(max(height.values()) + 1):
-            parts: dict[tuple[Any, ...], list[Part]] = {}
+            parts: dict[tuple[Any, ...], list[ModulePart]] = {}
             for block in (block for block in blocks if height[block] == level):
                 if block in chains:
                     continue
@@ -157,7 +157,7 @@ class Classes:
 
     def _part(
         self, block: Block, owned: list[str], members: dict[str, Any], chains: set[Block]
-    ) -> Part:
+    ) -> ModulePart:
         """Return a block with its constructor and its forward pass."""
         inner = {other.path: other for other in block.blocks}
         made = Constructor(
@@ -173,9 +173,9 @@ class Classes:
         self.helpers += [
             name for name in dict.fromkeys(forward.helpers) if name not in self.helpers
         ]
-        return Part(block, made.lines, forward)
+        return ModulePart(block, made.lines, forward)
 
-    def _add(self, alike: list[Part], name: str) -> None:
+    def _add(self, alike: list[ModulePart], name: str) -> None:
         """Add one class for parts that are alike."""
         first, holes = alike[0], [part.holes() for part in alike]
         columns = list(zip(*holes))

@@ -25,7 +25,7 @@ KINDS: dict[type, tuple[Any, str]] = {
 }
 
 
-def option(
+def setting(
     default: Any,
     help: str,
     low: float = 0,
@@ -38,7 +38,7 @@ def option(
     ``high``.
 
     ``more`` may have ``choices`` and ``check`` (text -> text, raises UserError) for a text;
-    ``metavar`` on the command line; ``shown`` for the default in --help; ``settled`` (settings ->
+    ``metavar`` on the command line; ``shown`` for the default in --help; ``recorded`` (settings ->
     value) for the value in a record, if it depends on other settings; ``sides`` for a number of
     pixels that may be two, height and width. A field that is not ``kept`` is in no record, and one
     that is ``kept_if_given`` in none if it is None.
@@ -50,8 +50,8 @@ def option(
 
 
 @dataclass(frozen=True)
-class Rule:
-    """The rule for a field's values."""
+class FieldSpec:
+    """The name of a field, and the values that it may have."""
 
     name: str
     kind: type  # int, float, bool or str
@@ -134,32 +134,34 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check all fields. Raises UserError."""
-        for rule in rules(type(self)):
+        for spec in field_specs(type(self)):
             try:
-                object.__setattr__(self, rule.name, rule.checked(getattr(self, rule.name)))
+                object.__setattr__(self, spec.name, spec.checked(getattr(self, spec.name)))
             except UserError as error:
-                raise UserError(f"{flag(rule.name)}: {error}") from None
+                raise UserError(f"{flag(spec.name)}: {error}") from None
 
-    def settled(self: S, given: Mapping[str, Any]) -> S:
+    def with_overrides(self: S, given: Mapping[str, Any]) -> S:
         """Return these settings with those ``given`` by the names of fields; other names are
         ignored."""
-        fields = {rule.name: given[rule.name] for rule in rules(type(self)) if rule.name in given}
+        fields = {
+            spec.name: given[spec.name] for spec in field_specs(type(self)) if spec.name in given
+        }
         # every settings class is a dataclass
         return dataclasses.replace(self, **fields)  # type: ignore[type-var]
 
 
-RULES: dict[type[Settings], list[Rule]] = {}
+FIELD_SPECS: dict[type[Settings], list[FieldSpec]] = {}
 
 
-def rules(kind: type[Settings]) -> list[Rule]:
-    """Return the rules of a settings class's fields."""
-    if kind not in RULES:  # once, for type hints are slow
-        RULES[kind] = _rules(kind)
-    return RULES[kind]
+def field_specs(kind: type[Settings]) -> list[FieldSpec]:
+    """Return the specs of a settings class's fields."""
+    if kind not in FIELD_SPECS:  # once, for type hints are slow
+        FIELD_SPECS[kind] = _rules(kind)
+    return FIELD_SPECS[kind]
 
 
-def _rules(kind: type[Settings]) -> list[Rule]:
-    """Make the rules of a settings class's fields."""
+def _rules(kind: type[Settings]) -> list[FieldSpec]:
+    """Make the specs of a settings class's fields."""
     found, hints = [], get_type_hints(kind)
     # every settings class is a dataclass
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
@@ -168,7 +170,9 @@ def _rules(kind: type[Settings]) -> list[Rule]:
         hint = next(part for part in get_args(hint) if part is not type(None)) if optional else hint
         many = get_origin(hint) is tuple
         found.append(
-            Rule(field.name, get_args(hint)[0] if many else hint, optional, many, field.metadata)
+            FieldSpec(
+                field.name, get_args(hint)[0] if many else hint, optional, many, field.metadata
+            )
         )
     return found
 
@@ -189,55 +193,57 @@ def assigned(
     value out of bounds.
     """
     options = {
-        typed(rule, part)[2:]: (rule, part)
+        option_of(spec, part)[2:]: (spec, part)
         for part in (defaults if isinstance(defaults, tuple) else (defaults,))
-        for rule in rules(type(part))
-        if rule.name not in without
+        for spec in field_specs(type(part))
+        if spec.name not in without
     }
 
     given: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
-        rule, part = options.get(key.replace("_", "-"), (None, None))
-        if rule is None or (rule.kind is bool) == bool(equals):
+        spec, part = options.get(key.replace("_", "-"), (None, None))
+        if spec is None or (spec.kind is bool) == bool(equals):
             raise UserError(
                 f"{text}: must be KEY=VALUE, or a switch alone, of {', '.join(sorted(options))}"
             )
         try:
-            if rule.kind is bool:
-                given[rule.name] = not getattr(part, rule.name)
+            if spec.kind is bool:
+                given[spec.name] = not getattr(part, spec.name)
             else:
-                given[rule.name] = (
-                    tuple(map(rule.checked_text, value.split(",")))
-                    if rule.many
-                    else rule.checked_text(value)
+                given[spec.name] = (
+                    tuple(map(spec.checked_text, value.split(",")))
+                    if spec.many
+                    else spec.checked_text(value)
                 )
         except UserError as error:
             raise UserError(f"{text}: {error}") from None
     return given
 
 
-def arguments(settings: Settings, defaults: Settings, without: Iterable[str] = ()) -> list[str]:
+def command_options(
+    settings: Settings, defaults: Settings, without: Iterable[str] = ()
+) -> list[str]:
     """Return the options of a command line that turn ``defaults`` into ``settings``."""
     found = []
-    for rule in rules(type(settings)):
-        value = getattr(settings, rule.name)
+    for spec in field_specs(type(settings)):
+        value = getattr(settings, spec.name)
         if (
-            value != getattr(defaults, rule.name)
-            and rule.meta.get("kept", True)
-            and rule.name not in without
+            value != getattr(defaults, spec.name)
+            and spec.meta.get("kept", True)
+            and spec.name not in without
         ):
-            values = [] if rule.kind is bool else value if rule.many else [value]
-            found += [typed(rule, defaults), *map(shortest, values)]
+            values = [] if spec.kind is bool else value if spec.many else [value]
+            found += [option_of(spec, defaults), *map(shortest, values)]
     return found
 
 
-def typed(rule: Rule, defaults: Settings) -> str:
+def option_of(spec: FieldSpec, defaults: Settings) -> str:
     """Return the option that sets a field; for a switch that is on, the one that turns it off."""
     return (
-        flag(f"no_{rule.name}")
-        if rule.kind is bool and getattr(defaults, rule.name)
-        else flag(rule.name)
+        flag(f"no_{spec.name}")
+        if spec.kind is bool and getattr(defaults, spec.name)
+        else flag(spec.name)
     )
 
 
@@ -249,17 +255,17 @@ def shortest(value: Any) -> str:
 def stored(settings: Settings, without: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the contents of ``settings`` for a record: plain values, tuples as lists."""
     kept = [
-        rule
-        for rule in rules(type(settings))
-        if rule.name not in without and rule.meta.get("kept", True)
-        if not (rule.meta.get("kept_if_given") and getattr(settings, rule.name) is None)
+        spec
+        for spec in field_specs(type(settings))
+        if spec.name not in without and spec.meta.get("kept", True)
+        if not (spec.meta.get("kept_if_given") and getattr(settings, spec.name) is None)
     ]
 
     values = {
-        rule.name: rule.meta["settled"](settings)
-        if "settled" in rule.meta
-        else getattr(settings, rule.name)
-        for rule in kept
+        spec.name: spec.meta["recorded"](settings)
+        if "recorded" in spec.meta
+        else getattr(settings, spec.name)
+        for spec in kept
     }
 
     return {

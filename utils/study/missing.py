@@ -87,10 +87,10 @@ def time_left(jobs: list[Job], undone: list[Job], at_once: int) -> float | None:
     keys = {job.key for job in undone}
     for job in jobs:
         if job.key not in keys and job.result.exists():
-            for kind in (kind_of(job), None):
+            for kind in (job_kind(job), None):
                 took.setdefault(kind, []).append(seconds_of(job))
     return (
-        sum(statistics.median(took.get(kind_of(job)) or took[None]) for job in undone) / at_once
+        sum(statistics.median(took.get(job_kind(job)) or took[None]) for job in undone) / at_once
         if took
         else None
     )
@@ -113,7 +113,7 @@ def seconds_of(job: Job) -> float:
         ) from None
 
 
-def kind_of(job: Job) -> tuple[str, str, Size | None]:
+def job_kind(job: Job) -> tuple[str, str, Size | None]:
     """Return the kind of a job, by which jobs take about as long: script, network, and size of a
     training."""
     return job.script, job.settings.model, job.size

@@ -17,7 +17,15 @@ from utils.errors import Diverged
 from utils.records import paths
 from utils.records.files import write_json, write_tensors
 from utils.records.method import Method
-from utils.records.results import SUBJECT, Origin, Result, asked, read_result, refuse_other, unsaid
+from utils.records.results import (
+    SUBJECT,
+    Origin,
+    Result,
+    identity_of,
+    read_result,
+    refuse_other,
+    unsaid,
+)
 from utils.records.run import Run, provenance
 from utils.records.shapes import recorded
 from utils.settings import Limit, Size, Storage, TrainingSettings, stored
@@ -172,7 +180,7 @@ class TrainingRun(Run):
         self.begun_with = {
             **network,
             **more,
-            **asked(
+            **identity_of(
                 self.settings,
                 method.name,
                 ratio,
@@ -242,7 +250,7 @@ class TrainingRun(Run):
                     if key in described
                 },
                 **self.beside_weights(state),
-                **data.told,
+                **data.facts,
                 "begun_with": self.begun_with,
                 "network": state.network.state_dict(),
             },
