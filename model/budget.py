@@ -1,5 +1,5 @@
-"""The largest network of a family that a budget allows. The family: widths that grow with tau by a
-power law."""
+"""Finds the largest network of a family that a budget allows. The widths of a family grow with tau
+by a power law (paper, section 3.3)."""
 
 from __future__ import annotations
 
@@ -24,23 +24,25 @@ WINDOW = 1e-3  # first step, in ln tau, of the walk down from the upper bound; d
 MOST_BREAKPOINTS = 1 << 18  # bound of that walk, met only by laws that no search produces
 ROUNDING = 8 * float(np.finfo(float).eps)  # of a logarithm, relative to the numbers it is made from
 MOST_EXACT = 1 << 53  # up to here floats hold every whole number
-LARGEST = math.exp(60)  # width that is told from larger ones
+LARGEST = math.exp(60)  # larger widths count as this one
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a network may cost, in parameters or in multiply-accumulates: at least 1 for each
-    filter.
+    """A limit of what a network may cost, in parameters or in multiply-accumulates.
 
-    ``cost`` counts networks, (L, n) widths -> (n,); it is not monotone in the widths.
+    ``cost`` gives the costs, (n,), of n networks with widths (L, n): at least 1 for each filter. It
+    may fall where widths grow.
     """
 
     amount: int
     cost: Callable[[Array, Shortcuts], Array]
 
     def exceeded(self, law: Law, log_tau: float, shortcuts: Shortcuts) -> bool:
-        """Whether a bound of the cost that never falls as tau grows is above the budget: shrinking
-        layers count as their least."""
+        """Return True if a lower bound of the cost is above the budget.
+
+        The bound never falls as tau grows: shrinking layers count with their fewest filters.
+        """
         monotone = np.where(law.beta[:, None] < 0, law.least[:, None], law.widths(log_tau))
         return bool(self.cost(monotone, shortcuts)[0] > self.amount)
 
@@ -65,14 +67,17 @@ class Law:
         fixed: Layers | None = None,
         most: Array | float = math.inf,
     ) -> Law:
-        """The law of (L,) alpha and beta. One beta for all layers scales them by a common factor,
-        exactly where alpha is whole."""
+        """Return the law of alpha and beta, each (L,).
+
+        Equal betas scale all layers by one common factor, in exact arithmetic where alpha is whole.
+        """
         least = np.ones(len(alpha)) if least is None else least
         fixed = np.zeros(len(alpha), bool) if fixed is None else fixed
         alpha, beta = (
             np.where(fixed, 0.0, alpha),
             np.where(fixed | (np.abs(beta) < FLAT), 0.0, beta),
         )
+
         free, powers = alpha[~fixed], beta[~fixed]
         if (
             len(free)
@@ -84,13 +89,13 @@ class Law:
 
     @cached_property
     def log_alpha(self) -> Array:
-        """(L,); -inf, a width of ``least``, where alpha is 0."""
+        """The logarithm of alpha, (L,); -inf, which gives a width of ``least``, where it is 0."""
         with np.errstate(divide="ignore"):
             return np.log(self.alpha)
 
     def widths(self, log_tau: float | Array) -> Array:
-        """(L, n) widths at n values of ln tau. Those beyond exp(60) decide nothing, and stay
-        finite."""
+        """Return the widths, (L, n), at n values of ln tau. They stay finite: no budget is as large
+        as exp(60)."""
         exponent = self.log_alpha[:, None] + self.beta[:, None] * np.atleast_1d(log_tau)
         constant = np.floor(np.minimum(self.alpha, LARGEST))[:, None]
         scaled = np.where(
@@ -99,7 +104,7 @@ class Law:
         return self.within(scaled)
 
     def within(self, widths: Array) -> Array:
-        """(L, n) widths, those below the least and above the most made these."""
+        """Return widths, (L, n), raised to the least and lowered to the most of their layers."""
         bounded: Array = np.maximum(self.least.astype(widths.dtype)[:, None], widths)
         if isinstance(self.most, float):
             return bounded
@@ -107,15 +112,16 @@ class Law:
 
     @property
     def growing(self) -> Layers:
+        """The layers that grow with tau, as bools (L,)."""
         return (self.beta > 0) & (self.alpha > 0)
 
     @property
     def common(self) -> bool:
-        """Whether all layers that are not fixed grow by one common factor."""
+        """True if all layers that are not fixed grow by one common factor."""
         return bool(self.growing.any() and (self.beta[~self.fixed] == 1).all())
 
     def scaled_from(self, log_tau: float) -> Law:
-        """The shape that this law has at one tau, scaled by one common factor."""
+        """Return the law that scales the shape of this one at one tau by one common factor."""
         shape = np.exp(np.clip(self.log_alpha + self.beta * log_tau, -60, 60))
         return Law(
             np.where(self.fixed, 0.0, shape),
@@ -126,18 +132,18 @@ class Law:
         )
 
     def networks(self, start: float, end: float) -> Array | None:
-        """The networks, (L, n) widths, from ln tau = start to end, by growing tau; None where there
-        are too many.
+        """Return the widths, (L, n), of all networks from ln tau = start to end, by growing tau;
+        None if there are too many.
 
-        They change where some width does. Such points that rounding can't tell apart are taken for
-        one: no network is between them.
+        There is another network wherever a width changes. Two such points that rounding can't tell
+        apart count as one: no network is between them.
         """
         ends = self.widths(np.array([start, end]))
         first, last = ends.min(axis=1), ends.max(axis=1)
         if (last - first).sum() > MOST_BREAKPOINTS:
             return None
 
-        # The points, and how far rounding may have moved each.
+        # the points, and how far rounding may have moved each
         points, errors = [np.array([start, end])], [np.zeros(2)]
         for layer in np.flatnonzero(last > first):
             logs = np.log(np.arange(first[layer], last[layer]) + 1)
@@ -145,11 +151,12 @@ class Law:
             errors.append(
                 ROUNDING * (1 + logs + abs(self.log_alpha[layer])) / abs(self.beta[layer])
             )
+
         found, error = np.concatenate(points), np.concatenate(errors)
         order = np.argsort(found)
         found, error = np.clip(found[order], start, end), error[order]
 
-        # The intervals between them that are left beside these errors.
+        # the intervals between them that are left beside these errors
         low, high = (
             np.maximum.accumulate(found + error)[:-1],
             np.minimum.accumulate((found - error)[::-1])[::-1][1:],
@@ -159,14 +166,15 @@ class Law:
 
 @dataclass(frozen=True)
 class ShapeLaw(Law):
-    """A law of whole alpha, the widths of a shape, and one common factor, tau, in exact
-    arithmetic."""
+    """A law that scales whole widths, alpha, by one common factor, tau, in exact arithmetic."""
 
     @property
     def shape(self) -> list[int]:
+        """The widths at tau = 1."""
         return [int(width) for width in self.alpha]
 
     def widths(self, log_tau: float | Array) -> Array:
+        """Return the widths, (L, n), at n values of ln tau."""
         factors = [Fraction(math.exp(number)) for number in np.atleast_1d(log_tau)]
         return self.within(
             np.array(
@@ -175,8 +183,11 @@ class ShapeLaw(Law):
         )
 
     def networks(self, start: float, end: float) -> Array | None:
-        """As for any law. Widths change at factors n / width, and stay as they are there up to the
-        next such factor."""
+        """Return the widths, (L, n), of all networks from ln tau = start to end, by growing tau;
+        None if there are too many.
+
+        Widths change at factors n / width, and stay as they are from there to the next such factor.
+        """
         lowest, highest = math.exp(start), math.exp(end)
         # one more: the product is rounded
         first = np.floor(self.alpha * lowest)
@@ -184,8 +195,8 @@ class ShapeLaw(Law):
         if (last - first).sum() > MOST_BREAKPOINTS:
             return None
 
-        # At each such factor from the lowest on, all widths: in whole numbers, of Python where
-        # those of numpy are too small.
+        # at each such factor from the lowest on, all widths: in whole numbers, those of Python
+        # where numpy's are too small
         whole = np.int64 if last.max() * self.alpha.max() < MOST_EXACT else object
         layers, found = (
             np.array(self.shape, whole)[:, None],
@@ -197,26 +208,27 @@ class ShapeLaw(Law):
                 numerators = numerators[numerators / width >= lowest]
                 found.append(numerators * layers // width)
 
-        # In the order of the factors, in which no width falls, and each network once.
+        # in the order of the factors, along which no width falls, and each network once
         networks = self.within(np.hstack(found))
         return networks[:, np.unique(networks.sum(axis=0), return_index=True)[1]].astype(float)
 
 
 def largest_within(budget: Budget, law: Law) -> list[int]:
-    """The widths at the largest tau whose cost does not exceed the budget.
+    """Return the widths at the largest tau whose cost does not exceed the budget.
 
-    The cost is not monotone: two widths that become equal may turn a shortcut convolution into an
-    identity. So the largest tau can't be found by bisection alone. Bisection finds a tau above
-    which nothing fits, by the certain part of the cost; from there a walk goes down. A law that
-    fits at no tau, or has no layer that grows, gives its shape at tau = budget, scaled by one
-    common factor. Raises OverBudget where that fits with no factor.
+    The cost may fall as tau grows: where two widths become equal, a shortcut's convolution may turn
+    into an identity. So bisection alone can't find the largest tau. It finds a tau above which
+    nothing fits, by a lower bound of the cost; from there a walk goes down. A law that fits at no
+    tau, or has no layer that grows, gives its shape at tau = budget, scaled by one common factor.
+    Raises OverBudget if that fits with no factor.
     """
     found: Array | None = law.least
     if not law.fixed.all():
         if not law.growing.any():
             return largest_within(budget, law.scaled_from(np.log(budget.amount)))
-        # At `bottom` every growing layer has its least; at `top` one of them alone costs more than
-        # the budget.
+
+        # at `bottom` every growing layer has its least; at `top` one of them alone costs more than
+        # the budget
         log_alpha, beta = law.log_alpha[law.growing], law.beta[law.growing]
         bottom, top = (
             float(np.min(-log_alpha / beta)) - 1,
@@ -227,11 +239,13 @@ def largest_within(budget: Budget, law: Law) -> list[int]:
             if budget.exceeded(law, bottom, Shortcuts.FEWEST)
             else bisect(budget, law, bottom, top, Shortcuts.FEWEST)[1]
         )
+
         found = walk_down(budget, law, high, bottom)
         if found is None and not law.common:
             return largest_within(budget, law.scaled_from(np.log(budget.amount)))
         if found is None:  # it can only be a bound that is out of reach, or there is none
             found = law.widths(bisect(budget, law, bottom, top, Shortcuts.MOST)[0])[:, 0]
+
     assert found is not None
     if (cost := int(budget.cost(found[:, None], Shortcuts.AS_BUILT)[0])) > budget.amount:
         raise OverBudget(
@@ -241,15 +255,16 @@ def largest_within(budget: Budget, law: Law) -> list[int]:
 
 
 def largest_below(amount: int, cost: Callable[[Array], Array], law: Law) -> list[int]:
-    """The widths at the largest tau whose cost, (L, n) widths -> (n,), is at most ``amount``, of a
-    law that has a ``most``: of all its networks.
+    """Return the widths at the largest tau whose cost is at most ``amount``, of a law with a
+    ``most``: all its networks are counted.
 
-    A law that fits at no tau, or in which no layer grows, gives its shape at tau = amount, scaled
-    by one common factor. Raises OverBudget where that fits with no factor.
+    ``cost`` gives the costs, (n,), of n networks with widths (L, n). A law that fits at no tau, or
+    in which no layer grows, gives its shape at tau = amount, scaled by one common factor. Raises
+    OverBudget if that fits with no factor.
     """
     networks = law.least[:, None]
     if law.growing.any():
-        # Below `bottom` the growing layers have their least, above `top` their most.
+        # below `bottom` the growing layers have their least, above `top` their most
         log_alpha, beta = law.log_alpha[law.growing], law.beta[law.growing]
         log_most = np.log(np.broadcast_to(law.most, law.alpha.shape)[law.growing] + 1)
         bottom = float(np.min(-log_alpha / beta)) - 1
@@ -275,16 +290,16 @@ def largest_below(amount: int, cost: Callable[[Array], Array], law: Law) -> list
 def bisect(
     budget: Budget, law: Law, low: float, high: float, shortcuts: Shortcuts
 ) -> tuple[float, float]:
-    """Two close values of ln tau, the bound of the cost within the budget at the first and above it
-    at the second."""
+    """Return two close values of ln tau: the lower bound of the cost is within the budget at the
+    first, and above it at the second."""
     while high - low > WINDOW / 100 and low < (middle := (low + high) / 2) < high:
         low, high = (low, middle) if budget.exceeded(law, middle, shortcuts) else (middle, high)
     return low, high
 
 
 def walk_down(budget: Budget, law: Law, high: float, bottom: float) -> Array | None:
-    """The widths of the first network within the budget below ``high``: exact counts of all there
-    are on the way."""
+    """Return the widths, (L,), of the first network below ``high`` that is within the budget, by
+    exact counts of all networks on the way; None if there is none, or too many to count."""
     step, seen = WINDOW, 0
     while high >= bottom and seen <= MOST_BREAKPOINTS:
         networks = law.networks(high - step, high)

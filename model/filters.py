@@ -1,15 +1,26 @@
-"""From a budget to the width of every layer (paper, section 3.3), one search for all networks and
-methods."""
+"""Turns a budget into the width of every layer (paper, section 3.3), in one way for all networks
+and methods.
+
+The budget is what the uniform network of a ratio costs, or an amount: of parameters, or of
+multiply-accumulates. The result is the largest network of a kind that is within it:
+
+- uniform: the template times the ratio; within an amount, the template scaled by one common factor;
+- a power law (NeuralScale): floor(alpha * tau ** beta), at least 1, at the largest tau that fits.
+  Where no beta is positive (a fit over too few rows has beta = 0), the shape
+  alpha * budget ** beta, scaled by one common factor;
+- a shape (MorphNet): given widths, scaled by one common factor.
+"""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Protocol
 
 import numpy as np
 
-from model.budget import Array, Budget, Law, largest_below, largest_within
+from model.budget import Array, Budget, Law, Layers, largest_below, largest_within
 from model.cost import Shortcuts
-from model.images import COLOURS, ImageSize, pixels_of
+from model.images import COLOURS, ImageSize, Pixels, pixels_of
 from model.layers import widths_of
 from model.registry import BUDGETS, counted, expect, network, template
 from model.rounding import round_widths
@@ -18,7 +29,7 @@ SMALL_WIDTH = 10  # widths below it get search_extra filters more while searchin
 
 
 class Scaling(Protocol):
-    """A power law: one alpha and one beta per layer."""
+    """A power law: an alpha and a beta for each layer."""
 
     @property
     def alpha(self) -> list[float]: ...
@@ -28,7 +39,8 @@ class Scaling(Protocol):
 
 
 def uniform_filters(name: str, ratio: float) -> list[int]:
-    """The template with every width multiplied by ``ratio``: int(width * ratio), at least 1."""
+    """Return the template with every width multiplied by ``ratio``: int(width * ratio), at least
+    1. Raises ValueError for a ratio that is no positive number."""
     if not (np.isfinite(ratio) and ratio > 0):
         raise ValueError(f"the ratio must be a positive number, not {ratio}")
     return [max(1, int(width * ratio)) for width in template(name)]
@@ -52,92 +64,99 @@ def prepare_filters(
     own: list[int] | None = None,
     convcut: bool = False,
 ) -> list[int]:
-    """The widths of network ``name`` at ``ratio``, within the budget of its uniform scaling; or of
-    the largest network of its kind that costs at most ``amount``, given in place of the ratio: a
-    number of parameters, or with ``budget="macs"`` of multiply-accumulates.
+    """Return the widths of the largest network within a budget: that of ``ratio``, or ``amount``.
 
-    - neither ``scaling`` nor ``pruned_filters``: uniform scaling of the template; its parameters
-      are the budget, or with ``budget="macs"`` its multiply-accumulates. Within an ``amount`` it is
-      the template scaled by one common factor;
-    - ``scaling`` (anything with alpha and beta, a value per layer): floor(alpha * tau ** beta), at
-      least 1, at the largest tau whose network does not exceed the budget. Where no beta is
-      positive there is no such tau: the shape alpha * budget ** beta is scaled by one common factor
-      instead (a fit over too few rows is beta = 0);
-    - ``pruned_filters`` (MorphNet): that shape, scaled by the largest common factor within the
-      budget.
+    The network is uniform, unless ``scaling`` (anything with alpha and beta, a value per layer) or
+    ``pruned_filters`` (a shape) is given. Layers in ``keep`` (names, in which * stands for any
+    text) have their ``own`` widths, by default the template's. Others have at least ``min_width``
+    filters, or their own where these are fewer. What this takes from the budget, the other layers
+    get less. With ``round_to``, widths that are not kept are multiples of it.
 
-    The layers of ``keep``, by their names, in which * stands for any text, have their ``own``
-    widths, by default the template's, and the others at least ``min_width`` filters, or their own
-    where these are fewer; the budget is the same, so the rest get less of it. (A uniform network
-    that has less in some layer is the template scaled by one common factor, as ``pruned_filters``
-    is.)
+    With ``search``, widths below 10 that are not kept get search_extra filters more, on top of the
+    budget: a layer with a handful of filters would end an iteration before there is anything to
+    fit. With ``convcut``, an ``amount`` is that of networks with a convolution in every shortcut.
 
-    ``round_to`` makes all widths that are not kept multiples of it, within the same budget and as
-    close to it as moving single layers gets.
-
-    ``search`` adds search_extra filters to widths below 10 that are not kept, on top of the budget:
-    in the search, a layer that starts with a handful of filters would end the iteration before
-    there is anything to fit.
-
-    ``convcut``: an ``amount`` is of networks with a convolution in every shortcut.
-
-    Raises ValueError for an unknown budget, for a ratio, alpha or beta that is not a finite number,
-    a ratio or width that is not positive, a negative alpha, or a wrong number of layers, for an
-    amount that is not a positive whole number, and where not one of ratio and amount is given;
-    UnknownLayer for a name in ``keep`` that no layer has; OverBudget where the fewest filters that
-    all this allows cost more than the budget.
+    Raises ValueError for numbers that no network or law has, and unless one of ratio and amount is
+    given; UnknownLayer for a name in ``keep`` that no layer has; OverBudget where the fewest
+    filters that are allowed cost more than the budget.
     """
-    if (ratio is None) == (amount is None):
-        raise ValueError("give a ratio or an amount, and not both")
-    pixels = pixels_of(image_size, channels)
-    expect(name, num_classes, (pixels,))
-    if budget not in BUDGETS:
-        raise ValueError(f"unknown budget {budget!r}; choose from {', '.join(BUDGETS)}")
-    if round_to < 1 or min_width < 0:
-        raise ValueError(f"widths can't be multiples of {round_to}, at least {min_width}")
-    filters, own = template(name), template(name) if own is None else own
-    if ratio is not None:
-        filters, convcut = uniform_filters(name, ratio), False
-        limit = getattr(counted(name, filters, num_classes, pixels), budget)
-    elif not isinstance(amount, Integral) or isinstance(amount, bool) or amount < 1:
-        raise ValueError(f"the amount must be a positive whole number, not {amount!r}")
-    else:
-        limit = int(amount)
-        if scaling is None and pruned_filters is None:
-            pruned_filters = own
+    costs = CostModel(name, num_classes, pixels_of(image_size, channels), budget, convcut)
+    costs.check(ratio, amount, round_to, min_width)
+    own = template(name) if own is None else own
 
-    def cost(widths: Array, shortcuts: Shortcuts = Shortcuts.AS_BUILT) -> Array:
+    # the fewest filters of each layer, and the layers that have these at any budget
+    fixed = np.isin(np.arange(len(own)), widths_of(name, keep))
+    least = np.where(fixed, own, np.clip(min_width, 1, own)).astype(float)
+
+    if ratio is None:
+        limit, filters = int(amount or 0), None
+    else:
+        filters, costs = uniform_filters(name, ratio), replace(costs, convcut=False)
+        limit = int(costs.cost(np.array(filters)[:, None])[0])
+        below = (filters < least) | (fixed & (filters != least))
+        filters = None if below.any() else filters  # then it is scaled like a shape
+    if scaling is not None or pruned_filters is not None or filters is None:
+        shape = own if scaling is None and pruned_filters is None else pruned_filters
+        law = law_of(name, scaling, shape, least, fixed)
+        filters = largest_within(Budget(limit, costs.cost), law)
+    if round_to != 1:
+        filters = round_widths(filters, round_to, limit, costs.cost, least, fixed)
+    return with_extra(name, filters, fixed) if search else filters
+
+
+def law_of(
+    name: str, scaling: Scaling | None, shape: list[int] | None, least: Array, fixed: Layers
+) -> Law:
+    """Return the law of a network's widths. Raises ValueError for one of other layers."""
+    alpha, beta = shape_and_growth(scaling, shape)
+    if not len(alpha) == len(beta) == len(least):
+        raise ValueError(
+            f"{name} has {len(least)} layers; alpha has {len(alpha)}, beta {len(beta)}"
+        )
+    return Law.of(alpha, beta, least, fixed)
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """A network, its images, and the unit of a budget: what costs depend on beside the widths."""
+
+    name: str
+    num_classes: int
+    pixels: int | Pixels
+    budget: str
+    convcut: bool
+
+    def check(self, ratio: float | None, amount: int | None, round_to: int, min_width: int) -> None:
+        """Raise ValueError for numbers that can't be asked for."""
+        if (ratio is None) == (amount is None):
+            raise ValueError("give a ratio or an amount, and not both")
+        expect(self.name, self.num_classes, (self.pixels,))
+        if self.budget not in BUDGETS:
+            raise ValueError(f"unknown budget {self.budget!r}; choose from {', '.join(BUDGETS)}")
+        if round_to < 1 or min_width < 0:
+            raise ValueError(f"widths can't be multiples of {round_to}, at least {min_width}")
+
+        whole = isinstance(amount, Integral) and not isinstance(amount, bool)
+        if ratio is None and not (whole and amount >= 1):  # type: ignore[operator]
+            raise ValueError(f"the amount must be a positive whole number, not {amount!r}")
+
+    def cost(self, widths: Array, shortcuts: Shortcuts = Shortcuts.AS_BUILT) -> Array:
+        """Return the costs, (n,), of n networks with these widths, (L, n)."""
         found: Array = getattr(
-            counted(name, widths, num_classes, pixels, convcut, shortcuts), budget
+            counted(self.name, widths, self.num_classes, self.pixels, self.convcut, shortcuts),
+            self.budget,
         )
         return found
 
-    # The fewest filters of each layer, and the layers that have these at any budget.
-    fixed = np.isin(np.arange(len(own)), widths_of(name, keep))
-    least = np.where(fixed, own, np.clip(min_width, 1, own)).astype(float)
-    if (
-        scaling is None
-        and pruned_filters is None
-        and ((filters < least) | (fixed & (filters != least))).any()
-    ):
-        pruned_filters = own
 
-    if scaling is not None or pruned_filters is not None:
-        alpha, beta = shape_and_growth(scaling, pruned_filters)
-        if not len(alpha) == len(beta) == len(filters):
-            raise ValueError(
-                f"{name} has {len(filters)} layers; alpha has {len(alpha)}, beta {len(beta)}"
-            )
-        filters = largest_within(Budget(limit, cost), Law.of(alpha, beta, least, fixed))
-    if round_to != 1:
-        filters = round_widths(filters, round_to, limit, cost, least, fixed)
-    if search:
-        extra = network(name).search_extra
-        filters = [
-            width + extra if width < SMALL_WIDTH and not kept else width
-            for width, kept in zip(filters, fixed)
-        ]
-    return filters
+def with_extra(name: str, filters: list[int], fixed: Layers) -> list[int]:
+    """Return the widths that a search begins with: small ones get the network's search_extra
+    filters more."""
+    extra = network(name).search_extra
+    return [
+        width + extra if width < SMALL_WIDTH and not kept else width
+        for width, kept in zip(filters, fixed)
+    ]
 
 
 def largest_filters_within(
@@ -149,12 +168,12 @@ def largest_filters_within(
     least: list[int],
     most: list[int],
 ) -> list[int]:
-    """The widths of the largest tau, of the law ``scaling`` or with ``shape`` scaled by a common
-    factor, that cost at most ``amount``.
+    """Return the widths at the largest tau that cost at most ``amount``: of the law ``scaling``, or
+    of ``shape`` scaled by one common factor.
 
-    ``cost`` counts widths (L, n) -> (n,). Layer l has ``least[l]`` to ``most[l]`` filters; what it
-    would have beyond these goes to the others. Raises ValueError as prepare_filters does, and
-    OverBudget where the fewest filters cost more.
+    ``cost`` gives the costs, (n,), of n networks with widths (L, n). Layer l has ``least[l]`` to
+    ``most[l]`` filters; what it would have beyond these goes to the others. Raises ValueError as
+    prepare_filters does, and OverBudget where the fewest filters cost more.
     """
     alpha, beta = shape_and_growth(scaling, shape)
     if not len(alpha) == len(beta) == len(least) == len(most):
@@ -166,8 +185,8 @@ def largest_filters_within(
 def shape_and_growth(
     scaling: Scaling | None, pruned_filters: list[int] | None
 ) -> tuple[Array, Array]:
-    """alpha and beta, each (L,), of a law, or of widths that grow together. Raises ValueError for
-    numbers of no law."""
+    """Return alpha and beta, each (L,), of a law, or of widths that grow together. Raises
+    ValueError for numbers that no law has."""
     if pruned_filters is not None:
         alpha, beta = np.array(pruned_filters, float), np.ones(len(pruned_filters))
         if not (alpha >= 1).all():

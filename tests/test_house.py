@@ -10,12 +10,6 @@ from running import REPOSITORY, SCRIPTS
 FILES = sorted(
     path for folder in ("model", "utils") for path in (REPOSITORY / folder).rglob("*.py")
 ) + [REPOSITORY / script for script in SCRIPTS]
-NOT_YET = (  # to be gone through
-    "model/filters.py",
-    "model/budget.py",
-    "utils/compression/",
-    "utils/settings/compression.py",
-)
 RIDDLES = {"what", "whether", "of", "how", "which", "where", "when", "that"}
 LONGEST = 60  # lines of a function
 TOKENS, BLANK = 9.0, 0.04  # the most tokens a line, the least share of blank lines in functions
@@ -27,7 +21,6 @@ LAYOUT = {
     tokenize.COMMENT,
     tokenize.ENDMARKER,
 }
-DONE = [path for path in FILES if not path.relative_to(REPOSITORY).as_posix().startswith(NOT_YET)]
 
 
 def functions_in(path) -> list[ast.FunctionDef]:
@@ -53,7 +46,7 @@ def name_of(path) -> str:
     return path.relative_to(REPOSITORY).as_posix()
 
 
-@pytest.mark.parametrize("path", DONE, ids=name_of)
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_docstrings_begin_with_a_verb_or_a_noun(path):
     assert riddles_in(path.read_text()) == []
 
@@ -63,7 +56,7 @@ def test_a_riddle_is_found():
     assert riddles_in(source) == ["Whether it is.", "Of all, the last."]
 
 
-@pytest.mark.parametrize("path", DONE, ids=name_of)
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_functions_are_short(path):
     long = [
         (function.name, length)

@@ -1,2 +1,2 @@
-"""A trained network made smaller while it trains on: which filters go, how many of each layer, and
-when."""
+"""Pruning of a trained network while it trains on: which filters are removed, how many of each
+layer, and when."""

@@ -1,5 +1,5 @@
-"""Criteria: a score for each filter of every layer, of which the lowest go first. A criterion
-decides nothing."""
+"""Criteria, which give each filter of every layer a score. Filters with low scores are removed
+first; the goal decides how many."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from utils.pruning import taylor_criterion
 
 
 class Criterion(Protocol):
-    """Gives scores for the filters of all layers together, in the order of the gates."""
+    """Scores for the filters of all layers together, in the order of the gates."""
 
     def observe(self) -> None:
-        """Take note of a batch, after its backward pass."""
+        """Read the gradients of a batch, after its backward pass."""
 
     def scores(self, alive: Sequence[Tensor]) -> Tensor:
         """Return the scores since the last call, (number of filters,), on the CPU; ``alive`` says
         which filters of each layer are still there."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next scores depend on."""
+        """Return everything that the next scores depend on."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from what ``state_dict`` gave."""
+        """Go on from what ``state_dict`` returned."""
 
 
 class Taylor:
@@ -63,8 +63,8 @@ class Taylor:
 
 
 class Magnitude:
-    """The L1 norm of a filter's weights over the mean of its layer: norms of different layers are
-    of different sizes.
+    """The L1 norm of a filter's weights, divided by the mean norm of its layer, since norms differ
+    from layer to layer.
 
     ``norms``, called when scores are asked for, gives (width,) for each gate.
     """
@@ -73,7 +73,7 @@ class Magnitude:
         self.norms = norms
 
     def observe(self) -> None:
-        """Take no note: the weights themselves are looked at when scores are asked for."""
+        """Do nothing: scores are computed from the weights alone."""
 
     def scores(self, alive: Sequence[Tensor]) -> Tensor:
         found = []
@@ -89,14 +89,14 @@ class Magnitude:
 
 
 class Random:
-    """Scores drawn at random: what any other criterion must beat. Each round draws from its own
+    """Random scores, the control that any other criterion must beat. Each round has its own
     generator."""
 
     def __init__(self, filters: int, seed: int):
         self.filters, self.seed, self.drawn = filters, seed, 0
 
     def observe(self) -> None:
-        """Take no note: nothing depends on what is trained."""
+        """Do nothing: scores do not depend on the training."""
 
     def scores(self, alive: Sequence[Tensor]) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.drawn)

@@ -1,4 +1,4 @@
-"""The network that a user brings: its widths and its weights, with gates to prune it by."""
+"""The trained network that a user brings: its widths, its weights, and gates to prune it with."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Given:
     channels: int | None = None  # with how many images are read; None: as they are by default
 
     def fitted(self, data: Data) -> Given:
-        """The same, with weights that are known to be this network's, on these images. Raises
-        UserError where they are not."""
+        """Return the same, once its weights are known to fit the network for these images. Raises
+        UserError if they do not."""
         if self.shape not in (None, data.shape):
             raise UserError(f"{self.path}: {_for(self.shape)}, not {_for(data.shape)}")
         network = (
@@ -50,8 +50,8 @@ class Given:
         return Given(self.path, self.model, self.filters, weights)
 
     def build(self, data: Data, *, gated: bool) -> nn.Module:
-        """The network with its weights; with open gates, if ``gated``. Raises UserError where a
-        network that has to be run as its graph has other weights."""
+        """Return the network with its weights, and with open gates if ``gated``. Raises
+        UserError if the network is run as its graph and that names its weights otherwise."""
         network = build_model(self.model, self.filters, gated=gated, **data.shape)
         loaded = network.load_state_dict(self.weights, strict=False)
         gates = {
@@ -70,7 +70,7 @@ class Given:
 
     @property
     def fingerprint(self) -> str:
-        """A fingerprint of all numbers, by which work that was begun with other weights is told."""
+        """A fingerprint of all weights. Work that was begun with other weights has another one."""
         import torch
 
         found = sha256()
@@ -81,8 +81,8 @@ class Given:
 
 
 def read_given(path: Path, settings: PruningSettings, keep: Sequence[str] = ()) -> Given:
-    """The network whose weights ``path`` holds: a state_dict of the user's, or what a training of
-    this project left.
+    """Return the network whose weights are in ``path``: a state_dict of the user's, or a file that
+    a training of this project left.
 
     Raises UserError where they can't be read, or are of another network, and what
     ``refuse_impossible`` raises for the network and the layers to ``keep``.

@@ -1,5 +1,5 @@
-"""From what was asked for to a goal: how large the network may be, and the widths that it is pruned
-to."""
+"""Turns options into a goal: the size that the network may have in the end, and the widths that
+it is pruned to."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from utils.settings.target import BUDGET_NAMES, Limit, Target, people
 
 @dataclass(frozen=True)
 class AskedWidths:
-    """Widths that are asked for: those of a ``method``, or if that is None those that the criterion
-    leaves."""
+    """The widths that a network is pruned to: those of a ``method``, or None for those that the
+    criterion leaves."""
 
     method: Method | None
     limit: Limit
@@ -67,8 +67,8 @@ def asked_widths(asked: Compression, model: str, dataset: str, record_dir: str) 
 
 
 def amount_of(limit: Limit, whole: int) -> int:
-    """The most that a network may cost, where it costs ``whole`` now. Raises UserError where that
-    is no pruning."""
+    """Return the most that a network may cost that costs ``whole`` now. Raises UserError if that is
+    no pruning."""
     amount = limit.target.amount(whole)
     if amount >= whole:
         raise UserError(
@@ -79,13 +79,13 @@ def amount_of(limit: Limit, whole: int) -> int:
 
 
 def amount_text(amount: int, budget: str) -> str:
-    """An amount for people: 2.58M MACs."""
+    """Return an amount as people read it: 2.58M MACs."""
     return f"{people(amount)} {BUDGET_NAMES[budget]}"
 
 
 def floors_of(widths: AskedWidths, model: str, filters: list[int]) -> list[int]:
-    """The fewest filters of each layer: all of those that are kept; multiples of ``round_to`` where
-    a layer has as many."""
+    """Return the fewest filters of each layer: all of a layer that is kept, else a multiple of
+    ``round_to`` if the layer has as many."""
     kept, multiple, found = widths_of(model, widths.keep), widths.round_to, []
     for layer, width in enumerate(filters):
         fewest = fewest_of(width, max(1, widths.min_width), multiple)
@@ -104,8 +104,8 @@ def fewest_of(width: int, min_width: int, multiple: int) -> int:
 def goal_of(
     widths: AskedWidths, amount: int, model: str, filters: list[int], price: Price, data: Data
 ) -> Goal:
-    """The goal of a pruning to ``amount``. Raises UserError where no widths that are allowed are
-    small enough."""
+    """Return the goal of a pruning to ``amount``. Raises UserError if no widths that are allowed
+    are small enough."""
     budget, floors = widths.limit.budget, floors_of(widths, model, filters)
     cost = costs_when_pruned(model, filters, budget, **data.shape)
     fewest = torch.cat([torch.arange(width) < floor for width, floor in zip(filters, floors)])

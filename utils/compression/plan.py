@@ -1,4 +1,4 @@
-"""The plan of a pruning: the network, the target, the criterion and the training."""
+"""A plan of a pruning: the network, the target, the criterion and the training."""
 
 from __future__ import annotations
 
@@ -58,15 +58,14 @@ class PruningPlan:
         settings: PruningSettings,
         data: Data,
     ) -> PruningPlan:
-        """Raises UserError where the target is no pruning."""
+        """Return the plan for these images. Raises UserError if the target is no pruning."""
         params, macs = (count(given.model, given.filters, **data.shape) for count in COUNTS)
         amount = amount_of(widths.limit, macs if widths.limit.budget == "macs" else params)
         return cls(given, widths, amount, Costs(params, macs), criterion, settings, data)
 
     @property
     def ratio(self) -> float:
-        """The scaling ratio of which such a network is about: costs grow with the square of the
-        widths."""
+        """About the scaling ratio of such a network: costs grow with the square of the widths."""
         whole = self.whole.macs if self.widths.limit.budget == "macs" else self.whole.params
         return about_ratio(self.amount, whole)
 
@@ -76,7 +75,7 @@ class PruningPlan:
         return f"{PRUNED}{self.criterion}{self.widths.name}"
 
     def network(self, *, gated: bool) -> nn.Module:
-        """The given network, with its weights."""
+        """Return the given network, with its weights."""
         return self.given.build(self.data, gated=gated)
 
     def pruner(self, network: nn.Module) -> GoalPruner:
@@ -107,7 +106,7 @@ class PruningPlan:
     def begin(
         self, network: nn.Module, optimizer: Any, forward: nn.Module, **more: Any
     ) -> Training:
-        """A training in which ``network`` is pruned first."""
+        """Return a training in whose first part ``network`` is pruned."""
         pruner = self.pruner(network)
         network = pruner.compaction.network
         return Shrinking(network, optimizer, network, pruner=pruner, **more)

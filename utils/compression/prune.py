@@ -1,5 +1,5 @@
-"""A trained network is pruned to a target while it trains on: its files, its result, what it
-says."""
+"""Prunes a trained network to a target while it trains on: the files, the result, and the
+output."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from utils.training.train import Training, TrainingRun
 
 
 class PruningRun(TrainingRun):
-    """One pruning of a name: beside what a training leaves, what the network was before, and which
+    """A pruning. It stores what a training does, and what the network was before and which
     filters it has kept."""
 
     before: dict[str, Any]
     network: nn.Module  # in the end
 
     def begin(self, plan: PruningPlan) -> None:
-        """Says what is to be pruned: that is what work found under this name is compared with."""
+        """Note what is to be pruned, which work found under this name is compared with."""
         widths, given = plan.widths, plan.given
         self.base_filters, self.origin = given.filters, widths.origin
         self.begun_with = {
@@ -64,7 +64,7 @@ class PruningRun(TrainingRun):
         }
 
     def outcome(self, state: Training) -> dict[str, Any]:
-        """The network that was found, and what it was before."""
+        """Return the network that was found, and what it was before."""
         assert isinstance(state, Shrinking)
         found, self.network = costs_of(state.pruner), state.network
         return {
@@ -87,8 +87,8 @@ def prune(
     storage: Storage,
     machine: Machine | None = None,
 ) -> Result:
-    """Prunes the network whose weights are given to a target while it trains on, and trains it to
-    the end. Raises UserError."""
+    """Prune the network with the given weights to a target while it trains on, and train it to the
+    end. Raises UserError."""
     model, keep = settings.model, compression.keep or ()
     given = read_given(Path(compression.weights), settings, keep)
     widths = asked_widths(compression, model, settings.dataset, storage.record_dir)
@@ -148,7 +148,7 @@ def before(network: nn.Module, plan: PruningPlan, runner: Runner) -> dict[str, A
 def tell_both(
     run: PruningRun, result: Result, base: nn.Module, plan: PruningPlan, runner: Runner
 ) -> None:
-    """Prints what the network was and what it is, both measured on this machine."""
+    """Print what the network was and what it is, both measured on this machine."""
     size = pixels_in(plan.data.shape)
     small = run.network.eval()
     if not is_imported(plan.given.model):

@@ -1,4 +1,4 @@
-"""Pruning in a training loop of the user's own: make, step, finish."""
+"""Prunes a network in its owner's training loop, in three lines: make, step, finish."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Pruning rounds: pure functions from scores, living filters and costs to the filters that stay."""
+"""Decides a pruning round, by pure functions: from scores, living filters and costs to the filters
+that stay."""
 
 from __future__ import annotations
 
@@ -44,8 +45,8 @@ def best(scores: Tensor, alive: Tensor, full: Sequence[int], widths: Sequence[in
 
 
 class FreeWidths:
-    """The widths that the scores leave: over all layers, those filters go first whose score is
-    lowest for what they cost.
+    """The widths that the scores leave. Over all layers, the filters with the lowest score for
+    their cost go first.
 
     ``limit`` is what the network may cost in the end, ``floors[l]`` the fewest filters of layer l.
     The cost falls by the same factor in each round, and a round closes no more filters than it
@@ -93,8 +94,7 @@ class FreeWidths:
 
 
 class FixedWidths:
-    """Widths that are given: in each layer the filters with the lowest scores go, a few in every
-    round.
+    """Given widths. In each layer the filters with the lowest scores go, a few in every round.
 
     Where layers that add up keep different filters, the network costs more than its widths say: in
     the last round it gets the widths of a smaller one, until it is within ``limit``.
@@ -153,6 +153,6 @@ class RoundedWidths:
 
 
 def refuse_above(price: int, limit: int) -> None:
-    """Raises OverBudget where the last round leaves more than was asked for."""
+    """Raise OverBudget if the last round leaves more than was asked for."""
     if price > limit:
         raise OverBudget(f"the fewest filters that it may have cost {price:,}, not {limit:,}")

@@ -1,4 +1,4 @@
-"""A network in training that is pruned during its first epochs, to a goal."""
+"""The state of a training in whose first epochs the network is pruned to a goal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Rounds:
 
     @classmethod
     def over(cls, epochs: float, batches_per_epoch: int, number: int) -> Rounds:
-        """``number`` rounds over so many epochs, at most one a batch."""
+        """Return ``number`` rounds over these epochs, at most one a batch."""
         batches = max(1, round(epochs * batches_per_epoch))
         return cls(min(number, batches), batches)
 
@@ -109,7 +109,7 @@ class GoalPruner:
         self.compaction.finished()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on, beside the network's own numbers."""
+        """Return everything that the next step depends on, beside the network's own numbers."""
         return {
             "alive": self.alive,
             "batches": self.batches,
@@ -136,7 +136,7 @@ class GoalPruner:
 
 @dataclass
 class Shrinking(Training):
-    """A network in training; ``pruner`` decides what goes, and removes it."""
+    """A network in training, whose ``pruner`` decides which filters go, and removes them."""
 
     pruner: GoalPruner = field(kw_only=True)
 

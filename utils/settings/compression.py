@@ -15,7 +15,7 @@ CRITERIA = ("taylor", "magnitude", "random")
 
 @dataclass(frozen=True, kw_only=True)
 class PruningSettings(TrainingSettings):
-    """The training in which a network is pruned, and after which it is done."""
+    """The training in which a network is pruned."""
 
     epochs: int = setting(30, "epochs, those of the pruning included", 1, 100_000)
     lr: float = setting(
@@ -44,7 +44,7 @@ class PruningSettings(TrainingSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Compression(Settings):
-    """The network that is pruned, how far, to which widths, and by which criterion."""
+    """The network that is pruned, its target, its widths, and the criterion."""
 
     weights: str = setting(
         MISSING,
