@@ -48,7 +48,7 @@ def main() -> None:
     p.add_fields(KEPT["full"])
     given = p.given()
     places = KEPT[given["study"]].with_overrides(given)
-    pictures = Path(given["out"] or ("images" if given["study"] == "full" else places.plot_dir))
+    pictures = Path(given["out"] or ("images" if given["study"] != "digits" else places.plot_dir))
     if given["jobs"] is not None and not given["run"]:
         raise UserError(f"--jobs {given['jobs']} goes with --run")
 
@@ -67,7 +67,7 @@ def main() -> None:
     if given["study"] == "trained":
         from utils.study.trained_report import report_trained
 
-        report_trained(places)
+        report_trained(places, pictures)
     else:
         from utils.study.report import report_study
 

@@ -209,7 +209,24 @@ PRUNED = Question(
     (BASES,),
 )
 
-# ---
+QUARTER_AND_TENTH = {arm.name: arm for arm in (*AT_A_QUARTER, *AT_A_TENTH)}
+PANELS = {
+    title: tuple(QUARTER_AND_TENTH[name] for name in names)
+    for title, names in {
+        f"from scratch for as long: {FURTHER} epochs": (
+            *("taylor", "taylor_tenth", "random", "macs", "uniform", "uniform_tenth"),
+        ),
+        f"as many epochs in all: {BASE_EPOCHS + FURTHER}": (
+            *("taylor", "taylor_tenth", "uniform_all", "uniform_all_tenth"),
+        ),
+        "as much compute in all": (
+            *("taylor", "taylor_tenth"),
+            *(f"uniform_compute_{size}" for size in EQUAL_COMPUTE),
+        ),
+    }.items()
+}
+
+# --- the whole ------------------------------------------------------------------------------------
 
 QUESTIONS = (PRUNED, FROM_SCRATCH)
 PLANNED_TESTS = 4  # the correction counts all from the start

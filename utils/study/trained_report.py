@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 from utils.errors import UserError
 from utils.settings import Places
 from utils.study.arms import Answer, Asked, Trained, above, answers, spread_of, trained
 from utils.study.question import Arm, Question
 from utils.study.tables import markdown
-from utils.study.trained import CHOICE, PLANNED_TESTS, QUESTIONS
+from utils.study.trained import CHOICE, PANELS, PLANNED_TESTS, PRUNED, QUESTIONS
+from utils.study.trained_picture import draw_pruned
 
 HEAD = (
     "network and training",
@@ -32,9 +34,9 @@ RULE = (
 )
 
 
-def report_trained(places: Places) -> None:
-    """Print the choice of the epochs, the arms and the tests. Raises UserError if there is no
-    result yet."""
+def report_trained(places: Places, pictures: Path) -> None:
+    """Print the arms, the tests and the choice of the epochs, and draw the picture into the folder
+    ``pictures``. Raises UserError if there is no result yet."""
     text = list(paragraphs(places))
     if not text:
         raise UserError(
@@ -43,6 +45,11 @@ def report_trained(places: Places) -> None:
         )
     for paragraph in text:
         print(f"{paragraph}\n")
+
+    [bases] = (trained(arm, places) for arm in PRUNED.bases)
+    found = {arm: trained(arm, places) for arms in PANELS.values() for arm in arms}
+    if any(one.begun for one in found.values()):
+        draw_pruned(PANELS, found, bases, pictures / "study_pruned.png")
 
 
 def paragraphs(places: Places) -> Iterator[str]:
