@@ -107,6 +107,20 @@ def test_what_it_says_is_escaped(here, monkeypatch):
     assert "script" not in page.tags and '<script>alert("x")</script>' in page.said("td")
 
 
+def test_differences_to_uniform_networks_are_shown_where_there_are_some(here):
+    write_result("m_0", 57.0)
+    succeed("report.py", "--save", "m")
+    alone = Page(Path("saved_plots/vgg/digits_m_report.html"))
+    write_result("u_0", 50.0, method="uniform")
+    write_result("m_0", 57.0, method="magnitude", base="b")
+    write_result("b", 60.0, ratio=1, method="base")
+    succeed("report.py", "--save", "u", "m")
+    beside = Page(Path("saved_plots/vgg/digits_u_m_report.html"))
+    assert "seeds" in alone.said("th") and "seeds" in beside.said("th")
+    assert ["equal MACs" in page.said("th") for page in (alone, beside)] == [False, True]
+    assert ["percentage points" in page.said("p") for page in (alone, beside)] == [False, True]
+
+
 def test_a_page_is_of_what_is_there(here):
     write_result("u_0", 50.0)
     assert_refused(call("report.py", "--save", "x"), "x_<ratio>.json")

@@ -162,23 +162,22 @@ def results_table(found: Named, curves: dict[str, Curve]) -> str:
                 ]
             )
 
-    heads = [
-        *("method", "name", "size", "parameters", "MMACs", "best test accuracy, %", "seeds"),
-        *("to uniform, equal parameters", "equal MACs"),
-    ]
+    heads = ["method", "name", "size", "parameters", "MMACs", "best test accuracy, %", "seeds"]
+    note = (
+        "Accuracy: the mean over the seeds, of the best epoch in test, and the standard deviation."
+    )
+    if any(cell != "-" for row in rows for cell in row[len(heads) :]):
+        heads += ["to uniform, equal parameters", "equal MACs"]
+        note += (
+            " The differences, in percentage points, are to the uniform networks on this page, "
+            "interpolated in the logarithm of what is equal."
+        )
+
     references = [reference_of(curve, every) for curve in every]
     said = [line for axis in ("params", "macs") for line in in_words(every, references, axis)]
     words = "\n".join(html.paragraph(f"{line}.") for line in said)
-    return (
-        html.table(heads, rows)
-        + words
-        + html.paragraph(
-            "Accuracy: the mean over the seeds, of the best epoch in test, and the standard "
-            "deviation. The differences, in percentage points, are to the uniform networks on this "
-            "page, interpolated in the logarithm of what is equal.",
-            "soft",
-        )
-    )
+    shown = [row[: len(heads)] for row in rows]
+    return html.table(heads, shown) + words + html.paragraph(note, "soft")
 
 
 def given_rows(results: Sequence[tuple[Path, Result]]) -> list[list[str]]:
