@@ -1,7 +1,6 @@
 """Runs jobs on this machine, several at a time, each with its GPU or its share of the cores."""
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -11,7 +10,8 @@ from tqdm import tqdm
 from utils.errors import UserError
 from utils.experiment.jobs import Job
 from utils.experiment.state import JobState, state_of
-from utils.experiment.work import begin, end, threads
+from utils.experiment.warm import WarmJob, begin
+from utils.experiment.work import Process, end, threads
 from utils.script import Terminated
 from utils.settings import Cluster
 
@@ -57,7 +57,7 @@ class LocalRunner:
         # True if it ended well
         self.ended = {state.job.key: True for state in states if state.kind == "finished"}
         self.pending = [state.job for state in states if state.kind != "finished"]
-        self.running: dict[int, tuple[Job, subprocess.Popen[bytes]]] = {}  # by slot
+        self.running: dict[int, tuple[Job, WarmJob | Process]] = {}  # by slot
         self.look = 0.0  # the time to look again for a job to start
 
         self.bar = tqdm(

@@ -12,8 +12,11 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from utils.records.paths import PROJECT
+
+Process: TypeAlias = "subprocess.Popen[bytes]"
 
 BEGAN, ENDED = "submit.py: begins", "submit.py: ended with exit status"
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
@@ -26,7 +29,7 @@ EPOCH = re.compile(r"(?:iteration (?:\d+ \(--descent-idx )?(\d+)\)?, )?epoch (\d
 
 def begin(
     command: list[str], log: Path, environment: Mapping[str, str], *, apart: bool = False
-) -> "subprocess.Popen[bytes]":
+) -> Process:
     """Start a job. If ``apart``, a terminal's Ctrl-C does not reach it.
 
     It ignores the signal with which a scheduler warns all processes of a job.
