@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import REPOSITORY, Forked
+from running import REPOSITORY, alone_in_a_fork, forked
 
 from model.graph.user_network import find, imported
+from utils.export import compare
 
 SHARED = REPOSITORY.parent / "shared"
 
@@ -28,6 +29,15 @@ def networks_of_other_files_are_forgotten():
     """Many files call a network of theirs net.py:Net, and a process imports each name once."""
     for cached in (imported, find):
         cached.cache_clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def exports_are_looked_at_in_forks():
+    """Exporting in this process runs what it has written in forks; a script that is begun ``fresh``
+    runs it in new Pythons, as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "_run", alone_in_a_fork)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +82,7 @@ def forking(monkeypatch):
     """Jobs that this process runs are forked from it."""
     from utils.experiment import local
 
-    monkeypatch.setattr(local, "begin", Forked)
+    monkeypatch.setattr(local, "begin", forked)
 
 
 @pytest.fixture

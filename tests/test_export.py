@@ -58,8 +58,8 @@ QUICK = ["export.py", "--dataset", "digits", "--uniform", "--ratio", 0.0625]
 
 @pytest.fixture(scope="module")
 def stocked(tmp_path_factory):
-    """Of each model a base network and a fine-tuned one, the latter exported; of vgg a trained
-    one."""
+    """Of each model a base network and a fine-tuned one, the latter exported; of vgg a trained one,
+    and an untrained one exported."""
     folder = tmp_path_factory.mktemp("stocked")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -79,6 +79,7 @@ def stocked(tmp_path_factory):
             )
             exported("--model", model, "--save", "tuned_0", "--ratio", TUNED, out=f"taken/{model}")
         succeed("ratio_swipe.py", "--save", "done_0", "--uniform", "--ratios", 0.0625, *ONCE)
+        exported("--uniform", "--ratio", 0.0625, out="taken/untrained")
     return folder
 
 
@@ -129,7 +130,10 @@ def said(folder: Path) -> dict:
 def test_base_networks_and_fine_tuned_ones_give_the_same_outputs_wherever_they_are_loaded(
     model, folder
 ):
-    for name, ratio, file in (("base", BASE, "base.pt"), ("tuned_0", TUNED, "tuned_0@9.pt")):
+    networks = [("tuned_0", TUNED, "tuned_0@9.pt")]
+    if model == "vgg":  # of the others, an untrained network is exported below
+        networks.append(("base", BASE, "base.pt"))
+    for name, ratio, file in networks:
         out = (
             Path("taken", model)
             if name == "tuned_0"
@@ -618,7 +622,7 @@ def test_a_process_that_ends_in_the_middle_leaves_no_half_folder_and_the_next_on
 
 
 def test_overwriting_replaces_an_export_whole_or_not_at_all(folder, monkeypatch):
-    out = exported("--uniform", "--ratio", 0.0625)
+    out = shutil.copytree("taken/untrained", "out")
     first = snapshot(out)
     assert_refused(call(*QUICK, "--out", "out"), "--overwrite")
     assert snapshot(out) == first
@@ -661,7 +665,7 @@ def test_what_killed_processes_left_is_put_back_or_removed_whatever_their_number
 def test_an_export_that_was_killed_between_its_two_renames_is_there_again_and_not_replaced_without_overwrite(
     folder,
 ):
-    out = exported("--uniform", "--ratio", 0.0625)
+    out = shutil.copytree("taken/untrained", "out")
     first = snapshot(out)
 
     def die():
@@ -730,7 +734,7 @@ def test_two_exports_to_one_folder_are_refused(folder):
 
 
 def test_an_export_says_nothing_but_what_it_did(folder):
-    outcome = run(*QUICK, "--out", "out", cwd=folder)
+    outcome = run(*QUICK, "--out", "out", cwd=folder, fresh=True)
     assert (outcome.status, outcome.err) == (0, "") and len(outcome.out.splitlines()) == 6
 
 
