@@ -22,6 +22,8 @@ from utils.export import compare
 SHARED = REPOSITORY.parent / "shared"
 
 torch.set_num_threads(1)  # pytest -n already gives each core a process
+# the first one settles whether forks can train: it must come before exporting loads what it needs
+torch.ones(1, requires_grad=True).sum().backward()
 
 
 @pytest.fixture(scope="module", autouse=True)

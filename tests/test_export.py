@@ -344,6 +344,32 @@ def test_selections_along_another_dimension_go_too():
     assert not any(isinstance(module, (Selection, GateLayer)) for module in found.modules())
 
 
+class Overwriting(nn.Module):
+    """Writes over what nothing else reads, over what is read again, and over a view."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x):
+        alone = nn.functional.hardtanh(self.conv(x), inplace=True)
+        again = self.conv(x)
+        activated = nn.functional.leaky_relu(again, 0.2, inplace=True)
+        seen = self.conv(x)
+        nn.functional.hardtanh(seen.view(-1), inplace=True)
+        return (alone + again + activated + seen).mean((2, 3))
+
+
+def test_activations_that_write_over_their_input_are_computed_anew_but_on_views():
+    torch.manual_seed(0)
+    network, images = Overwriting().eval(), 5 * torch.randn(2, 3, 8, 8)
+    program = formats.without_overwriting(formats.exported(network, images))
+    names = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    assert [name.count("tanh_") for name in names if "hardtanh" in name] == [0, 1]
+    assert "aten.leaky_relu.default" in names
+    assert torch.equal(program.module()(images), network(images))
+
+
 def test_a_network_that_cannot_be_looked_into_is_one_line(tmp_path):
     class Branching(nn.Module):
         def __init__(self):
