@@ -14,13 +14,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import REPOSITORY, Forked
+from running import REPOSITORY, alone_in_a_fork, forked
 
 from model.graph.user_network import find, imported
+from utils.export import compare
 
 SHARED = REPOSITORY.parent / "shared"
 
 torch.set_num_threads(1)  # pytest -n already gives each core a process
+# the first one settles whether forks can train: it must come before exporting loads what it needs
+torch.ones(1, requires_grad=True).sum().backward()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,6 +31,15 @@ def networks_of_other_files_are_forgotten():
     """Many files call a network of theirs net.py:Net, and a process imports each name once."""
     for cached in (imported, find):
         cached.cache_clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def exports_are_looked_at_in_forks():
+    """Exporting in this process runs what it has written in forks; a script that is begun ``fresh``
+    runs it in new Pythons, as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "_run", alone_in_a_fork)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +84,7 @@ def forking(monkeypatch):
     """Jobs that this process runs are forked from it."""
     from utils.experiment import local
 
-    monkeypatch.setattr(local, "begin", Forked)
+    monkeypatch.setattr(local, "begin", forked)
 
 
 @pytest.fixture

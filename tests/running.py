@@ -2,6 +2,7 @@
 as real ones."""
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -11,13 +12,15 @@ import shlex
 import signal
 import subprocess
 import sys
+import traceback
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import torch
 
-from utils.experiment.work import BEGAN
+from utils.errors import UserError
+from utils.experiment.work import BEGAN, deaf, note
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted(path.name for path in REPOSITORY.glob("*.py"))
@@ -86,29 +89,107 @@ def start(
     cwd=REPOSITORY,
     largest_file: int | None = None,
     env: dict[str, str] | None = None,
+    fresh: bool = False,
     **options,
 ) -> subprocess.Popen:
     """Starts a script as a process of its own, on one thread; with ``largest_file``, on a disk that
     is full from there.
 
-    ``env`` comes on top of this process's environment.
+    It is a copy of this process, in which torch is loaded already; or, if ``fresh``, a new Python,
+    for what is about its start. ``env`` comes on top of this process's environment.
     """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
+    command = [str(REPOSITORY / script), *map(str, args)]
 
     def prepare() -> None:
         # pytest's workers ignore it, and what they start
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         if largest_file is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+        if not fresh:
+            become(command, environment)
 
     return subprocess.Popen(
-        [sys.executable, str(REPOSITORY / script), *map(str, args)],
+        [sys.executable, *command],
         cwd=cwd,
         text=True,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
+        env=environment,
         preexec_fn=prepare,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
     )
+
+
+def alone(path, *args, cwd) -> Outcome:
+    """A file of Python as a script, to its end, where nothing of this project can be imported: in a
+    copy of this process, where torch is loaded."""
+
+    def prepare() -> None:
+        for module in list(sys.modules):
+            if module.split(".")[0] in ("model", "utils", "network"):
+                del sys.modules[module]
+        sys.path[:] = [path for path in sys.path if Path(path).resolve() != REPOSITORY]
+        sys.dont_write_bytecode = True
+        become([str(path), *map(str, args)], {**os.environ, "OMP_NUM_THREADS": "1"})
+
+    ran = subprocess.run(
+        [sys.executable, path],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        preexec_fn=prepare,
+    )
+    return Outcome(ran.returncode, ran.stdout, ran.stderr)
+
+
+def alone_in_a_fork(arguments: list[str], place: str, name: str) -> str:
+    """What a piece of Python source prints, as ``utils.export.compare`` asks for it."""
+    (Path(place) / "source.py").write_text(arguments[0])
+    ran = alone("source.py", *arguments[1:], cwd=place)
+    if ran.status:
+        last = (ran.err.strip().splitlines() or [f"it ended with {ran.status}"])[-1]
+        raise UserError(f"{name} can't be run: {last[:200]}; nothing was exported")
+    return ran.out
+
+
+def become(command: list[str], environment: dict[str, str]) -> NoReturn:
+    """Makes a fork of this process, whose standard streams are set, one that runs a script: it never
+    returns, so that Popen starts no other program there."""
+    status = 1
+    try:
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # Popen waits for one of them to be closed
+        gc.enable()
+        torch.set_grad_enabled(True)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # as a new Python does
+            signal.signal(ignored, signal.SIG_IGN)
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.argv = command
+        sys.path.insert(0, str(Path(command[0]).resolve().parent))
+        sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)
+        sys.stderr = open(2, "w", buffering=1, closefd=False)
+        with usual_warnings():
+            try:
+                runpy.run_path(command[0], run_name="__main__")
+                status = 0
+            except SystemExit as end:
+                status = end.code or 0
+                if not isinstance(status, int):
+                    print(status, file=sys.stderr)
+                    status = 1
+            except BaseException:
+                traceback.print_exc()
+        if sys.stdout:  # None where its reader has gone
+            try:
+                sys.stdout.flush()
+            except OSError:
+                status = 120  # as Python itself does
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
 
 
 def run(script: str, *args, cwd=REPOSITORY, timeout: float = 120, **options) -> Outcome:
@@ -138,25 +219,27 @@ def fork(script: str, *args, prepare=lambda: None) -> int:
     return child
 
 
-class Forked:
-    """A job that runs in a copy of this process, where torch is loaded already."""
+def forked(
+    command: list[str], log: Path, environment: dict[str, str], *, apart: bool = False
+) -> subprocess.Popen:
+    """Starts a job as the program does, but as a copy of this process, where torch is loaded
+    already."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    note(log, f"{BEGAN} {shlex.join(command)}")
 
-    def __init__(self, command: list[str], log: Path, environment: dict[str, str], *, apart: bool):
-        assert apart and environment["OMP_NUM_THREADS"] == "1"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                outcome = call(*command)
-                with log.open("a") as out:
-                    out.write(f"{BEGAN} {shlex.join(command)}\n{outcome.out}{outcome.err}")
-                os._exit(outcome.status)
-            finally:
-                os._exit(99)
+    def prepare() -> None:
+        deaf()
+        become([str(REPOSITORY / command[0]), *command[1:]], {**os.environ, **environment})
 
-    def poll(self) -> int | None:
-        ended, status = os.waitpid(self.pid, os.WNOHANG)
-        return os.waitstatus_to_exitcode(status) if ended else None
+    with log.open("a") as out:
+        return subprocess.Popen(
+            [sys.executable, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=apart,
+            preexec_fn=prepare,
+        )
 
 
 def wait_for(child: int) -> int:

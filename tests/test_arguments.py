@@ -435,7 +435,7 @@ def test_a_mistake_is_one_line_and_writes_nothing(command, naming, folder):
 @pytest.mark.parametrize("command", AS_PROCESSES)
 def test_a_mistake_ends_the_process_with_status_2(command, folder):
     before = snapshot(folder)
-    outcome, seconds = timed(lambda: run(*shlex.split(command), cwd=folder))
+    outcome, seconds = timed(lambda: run(*shlex.split(command), cwd=folder, fresh=True))
     assert_refused(outcome, *dict(ROWS)[command].split())
     assert snapshot(folder) == before
     assert seconds < SECONDS

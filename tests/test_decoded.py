@@ -277,7 +277,7 @@ def test_ctrl_c_leaves_nothing_half(photos):  # noqa: F811
 
 
 def test_a_training_loads_neither_the_compiler_nor_what_reads_other_data(photos):  # noqa: F811
-    outcome = run(*TRAINING, cwd=photos.parent, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    outcome = run(*TRAINING, cwd=photos.parent, env={"PYTHONPROFILEIMPORTTIME": "1"}, fresh=True)
     loaded = {line.split("|")[-1].strip() for line in outcome.err.splitlines()}
     assert outcome.status == 0 and "utils.training.train" in loaded
     assert not loaded & {"torch._dynamo", "torchvision", "sklearn", "scipy", "matplotlib"}

@@ -31,7 +31,7 @@ SEARCH = [
     "--batch-size",
     8,
     "--epochs",
-    4,
+    3,
     "--warmup",
     0,
     "--iterations",
@@ -161,7 +161,7 @@ def assert_same_as_on_the_cpu(
 def test_a_search_killed_and_resumed_on_cuda_is_the_one_on_the_cpu_and_a_round_waits_once(
     options, watch, tmp_path
 ):
-    for batches, between in assert_same_as_on_the_cpu([*SEARCH, *options], watch, tmp_path, 11):
+    for batches, between in assert_same_as_on_the_cpu([*SEARCH, *options], watch, tmp_path, 7):
         compact = "--no-compact" not in options
         assert (
             sum(rounds for _, rounds, _ in batches) >= 5

@@ -158,6 +158,7 @@ def test_a_full_standard_output_is_one_line_and_status_2(tmp_path):
             "--ratios",
             0.25,
             cwd=tmp_path,
+            fresh=True,
             stdout=full,
         )
     assert_refused(outcome)
@@ -173,6 +174,7 @@ def test_a_reader_that_goes_away_ends_a_script_quietly(tmp_path):
             "published",
             "--json",
             cwd=tmp_path,
+            fresh=True,
             stdout=pipe,
         )
     assert outcome.status == 141 and not outcome.err

@@ -41,7 +41,11 @@ def elsewhere(tmp_path, monkeypatch):
     (tmp_path / "modules" / "sitecustomize.py").write_text(WITHOUT)
     monkeypatch.chdir(tmp_path)
     return lambda script, *options: run(
-        script, *options, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path / "modules")}
+        script,
+        *options,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "modules")},
+        fresh=True,
     )
 
 

@@ -58,8 +58,8 @@ QUICK = ["export.py", "--dataset", "digits", "--uniform", "--ratio", 0.0625]
 
 @pytest.fixture(scope="module")
 def stocked(tmp_path_factory):
-    """Of each model a base network and a fine-tuned one, the latter exported; of vgg a trained
-    one."""
+    """Of each model a base network and a fine-tuned one, the latter exported; of vgg a trained one,
+    and an untrained one exported."""
     folder = tmp_path_factory.mktemp("stocked")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -79,6 +79,7 @@ def stocked(tmp_path_factory):
             )
             exported("--model", model, "--save", "tuned_0", "--ratio", TUNED, out=f"taken/{model}")
         succeed("ratio_swipe.py", "--save", "done_0", "--uniform", "--ratios", 0.0625, *ONCE)
+        exported("--uniform", "--ratio", 0.0625, out="taken/untrained")
     return folder
 
 
@@ -129,7 +130,10 @@ def said(folder: Path) -> dict:
 def test_base_networks_and_fine_tuned_ones_give_the_same_outputs_wherever_they_are_loaded(
     model, folder
 ):
-    for name, ratio, file in (("base", BASE, "base.pt"), ("tuned_0", TUNED, "tuned_0@9.pt")):
+    networks = [("tuned_0", TUNED, "tuned_0@9.pt")]
+    if model == "vgg":  # of the others, an untrained network is exported below
+        networks.append(("base", BASE, "base.pt"))
+    for name, ratio, file in networks:
         out = (
             Path("taken", model)
             if name == "tuned_0"
@@ -338,6 +342,32 @@ def test_selections_along_another_dimension_go_too():
         before = network(images)
         assert (found(images) - before).abs().max() <= 1e-5 * before.abs().max()
     assert not any(isinstance(module, (Selection, GateLayer)) for module in found.modules())
+
+
+class Overwriting(nn.Module):
+    """Writes over what nothing else reads, over what is read again, and over a view."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x):
+        alone = nn.functional.hardtanh(self.conv(x), inplace=True)
+        again = self.conv(x)
+        activated = nn.functional.leaky_relu(again, 0.2, inplace=True)
+        seen = self.conv(x)
+        nn.functional.hardtanh(seen.view(-1), inplace=True)
+        return (alone + again + activated + seen).mean((2, 3))
+
+
+def test_activations_that_write_over_their_input_are_computed_anew_but_on_views():
+    torch.manual_seed(0)
+    network, images = Overwriting().eval(), 5 * torch.randn(2, 3, 8, 8)
+    program = formats.without_overwriting(formats.exported(network, images))
+    names = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    assert [name.count("tanh_") for name in names if "hardtanh" in name] == [0, 1]
+    assert "aten.leaky_relu.default" in names
+    assert torch.equal(program.module()(images), network(images))
 
 
 def test_a_network_that_cannot_be_looked_into_is_one_line(tmp_path):
@@ -618,7 +648,7 @@ def test_a_process_that_ends_in_the_middle_leaves_no_half_folder_and_the_next_on
 
 
 def test_overwriting_replaces_an_export_whole_or_not_at_all(folder, monkeypatch):
-    out = exported("--uniform", "--ratio", 0.0625)
+    out = shutil.copytree("taken/untrained", "out")
     first = snapshot(out)
     assert_refused(call(*QUICK, "--out", "out"), "--overwrite")
     assert snapshot(out) == first
@@ -661,7 +691,7 @@ def test_what_killed_processes_left_is_put_back_or_removed_whatever_their_number
 def test_an_export_that_was_killed_between_its_two_renames_is_there_again_and_not_replaced_without_overwrite(
     folder,
 ):
-    out = exported("--uniform", "--ratio", 0.0625)
+    out = shutil.copytree("taken/untrained", "out")
     first = snapshot(out)
 
     def die():
@@ -730,7 +760,7 @@ def test_two_exports_to_one_folder_are_refused(folder):
 
 
 def test_an_export_says_nothing_but_what_it_did(folder):
-    outcome = run(*QUICK, "--out", "out", cwd=folder)
+    outcome = run(*QUICK, "--out", "out", cwd=folder, fresh=True)
     assert (outcome.status, outcome.err) == (0, "") and len(outcome.out.splitlines()) == 6
 
 

@@ -93,7 +93,14 @@ def test_compile_gives_the_curves_of_the_plain_training_and_weights_that_others_
         pytest.skip("torch.compile needs a C++ compiler")
     for name, options in (("plain", []), ("compiled", ["--compile"])):
         outcome = run(
-            "ratio_swipe.py", "--save", name, *UNIFORM, *options, cwd=tmp_path, timeout=300
+            "ratio_swipe.py",
+            "--save",
+            name,
+            *UNIFORM,
+            *options,
+            cwd=tmp_path,
+            timeout=300,
+            fresh=True,
         )
         assert outcome.status == 0, outcome.err
     plain, compiled = (
@@ -125,6 +132,7 @@ def test_compile_without_a_compiler_is_refused_before_anything_is_trained(
         *DIGITS,
         "--compile",
         cwd=tmp_path,
+        fresh=True,
         env={
             "CXX": "no-such-compiler",
             "PATH": "/nowhere",

@@ -185,7 +185,7 @@ def test_what_onnx_has_no_counterpart_of_is_named_in_a_line(layer, named):
 
 @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense"])
 def test_pictures_are_drawn_whatever_backend_is_named(backend, tmp_path):
-    outcome = run("plot_ratio.py", cwd=tmp_path, env={"MPLBACKEND": backend})
+    outcome = run("plot_ratio.py", cwd=tmp_path, env={"MPLBACKEND": backend}, fresh=True)
     assert (outcome.status, outcome.err) == (
         0,
         "",

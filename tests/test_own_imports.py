@@ -369,7 +369,7 @@ def test_a_script_goes_on_as_if_nothing_had_been(folder):
     )
     assert (
         run(
-            "check_model.py", "--model", "net.py:Net", "--dataset", "digits", cwd=folder
+            "check_model.py", "--model", "net.py:Net", "--dataset", "digits", cwd=folder, fresh=True
         ).out.splitlines()[-1]
         == "ready"
     )

@@ -5,15 +5,13 @@ import json
 import math
 import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from running import DIGITS, assert_refused, call, succeed
+from running import DIGITS, alone, assert_refused, call, succeed
 from test_imported import forget
 from torch import nn
 
@@ -143,9 +141,7 @@ def test_a_search_a_sweep_and_an_export_of_grey_images_with_unequal_sides(grey):
     picture(7, 1, "I;16").resize((90, 31)).save("deep.png")
     picture(7, 1).resize((90, 31)).save("plain.png")
     said = {
-        subprocess.run(
-            [sys.executable, f"{out}/example.py", image], capture_output=True, text=True, check=True
-        ).stdout
+        alone(f"{out}/example.py", image, cwd=".").out
         for out in ("out", "inside")
         for image in ("deep.png", "plain.png")
     }

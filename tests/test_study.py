@@ -851,10 +851,32 @@ def children(process: subprocess.Popen) -> list[int]:
     ]
 
 
+@pytest.fixture
+def of_few_images(monkeypatch):
+    """The study of digits is one of few images and epochs, in forks of this process too."""
+    [part] = study("digits", "nowhere")
+    small = {
+        "limit_train": 100,
+        "limit_test": 50,
+        "validate": 50,
+        "train_with": ("epochs=3", "batch-size=50"),
+    }
+    faster = {"prune-step=5": "prune-step=20", "warmup=3": "warmup=1"}
+    entries = []
+    for entry in part.entries:
+        asked = entry.experiment
+        search = asked.search_with and tuple(faster.get(text, text) for text in asked.search_with)
+        asked = dataclasses.replace(asked, search_with=search, **small)
+        entries.append(dataclasses.replace(entry, experiment=asked))
+    monkeypatch.setitem(
+        STUDIES, "digits", (lambda: dataclasses.replace(part, entries=tuple(entries)),)
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
 def test_a_study_that_is_killed_three_times_ends_with_the_same_numbers(
-    tmp_path, monkeypatch, forking
+    tmp_path, monkeypatch, forking, of_few_images
 ):
     """Once with all its jobs, once alone, so that they go on without it, once in a search; by
     processes of their own."""
