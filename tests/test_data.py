@@ -759,7 +759,7 @@ def test_of_two_processes_one_downloads_and_the_other_waits(cifar_archive, tmp_p
 def test_images_that_are_there_are_read_from_a_folder_that_can_not_be_written_to(
     cifar_archive, monkeypatch
 ):
-    monkeypatch.setattr(readers, "in_turn", lambda *_: pytest.fail("would write a lock"))
+    monkeypatch.setattr(readers, "wait_for_lock", lambda *_: pytest.fail("would write a lock"))
     assert len(load_data("CIFAR100", str(cifar_archive[0]), "cpu").test.labels) == 2
 
 

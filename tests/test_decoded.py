@@ -191,7 +191,7 @@ def test_a_file_in_a_folder_that_cannot_be_written_to_is_read_all_the_same(
     load(photos)
     decoding.clear()
     monkeypatch.setattr(
-        decoded, "in_turn", lambda *_: pytest.fail("it has to be locked for nobody")
+        decoded, "wait_for_lock", lambda *_: pytest.fail("it has to be locked for nobody")
     )
     load(photos)
     assert not decoding
