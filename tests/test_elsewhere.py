@@ -16,7 +16,7 @@ from utils.data import memory
 from utils.records.run import address
 
 WITHOUT = """
-import importlib.abc, os, signal, sys, warnings
+import importlib.abc, multiprocessing, os, signal, sys, warnings
 
 class NotThere(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
@@ -26,6 +26,7 @@ class NotThere(importlib.abc.MetaPathFinder):
 for name in ("fcntl", "resource", "grp", "pwd", "termios"):
     sys.modules.pop(name, None)
 sys.meta_path.insert(0, NotThere())
+multiprocessing.get_all_start_methods = lambda: ["spawn"]
 for name in ("sysconf", "sched_getaffinity", "fchmod", "getuid", "geteuid", "O_NOFOLLOW", "O_NONBLOCK"):
     delattr(os, name)
 for name in ("SIGUSR1", "SIGUSR2", "SIGHUP"):
