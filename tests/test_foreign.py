@@ -18,6 +18,10 @@ from model.graph.blueprint import Blueprint
 from model.registry import build_model, count_params, template
 
 PIXELS = 16
+SIZES_ARE_TRACED = pytest.mark.skipif(
+    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 7),
+    reason="torch.fx of PyTorch 2.6 can't trace it, which is said in a line",
+)
 
 
 def prove(make, pixels: int = PIXELS) -> Blueprint:
@@ -339,7 +343,7 @@ NETWORKS = [
     Auxiliary,
     ChannelsLast,
     InPlace,
-    Options,
+    pytest.param(Options, marks=SIZES_ARE_TRACED),
 ]
 TEMPLATES = {
     "Plain": [16, 12],
@@ -509,7 +513,13 @@ MIXED = {  # not known to keep channels apart, or counting them
 }
 
 
-@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=SIZES_ARE_TRACED) if name == "split with sizes" else name
+        for name in RIGHT
+    ],
+)
 def test_an_operation_is_right(name):
     operation, features = RIGHT[name]
     prove(lambda: Between(operation, features))
