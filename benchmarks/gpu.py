@@ -117,6 +117,7 @@ def do_pieces(
 
     device = provenance(scene.device)["versions"]["device"]
     print(f"{device}, {scene.scale.name}: {left():.0f} s left", flush=True)
+    late = []
     for piece in pieces_of(scene.scale):
         if not asked_for(piece.name, args.only):
             continue
@@ -124,13 +125,15 @@ def do_pieces(
             continue
         needed, there = expected(piece, store, device), left() - LAST
         if needed > there:
-            print(f"{piece.name}: not begun, may take {needed:.0f} s of {max(0, there):.0f}")
+            late.append(f"{piece.name} ({needed:.0f} s)")
             continue
         print(do(piece, scene, store, there), flush=True)
         scene.tidy()
         if not scene.works():
             print("the device takes no more work; the next call goes on", flush=True)
             return False
+    if late:
+        print(f"not begun, for they may take longer than is left: {', '.join(late)}", flush=True)
     return True
 
 

@@ -4,6 +4,7 @@ pruning and an export, at small sizes."""
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,39 +28,51 @@ from utils.settings import Networks, SearchSettings, Storage, TrainingSettings
 from utils.settings.compression import Compression, PruningSettings
 from utils.training.sweep import sweep
 
-TARGET = "50%"  # of the pruning
 EXPORTED = 100  # images that an exported network is compared on
 
 
-def agree(scene: Scene, model: str, amp: bool) -> Facts:
-    """Return how far the device and the CPU agree, for one network in one number format."""
-    kind = f"{model}-{'amp' if amp else 'float32'}"
+def search_agrees(scene: Scene, model: str, amp: bool) -> Facts:
+    """Return how far the rounds of a search agree: those on the device with those on the CPU, and
+    those of a search that was killed and resumed with those of one that was not."""
+    kind = kind_of(model, amp)
     sides = {"cpu": "cpu", "device": scene.device, "killed": scene.device}
-
-    # a search on the CPU, on the device, and there once more, killed and resumed
-    searches = {side: searched(scene, kind, model, amp, side, on) for side, on in sides.items()}
-    facts: Facts = {
-        "search": difference(searches["cpu"], searches["device"]),
-        "killed": difference(searches["device"], searches["killed"]),
+    rounds, took = {}, {}
+    for side, on in sides.items():
+        began = time.monotonic()
+        rounds[side] = searched(scene, kind, model, amp, side, on)
+        took[side] = round(time.monotonic() - began, 1)
+    return {
+        "took": took,  # a device may spend most of it on choosing algorithms for new widths
+        "search": difference(rounds["cpu"], rounds["device"]),
+        "killed": difference(rounds["device"], rounds["killed"]),
     }
 
-    # a training from scratch, and what the device trained, pruned on both
-    scratch = {side: trained(scene, kind, model, amp, side, sides[side]) for side in sides}
-    facts["training"] = {side: curves(result) for side, result in scratch.items()}
-    weights = trained_weights(scene, kind, "device", model)
-    found = {}
+
+def training_agrees(scene: Scene, model: str, amp: bool) -> Facts:
+    """Return how far a training agrees, with that on the CPU and with itself, and so for a pruning
+    of what the device trained; and whether the exported network does what the trained one does."""
+    kind = kind_of(model, amp)
+    sides = {"cpu": "cpu", "device": scene.device, "again": scene.device}
+    scratch = {side: trained(scene, kind, model, amp, side, on) for side, on in sides.items()}
+    facts: Facts = {"training": {side: curves(result) for side, result in scratch.items()}}
+
+    # what the device trained, pruned on both
+    weights, noted, small = trained_weights(scene, kind, "device", model), {}, {}
     for side in ("cpu", "device"):
-        with rounds_noted() as rounds:
-            found[side] = pruned(scene, kind, model, amp, side, sides[side], weights), rounds
+        with rounds_noted() as noted[side]:
+            small[side] = pruned(scene, kind, model, amp, side, sides[side], weights)
     facts["pruning"] = {
-        **difference(found["cpu"][1], found["device"][1]),
+        **difference(noted["cpu"], noted["device"]),
         **{
-            side: {**curves(result), "filters": result["filters"]}
-            for side, (result, _) in found.items()
+            side: {**curves(result), "filters": result["filters"]} for side, result in small.items()
         },
     }
-    facts["export"] = exported(scene, kind, model, weights)
-    return facts
+    return {**facts, "export": exported(scene, kind, model, weights)}
+
+
+def kind_of(model: str, amp: bool) -> str:
+    """Return the name of the folder of one network in one number format."""
+    return f"{model}-{'amp' if amp else 'float32'}"
 
 
 def place_of(scene: Scene, kind: str, side: str, save: str) -> Storage:
@@ -147,7 +160,7 @@ def pruned(
         lr=0.01,
         amp=amp,
     )
-    asked = Compression(weights=str(weights), target=TARGET)
+    asked = Compression(weights=str(weights), target=scene.scale.target)
     return prune(settings, asked, place_of(scene, kind, side, "pruned"), scene.machine(device))
 
 

@@ -71,7 +71,7 @@ def training(scene: Scene, method: str, seed: int) -> Job:
     models, name = str(scene.work / "models"), paths.at_size(save, ratio)
     return Job(
         f"train {method} {seed}",
-        (*command, *options(scene, save), *scene.scale.training),
+        (*command, *options(scene, save), *scene.scale.more),
         paths.job_log(models, MODEL, name),
         paths.result_file(str(scene.work / "plots"), MODEL, save, ratio),
         (paths.unfinished_training(models, MODEL, name),),
@@ -85,7 +85,7 @@ def searching(scene: Scene, budget: str) -> Job:
     result = paths.search_record(records, save)
     return Job(
         f"search {budget}",
-        (*command, *options(scene, save), *scene.scale.search),
+        (*command, *options(scene, save), *scene.scale.more_of_searches),
         paths.job_log(models, MODEL, paths.as_search(save)),
         result,
         (result, paths.unfinished_search(models, MODEL, save)),
@@ -156,10 +156,11 @@ def ended(scene: Scene, store: Store, job: Job, status: int | None) -> None:
 def found_by_training(job: Job) -> Facts:
     """Return the facts of a finished training."""
     result = read_result(job.result)
-    kept = ("method", "seed", "filters", "params", "macs", "best", "last", "seconds", "versions")
+    kept = ("method", "seed", "ratio", "filters", "params", "macs", "best", "last", "seconds")
     curve = [round(accuracy, 2) for accuracy in result["test_acc"]]
     facts: Facts = {key: result[key] for key in kept}  # type: ignore[literal-required]
-    return {**facts, "commit": result["commit"], "epochs": len(curve), "test_acc": curve}
+    facts |= {"versions": result["versions"], "commit": result["commit"]}
+    return {**facts, "epochs": len(curve), "test_acc": curve}
 
 
 def found_by_search(scene: Scene, job: Job) -> Facts:

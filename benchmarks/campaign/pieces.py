@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from campaign.agreement import agree
+from campaign.agreement import search_agrees, training_agrees
 from campaign.scale import WEIGHT, Scale, formats
 from campaign.scene import Scene
 from campaign.speed import speed
@@ -44,7 +44,11 @@ class Piece:
 def pieces_of(scale: Scale) -> list[Piece]:
     """Return the pieces of parts 1 and 2, in order of worth."""
     found = []
-    for kind, guess, work in (("agree", scale.agreement, agree), ("steps", scale.steps, steps)):
+    for kind, guess, work in (
+        ("search", scale.searching, search_agrees),
+        ("train", scale.training, training_agrees),
+        ("steps", scale.steps, steps),
+    ):
         for form, amp in formats().items():
             for model in scale.models:
                 run = partial(work, model=model, amp=amp)

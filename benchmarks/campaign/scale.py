@@ -19,6 +19,7 @@ class Scale:
     killed_at: int  # batches, after which the killed search ends
     prune_step: int
     epochs: int  # of the training and of the pruning
+    target: str  # of the pruning
 
     # part 1: steps that must not wait, and their memory
     watched_ratio: float
@@ -37,13 +38,14 @@ class Scale:
     seeds: int
     at_once: int  # processes
     headline_ratio: float
-    training: tuple[str, ...]  # options beside the paper's
-    search: tuple[str, ...]
+    more: tuple[str, ...]  # options of trainings beside the paper's
+    more_of_searches: tuple[str, ...]
     least: float  # seconds, below which part 3 is not begun
     closing: float  # seconds to stop its processes in
 
     # first guesses, for the lightest network
-    agreement: float
+    searching: float
+    training: float
     steps: float
     speed: float
 
@@ -57,6 +59,7 @@ FULL = Scale(
     killed_at=24,
     prune_step=10,
     epochs=3,
+    target="50%",
     watched_ratio=1.0,
     watched_batch=256,
     watched_batches=12,
@@ -69,11 +72,12 @@ FULL = Scale(
     seeds=5,
     at_once=8,
     headline_ratio=0.25,
-    training=(),
-    search=(),
+    more=(),
+    more_of_searches=(),
     least=75,
     closing=25,
-    agreement=20,
+    searching=15,
+    training=12,
     steps=8,
     speed=30,
 )
@@ -88,6 +92,7 @@ SMALL = Scale(
     killed_at=6,
     prune_step=20,
     epochs=1,
+    target="80%",
     watched_ratio=0.0625,
     watched_batch=10,
     watched_batches=4,
@@ -100,15 +105,16 @@ SMALL = Scale(
     seeds=1,
     at_once=2,
     headline_ratio=0.0625,
-    training=(*TINY, "--limit-test", "40", "--epochs", "1"),
-    search=(
+    more=(*TINY, "--limit-test", "40", "--epochs", "1"),
+    more_of_searches=(
         *TINY,
         *("--ratio", "0.0625", "--iterations", "1", "--warmup", "0", "--epochs", "2"),
         *("--prune-every", "1", "--prune-step", "40"),
     ),
     least=5,
     closing=2,
-    agreement=6,
+    searching=4,
+    training=3,
     steps=3,
     speed=4,
 )

@@ -10,7 +10,7 @@ from itertools import count
 
 import torch
 from steps import full_batches
-from torch import nn
+from torch import Tensor, nn
 
 from campaign.loaders import Batch, plain_batches, resident_batches
 from campaign.scale import formats
@@ -24,6 +24,7 @@ from utils.training.latency import synchronize
 from utils.training.loop import Totals, sgd, training_step
 
 WARMUP = 5  # steps, in which cuDNN chooses its algorithms
+OPTIMIZATION = 0.01, 0.5, 5e-4  # learning rate, momentum, weight decay
 SEEN = 5  # kernels in the list of the longest
 SAME = 10  # steps after which the captured step's loss is compared with the eager one's
 
@@ -87,7 +88,7 @@ def made(scene: Scene, model: str, ratio: float) -> nn.Module:
 def training(scene: Scene, model: str, ratio: float, runner: Runner) -> Callable[..., Batch]:
     """Return the project's training step of a new network, as a function of a batch."""
     network = runner.place(made(scene, model, ratio))
-    optimizer = sgd(network, 0.1, 0.5, 5e-4)
+    optimizer = sgd(network, *OPTIMIZATION)
     return lambda images, labels: training_step(network, optimizer, images, labels, runner)
 
 
@@ -107,8 +108,8 @@ def plain(scene: Scene, model: str, ratio: float, runner: Runner) -> Step:
 
     It reads no loss, as most loops do.
     """
-    network = made(scene, model, ratio).to(scene.device)
-    optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.5, weight_decay=5e-4)
+    network, (lr, momentum, decay) = made(scene, model, ratio).to(scene.device), OPTIMIZATION
+    optimizer = torch.optim.SGD(network.parameters(), lr, momentum, weight_decay=decay)
     scale = scene.scale
     batches = plain_batches(scene.images(), scale.step_batch, scale.workers, scene.device)
 
@@ -146,43 +147,51 @@ def limits(
     """Return the speed of the same step as a CUDA graph: on one batch, which is the limit, and on
     the project's batches, copied to where the graph reads."""
     eager, fixed = training(scene, model, ratio, runner), next(batches_of(scene))
-    images, labels = (tensor.clone() for tensor in fixed)
-    replay, loss = captured(training(scene, model, ratio, runner), images, labels)
+    graph = Captured(training(scene, model, ratio, runner), *fixed)
 
     # does it compute the same?
     for _ in range(SAME):
-        replay()
+        graph.replay()
     for _ in range(WARMUP + SAME):
         expected, _ = eager(*fixed)
-    difference = abs(loss.item() - expected.item()) / abs(expected.item())
+    difference = abs(graph.loss.item() - expected.item()) / abs(expected.item())
 
     own = batches_of(scene)
 
     def fed() -> None:
-        for place, tensor in zip((images, labels), next(own)):
-            place.copy_(tensor)
-        replay()
+        graph.fill(*next(own))
+        graph.replay()
 
-    return {"alone": rate(replay), "fed": rate(fed), "loss_differs_by": difference}
+    return {"alone": rate(graph.replay), "fed": rate(fed), "loss_differs_by": difference}
 
 
-def captured(
-    step: Callable[..., Batch], images: torch.Tensor, labels: torch.Tensor
-) -> tuple[Step, torch.Tensor]:
-    """Return the replay of a step as a CUDA graph, and the tensor that its loss is in.
+class Captured:
+    """A training step as a CUDA graph, on a batch of its own.
 
-    WARMUP steps are taken before, on a stream of their own, as PyTorch asks for.
+    WARMUP steps are taken before, on a stream of their own, as PyTorch asks for. The step is kept:
+    the graph works on the memory of its network.
     """
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(WARMUP):
-            step(images, labels)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        loss, _ = step(images, labels)
-    return graph.replay, loss
+
+    def __init__(self, step: Callable[..., Batch], images: Tensor, labels: Tensor):
+        self.step, self.images, self.labels = step, images.clone(), labels.clone()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARMUP):
+                step(self.images, self.labels)
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.loss, _ = step(self.images, self.labels)
+
+    def fill(self, images: Tensor, labels: Tensor) -> None:
+        """Copy a batch to where the graph reads it."""
+        self.images.copy_(images)
+        self.labels.copy_(labels)
+
+    def replay(self) -> None:
+        """Take the step."""
+        self.graph.replay()
 
 
 def kernels(step: Step, runner: Runner, steps: int) -> Facts:

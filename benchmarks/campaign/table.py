@@ -8,6 +8,7 @@ from typing import Any
 
 from campaign.headline import METHODS, MODEL, PART
 from campaign.images import NAME
+from campaign.scale import formats
 from campaign.store import Facts
 from utils.records.published import read_accuracy
 
@@ -19,7 +20,8 @@ RATIO = 0.25  # of the published headline
 def table(parts: dict[str, dict[str, Facts]]) -> str:
     """Return all tables, with the errors and the devices."""
     found = [
-        *agreement(pieces_of(parts, "agreement", "agree")),
+        *searches_agree(pieces_of(parts, "agreement", "search")),
+        *trainings_agree(pieces_of(parts, "agreement", "train")),
         *steps(pieces_of(parts, "agreement", "steps")),
         *speed(pieces_of(parts, "speed", "speed")),
         *headline(parts.get(PART, {})),
@@ -53,26 +55,40 @@ def devices(pieces: dict[str, Facts]) -> str:
 # --- part 1 ---------------------------------------------------------------------------------------
 
 
-def agreement(pieces: dict[str, Facts]) -> list[str]:
-    """Return the table of how far device and CPU agree."""
+def searches_agree(pieces: dict[str, Facts]) -> list[str]:
+    """Return the table of how long searches keep the same filters."""
+    body = [
+        [
+            name,
+            agreed(facts["search"]),
+            agreed(facts["killed"]),
+            " / ".join(f"{facts['took'][side]:.0f} s" for side in ("device", "cpu")),
+        ]
+        for name, facts in pieces.items()
+    ]
+    head = ["same filters as", "the search on the CPU", "itself, killed and resumed"]
+    head += ["took, device / CPU"]
+    return rows(f"Searches, {devices(pieces)}", head, body)
+
+
+def trainings_agree(pieces: dict[str, Facts]) -> list[str]:
+    """Return the table of how far trainings and prunings agree, and of exported networks."""
     body = []
     for name, facts in pieces.items():
-        training, pruning, files = facts["training"], facts["pruning"], facts["export"]
+        training, pruning = facts["training"], facts["pruning"]
         body.append(
             [
                 name,
-                agreed(facts["search"]),
-                agreed(facts["killed"]),
                 differ(training["cpu"], training["device"]),
-                differ(training["device"], training["killed"]),
+                differ(training["device"], training["again"]),
                 agreed(pruning),
                 differ(pruning["cpu"], pruning["device"]),
-                f"{max(files.values()):.0e}",
+                f"{max(facts['export'].values()):.0e}",
             ]
         )
-    head = ["network", "search: device, CPU", "killed, not", "training: device, CPU"]
-    head += ["device, device", "pruning: device, CPU", "its training", "network.py"]
-    return rows(f"Agreement, {devices(pieces)}", head, body)
+    head = ["difference from", "the training on the CPU", "itself, again"]
+    head += ["the pruning on the CPU: filters", "curve", "the exported network"]
+    return rows(f"Trainings, prunings, exports, {devices(pieces)}", head, body)
 
 
 def agreed(facts: Facts) -> str:
@@ -120,7 +136,7 @@ def speed(pieces: dict[str, Facts]) -> list[str]:
     """Return the table of images per second, and what follows from it in words."""
     body, words = [], []
     for name, both in pieces.items():
-        for form in ("float32", "bfloat16"):
+        for form in formats():
             facts = both[form]
             captured, kernels = facts["captured"], facts["kernels"]
             cells = [f"{name} {form}", *(images(facts[key]) for key in ("project", "plain"))]
@@ -130,13 +146,13 @@ def speed(pieces: dict[str, Facts]) -> list[str]:
             body.append(cells)
             if captured and "alone" in captured:
                 words.append(f"- {name} {form}: {verdict(both['batch_size'], facts)}")
-            elif captured is None:
-                words.append(f"- {name} {form}: no CUDA here, so no step was captured in a graph.")
             if kernels and "longest" in kernels:
                 longest = ", ".join(
                     f"`{kernel}` {part:.0%}" for kernel, part in kernels["longest"].items()
                 )
                 words.append(f"  {kernels['number']:.0f} kernels a step; the longest: {longest}")
+    if not all(both[form]["captured"] for both in pieces.values() for form in formats()):
+        words.append("- No step was captured in a CUDA graph where there is no CUDA.")
     head = ["network", "project", "plain loop", "images on the device", "one batch"]
     head += ["captured", "captured, fed", "captured / eager", "kernels' share"]
     found = rows(f"Images per second, {devices(pieces)}", head, body)
@@ -224,9 +240,11 @@ def headline(pieces: dict[str, Facts]) -> list[str]:
         "seeds",
         "epochs",
         "best epoch, %",
-        "published (5 seeds)",
+        f"published at {RATIO:g} (5 seeds)",
     ]
-    found = rows(f"{MODEL} on {NAME}, ratio {RATIO:g}", [*head, "seconds an epoch"], body)
+    ratios = {f"{facts['ratio']:g}" for facts in pieces.values() if "ratio" in facts}
+    title = f"{MODEL} on {NAME}, ratio {', '.join(sorted(ratios))}"
+    found = rows(title, [*head, "seconds an epoch"], body)
     return found + searches(pieces) + unfinished(pieces)
 
 
