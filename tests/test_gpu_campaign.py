@@ -8,8 +8,10 @@ import sys
 import tarfile
 import time
 import zipfile
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,11 +19,12 @@ import torch
 from device import Device
 from PIL import Image
 from running import REPOSITORY, Forked, assert_refused, call, raising
+from torch.autograd import DeviceType
 
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
 
-from campaign import agreement, headline, pieces, scale, speed, store, waits
-from campaign.looks import waits_refused
+from campaign import agreement, headline, pieces, scale, speed, store, table, waits
+from campaign.looks import Rounds, waits_refused
 from campaign.scene import Scene
 
 from utils.training import loop
@@ -373,3 +376,91 @@ def test_a_step_that_waits_is_found_with_its_line(refusing, monkeypatch):
     monkeypatch.setattr(SGD, "step", waiting)
     found = waits.watched(works_of(refusing)["training"])
     assert "synchronizing" in found["waits"] and "tests/test_gpu_campaign.py" in found["waits"]
+
+
+# --- what a GPU alone can do, pretended -----------------------------------------------------------
+
+
+@pytest.fixture
+def pretended(cuda, monkeypatch):
+    """The scene on a GPU that can be asked for its memory, captures graphs and profiles."""
+    _, scene = cuda
+
+    class Graph:
+        def replay(self):
+            pass
+
+    def event(name, microseconds, **more):
+        span = SimpleNamespace(elapsed_us=lambda: microseconds)
+        kind = more.pop("kind", DeviceType.CUDA)
+        return SimpleNamespace(name=name, device_type=kind, time_range=span, **more)
+
+    events = [
+        event("conv", 300.0),
+        event("norm", 100.0),
+        event("Optimizer.step", 999.0, is_user_annotation=True),
+        event("launch", 999.0, kind=DeviceType.CPU),
+    ]
+
+    @contextmanager
+    def profile(activities):
+        yield SimpleNamespace(events=lambda: events)
+
+    stream = SimpleNamespace(wait_stream=lambda _: None)
+    for name, value in {
+        "is_available": lambda: True,
+        "empty_cache": lambda: None,
+        "reset_peak_memory_stats": lambda _: None,
+        "max_memory_allocated": lambda _: 3 * 2**20,
+        "set_sync_debug_mode": lambda _: None,
+        "Stream": lambda: stream,
+        "current_stream": lambda: stream,
+        "stream": lambda _: nullcontext(),
+        "graph": lambda _: nullcontext(),
+        "CUDAGraph": Graph,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch.profiler, "profile", profile)
+    return scene
+
+
+def test_a_gpu_is_asked_for_memory_kernels_and_a_captured_step(pretended, monkeypatch):
+    monkeypatch.setattr(speed, "plain", raising(RuntimeError("a worker was killed")))
+    found = {"batch_size": 8, "float32": speed.speeds(pretended, "vgg", 0.0625, loop_runner())}
+    kernels, captured = found["float32"]["kernels"], found["float32"]["captured"]
+    assert (kernels["ms"], kernels["number"]) == (0.2, 1)
+    assert kernels["longest"] == {"conv": 0.75, "norm": 0.25}
+    assert captured["alone"] > found["float32"]["eager"]
+    assert found["float32"]["plain"]["error"].startswith("RuntimeError: a worker was killed")
+
+    parts = {"speed": {"speed vgg 0.25": {**found, "bfloat16": found["float32"]}}}
+    steps = waits.steps(pretended, "vgg", False)
+    assert steps["training"] == {"memory": 3 * 2**20, "steps": 8, "waits": ""}
+    parts["agreement"] = {"steps vgg float32": steps}
+    shown = table.table(parts)
+    assert "times as fast as eager, over 1.3" in shown and "the host holds it up" in shown
+    assert "| vgg float32 | 8 steps: none waits | 3 |" in shown
+
+
+def test_the_verdict_says_whether_a_captured_step_is_worth_it():
+    facts = {
+        "project": 900,
+        "eager": 1000,
+        "captured": {"alone": 1200, "fed": 1100, "loss_differs_by": 0},
+        "kernels": {"ms": 120, "number": 400, "longest": {}},
+    }
+    said = table.verdict(128, facts)
+    assert "1.20 times as fast as eager, not over 1.3" in said and "1.22 times" in said
+    assert "kernels fill 94% of an eager step: the GPU is busy" in said
+
+
+def test_a_difference_is_told_by_its_first_round():
+    one, other = Rounds(), Rounds()
+    for number in (1, 2, 3):
+        alive = torch.ones(6, dtype=torch.bool)
+        one.add(number, alive, [2, 4])
+        alive[3:5] = number < 2
+        other.add(number, alive, [2, 4])
+    found = agreement.difference(one, other)
+    assert found["first"] == {"round": 2, "layer": 1, "filters": 2}
+    assert table.agreed(found) == "1 of 3 rounds; then 2 filters, from layer 1 on"

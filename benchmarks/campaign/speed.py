@@ -46,23 +46,24 @@ def speeds(scene: Scene, model: str, ratio: float, runner: Runner) -> Facts:
     def rate(step: Step) -> float:
         return size / seconds(step, runner, scale.spell)
 
-    # the project's own loop, on its own batches, on one batch, and the others' batches
+    # the project's own loop, on its own batches, on others', and on one batch
     own, fixed = batches_of(scene), next(batches_of(scene))
+    other = resident_batches(data, size)
     facts: Facts = {
         "project": rate(loop(training(scene, model, ratio, runner), own, runner)),
-        "resident": rate(
-            loop(training(scene, model, ratio, runner), resident_batches(data, size), runner)
-        ),
-        "plain": attempt(lambda: rate(plain(scene, model, ratio, runner))),
+        "resident": rate(loop(training(scene, model, ratio, runner), other, runner)),
     }
     eager = training(scene, model, ratio, runner)
     facts["eager"] = rate(lambda: eager(*fixed))
 
     # the limit, and the kernels
-    if not scene.on_gpu:
-        return {**facts, "captured": None, "kernels": None}
-    facts["captured"] = attempt(lambda: limits(scene, model, ratio, runner, rate))
-    facts["kernels"] = attempt(lambda: kernels(lambda: eager(*fixed), runner, scale.profiled))
+    facts["captured"] = facts["kernels"] = None
+    if scene.on_gpu:
+        facts["captured"] = attempt(lambda: limits(scene, model, ratio, runner, rate))
+        facts["kernels"] = attempt(lambda: kernels(lambda: eager(*fixed), runner, scale.profiled))
+
+    # last: a thread of its loader would disturb the capture of a graph
+    facts["plain"] = attempt(lambda: rate(plain(scene, model, ratio, runner)))
     return facts
 
 
