@@ -128,10 +128,10 @@ def do_pieces(
             late.append(f"{piece.name} ({needed:.0f} s)")
             continue
         print(do(piece, scene, store, there), flush=True)
-        scene.tidy()
         if not scene.works():
             print("the device takes no more work; the next call goes on", flush=True)
             return False
+        scene.tidy()
     if late:
         print(f"not begun, for they may take longer than is left: {', '.join(late)}", flush=True)
     return True

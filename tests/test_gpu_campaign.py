@@ -147,7 +147,8 @@ def test_a_campaign_killed_between_pieces_goes_on_to_its_end(data, tmp_path, mon
     assert (table.status, table.err) == (0, "")
     for said in ("| vgg bfloat16 | all", "| uniform |", "88.18", "91.22", "90.60", "no CUDA"):
         assert said in table.out
-    assert len({*map(len, files_in(second))}) == 3  # few files, for they are carried about
+    # few files, for they are carried about
+    assert files_in(second) == ["agreement.json", "headline.json", "speed.json"]
 
 
 def files_in(folder: Path) -> list[str]:
@@ -164,7 +165,7 @@ def test_a_piece_that_fails_is_a_line_and_is_tried_again_if_asked(data, tmp_path
     assert found["error"].startswith("RuntimeError: no kernel image is available (tests/")
     assert "no kernel image" in call("benchmarks/gpu.py", "--done", tmp_path, "--table").out
 
-    assert "(0 s)" not in campaign(data, "--done", tmp_path, *only).out
+    assert ": stored" not in campaign(data, "--done", tmp_path, *only).out
     assert campaign(data, "--done", tmp_path, "--again", *only).out.count(": stored") == 2
     assert "error" not in facts_in(tmp_path, "agreement")["steps vgg float32"]
 
@@ -252,7 +253,7 @@ def test_images_come_from_an_archive(kind, data, tmp_path):
 
 
 def test_a_training_that_time_stops_goes_on_from_its_checkpoint(data, tmp_path, monkeypatch):
-    longer = replace(TINY, more=(*TINY.more[:-1], "40"), at_once=1, closing=0)
+    longer = replace(TINY, more=(*TINY.more[:-1], "60"), at_once=1, closing=0)
     kept = store.Store(tmp_path / "out", "small")
     [job] = [job for job in headline.jobs_of(Scene(longer, "cpu", data, tmp_path / "a"))][:1]
 
@@ -261,7 +262,7 @@ def test_a_training_that_time_stops_goes_on_from_its_checkpoint(data, tmp_path, 
 
     headline.headline(Scene(longer, "cpu", data, tmp_path / "a"), kept, [job], until_it_has_begun)
     facts = kept.parts["headline"][job.name]
-    assert 1 <= facts["unfinished"]["epochs"] < 40 and not kept.has("headline", job.name)
+    assert 1 <= facts["unfinished"]["epochs"] < 60 and not kept.has("headline", job.name)
     assert files_in(tmp_path / "out") == ["headline.json", "unfinished-0.tar.gz"]
 
     # elsewhere, where only the store is
@@ -270,7 +271,7 @@ def test_a_training_that_time_stops_goes_on_from_its_checkpoint(data, tmp_path, 
     [job, *_] = headline.jobs_of(scene)
     headline.headline(scene, again, [job], lambda: 100.0)
     assert "goes on at epoch" in job.log.read_text()
-    assert again.parts["headline"][job.name]["epochs"] == 40
+    assert again.parts["headline"][job.name]["epochs"] == 60
     assert files_in(tmp_path / "next") == ["headline.json"]
 
 

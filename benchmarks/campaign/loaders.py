@@ -18,7 +18,7 @@ from utils.data.batches import PADDING
 Batch = tuple[Tensor, Tensor]
 
 
-class Pictures(Dataset):
+class Pictures(Dataset[tuple[Tensor, int]]):
     """Images in memory that are augmented one by one, as in most examples of PyTorch."""
 
     def __init__(self, data: Data):

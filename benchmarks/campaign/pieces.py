@@ -37,7 +37,7 @@ class Piece:
 
     @property
     def kind(self) -> str:
-        """What is measured, in a word."""
+        """The kind of measurement, in a word."""
         return self.name.split()[0]
 
 

@@ -1,4 +1,4 @@
-"""What every piece of a campaign needs: its scale, the device, the images, a place for files."""
+"""The scene of a campaign: its scale, the device, the images, a place for files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a campaign has found: one JSON file for each part, and archives of unfinished work.
+"""Stores what a campaign has found: one JSON file for each part, and archives of unfinished work.
 
 Few files, and small ones: they have to be carried to the machine with the GPU and back.
 """
