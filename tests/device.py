@@ -115,6 +115,10 @@ class Device:
             context.__exit__(*error)
         torch.backends.cudnn.benchmark = self.benchmark
 
+    def __deepcopy__(self, memo: dict) -> Device:
+        """The device itself: a copy of a tensor is on the same one."""
+        return self
+
     def is_meant(self, device: str | int | None) -> bool:
         """Whether a name, or a number, is this device's; without either the first is meant."""
         return (torch.device(device).index if isinstance(device, str) else device) in (
