@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from running import DIGITS, Forked, assert_refused, call, everything, snapshot, succeed
+from running import DIGITS, assert_refused, call, everything, forked, snapshot, succeed
 
 from utils.experiment import local
 
@@ -27,7 +27,7 @@ def stocked(tmp_path_factory) -> Path:
     stock = tmp_path_factory.mktemp("stock")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(stock)
-        patch.setattr(local, "begin", Forked)
+        patch.setattr(local, "begin", forked)
         patch.setenv("OMP_NUM_THREADS", "1")
         for name in "ab":
             options = [

@@ -91,9 +91,20 @@ def run_job(command: list[str], log: Path, environment: Mapping[str, str], apart
     os.environ.clear()
     os.environ.update(environment)
 
+    set_threads(environment.get("OMP_NUM_THREADS", ""))
+
     with log.open("ab", buffering=0) as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
     sys.argv = [str(PROJECT / command[0]), *command[1:]]
     sys.path.insert(0, str(PROJECT))
     runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def set_threads(number: str) -> None:
+    """Have PyTorch compute with this number of threads: it may have been loaded for a job with
+    another one."""
+    import torch
+
+    if number.isdecimal() and int(number) and torch.get_num_threads() != int(number):
+        torch.set_num_threads(int(number))
