@@ -1,14 +1,19 @@
 """The second study, of networks trained to the end: its plan, and what it makes of results."""
 
+import json
 import math
+import re
+from statistics import fmean
 
 import pytest
-from running import REPOSITORY
+from running import REPOSITORY, succeed
+from test_comparison import assert_is_a_picture
 
 from model import count_macs, count_params, prepare_filters, uniform_filters
 from study import KEPT
 from utils.settings import SearchSettings
 from utils.settings.compression import PruningSettings
+from utils.study.arms import Trained
 from utils.study.missing import jobs_in
 from utils.study.trained import (
     BASE_EPOCHS,
@@ -110,3 +115,40 @@ def test_each_arm_is_held_against_a_uniform_network_of_its_size():
         against = PRUNED.baseline(arm)
         size = QUARTER if arm.size == QUARTER_PARAMS else arm.size  # one uniform network
         assert (against.method, against.size, against.epochs) == ("uniform", size, FURTHER)
+
+
+def test_what_is_stored_is_shown_and_drawn(tmp_path):
+    out = succeed("study.py", "--study", "trained", "--out", tmp_path)
+    for question in QUESTIONS:
+        for arm in (*question.arms, *question.bases):
+            results = [
+                result
+                for entry in arm.entries()
+                for job in entry.jobs(KEPT["trained"])
+                if (job.method == "base") == arm.bases
+                and job.result.exists()
+                and not isinstance(job.settings, SearchSettings)
+                for result in [json.loads(job.result.read_text())]
+            ]
+            if results:
+                mean = fmean(result["last"] for result in results)
+                row = rf"\| {re.escape(arm.label)} +\| +{len(results)} \|.* {mean:.2f}(?: ± [\d.]+)? \|"
+                assert re.search(row, out), row
+    assert_is_a_picture(tmp_path / "study_pruned.png")
+
+
+def test_a_pruned_networks_compute_has_its_bases_in_it():
+    result = {
+        "images": 10_000,
+        "test_acc": [50.0] * FURTHER,
+        "macs": 2_500_000,
+        "before": {"params": 1, "macs": 10_000_000},
+        "settings": {"prune_part": 0.2},
+    }
+    pruned = next(arm for arm in PRUNED.arms if arm.name == "taylor")
+    found = Trained(pruned, [result], 1)
+    # pruned over 3 of 15 epochs, in which the mean of the falling cost is the logarithmic one
+    meanwhile = 3 * 7.5e6 / math.log(4)
+    expected = 3 * 10_000 * (60 * 10e6 + meanwhile + 12 * 2.5e6)
+    assert found.training_macs == pytest.approx(expected)
+    assert pruned.all_epochs == "60 + 15"

@@ -44,7 +44,7 @@ def draw_pruned(
     sizes = [one.mean("macs") for arm, one in found.items() if one.begun and arm.budget == "macs"]
     for panel in axes:
         style.scale_x(panel, min(sizes), max(sizes), "multiply-accumulates")
-        panel.margins(x=0.12)
+        panel.set_xlim(0.8 * min(sizes), 1.2 * max(sizes))
     style.legend_below(fig, list(handles.values()), list(handles), longest=70)
     style.save(fig, path)
 
