@@ -3,7 +3,6 @@ pieces that fail; and its loops on the stand-in for CUDA."""
 
 import json
 import os
-import signal
 import sys
 import tarfile
 import time
@@ -18,7 +17,7 @@ import pytest
 import torch
 from device import Device
 from PIL import Image
-from running import REPOSITORY, Forked, assert_refused, call, raising
+from running import REPOSITORY, assert_refused, call, forked, raising
 from torch.autograd import DeviceType
 
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
@@ -34,26 +33,9 @@ TINY = replace(scale.SMALL, models=("vgg",), workers=0, spell=0.01, ratios=(0.06
 NAMES = ["search vgg float32", "search vgg bfloat16", "train vgg float32", "train vgg bfloat16"]
 
 
-class Job(Forked):
-    """A job of part 3, forked from this process."""
-
-    def __init__(self, command, log, environment):
-        super().__init__(command, log, {**environment, "OMP_NUM_THREADS": "1"}, apart=True)
-        self.status = None
-
-    def poll(self):
-        self.status = super().poll() if self.status is None else self.status
-        return self.status
-
-    def terminate(self):
-        if self.poll() is None:
-            os.kill(self.pid, signal.SIGTERM)
-
-    def wait(self, timeout):
-        until = time.monotonic() + timeout
-        while self.poll() is None and time.monotonic() < until:
-            time.sleep(0.02)
-        assert self.poll() is not None
+def begin(command, log, environment):
+    """Starts a job of part 3 as a copy of this process."""
+    return forked(command, log, {**environment, "OMP_NUM_THREADS": "1"}, apart=True)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +56,7 @@ def data(tmp_path_factory) -> Path:
 def tiny(monkeypatch):
     """One network at tiny sizes, and jobs that need not import anything."""
     monkeypatch.setitem(scale.SCALES, "small", TINY)
-    monkeypatch.setattr(headline, "begin", Job)
+    monkeypatch.setattr(headline, "begin", begin)
     monkeypatch.setattr(headline, "POLL", 0.02)
     monkeypatch.setattr(sys, "path", list(sys.path))
 
