@@ -58,41 +58,72 @@ def stocked(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def undisturbed(stocked, tmp_path_factory):
-    """undisturbed(command, ...) -> all that they leave in a folder of their own, one after the
-    other."""
+@pytest.fixture(scope="module")
+def made(stocked, tmp_path_factory):
+    """made(command, ...) -> the folder in which they have ended, one after the other; the same
+    commands run once. Not to be changed."""
+    known = {}
 
-    def result(*commands: list):
-        folder = shutil.copytree(stocked, tmp_path_factory.mktemp("undisturbed") / "run")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(folder)
-            for command in commands:
-                succeed(*command)
-        return everything(folder)
+    def result(*commands: list) -> Path:
+        if str(commands) not in known:
+            folder = shutil.copytree(stocked, tmp_path_factory.mktemp("made") / "run")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(folder)
+                for command in commands:
+                    succeed(*command)
+            known[str(commands)] = folder
+        return known[str(commands)]
 
     return result
 
 
+@pytest.fixture(scope="module")
+def undisturbed(made):
+    """undisturbed(command, ...) -> all that they leave in a folder of their own."""
+    return lambda *commands: everything(made(*commands))
+
+
+@pytest.fixture(scope="module")
+def interrupted(stocked, tmp_path_factory):
+    """interrupted(command) -> the folder in which it was stopped once; each runs once. Not to be
+    changed."""
+    known = {}
+
+    def result(command: list) -> Path:
+        if str(command) not in known:
+            folder = shutil.copytree(stocked, tmp_path_factory.mktemp("interrupted") / "run")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(folder)
+                stop(patch, 7, signal.SIGTERM)
+                assert call(*command).status == 143
+            known[str(command)] = folder
+        return known[str(command)]
+
+    return result
+
+
+def take(made_folder: Path, folder: Path) -> None:
+    """Copies what is in one folder to another, over what is there."""
+    shutil.copytree(made_folder, folder, dirs_exist_ok=True)
+
+
+def stop(patch: pytest.MonkeyPatch, batches: int, which: signal.Signals) -> None:
+    """The process gets the signal when it has trained so many batches from now on."""
+    update, seen = progress.Progress.update, 0
+
+    def update_and_stop(self, numbers):
+        nonlocal seen
+        seen += 1
+        if seen == batches:
+            os.kill(os.getpid(), which)
+        update(self, numbers)
+
+    patch.setattr(progress.Progress, "update", update_and_stop)
+
+
 @pytest.fixture
 def stop_after(monkeypatch):
-    """stop_after(batches, signal): the process gets the signal when it has trained so many batches
-    from now on."""
-    update = progress.Progress.update
-
-    def arrange(batches: int, which: signal.Signals) -> None:
-        seen = 0
-
-        def update_and_stop(self, numbers):
-            nonlocal seen
-            seen += 1
-            if seen == batches:
-                os.kill(os.getpid(), which)
-            update(self, numbers)
-
-        monkeypatch.setattr(progress.Progress, "update", update_and_stop)
-
-    return arrange
+    return partial(stop, monkeypatch)
 
 
 @pytest.fixture
@@ -146,10 +177,10 @@ def test_while_a_run_works_one_of_its_name_with_results_elsewhere_is_refused(
 
 @pytest.mark.parametrize("script", WEIGHTS)
 def test_weights_of_a_finished_training_are_not_replaced_by_one_of_other_settings(
-    script, folder, undisturbed
+    script, folder, made, undisturbed
 ):
     """Of the same settings they are: its weights are the same."""
-    succeed(*into("one", script))
+    take(made(into("one", script)), folder)
     before = snapshot(folder)
     for options in ([], ["--resume"]):
         assert_refused(
@@ -170,8 +201,8 @@ def test_weights_of_a_finished_training_are_not_replaced_by_one_of_other_setting
     )
 
 
-def test_two_base_networks_of_one_name_and_two_ratios_have_one_file_of_weights(folder):
-    succeed(*into("one", "train_norm.py"))
+def test_two_base_networks_of_one_name_and_two_ratios_have_one_file_of_weights(folder, made):
+    take(made(into("one", "train_norm.py")), folder)
     before = snapshot(folder)
     assert_refused(
         call(*into("one", "train_norm.py", "--ratio", 0.08)),
@@ -182,9 +213,9 @@ def test_two_base_networks_of_one_name_and_two_ratios_have_one_file_of_weights(f
     succeed(*into("one", "train_norm.py", "--ratio", 0.08, "--overwrite"))
 
 
-def test_weights_that_do_not_say_what_they_were_begun_with_are_not_replaced(folder):
+def test_weights_that_do_not_say_what_they_were_begun_with_are_not_replaced(folder, made):
     """Those of an earlier version, whose result is gone."""
-    succeed(*into("one", "ratio_swipe.py"))
+    take(made(into("one", "ratio_swipe.py")), folder)
     path, result = (
         folder / "saved_models" / "vgg" / "run@6.pt",
         folder / "one" / "vgg" / "run_6.json",
@@ -201,9 +232,9 @@ def test_weights_that_do_not_say_what_they_were_begun_with_are_not_replaced(fold
 
 @scripts
 def test_a_finished_run_leaves_the_unfinished_work_of_its_name_with_results_elsewhere(
-    script, folder, stop_after, undisturbed
+    script, folder, stop_after, made, undisturbed
 ):
-    succeed(*into("one", script))
+    take(made(into("one", script)), folder)
     stop_after(7, signal.SIGTERM)
     assert call(*into("two", script)).status == 143
     before = snapshot(folder)
@@ -217,11 +248,10 @@ def test_a_finished_run_leaves_the_unfinished_work_of_its_name_with_results_else
 
 @scripts
 def test_a_finished_run_removes_its_own_checkpoint_where_it_outlived_its_end(
-    script, folder, stop_after
+    script, folder, interrupted
 ):
     """The process was killed between its result and the removal."""
-    stop_after(7, signal.SIGTERM)
-    assert call(*into("one", script)).status == 143
+    take(interrupted(into("one", script)), folder)
     [checkpoint] = [
         *folder.glob("saved_models/vgg/*@search.pt"),
         *folder.glob("saved_models/vgg/*@unfinished.pt"),
@@ -237,12 +267,11 @@ def test_a_finished_run_removes_its_own_checkpoint_where_it_outlived_its_end(
 
 @scripts
 def test_the_unfinished_work_of_a_run_with_results_elsewhere_is_not_taken_over(
-    script, folder, stop_after, undisturbed
+    script, folder, interrupted, undisturbed
 ):
     """Not even of the same settings, nor by a search that is in a later iteration; only by
     --overwrite."""
-    stop_after(7, signal.SIGTERM)
-    assert call(*into("two", script)).status == 143
+    take(interrupted(into("two", script)), folder)
     before = snapshot(folder)
     for options in (["--resume"], []):
         assert_refused(
@@ -278,8 +307,8 @@ def test_unfinished_work_that_was_moved_with_its_folder_is_gone_on_with(
 
 
 @scripts
-def test_a_damaged_checkpoint_is_no_obstacle_to_what_is_finished(script, folder):
-    succeed(*into("one", script))
+def test_a_damaged_checkpoint_is_no_obstacle_to_what_is_finished(script, folder, made):
+    take(made(into("one", script)), folder)
     torn = (
         folder
         / "saved_models"
@@ -327,10 +356,8 @@ def test_sweeps_of_one_name_work_at_different_ratios_at_once(folder, stopped, un
 
 @scripts
 @pytest.mark.parametrize("finished", [True, False])
-def test_to_begin_anew_and_to_go_on_at_once_is_refused(script, finished, folder, stop_after):
-    if not finished:
-        stop_after(7, signal.SIGTERM)
-    assert call(*into("one", script)).status == (0 if finished else 143)
+def test_to_begin_anew_and_to_go_on_at_once_is_refused(script, finished, folder, made, interrupted):
+    take((made if finished else interrupted)(into("one", script)), folder)
     before = snapshot(folder)
     for pair in (["--overwrite", "--resume"], ["--resume", "--overwrite"]):
         assert_refused(call(*into("one", script, *pair)), "--overwrite", "--resume")
@@ -482,10 +509,9 @@ def test_an_unfinished_search_of_an_earlier_version_is_not_gone_on_with(earlier)
     assert json.loads(Path("prune_record/found.json").read_text())["rules"] == 2
 
 
-def test_a_checkpoint_of_an_earlier_versions_search_is_not_gone_on_with(folder, stop_after):
-    stop_after(7, signal.SIGTERM)
+def test_a_checkpoint_of_an_earlier_versions_search_is_not_gone_on_with(folder, interrupted):
     command = into("one", "architecture_descent.py")
-    assert call(*command).status == 143
+    take(interrupted(command), folder)
     path = folder / "saved_models" / "vgg" / "run@search.pt"
     saved = read_tensors(path)
     assert saved["begun_with"].pop("rules") == 2
@@ -500,12 +526,11 @@ def test_a_checkpoint_of_an_earlier_versions_search_is_not_gone_on_with(folder, 
     assert snapshot(folder) == before
 
 
-def test_a_training_that_an_earlier_version_began_is_gone_on_with(folder, stop_after, undisturbed):
+def test_a_training_that_an_earlier_version_began_is_gone_on_with(folder, interrupted, undisturbed):
     """Its checkpoint has neither the milestones, which were the data set's, nor the number of the
     epoch, which its curve tells."""
     expected = undisturbed(into("one", "train_norm.py"))
-    stop_after(7, signal.SIGTERM)
-    assert call(*into("one", "train_norm.py")).status == 143
+    take(interrupted(into("one", "train_norm.py")), folder)
     path = folder / "saved_models" / "vgg" / "run@unfinished.pt"
     saved = read_tensors(path)
     assert len(saved["curve"]["test_acc"]) == saved.pop("epoch") == 3 and saved["begun_with"].pop(
