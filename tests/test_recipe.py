@@ -13,7 +13,7 @@ from test_figures import lines_of
 
 CLASSES = 100  # so that the published laws of CIFAR100 are of these networks
 SMALL = {  # appended to what the recipe says; fine_tune.py starts from a network of ratio 0.125
-    "architecture_descent.py": "--ratio 0.125 --iterations 2 --epochs 8 --warmup 1 --prune-every 1 --batch-size 50",
+    "architecture_descent.py": "--ratio 0.125 --iterations 2 --epochs 6 --warmup 0 --prune-every 1 --batch-size 25",
     "ratio_swipe.py": "--ratios 0.0625 0.125 --epochs 1",
     "train_norm.py": "--ratio 0.125 --epochs 1",
     "fine_tune.py": "--ratio 0.0625 --epochs 1",
@@ -50,12 +50,12 @@ def recipe() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """A folder CIFAR100 of 100 classes of noise, 4 images each to train on."""
+    """A folder CIFAR100 of 100 classes of noise, 2 images each to train on."""
     folder = tmp_path_factory.mktemp("images") / "CIFAR100"
-    noise = np.random.default_rng(0).integers(0, 256, (CLASSES, 5, 32, 32, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (CLASSES, 3, 32, 32, 3), dtype=np.uint8)
     for label, pictures in enumerate(noise):
         for number, picture in enumerate(pictures):
-            path = folder / ("test" if number == 4 else "train") / f"{label:03}" / f"{number}.png"
+            path = folder / ("test" if number == 2 else "train") / f"{label:03}" / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(path)
     return folder

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from running import DIGITS, REPOSITORY, succeed
 
-SEARCHES = 40
+SEARCHES = 24
 SETTLED = 8  # by then every allocator has met its largest request
 # MiB; one network leaked per search, with its gradients and momentum, would be 0.5 MiB each, its
 # graphs far more
-MARGIN = 8
+MARGIN = 4
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_over_forty_searches(tmp_path, capsys):
+def test_memory_stays_flat_over_many_searches(tmp_path, capsys):
     path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
     done = subprocess.run(
         [sys.executable, __file__],
