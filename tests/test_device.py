@@ -155,7 +155,9 @@ def assert_same_as_on_the_cpu(
 
 @pytest.mark.parametrize(
     "options",
-    [["--model", name] for name in MODELS] + [["--no-compact"], ["--budget", "macs"]],
+    # vgg is what the last two search
+    [["--model", name] for name in MODELS if name != "vgg"]
+    + [["--no-compact"], ["--budget", "macs"]],
     ids=" ".join,
 )
 def test_a_search_killed_and_resumed_on_cuda_is_the_one_on_the_cpu_and_a_round_waits_once(
