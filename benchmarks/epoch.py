@@ -7,7 +7,6 @@ ratio, in seconds and in processor seconds, which don't count what else the mach
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import sys
@@ -20,22 +19,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import torch
 from campaign.loaders import plain_batches
+from steps import OPTIMIZATION, image_options, plain_step, uniform_network
 from torch import nn
 
-from model import build_model, uniform_filters
 from utils.data import Data, load_data, training_batches
 from utils.script import run
 from utils.training.device import Runner, pick_device
 from utils.training.loop import Totals, sgd, training_step
 
 NETWORKS = ("vgg@0.125", "vgg@0.25", "resnet18@0.25", "mobilenetv2@0.25")
-OPTIMIZATION = 0.01, 0.5, 5e-4  # learning rate, momentum, weight decay
-
-
-def network_of(name: str, ratio: float, data: Data) -> nn.Module:
-    """Return a uniform network, always with the same weights."""
-    torch.manual_seed(0)
-    return build_model(name, uniform_filters(name, ratio), **data.shape).train()
 
 
 def own_epoch(network: nn.Module, data: Data, size: int, runner: Runner) -> Callable[[], None]:
@@ -55,17 +47,11 @@ def plain_epoch(
     network: nn.Module, data: Data, size: int, workers: int, runner: Runner
 ) -> Callable[[], None]:
     """Return a function that trains for an epoch of a plain loop."""
-    lr, momentum, decay = OPTIMIZATION
-    network = network.to(runner.device)
-    optimizer = torch.optim.SGD(network.parameters(), lr, momentum, weight_decay=decay)
-    batches = plain_batches(data, size, workers, runner.device)
+    step = plain_step(network, plain_batches(data, size, workers, runner.device), runner)
 
     def epoch() -> None:
         for _ in range(len(data.train.labels) // size):
-            images, labels = next(batches)
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(network(images), labels).backward()
-            optimizer.step()
+            step()
 
     return epoch
 
@@ -92,15 +78,11 @@ def took(epoch: Callable[[], None]) -> tuple[float, float]:
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--dataset", default="digits")
-    p.add_argument("--data", default="data")
+    p = image_options(__doc__ or "", batch_size=64)
     p.add_argument("--limit-train", type=int, default=10_000)
-    p.add_argument("--batch-size", type=int, default=64)
     p.add_argument("--workers", type=int, default=2)
     p.add_argument("--turns", type=int, default=3)
     p.add_argument("--networks", nargs="+", default=NETWORKS, metavar="NAME@RATIO")
-    p.add_argument("--device", default="auto")
     args = p.parse_args()
 
     runner = Runner(pick_device(args.device))
@@ -112,9 +94,9 @@ def main() -> None:
     for asked in args.networks:
         name, ratio = asked.split("@")
         plain = plain_epoch(
-            network_of(name, float(ratio), data), data, args.batch_size, args.workers, runner
+            uniform_network(name, float(ratio), data), data, args.batch_size, args.workers, runner
         )
-        own = own_epoch(network_of(name, float(ratio), data), data, args.batch_size, runner)
+        own = own_epoch(uniform_network(name, float(ratio), data), data, args.batch_size, runner)
         times = {"plain": [took(plain)], "own": [took(own)]}  # the first turn is for warming up
         for _ in range(args.turns):
             times["plain"].append(took(plain))

@@ -80,8 +80,8 @@ def prepare_filters(
     given; UnknownLayer for a name in ``keep`` that no layer has; OverBudget where the fewest
     filters that are allowed cost more than the budget.
     """
+    check_numbers(ratio, amount, round_to, min_width)
     costs = CostModel(name, num_classes, pixels_of(image_size, channels), budget, convcut)
-    costs.check(ratio, amount, round_to, min_width)
     own = template(name) if own is None else own
 
     # the fewest filters of each layer, and the layers that have these at any budget
@@ -102,6 +102,17 @@ def prepare_filters(
     if round_to != 1:
         filters = round_widths(filters, round_to, limit, costs.cost, least, fixed)
     return with_extra(name, filters, fixed) if search else filters
+
+
+def check_numbers(ratio: float | None, amount: int | None, round_to: int, min_width: int) -> None:
+    """Raise ValueError for numbers that no widths can have."""
+    if (ratio is None) == (amount is None):
+        raise ValueError("give a ratio or an amount, and not both")
+    whole = isinstance(amount, Integral) and not isinstance(amount, bool)
+    if ratio is None and not (whole and amount >= 1):  # type: ignore[operator]
+        raise ValueError(f"the amount must be a positive whole number, not {amount!r}")
+    if round_to < 1 or min_width < 0:
+        raise ValueError(f"widths can't be multiples of {round_to}, at least {min_width}")
 
 
 def law_of(
@@ -126,19 +137,11 @@ class CostModel:
     budget: str
     convcut: bool
 
-    def check(self, ratio: float | None, amount: int | None, round_to: int, min_width: int) -> None:
-        """Raise ValueError for numbers that can't be asked for."""
-        if (ratio is None) == (amount is None):
-            raise ValueError("give a ratio or an amount, and not both")
+    def __post_init__(self) -> None:
+        """Raise ValueError for an unknown network or budget."""
         expect(self.name, self.num_classes, (self.pixels,))
         if self.budget not in BUDGETS:
             raise ValueError(f"unknown budget {self.budget!r}; choose from {', '.join(BUDGETS)}")
-        if round_to < 1 or min_width < 0:
-            raise ValueError(f"widths can't be multiples of {round_to}, at least {min_width}")
-
-        whole = isinstance(amount, Integral) and not isinstance(amount, bool)
-        if ratio is None and not (whole and amount >= 1):  # type: ignore[operator]
-            raise ValueError(f"the amount must be a positive whole number, not {amount!r}")
 
     def cost(self, widths: Array, shortcuts: Shortcuts = Shortcuts.AS_BUILT) -> Array:
         """Return the costs, (n,), of n networks with these widths, (L, n)."""

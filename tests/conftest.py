@@ -10,11 +10,13 @@ import os
 import shutil
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from running import REPOSITORY, alone_in_a_fork, forked
+from running import stop_after as stop_run_after
 
 from model.graph.user_network import find, imported
 from utils.export import compare
@@ -85,6 +87,12 @@ def forking(monkeypatch):
     from utils.experiment import local
 
     monkeypatch.setattr(local, "begin", forked)
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """stop_after(batches, signal): see running.py."""
+    return partial(stop_run_after, monkeypatch)
 
 
 @pytest.fixture

@@ -17,10 +17,12 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+import pytest
 import torch
 
 from utils.errors import UserError
 from utils.experiment.work import BEGAN, deaf, note
+from utils.training import progress
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted(path.name for path in REPOSITORY.glob("*.py"))
@@ -256,6 +258,22 @@ def assert_refused(outcome: Outcome, *naming) -> None:
     assert ": error: " in outcome.err and "Traceback" not in outcome.err, outcome.err
     for name in naming:
         assert str(name) in outcome.err, outcome.err
+
+
+def stop_after(
+    patch: pytest.MonkeyPatch, batches: int, which: signal.Signals = signal.SIGINT
+) -> None:
+    """The next run that trains so many batches gets the signal then; by default that of Ctrl-C."""
+    update, seen = progress.Progress.update, 0
+
+    def update_and_stop(self, numbers):
+        nonlocal seen
+        seen += 1
+        if seen == batches:
+            os.kill(os.getpid(), which)
+        update(self, numbers)
+
+    patch.setattr(progress.Progress, "update", update_and_stop)
 
 
 def raising(error: BaseException):

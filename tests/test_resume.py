@@ -8,7 +8,7 @@ import shlex
 import shutil
 import signal
 import subprocess
-from functools import cache, partial
+from functools import cache
 
 import pytest
 from running import (
@@ -19,12 +19,12 @@ from running import (
     fork,
     snapshot,
     start,
+    stop_after,
     succeed,
     wait_for,
 )
 
 from utils.records.files import write_json
-from utils.training import progress
 
 pytestmark = pytest.mark.slow
 
@@ -174,7 +174,7 @@ def interrupted(stocked, tmp_path_factory):
         folder = shutil.copytree(stocked, tmp_path_factory.mktemp("interrupted") / "run")
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
-            stop(patch, 7, signal.SIGTERM)
+            stop_after(patch, 7, signal.SIGTERM)
             assert call(*named(script)).status == 143
         return folder
 
@@ -283,25 +283,6 @@ def test_remains_of_a_killed_write_disturb_no_reader(folder):
 
 
 # --- stopped --------------------------------------------------------------------------------------
-
-
-def stop(patch: pytest.MonkeyPatch, batches: int, which: signal.Signals) -> None:
-    """The next run that trains so many batches gets the signal then."""
-    update, seen = progress.Progress.update, 0
-
-    def update_and_stop(self, numbers):
-        nonlocal seen
-        seen += 1
-        if seen == batches:
-            os.kill(os.getpid(), which)
-        update(self, numbers)
-
-    patch.setattr(progress.Progress, "update", update_and_stop)
-
-
-@pytest.fixture
-def stop_after(monkeypatch):
-    return partial(stop, monkeypatch)
 
 
 def advice(outcome) -> list[str]:

@@ -2,9 +2,7 @@
 closed streams."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +14,6 @@ from running import DIGITS, REPOSITORY, assert_refused, call, snapshot, succeed
 from utils.errors import UserError
 from utils.records.files import read_tensors
 from utils.settings import BaseNetwork, Networks, PrunedNetwork, Storage, TrainingSettings
-from utils.training import progress
 
 SEARCH = [
     "architecture_descent.py",
@@ -45,24 +42,6 @@ def stocked(tmp_path_factory):
         succeed(*SEARCH, "--save", "found", "--iterations", 1)
         succeed(*SWEEP, "--save", "done")
     return folder
-
-
-@pytest.fixture
-def stop_after(monkeypatch):
-    """stop_after(batches): the next run that trains so many gets Ctrl-C then."""
-
-    def arrange(batches: int) -> None:
-        update, seen = progress.Progress.update, []
-
-        def update_and_stop(self, numbers):
-            seen.append(self)
-            if len(seen) == batches:
-                os.kill(os.getpid(), signal.SIGINT)
-            update(self, numbers)
-
-        monkeypatch.setattr(progress.Progress, "update", update_and_stop)
-
-    return arrange
 
 
 # --- settings from Python -------------------------------------------------------------------------

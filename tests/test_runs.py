@@ -11,10 +11,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import DIGITS, assert_refused, call, everything, fork, snapshot, succeed, wait_for
+from running import (
+    DIGITS,
+    assert_refused,
+    call,
+    everything,
+    fork,
+    snapshot,
+    stop_after,
+    succeed,
+    wait_for,
+)
 
 from utils.records.files import read_tensors, write_tensors
-from utils.training import progress
 
 # left by the version before: its commands are EARLIER_COMMANDS, below
 EARLIER = Path(__file__).resolve().parent / "earlier"
@@ -94,7 +103,7 @@ def interrupted(stocked, tmp_path_factory):
             folder = shutil.copytree(stocked, tmp_path_factory.mktemp("interrupted") / "run")
             with pytest.MonkeyPatch.context() as patch:
                 patch.chdir(folder)
-                stop(patch, 7, signal.SIGTERM)
+                stop_after(patch, 7, signal.SIGTERM)
                 assert call(*command).status == 143
             known[str(command)] = folder
         return known[str(command)]
@@ -105,25 +114,6 @@ def interrupted(stocked, tmp_path_factory):
 def take(made_folder: Path, folder: Path) -> None:
     """Copies what is in one folder to another, over what is there."""
     shutil.copytree(made_folder, folder, dirs_exist_ok=True)
-
-
-def stop(patch: pytest.MonkeyPatch, batches: int, which: signal.Signals) -> None:
-    """The process gets the signal when it has trained so many batches from now on."""
-    update, seen = progress.Progress.update, 0
-
-    def update_and_stop(self, numbers):
-        nonlocal seen
-        seen += 1
-        if seen == batches:
-            os.kill(os.getpid(), which)
-        update(self, numbers)
-
-    patch.setattr(progress.Progress, "update", update_and_stop)
-
-
-@pytest.fixture
-def stop_after(monkeypatch):
-    return partial(stop, monkeypatch)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
@@ -11,17 +12,23 @@ from test_comparison import assert_is_a_picture
 
 from model import count_macs, count_params, prepare_filters, uniform_filters
 from study import KEPT
-from utils.settings import SearchSettings
+from utils.records.methods import method_of
+from utils.settings import Networks, SearchSettings
 from utils.settings.compression import PruningSettings
 from utils.study.arms import Trained
+from utils.study.cost import search_macs
 from utils.study.missing import jobs_in
 from utils.study.trained import (
     BASE_EPOCHS,
+    EIGHTH,
+    EPOCHS,
+    EPOCHS_OF_EQUAL_COMPUTE,
     EQUAL_COMPUTE,
     FEWER,
+    FROM_SCRATCH,
+    FROM_TRAINED,
     FURTHER,
     PLANNED_TESTS,
-    PRUNED,
     QUARTER,
     QUARTER_PARAMS,
     QUESTIONS,
@@ -32,6 +39,7 @@ from utils.study.trained import (
 )
 
 SHAPE = {"num_classes": 10, "image_size": 32}
+IMAGES = 50_000
 BASE = uniform_filters("vgg", TRAINED_BASE.base_ratio)
 
 
@@ -111,8 +119,8 @@ def test_uniform_networks_are_trained_for_the_compute_of_base_and_pruning(size):
 
 
 def test_each_arm_is_held_against_a_uniform_network_of_its_size():
-    for arm in PRUNED.arms:
-        against = PRUNED.baseline(arm)
+    for arm in FROM_TRAINED.arms:
+        against = FROM_TRAINED.baseline(arm)
         size = QUARTER if arm.size == QUARTER_PARAMS else arm.size  # one uniform network
         assert (against.method, against.size, against.epochs) == ("uniform", size, FURTHER)
 
@@ -145,10 +153,32 @@ def test_a_pruned_networks_compute_has_its_bases_in_it():
         "before": {"params": 1, "macs": 10_000_000},
         "settings": {"prune_part": 0.2},
     }
-    pruned = next(arm for arm in PRUNED.arms if arm.name == "taylor")
+    pruned = next(arm for arm in FROM_TRAINED.arms if arm.name == "taylor")
     found = Trained(pruned, [result], 1)
     # pruned over 3 of 15 epochs, in which the mean of the falling cost is the logarithmic one
     meanwhile = 3 * 7.5e6 / math.log(4)
     expected = 3 * 10_000 * (60 * 10e6 + meanwhile + 12 * 2.5e6)
     assert found.training_macs == pytest.approx(expected)
     assert pruned.all_epochs == "60 + 15"
+
+
+def test_the_longest_uniform_training_takes_the_compute_of_the_most_expensive_arm():
+    """Of its search, too; the mean over both searches."""
+    uniform = count_macs("vgg", uniform_filters("vgg", float(EIGHTH)), **SHAPE)
+
+    def epochs(arm) -> float:
+        """Epochs of the uniform network for the compute of an arm."""
+        found = []
+        for seed in arm.searches:
+            name, places = f"{arm.search}_s{seed}", KEPT["trained"]
+            networks = Networks(prune_fname=name, morph=arm.method == "morph")
+            if not networks.morph:
+                networks = replace(networks, descent_idx=0)
+            method = method_of(networks, "vgg", "CIFAR10", places.record_dir)
+            macs = count_macs("vgg", method.filters(float(EIGHTH), **SHAPE), **SHAPE)
+            search = search_macs(places, name, "vgg", 1)
+            found.append((EPOCHS * IMAGES * macs + search) / (IMAGES * uniform))
+        return fmean(found)
+
+    arms = [arm for arm in FROM_SCRATCH.arms if arm.searches]
+    assert round(max(map(epochs, arms))) == EPOCHS_OF_EQUAL_COMPUTE

@@ -121,17 +121,22 @@ def difference(one: Rounds, other: Rounds) -> Facts:
     return facts
 
 
+def short(scene: Scene, model: str, amp: bool) -> Facts:
+    """Return the settings that trainings and prunings share: few images, few epochs."""
+    return {
+        "model": model,
+        "dataset": NAME,
+        "epochs": scene.scale.epochs,
+        "batch_size": scene.scale.batch_size,
+        "limit_train": scene.scale.images,
+        "limit_test": scene.scale.images,
+        "amp": amp,
+    }
+
+
 def trained(scene: Scene, kind: str, model: str, amp: bool, side: str, device: str) -> Result:
     """Return the result of a short training of a uniform network."""
-    settings = TrainingSettings(
-        model=model,
-        dataset=NAME,
-        epochs=scene.scale.epochs,
-        batch_size=scene.scale.batch_size,
-        limit_train=scene.scale.images,
-        limit_test=scene.scale.images,
-        amp=amp,
-    )
+    settings = TrainingSettings(**short(scene, model, amp))
     networks = Networks(uniform=True, ratios=(scene.scale.ratio,))
     return sweep(settings, networks, place_of(scene, kind, side, "trained"), scene.machine(device))[
         0
@@ -148,18 +153,7 @@ def pruned(
     scene: Scene, kind: str, model: str, amp: bool, side: str, device: str, weights: Path
 ) -> Result:
     """Return the result of a short pruning of the network with these ``weights``."""
-    settings = PruningSettings(
-        model=model,
-        dataset=NAME,
-        epochs=scene.scale.epochs,
-        batch_size=scene.scale.batch_size,
-        limit_train=scene.scale.images,
-        limit_test=scene.scale.images,
-        prune_part=0.5,
-        prune_rounds=8,
-        lr=0.01,
-        amp=amp,
-    )
+    settings = PruningSettings(**short(scene, model, amp), prune_part=0.5, prune_rounds=8, lr=0.01)
     asked = Compression(weights=str(weights), target=scene.scale.target)
     return prune(settings, asked, place_of(scene, kind, side, "pruned"), scene.machine(device))
 

@@ -9,22 +9,20 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 import torch
-from steps import full_batches
-from torch import Tensor, nn
+from steps import OPTIMIZATION, full_batches, plain_step, uniform_network
+from torch import Tensor
 
 from campaign.loaders import Batch, plain_batches, resident_batches
 from campaign.scale import formats
 from campaign.scene import Scene
 from campaign.store import Facts
 from campaign.waits import line_of
-from model import build_model, uniform_filters
 from utils.data import training_batches
 from utils.training.device import Runner
 from utils.training.latency import synchronize
 from utils.training.loop import Totals, sgd, training_step
 
 WARMUP = 5  # steps, in which cuDNN chooses its algorithms
-OPTIMIZATION = 0.01, 0.5, 5e-4  # learning rate, momentum, weight decay
 SEEN = 5  # kernels in the list of the longest
 SAME = 10  # steps after which the captured step's loss is compared with the eager one's
 
@@ -80,15 +78,9 @@ def batches_of(scene: Scene) -> Iterator[Batch]:
     return full_batches(training_batches(scene.images(), scene.scale.step_batch))
 
 
-def made(scene: Scene, model: str, ratio: float) -> nn.Module:
-    """Return a uniform network, always with the same weights."""
-    torch.manual_seed(0)
-    return build_model(model, uniform_filters(model, ratio), **scene.images().shape).train()
-
-
 def training(scene: Scene, model: str, ratio: float, runner: Runner) -> Callable[..., Batch]:
     """Return the project's training step of a new network, as a function of a batch."""
-    network = runner.place(made(scene, model, ratio))
+    network = runner.place(uniform_network(model, ratio, scene.images()))
     optimizer = sgd(network, *OPTIMIZATION)
     return lambda images, labels: training_step(network, optimizer, images, labels, runner)
 
@@ -105,24 +97,10 @@ def loop(step: Callable[..., Batch], batches: Iterator[Batch], runner: Runner) -
 
 
 def plain(scene: Scene, model: str, ratio: float, runner: Runner) -> Step:
-    """Return one turn of a plain PyTorch loop: its DataLoader, its optimizer, its memory layout.
-
-    It reads no loss, as most loops do.
-    """
-    network, (lr, momentum, decay) = made(scene, model, ratio).to(scene.device), OPTIMIZATION
-    optimizer = torch.optim.SGD(network.parameters(), lr, momentum, weight_decay=decay)
-    scale = scene.scale
-    batches = plain_batches(scene.images(), scale.step_batch, scale.workers, scene.device)
-
-    def turn() -> None:
-        images, labels = next(batches)
-        optimizer.zero_grad()
-        with runner.autocast():
-            loss = nn.functional.cross_entropy(network(images), labels)
-        loss.backward()
-        optimizer.step()
-
-    return turn
+    """Return one turn of a plain PyTorch loop, with a DataLoader."""
+    data, scale = scene.images(), scene.scale
+    batches = plain_batches(data, scale.step_batch, scale.workers, scene.device)
+    return plain_step(uniform_network(model, ratio, data), batches, runner)
 
 
 def seconds(step: Step, runner: Runner, spell: float) -> float:

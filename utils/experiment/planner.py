@@ -188,10 +188,7 @@ class Planner(JobMaker):
         without = ("seed", "weights", "target", "budget")
         given = self.given((preset, standard), "--prune-with", self.experiment.prune_with, *without)
         settings = self.with_overrides(preset, "--prune-with", {**given, "seed": seed})
-        try:
-            compression = standard.with_overrides(given)
-        except UserError as error:
-            raise UserError(f"--prune-with: {error}") from None
+        compression: Compression = self.with_overrides(standard, "--prune-with", given)
 
         save = f"{self.named('prune')}_{seed}"
         chosen = command_options(compression, standard, ("weights", "target"))

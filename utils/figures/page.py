@@ -20,7 +20,7 @@ from utils.figures.curves import Curve, Subject, run_curve, subject_of
 from utils.figures.gaps import gaps, reference_of
 from utils.figures.repeat import commands, save_of, search_command
 from utils.figures.words import in_words
-from utils.records.files import MOST, is_number, write_text
+from utils.records.files import write_text
 from utils.records.paths import named_after, page_file, search_record
 from utils.records.results import Result, results_of
 from utils.records.searches import SearchRecord, read_search
@@ -182,14 +182,13 @@ def results_table(found: Named, curves: dict[str, Curve]) -> str:
 
 def given_rows(results: Sequence[tuple[Path, Result]]) -> list[list[str]]:
     """Return what networks were before they were pruned, a row for each; none of other results."""
-    known = [dict(result) for _, result in results]
-    given = {str(result.get("weights")): result["before"] for result in known if "before" in result}
+    given = {
+        str(dict(result).get("weights")): result["before"]
+        for _, result in results
+        if "before" in result
+    }
     rows = []
     for before in given.values():
-        if not isinstance(before, dict) or not all(
-            is_number(before.get(key), 0, MOST) for key in ("params", "macs", "test_acc")
-        ):
-            continue
         costs = (f"{before['params']:,}", f"{before['macs'] / 1e6:,.1f}")
         rows.append(["as it came", "-", *costs, f"{before['test_acc']:.2f}", "-", "-", "-"])
     return rows

@@ -96,10 +96,7 @@ def read_result(path: Path) -> Result:
             and is_number(result.get("min_width", 0), 0, MOST, whole=True)
             and isinstance(result.get("keep", []), list)
             and isinstance(result["convcut"], bool)
-            and all(
-                is_number(result["before"][key], 1, MOST, whole=True)
-                for key in (("params", "macs") if "before" in result else ())
-            )
+            and ("before" not in result or is_before(result["before"]))
             and isinstance(result["settings"], dict)
             and ("val_acc" in result) == (result["settings"].get("validate") is not None)
             and all(isinstance(result[key], str) for key in ("model", "dataset", "method"))
@@ -111,6 +108,12 @@ def read_result(path: Path) -> Result:
             f"{path}: not the result of a training, or damaged ({error}); restore it or remove it"
         ) from None
     return result
+
+
+def is_before(before: Any) -> bool:
+    """Return True for what a pruned network was before. Raises KeyError or TypeError for less."""
+    sizes = all(is_number(before[key], 1, MOST, whole=True) for key in ("params", "macs"))
+    return sizes and is_number(before["test_acc"], 0, 100)
 
 
 def results_of(folder: Path, name: str, dataset: str | None = None) -> list[tuple[Path, Result]]:

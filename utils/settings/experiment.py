@@ -59,8 +59,8 @@ class Experiment(Task):
     methods: tuple[str, ...] = setting(
         ("neuralscale", "uniform"),
         f"of {SHOWN}; neuralscale is the last iteration of a search, neuralscale_N its N-th, "
-        "magnitude a base network and, at smaller ratios, its fine-tuning, prune that base network "
-        "or --weights, pruned by prune.py to targets",
+        "magnitude a base network and its fine-tuning at each smaller ratio, prune that base "
+        "network, or --weights, made smaller by prune.py to each target",
         check=check_method,
         metavar="METHOD",
         shown="neuralscale uniform",
@@ -89,7 +89,7 @@ class Experiment(Task):
         "the base network that magnitude and prune begin with, trained if it does not exist",
         metavar="NAME",
         check=check_name,
-        shown="by the method and the data set, as other runs",
+        shown="made of the model and the data set",
     )
     base_ratio: float = setting(
         1.0,

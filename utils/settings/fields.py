@@ -156,11 +156,11 @@ FIELD_SPECS: dict[type[Settings], list[FieldSpec]] = {}
 def field_specs(kind: type[Settings]) -> list[FieldSpec]:
     """Return the specs of a settings class's fields."""
     if kind not in FIELD_SPECS:  # once, for type hints are slow
-        FIELD_SPECS[kind] = _rules(kind)
+        FIELD_SPECS[kind] = _made_specs(kind)
     return FIELD_SPECS[kind]
 
 
-def _rules(kind: type[Settings]) -> list[FieldSpec]:
+def _made_specs(kind: type[Settings]) -> list[FieldSpec]:
     """Make the specs of a settings class's fields."""
     found, hints = [], get_type_hints(kind)
     # every settings class is a dataclass

@@ -70,7 +70,7 @@ class Trained:
         whole, part = result["before"]["macs"], result["settings"]["prune_part"]
         meanwhile = (whole - macs) / math.log(whole / macs)
         pruning = epochs * (part * meanwhile + (1 - part) * macs)
-        return self.arm.task.base_epochs * whole + pruning
+        return self.arm.setup.base_epochs * whole + pruning
 
     @property
     def total_macs(self) -> float:
@@ -93,7 +93,7 @@ def trained(arm: Arm, places: Places) -> Trained:
                 results.append(read_result(state.job.result))
                 searches |= {state.job.search} if state.job.search else set()
     iterations = 1  # the arms use no more of a search
-    macs = [search_macs(places, search, arm.task.model, iterations) for search in sorted(searches)]
+    macs = [search_macs(places, search, arm.setup.model, iterations) for search in sorted(searches)]
     return Trained(arm, results, planned, fmean(macs) if macs else 0.0)
 
 

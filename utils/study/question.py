@@ -29,7 +29,7 @@ class Setup:
 class Arm:
     """One kind of network and training. Arms with equal ``size`` are compared with each other."""
 
-    task: Setup
+    setup: Setup
     label: str
     name: str
     method: str
@@ -52,18 +52,18 @@ class Arm:
 
     def entry(self, place: int, seed: int) -> Entry:
         """Return the experiment of one seed."""
-        task, search_seed = self.task, None
+        setup, search_seed = self.setup, None
         if self.searches:
             search_seed = self.searches[place % len(self.searches)]
         suffix = "" if search_seed is None else f"_s{search_seed}"
 
         experiment = Experiment(
-            name=f"{task.key}_{self.name}{suffix}",
-            model=task.model,
-            dataset=task.dataset,
+            name=f"{setup.key}_{self.name}{suffix}",
+            model=setup.model,
+            dataset=setup.dataset,
             methods=(self.method,),
             seeds=(seed,),
-            limit_train=task.limit_train,
+            limit_train=setup.limit_train,
             validate=self.validate,
             **self.sized(),
             **self.searched(search_seed),
@@ -77,8 +77,8 @@ class Arm:
     @property
     def all_epochs(self) -> str:
         """The epochs of a training, those of its base before them."""
-        of_base = f"{self.task.base_epochs} + " if self.method == "prune" else ""
-        return str(self.task.base_epochs) if self.bases else f"{of_base}{self.epochs}"
+        of_base = f"{self.setup.base_epochs} + " if self.method == "prune" else ""
+        return str(self.setup.base_epochs) if self.bases else f"{of_base}{self.epochs}"
 
     def sized(self) -> dict[str, Any]:
         """Return the settings for the size of its networks."""
@@ -96,17 +96,17 @@ class Arm:
 
     def trained(self, seed: int, search_seed: int | None) -> dict[str, Any]:
         """Return the settings for its trainings."""
-        task = self.task
+        setup = self.setup
         if self.method != "prune":
-            return {"train_with": (*task.train_with, f"epochs={self.epochs}")}
+            return {"train_with": (*setup.train_with, f"epochs={self.epochs}")}
         widths = () if search_seed is None else (f"prune-fname={self.search}_s{search_seed}",)
         return {
-            "base": f"{task.key}_base",
-            "base_ratio": task.base_ratio,
+            "base": f"{setup.key}_base",
+            "base_ratio": setup.base_ratio,
             "base_seed": seed,
-            "train_with": (*task.train_with, f"epochs={task.base_epochs}"),
+            "train_with": (*setup.train_with, f"epochs={setup.base_epochs}"),
             "prune_with": (
-                *(*task.train_with, f"epochs={self.epochs}", *self.prune_with, *widths),
+                *(*setup.train_with, f"epochs={self.epochs}", *self.prune_with, *widths),
                 *["descent-idx=0"] * bool(widths),
             ),
         }

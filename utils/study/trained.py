@@ -81,7 +81,7 @@ MORPHNET = Arm(
 )
 LONGER = replace(
     UNIFORM,
-    label="uniform, for as much compute as the dearest",
+    label="uniform, for as much compute as the most expensive of these",
     name="longer",
     seeds=FEWER,
     epochs=EPOCHS_OF_EQUAL_COMPUTE,
@@ -139,11 +139,11 @@ def fewer(arm: Arm, label: str, name: str, *prune_with: str, **more: Any) -> Arm
     return replace(arm, label=label, name=name, seeds=FEWER, prune_with=prune_with, **more)
 
 
-def from_scratch(arm: Arm, size: str) -> Arm:
+def for_equal_compute(size: str) -> Arm:
     """Return uniform networks of a size, trained for as much compute as base and pruning."""
     label = "uniform, from scratch, as much compute as base and pruning"
     epochs, last = EQUAL_COMPUTE[size], len(SEEDS)
-    return fewer(arm, label, f"uniform_compute_{size}", size=size, epochs=epochs, turn=last)
+    return fewer(SHORT, label, f"uniform_compute_{size}", size=size, epochs=epochs, turn=last)
 
 
 AT_A_QUARTER = (
@@ -169,13 +169,13 @@ AT_A_QUARTER = (
     ),
     fewer(TAYLOR, "pruned by Taylor score per MAC, 30 epochs", "taylor30", epochs=30),
     fewer(SHORT, "uniform, from scratch, 30 epochs", "uniform30", epochs=30),
-    from_scratch(SHORT, QUARTER),
+    for_equal_compute(QUARTER),
 )
 AT_A_TENTH = (
     fewer(SHORT, SHORT.label, "uniform_tenth", size=TENTH),
     fewer(TAYLOR, TAYLOR.label, "taylor_tenth", size=TENTH),
     fewer(AS_MANY, AS_MANY.label, "uniform_all_tenth", size=TENTH),
-    from_scratch(SHORT, TENTH),
+    for_equal_compute(TENTH),
 )
 OF_PARAMS: dict[str, Any] = {"size": QUARTER_PARAMS, "budget": "params"}
 AT_A_QUARTER_OF_THE_PARAMETERS = (
@@ -198,7 +198,7 @@ AT_A_QUARTER_OF_THE_PARAMETERS = (
         **OF_PARAMS,
     ),
 )
-PRUNED = Question(
+FROM_TRAINED = Question(
     "given_vgg_CIFAR10",
     "vgg of ratio 0.25, trained on 10,000 CIFAR10 images, made smaller",
     (*AT_A_QUARTER, *AT_A_TENTH, *AT_A_QUARTER_OF_THE_PARAMETERS),
@@ -228,11 +228,11 @@ PANELS = {
 
 # --- the whole ------------------------------------------------------------------------------------
 
-QUESTIONS = (PRUNED, FROM_SCRATCH)
+QUESTIONS = (FROM_TRAINED, FROM_SCRATCH)
 PLANNED_TESTS = 4  # the correction counts all from the start
 
 
 def parts() -> list[Part]:
     """Return the experiments of the study in the order in which they are run, seed by seed: first
     question 2, whose trainings are short; of question 1 first the choice of the epochs."""
-    return [PRUNED.part(turn=0), FROM_SCRATCH.part(turn=100, before=CHOICE)]
+    return [FROM_TRAINED.part(turn=0), FROM_SCRATCH.part(turn=100, before=CHOICE)]

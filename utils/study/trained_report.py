@@ -11,7 +11,7 @@ from utils.settings import Places
 from utils.study.arms import Answer, Asked, Trained, above, answers, spread_of, trained
 from utils.study.question import Arm, Question
 from utils.study.tables import markdown
-from utils.study.trained import CHOICE, PANELS, PLANNED_TESTS, PRUNED, QUESTIONS
+from utils.study.trained import CHOICE, FROM_TRAINED, PANELS, PLANNED_TESTS, QUESTIONS
 from utils.study.trained_picture import draw_pruned
 
 HEAD = (
@@ -46,7 +46,7 @@ def report_trained(places: Places, pictures: Path) -> None:
     for paragraph in text:
         print(f"{paragraph}\n")
 
-    [bases] = (trained(arm, places) for arm in PRUNED.bases)
+    [bases] = (trained(arm, places) for arm in FROM_TRAINED.bases)
     found = {arm: trained(arm, places) for arms in PANELS.values() for arm in arms}
     if any(one.begun for one in found.values()):
         draw_pruned(PANELS, found, bases, pictures / "study_pruned.png")
