@@ -225,6 +225,34 @@ def test_a_trained_network_is_exported_by_name_and_ratio_and_at_its_default_plac
     assert not [path for path in place.parent.iterdir() if path.name != "done_0_6"]
 
 
+RESERVED = """
+from torch import nn
+
+class Named(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.code, self.graph = nn.Conv2d(3, 64, 3), nn.Linear(64, num_classes)
+        self.block = nn.ModuleDict({"class": nn.BatchNorm2d(64)})
+
+    def forward(self, x):
+        return self.graph(self.block["class"](self.code(x)).relu().mean((2, 3)))
+"""
+
+
+def test_a_network_whose_parts_have_reserved_names_is_exported_whole(folder):
+    """torch.fx can't run a program with parts called code or graph, nor write one called class."""
+    Path("names.py").write_text(RESERVED)
+    named = ["export.py", "--model", "names.py:Named", *QUICK[1:], "--out", "out"]
+    assert "exported to out" in succeed(*named)
+    weights = torch.load("out/weights.pt", weights_only=True)
+    program = torch.export.load("out/network.pt2").module()
+    assert {name.replace("_.", ".") for name in program.state_dict()} == set(weights)
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    session = onnxruntime.InferenceSession("out/network.onnx")
+    [onnx] = session.run(None, {"images": images.numpy()})
+    assert torch.allclose(program(images), torch.from_numpy(onnx), atol=1e-5)
+
+
 ALONE = """
 import sys, numpy
 import onnxruntime

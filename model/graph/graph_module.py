@@ -19,15 +19,22 @@ def graph_module(network: nn.Module, graph: fx.Graph) -> fx.GraphModule:
     """
     graph = copy.deepcopy(graph)
     nodes = [node for node in graph.nodes if node.op in ("call_module", "get_attr")]
-    others = other_names(str(node.target) for node in nodes)
-    if not others:
+    others = other_paths(str(node.target) for node in nodes)
+    if all(path == other for path, other in others.items()):
         return fx.GraphModule(network, graph)
     parts: dict[str, Any] = {}
     for node in nodes:
         path = str(node.target)
-        node.target = ".".join(others.get(part, part) for part in path.split("."))
+        node.target = others[path]
         parts[node.target] = attrgetter(path)(network)
     return fx.GraphModule(parts, graph)
+
+
+def other_paths(paths: Iterable[str]) -> dict[str, str]:
+    """Return the path that each of these has where names are not reserved; most have their own."""
+    paths = list(paths)
+    others = other_names(paths)
+    return {path: ".".join(others.get(part, part) for part in path.split(".")) for path in paths}
 
 
 def other_names(paths: Iterable[str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from model import COLOURS, ImageSize, image_shape
+from model.graph.graph_module import other_paths
 from utils.errors import UserError
 from utils.export import alone
 from utils.export.formats import ONNX, PROGRAM, SOURCE, WEIGHTS, quiet
@@ -112,7 +113,9 @@ def _read_again(folder: Path) -> dict[str, Forward]:
     )
 
     program, weighted = (torch.export.load(folder / PROGRAM).module() for _ in range(2))
-    weighted.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
+    weights = torch.load(folder / WEIGHTS, weights_only=True)
+    others = other_paths(weights)
+    weighted.load_state_dict({others[name]: tensor for name, tensor in weights.items()})
 
     def onnx(inputs: Tensor) -> Tensor:
         return torch.from_numpy(session.run(None, {"images": inputs.numpy()})[0])

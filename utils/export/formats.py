@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from model import ImageSize, image_shape
+from model.graph.graph_module import other_paths
 from utils.errors import UserError, is_out_of_memory
 from utils.export.known import Preprocessing
 
@@ -128,6 +129,18 @@ def exported(network: nn.Module, example: Tensor) -> torch.export.ExportedProgra
     for node in program.graph.nodes:
         for key in ORIGINS:
             node.meta.pop(key, None)
+    return without_reserved_names(program)
+
+
+def without_reserved_names(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Return the program, changed: parts with names that torch.fx or Python reserves, as code or
+    class, get other names. With such names it could be stored, but not run."""
+    state, signature = program.state_dict, program.graph_signature
+    others = other_paths([*state, *filter(None, (spec.target for spec in signature.input_specs))])
+    for spec in signature.input_specs:
+        spec.target = others.get(spec.target or "", spec.target)
+    for name in list(state):
+        state[others[name]] = state.pop(name)
     return program
 
 
@@ -201,7 +214,10 @@ def in_a_line(name: str) -> Iterator[None]:
         if is_out_of_memory(error):
             raise
         operation = re.search(r"target=torch\.ops\.([\w.]+)", str(error))
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # behind the exporter's own advice
+            cause = cause.__cause__
+        reason = f"{type(cause).__name__}: {' '.join(str(cause).split())[:150]}"
         reason = f"there is no counterpart of {operation[1]}" if operation else reason
         raise UserError(
             f"this network can't be exported as {name}: {reason}. Nothing was exported"
