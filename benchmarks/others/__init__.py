@@ -1,0 +1,1 @@
+"""The tools that this project's pruning is measured against."""
