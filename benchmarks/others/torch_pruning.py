@@ -20,7 +20,8 @@ FINE = 400  # steps from the whole network to none of it; a round takes as many 
 class TorchPruning(Training):
     """A network in training that Torch-Pruning cuts down.
 
-    A round lowers the multiply-accumulates (MACs) by equal parts. Its scores are from the gradients
+    Each round divides the multiply-accumulates (MACs) by the same factor, as this project's do. Its
+    scores are from the gradients
     of all batches since the round before. ``over_all`` ranks the filters of all layers together,
     in place of pruning each layer by the same part.
     """
@@ -65,7 +66,7 @@ class TorchPruning(Training):
             if parameter.grad is not None:
                 parameter.grad = self.summed[name].clone()
         self.summed = {}
-        goal = self.full - (self.full - self.macs) * self.done / self.rounds.number
+        goal = self.full * (self.macs / self.full) ** (self.done / self.rounds.number)
         while macs_of(self.network, self.example) > goal:
             self.tool.step()
 
