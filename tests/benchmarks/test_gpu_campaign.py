@@ -12,11 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from device import Device
-from PIL import Image
+from image_folders import write_images
 from running import REPOSITORY, assert_refused, call, forked, raising
 from torch.autograd import DeviceType
 
@@ -41,14 +40,8 @@ def begin(command, log, environment):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     """A folder with CIFAR10/, of made-up images."""
-    root, draw = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    for part, number in (("train", 6), ("test", 4)):
-        for kind in range(10):
-            folder = root / "CIFAR10" / part / str(kind)
-            folder.mkdir(parents=True)
-            for image in range(number):
-                pixels = draw.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{image}.png")
+    root = tmp_path_factory.mktemp("images")
+    write_images(root / "CIFAR10", [str(kind) for kind in range(10)], train=6, test=4)
     return root
 
 

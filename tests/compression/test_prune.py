@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from networks import EXCITED
+from results import result as result_of
 from running import DIGITS, assert_refused, call, everything, succeed
 from torch import nn
 
@@ -37,15 +38,9 @@ WIDTHS = {  # small enough to train here
 }
 
 
-@pytest.fixture
-def stocked(tmp_path_factory):
-    return tmp_path_factory.mktemp("stocked")
-
-
 @pytest.fixture(autouse=True)
-def here(folder):
+def net(here):
     Path("net.py").write_text(EXCITED)
-    return folder
 
 
 def weights_of(model: str) -> Path:
@@ -74,10 +69,6 @@ def own_weights() -> Path:
     return path
 
 
-def result_of(folder: str, name: str) -> dict:
-    return json.loads(Path(f"saved_plots/{folder}/{name}.json").read_text())
-
-
 def is_as_good(network: nn.Module, result: dict) -> bool:
     """Whether a network has the accuracy that its result says."""
     data = load_data("digits", "data", "cpu", limit_train=100, limit_test=50)
@@ -94,7 +85,7 @@ def test_a_network_of_this_project_is_pruned_to_the_target_and_can_be_loaded(mod
         *["prune.py", "--model", model, "--weights", weights_of(model), "--target", "40%"],
         *["--save", "small", *SHORT],
     )
-    result = result_of(model, "small_40pct-macs")
+    result = result_of("small_40pct-macs", model)
     network = load_network(f"saved_models/{model}/small@40pct-macs.pt")
     assert is_as_good(network, result)
 
@@ -123,7 +114,7 @@ def test_a_network_given_by_name_is_pruned_and_goes_on_being_pruned():
     from stays."""
     own = ["prune.py", "--model", "net.py:Net", *SHORT]
     succeed(*own, "--weights", own_weights(), "--target", "1k", "--budget", "params", "--save", "a")
-    first = result_of("net.Net", "a_1k-params")
+    first = result_of("a_1k-params", "net.Net")
     assert first["params"] <= 1000 and first["budget"] == "params" and first["target"] == "1k"
     network = load_network("saved_models/net.Net/a@1k-params.pt", "net.py:Net")
     assert is_as_good(network, first)
@@ -133,7 +124,7 @@ def test_a_network_given_by_name_is_pruned_and_goes_on_being_pruned():
     succeed(
         *own, "--weights", weights, "--target", "50%", "--save", "b", "--criterion", "magnitude"
     )
-    second = result_of("net.Net", "b_50pct-macs")
+    second = result_of("b_50pct-macs", "net.Net")
     assert second["macs"] <= first["macs"] / 2 and second["before"]["test_acc"] == first["last"]
     assert second["method"] == "pruned_magnitude"
 
@@ -178,7 +169,7 @@ def test_the_widths_of_a_law_are_pruned_to(tmp_path):
         *["prune.py", "--dataset", "CIFAR10", "--data", tmp_path, "--weights", path, "--save", "a"],
         *["--target", "50%", "--epochs", 1, "--batch-size", 10, "--prune-fname", "published"],
     )
-    result = result_of("vgg", "a_50pct-params")  # what that search scaled to
+    result = result_of("a_50pct-params", "vgg")  # what that search scaled to
     assert result["method"] == "pruned_taylor+neuralscale_15"
     assert result["origin"]["search"] == "published"
     assert result["params"] <= count_params("vgg", WIDTHS["vgg"]) / 2

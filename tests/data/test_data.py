@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from running import succeed
+from running import generator, refusal, succeed
 from sklearn.datasets import load_digits
 from torchvision import datasets
 
@@ -59,10 +59,6 @@ def random_data(number: int, size: int = 32, settings: Dataset = PLAIN) -> Data:
         torch.tensor([50.0, 60.0, 70.0]),
         settings,
     )
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def pixels(data: Data, batch: torch.Tensor) -> torch.Tensor:
@@ -453,11 +449,7 @@ def test_a_plain_folder_without_variation_is_not_divided_by_zero(tmp_path):
 
 
 def refused(*arguments, **limits) -> str:
-    """The one line that a user reads."""
-    with pytest.raises(UserError) as error:
-        load_data(*arguments, **limits)
-    assert "\n" not in str(error.value)
-    return str(error.value)
+    return refusal(load_data, *arguments, **limits)
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from photos import PIXELS, SWEEP, load, stored, wait_until
 from running import fork, raising, run, snapshot, succeed, wait_for
-from test_large_data import (  # noqa: F401
-    PIXELS,
-    SWEEP,
-    decoding,
-    load,
-    photos,
-    stored,
-    unfinished,
-    wait_until,
-    write_images,
-)
 from torch import nn
 
 from utils.data import decoded, folder
@@ -50,7 +40,7 @@ def assert_same_images(data, other):
 # --- once -----------------------------------------------------------------------------------------
 
 
-def test_images_are_decoded_once_and_are_the_same_bit_for_bit(photos, decoding, capsys):  # noqa: F811
+def test_images_are_decoded_once_and_are_the_same_bit_for_bit(photos, decoding, capsys):
     fresh = load(photos, cache_dir=None)
     decoding.clear()
     capsys.readouterr()
@@ -69,14 +59,14 @@ def test_images_are_decoded_once_and_are_the_same_bit_for_bit(photos, decoding, 
     )
 
 
-def test_a_file_is_of_use_to_whoever_has_no_room_for_its_images(photos, monkeypatch, decoding):  # noqa: F811
+def test_a_file_is_of_use_to_whoever_has_no_room_for_its_images(photos, monkeypatch, decoding):
     load(photos)
     decoding.clear()
     monkeypatch.setattr(folder, "room_for_images", lambda device: 0)
     assert isinstance(load(photos).train.images, np.memmap) and not decoding
 
 
-def test_trainings_are_the_same_from_images_from_a_new_file_and_from_one_that_is_there(photos):  # noqa: F811
+def test_trainings_are_the_same_from_images_from_a_new_file_and_from_one_that_is_there(photos):
     curves = []
     for name, more in (("a_0", ["--no-cache"]), ("b_0", []), ("c_0", [])):
         out = succeed(*TRAINING, "--save", name, "--seed", 0, *more)
@@ -93,7 +83,7 @@ def test_trainings_are_the_same_from_images_from_a_new_file_and_from_one_that_is
     assert curves[0] == curves[1] == curves[2]
 
 
-def test_what_takes_no_time_to_decode_gets_no_file(photos, monkeypatch):  # noqa: F811
+def test_what_takes_no_time_to_decode_gets_no_file(photos, monkeypatch):
     monkeypatch.setattr(folder, "MOMENT", decoded.MOMENT)
     load(photos)
     assert not Path("prune_record").exists()
@@ -116,7 +106,7 @@ def test_sixty_thousand_small_images_and_a_hundred_photographs_are_worth_a_file(
         assert kept.seconds > 10
 
 
-def test_without_a_cache_nothing_is_written(photos):  # noqa: F811
+def test_without_a_cache_nothing_is_written(photos):
     succeed(*TRAINING, "--no-cache")
     assert not Path("prune_record").exists()
 
@@ -124,7 +114,7 @@ def test_without_a_cache_nothing_is_written(photos):  # noqa: F811
 # --- what happens to the file ---------------------------------------------------------------------
 
 
-def test_images_that_have_changed_are_decoded_anew_and_the_old_file_is_removed(photos, capsys):  # noqa: F811
+def test_images_that_have_changed_are_decoded_anew_and_the_old_file_is_removed(photos, capsys):
     load(photos)
     [stale] = [name for name in stored() if name.startswith("train")]
     os.utime(photos / "train" / "class 0" / "0.png", (1e9, 1e9))
@@ -141,7 +131,7 @@ def test_images_that_have_changed_are_decoded_anew_and_the_old_file_is_removed(p
         lambda path: path.unlink(),
     ],
 )
-def test_a_file_that_is_not_whole_is_made_anew(damage, photos):  # noqa: F811
+def test_a_file_that_is_not_whole_is_made_anew(damage, photos):
     load(photos)
     whole = snapshot("prune_record")
     damage(Path("prune_record/images") / stored()[1])
@@ -149,7 +139,7 @@ def test_a_file_that_is_not_whole_is_made_anew(damage, photos):  # noqa: F811
     assert snapshot("prune_record") == whole
 
 
-def test_a_file_that_somebody_removes_before_it_is_read_is_done_without(photos, monkeypatch):  # noqa: F811
+def test_a_file_that_somebody_removes_before_it_is_read_is_done_without(photos, monkeypatch):
     fresh = load(photos)
     for failing in (raising(FileNotFoundError()), lambda path, kind: np.zeros(5, np.uint8)):
         with monkeypatch.context() as patch:
@@ -157,7 +147,7 @@ def test_a_file_that_somebody_removes_before_it_is_read_is_done_without(photos, 
             assert_same_images(load(photos), fresh)
 
 
-def test_a_damaged_image_is_named_and_leaves_nothing(photos):  # noqa: F811
+def test_a_damaged_image_is_named_and_leaves_nothing(photos):
     bad = photos / "train" / "class 1" / "9.png"
     bad.write_bytes(bad.read_bytes()[:100])
     with pytest.raises(UserError, match=str(bad)):
@@ -168,7 +158,7 @@ def test_a_damaged_image_is_named_and_leaves_nothing(photos):  # noqa: F811
 # --- where it can't be written --------------------------------------------------------------------
 
 
-def test_a_folder_that_cannot_be_written_to_is_no_reason_not_to_train(photos, capsys):  # noqa: F811
+def test_a_folder_that_cannot_be_written_to_is_no_reason_not_to_train(photos, capsys):
     fresh = load(photos, cache_dir=None)
     Path("prune_record").write_text("a file")
     capsys.readouterr()
@@ -184,9 +174,9 @@ def test_a_folder_that_cannot_be_written_to_is_no_reason_not_to_train(photos, ca
 
 
 def test_a_file_in_a_folder_that_cannot_be_written_to_is_read_all_the_same(
-    photos,  # noqa: F811
+    photos,
     monkeypatch,
-    decoding,  # noqa: F811
+    decoding,
 ):
     load(photos)
     decoding.clear()
@@ -197,7 +187,7 @@ def test_a_file_in_a_folder_that_cannot_be_written_to_is_read_all_the_same(
     assert not decoding
 
 
-def test_a_full_disk_is_said_and_no_reason_not_to_train(photos, monkeypatch, capsys):  # noqa: F811
+def test_a_full_disk_is_said_and_no_reason_not_to_train(photos, monkeypatch, capsys):
     fresh = load(photos, cache_dir=None)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
@@ -235,7 +225,7 @@ def slowly(seconds: float) -> None:
     decoded.np = SimpleNamespace(**{**vars(np), "ascontiguousarray": by_bytes})
 
 
-def test_of_two_processes_the_second_waits_and_decodes_nothing(photos, decoding, capsys):  # noqa: F811
+def test_of_two_processes_the_second_waits_and_decodes_nothing(photos, decoding, capsys):
     child = fork(*TRAINING, prepare=partial(slowly, 0.1))
     wait_until(Path("decoding").exists)
     data = load(photos)
@@ -248,7 +238,7 @@ def test_of_two_processes_the_second_waits_and_decodes_nothing(photos, decoding,
 
 
 @pytest.mark.parametrize("moment", ["decoding", "writing"])
-def test_killed_in_the_middle_it_begins_again_and_nothing_is_lost(moment, photos):  # noqa: F811
+def test_killed_in_the_middle_it_begins_again_and_nothing_is_lost(moment, photos):
     images = snapshot(photos)
     for _ in range(2):
         for name in ("decoding", "writing"):
@@ -265,7 +255,7 @@ def test_killed_in_the_middle_it_begins_again_and_nothing_is_lost(moment, photos
     ] and snapshot(photos) == images
 
 
-def test_ctrl_c_leaves_nothing_half(photos):  # noqa: F811
+def test_ctrl_c_leaves_nothing_half(photos):
     child = fork(*TRAINING, prepare=partial(slowly, 0.1))
     wait_until(Path("decoding").exists)
     os.kill(child, signal.SIGINT)
@@ -276,7 +266,7 @@ def test_ctrl_c_leaves_nothing_half(photos):  # noqa: F811
 # --- nothing else is waited for at a start --------------------------------------------------------
 
 
-def test_a_training_loads_neither_the_compiler_nor_what_reads_other_data(photos):  # noqa: F811
+def test_a_training_loads_neither_the_compiler_nor_what_reads_other_data(photos):
     outcome = run(*TRAINING, cwd=photos.parent, env={"PYTHONPROFILEIMPORTTIME": "1"}, fresh=True)
     loaded = {line.split("|")[-1].strip() for line in outcome.err.splitlines()}
     assert outcome.status == 0 and "utils.training.train" in loaded

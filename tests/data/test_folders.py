@@ -5,9 +5,8 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from image_folders import write_image, write_images
 from running import assert_refused, call, succeed
 from torchvision.datasets import ImageFolder
 
@@ -29,23 +28,6 @@ HIDDEN_FOLDERS = [
     ".hidden class",
 ]
 HIDDEN_FILES = ["._x.jpg", ".x.png", "Thumbs.db", "desktop.ini", ".DS_Store"]
-
-
-def write(path: Path, size: int = 32, shade: int = 7) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(shade).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    with path.open("wb") as stream:  # whatever its name ends with
-        Image.fromarray(pixels).save(stream, "PNG")
-
-
-def write_images(
-    root: Path, classes=("cat", "dog", "owl"), size: int = 32, train: int = 4, test: int = 2
-) -> Path:
-    for part, number in (("train", train), ("test", test)):
-        for name in classes:
-            for i in range(number):
-                write(root / part / name / f"{i}.png", size, shade=i)
-    return root
 
 
 @pytest.fixture
@@ -70,7 +52,7 @@ def test_images_are_listed_in_the_order_of_torchvision(pets):
         "9.bmp",
         "notes.txt",
     ):
-        write(pets / "train" / "cat" / name)
+        write_image(pets / "train" / "cat" / name)
     (pets / "train" / "no class.png").write_bytes(b"")
     ours, theirs = list_images(pets / "train"), ImageFolder(str(pets / "train"))
     assert ours.classes == theirs.classes and list(zip(ours.paths, ours.labels)) == theirs.samples
@@ -85,7 +67,7 @@ def test_a_hidden_folder_is_no_class_and_its_images_are_none(name, part, pets):
         pets / part / "cat" / name,
         pets / part / "cat" / "deeper" / name,
     ):
-        write(place / "1.png")
+        write_image(place / "1.png")
     assert [listing.paths for listing in list_parts(pets)] == before
     assert load_data(str(pets)).num_classes == 3 and shape_of(str(pets)) == {
         "num_classes": 3,
@@ -108,13 +90,13 @@ def test_names_that_only_look_hidden_are_classes(pets):
     assert not any(map(is_hidden, names))
     for part in ("train", "test"):
         for name in names:
-            write(pets / part / name / "1.png")
+            write_image(pets / part / name / "1.png")
     assert list_parts(pets)[0].classes == sorted(["cat", "dog", "owl", *names])
 
 
 def test_a_class_with_nothing_but_hidden_images_is_named(pets):
     for part in ("train", "test"):
-        write(pets / part / "eel" / ".ipynb_checkpoints" / "1.png")
+        write_image(pets / part / "eel" / ".ipynb_checkpoints" / "1.png")
     with pytest.raises(UserError, match=r"no images in eel; images end with \.jpg"):
         list_parts(pets)
 
@@ -124,7 +106,7 @@ def test_a_link_that_leads_back_is_not_followed_and_others_are(pets):
     (pets / "train" / "cat" / "back").symlink_to(pets / "train" / "cat")
     (pets / "train" / "dog" / "up").symlink_to("..")
     assert len(list_images(pets / "train").paths) == before
-    write(pets / "elsewhere" / "1.png")
+    write_image(pets / "elsewhere" / "1.png")
     (pets / "train" / "owl" / "more").symlink_to(pets / "elsewhere")
     (pets / "elsewhere" / "again").symlink_to(pets / "train" / "owl")
     assert len(list_images(pets / "train").paths) == before + 1

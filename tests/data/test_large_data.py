@@ -15,39 +15,18 @@ import numpy as np
 import pytest
 import torch
 from device import Device
+from photos import PIXELS, SMALL, SWEEP, load, stored, unfinished, wait_until, write_photos
 from PIL import Image
-from running import assert_refused, call, fork, snapshot, succeed, wait_for
+from running import assert_refused, call, fork, generator, refusal, snapshot, succeed, wait_for
 
 from utils.data import (
     Augmentation,
     Batches,
     evaluation_batches,
     folder,
-    load_data,
     memory,
     training_batches,
 )
-from utils.errors import UserError
-from utils.records.locks import is_free
-
-PIXELS = 48
-
-
-def write_images(root: Path, train: int = 12, test: int = 4, size: int = PIXELS) -> Path:
-    """Two classes of noise."""
-    rng = np.random.default_rng(0)
-    for part, number in (("train", train), ("test", test)):
-        for i in range(number):
-            path = root / part / f"class {i % 2}" / f"{i}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(path)
-    return root
-
-
-@pytest.fixture
-def photos(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return write_images(tmp_path / "photos")
 
 
 @pytest.fixture
@@ -55,24 +34,8 @@ def no_room(monkeypatch):
     monkeypatch.setattr(folder, "room_for_images", lambda device: 0)
 
 
-def load(photos, **options):
-    return load_data(str(photos), **{"image_size": PIXELS, "cache_dir": "prune_record", **options})
-
-
-def stored() -> list[str]:
-    """The files of decoded images: which part, its size, and the two fingerprints of each."""
-    return sorted(path.name for path in Path("prune_record/images").iterdir())
-
-
 def refused(*arguments, **options) -> str:
-    with pytest.raises(UserError) as error:
-        load(*arguments, **options)
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+    return refusal(load, *arguments, **options)
 
 
 # --- sizes and augmentation -----------------------------------------------------------------------
@@ -112,7 +75,7 @@ def test_a_folder_is_augmented_as_asked(asked, expected, photos):
 
 
 def test_a_folder_named_as_a_data_set_is_augmented_as_that_where_nothing_is_asked(tmp_path):
-    root = write_images(tmp_path / "tiny-imagenet-200")
+    root = write_photos(tmp_path / "tiny-imagenet-200")
     assert training_batches(load(root), 4).augmentation == Augmentation(True, True, 20.0)
     assert training_batches(load(root), 4, search=True).augmentation == Augmentation(
         False, True, 20.0
@@ -180,10 +143,6 @@ def test_sizes_and_angles_have_bounds(options, photos):
     assert_refused(
         call("architecture_descent.py", "--save", "x", "--dataset", photos, *options), options[0]
     )
-
-
-SMALL = ["--batch-size", 6, "--epochs", 2]
-SWEEP = ["ratio_swipe.py", "--save", "s_0", "--uniform", "--ratios", 0.0625, *SMALL]
 
 
 def test_a_search_and_a_sweep_at_an_odd_size_say_so_and_are_of_no_other(photos):
@@ -449,14 +408,6 @@ def test_the_memory_of_the_device_is_kept(monkeypatch):
 # --- the file of decoded images -------------------------------------------------------------------
 
 
-@pytest.fixture
-def decoding(monkeypatch):
-    """The paths that are decoded, in the order in which that happens."""
-    seen, decode = [], folder.decode
-    monkeypatch.setattr(folder, "decode", lambda path: (seen.append(path), decode(path))[1])
-    return seen
-
-
 def test_images_are_decoded_once_and_the_screen_says_where_to(photos, no_room, decoding, capsys):
     load(photos)
     assert len(decoding) == 16 and len(stored()) == 2
@@ -526,7 +477,7 @@ def test_images_that_have_changed_are_decoded_anew_and_the_old_ones_removed(
 def test_other_sizes_and_limits_and_folders_have_files_of_their_own(
     photos, no_room, decoding, tmp_path
 ):
-    other = write_images(tmp_path / "other")
+    other = write_photos(tmp_path / "other")
     for _ in range(2):
         decoding.clear()
         load(photos)
@@ -623,21 +574,9 @@ def slowly(seconds: float) -> None:
     folder.room_for_images = lambda device: 0
 
 
-def unfinished() -> list[Path]:
-    """The files into which living processes decode now."""
-    return [path for path in Path("prune_record/images").glob(".*.tmp.rgb") if not is_free(path)]
-
-
-def wait_until(true) -> None:
-    give_up = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
-
-
 def test_killed_while_decoding_it_begins_again_and_nothing_is_lost(tmp_path, monkeypatch, no_room):
     monkeypatch.chdir(tmp_path)
-    photos = write_images(tmp_path / "photos", train=64)
+    photos = write_photos(tmp_path / "photos", train=64)
     images = snapshot(photos)
     command = [*SWEEP, "--dataset", photos, "--image-size", PIXELS]
     for _ in range(2):

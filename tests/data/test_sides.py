@@ -96,10 +96,8 @@ def stocked(tmp_path_factory):
 
 
 @pytest.fixture
-def grey(folder):
-    forget()
-    yield folder
-    forget()
+def grey(folder, fresh):
+    return folder
 
 
 def test_a_search_a_sweep_and_an_export_of_grey_images_with_unequal_sides(grey):

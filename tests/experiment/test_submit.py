@@ -14,7 +14,16 @@ import time
 from pathlib import Path
 
 import pytest
-from running import REPOSITORY, assert_refused, call, everything, snapshot, start, succeed
+from running import (
+    EXPERIMENT,
+    REPOSITORY,
+    assert_refused,
+    call,
+    everything,
+    snapshot,
+    start,
+    succeed,
+)
 
 from utils.errors import UserError
 from utils.experiment import local, slurm, work
@@ -24,7 +33,8 @@ from utils.records.locks import exclusive
 from utils.settings import Cluster, Experiment, Machine, Places
 from utils.training.progress import Progress
 
-TINY = ["--model", "vgg", "--dataset", "digits", "--limit-train", 100, "--limit-test", 50]
+pytestmark = pytest.mark.usefixtures("here", "one_thread")
+
 SEARCH = [
     "ratio=0.0625",
     "epochs=3",
@@ -50,12 +60,6 @@ def jobs(**asked):
         Places(),
         Machine(),
     )
-
-
-@pytest.fixture(autouse=True)
-def in_a_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 # --- the jobs -------------------------------------------------------------------------------------
@@ -132,7 +136,7 @@ def test_settings_reach_the_jobs_that_they_are_for():
         line.split()[1]: line
         for line in succeed(
             "submit.py",
-            *TINY,
+            *EXPERIMENT,
             "--search",
             "s",
             "--morph-search",
@@ -260,7 +264,7 @@ def test_every_method_has_names_of_its_own():
 def test_experiments_with_names_of_their_own_end_with_the_table_too(options, forking):
     out = succeed(
         "submit.py",
-        *TINY,
+        *EXPERIMENT,
         "--search",
         "s",
         *options,
@@ -377,7 +381,16 @@ def test_slurm_without_submitit_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "submitit", None)
     assert_refused(
-        call("submit.py", *TINY, "--methods", "uniform", "--cluster", "slurm", "--slurm", "time=1"),
+        call(
+            "submit.py",
+            *EXPERIMENT,
+            "--methods",
+            "uniform",
+            "--cluster",
+            "slurm",
+            "--slurm",
+            "time=1",
+        ),
         "requirements-cluster.txt",
     )
 
@@ -655,7 +668,7 @@ def test_an_experiment_that_is_done_is_not_another_one(forking):
     networks."""
     common = [
         "submit.py",
-        *TINY,
+        *EXPERIMENT,
         "--methods",
         "uniform",
         "neuralscale",
@@ -703,7 +716,7 @@ def test_an_experiment_that_is_done_is_not_another_one(forking):
     assert "5 finished" in succeed(*common[:-1], *given, "--status")
     sweep = [
         "ratio_swipe.py",
-        *TINY,
+        *EXPERIMENT,
         "--uniform",
         "--save",
         "vgg_uni_digits_4",
@@ -837,7 +850,7 @@ def test_trainings_of_a_search_that_was_searched_again_are_refused(morph):
     method = "morph" if morph else "neuralscale"
     command = [
         "submit.py",
-        *TINY,
+        *EXPERIMENT,
         "--morph-search" if morph else "--search",
         "s",
         "--methods",
@@ -901,10 +914,10 @@ def test_what_slurm_has_is_known_by_the_note_that_was_made_before_submitting(mon
         "vgg/c@12": Queued("8", True, "None"),
     }
     squeue.write_text("#!/bin/sh\necho no controller >&2; exit 1\n")
-    assert_refused(call("submit.py", *TINY, "--methods", "uniform"), "no controller")
+    assert_refused(call("submit.py", *EXPERIMENT, "--methods", "uniform"), "no controller")
     for damaged in ('{"jobs": [1]}', "[]", '{"jobs"'):
         (notes / "neuralscale-2.json").write_text(damaged)
-        assert_refused(call("submit.py", *TINY, "--methods", "uniform"), "neuralscale-2.json")
+        assert_refused(call("submit.py", *EXPERIMENT, "--methods", "uniform"), "neuralscale-2.json")
 
 
 class Refusing:
@@ -987,7 +1000,7 @@ def test_images_are_downloaded_before_jobs_begin_and_once(monkeypatch):
     assert_refused(refused, "there: CIFAR10 can't be downloaded")
     assert done == [("CIFAR10", "there")]
     monkeypatch.setattr(local.LocalRunner, "run", lambda _: None)
-    call("submit.py", *TINY, "--methods", "uniform")
+    call("submit.py", *EXPERIMENT, "--methods", "uniform")
     assert done == [("CIFAR10", "there")]
 
 
@@ -1019,7 +1032,7 @@ def test_a_job_that_fails_keeps_the_others_from_nothing_and_is_done_by_the_same_
     """One search, one base network, a training of each; the fine-tuning diverges."""
     command = [
         "submit.py",
-        *TINY,
+        *EXPERIMENT,
         "--search",
         "s",
         "--methods",
@@ -1080,7 +1093,7 @@ def test_a_job_that_fails_keeps_the_others_from_nothing_and_is_done_by_the_same_
 
 
 SIX = [
-    *TINY,
+    *EXPERIMENT,
     "--methods",
     "uniform",
     "--seeds",
@@ -1149,7 +1162,7 @@ def test_six_jobs_end_the_same_after_one_is_killed_one_stopped_and_then_submit_i
     for seed in range(3):
         succeed(
             "ratio_swipe.py",
-            *TINY,
+            *EXPERIMENT,
             "--uniform",
             "--save",
             f"vgg_uni_digits_{seed}",

@@ -6,19 +6,19 @@ import shlex
 from pathlib import Path
 
 import pytest
-from running import DIGITS, assert_refused, call, everything, forked, snapshot, succeed
+from running import DIGITS, EXPERIMENT, assert_refused, call, everything, forked, snapshot, succeed
 
 from utils.experiment import local
 
-TASK = ["--model", "vgg", "--dataset", "digits"]
-SMALL = [*TASK, "--limit-train", 100, "--limit-test", 50]
 ONCE = ["epochs=1", "batch-size=50"]
 PRUNING = [*ONCE, "prune-rounds=2", "prune-part=1"]
 A, B = "given/vgg/a.pt", "given/vgg/b.pt"
 RESULT = Path("saved_plots/vgg/mine_prune_0_30pct-macs.json")
+TASK = EXPERIMENT[:4]  # the network and the data set
+MINE = [*EXPERIMENT, "--methods", "prune", "--target", "30%", "--seeds", 0, "--name", "mine"]
 
 
-MINE = [*SMALL, "--methods", "prune", "--target", "30%", "--seeds", 0, "--name", "mine"]
+pytestmark = pytest.mark.usefixtures("folder", "one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +40,9 @@ def stocked(tmp_path_factory) -> Path:
                 "--model-dir",
                 "given",
             ]
-            succeed("train_norm.py", *TASK, *DIGITS, *options, "--save", name)
+            succeed("train_norm.py", *DIGITS, *options, "--save", name)
         succeed("submit.py", *MINE, "--weights", A, "--prune-with", *PRUNING)
     return stock
-
-
-@pytest.fixture(autouse=True)
-def in_the_folder(folder, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 def commands(*options) -> list[str]:
@@ -81,7 +76,7 @@ def test_given_weights_are_pruned_as_they_are():
 
 def test_an_experiment_ends_as_its_commands_do_typed_one_by_one(tmp_path, forking, monkeypatch):
     experiment = [
-        *(*SMALL, "--methods", "magnitude", "prune", "--target", "60k", "--seeds", 1),
+        *(*EXPERIMENT, "--methods", "magnitude", "prune", "--target", "60k", "--seeds", 1),
         *("--base-ratio", 0.0625, "--train-with", *ONCE, "--tune-with", *ONCE),
         *("--prune-with", *PRUNING),
     ]

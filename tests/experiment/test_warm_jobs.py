@@ -8,23 +8,20 @@ import time
 from pathlib import Path
 
 import pytest
-from running import everything, start, succeed
+from running import EXPERIMENT, everything, start, succeed
 
 LONG = ["--train-with", "epochs=500", "batch-size=10"]
-TWO = ["--model", "vgg", "--dataset", "digits", "--limit-train", 100, "--limit-test", 50]
-TWO += ["--methods", "uniform", "--seeds", 0, 1, "--ratios", 0.0625]
+TWO = [*EXPERIMENT, "--methods", "uniform", "--seeds", 0, 1, "--ratios", 0.0625]
 SHORT = ["--train-with", "epochs=2", "batch-size=50"]
 LOGS = [Path(f"saved_models/vgg/vgg_uni_digits_{seed}@6.log") for seed in (0, 1)]
 
-pytestmark = pytest.mark.skipif(
-    "forkserver" not in multiprocessing.get_all_start_methods(), reason="no processes are copied"
-)
-
-
-@pytest.fixture(autouse=True)
-def in_a_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+pytestmark = [
+    pytest.mark.usefixtures("here", "one_thread"),
+    pytest.mark.skipif(
+        "forkserver" not in multiprocessing.get_all_start_methods(),
+        reason="no processes are copied",
+    ),
+]
 
 
 def process_of(log: Path) -> int:

@@ -13,9 +13,10 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from exports import said, tune
 from results import write_result
 from running import (
-    DIGITS,
+    ONCE,
     REPOSITORY,
     Outcome,
     assert_refused,
@@ -51,7 +52,6 @@ FILES = {
     "network.py",
     "weights.pt",
 }
-ONCE = [*DIGITS, "--epochs", 1]
 BASE, TUNED = 0.125, 0.09
 QUICK = ["export.py", "--dataset", "digits", "--uniform", "--ratio", 0.0625]
 OWN = "net.py:Small"  # where it doesn't matter which network: the fewest operations to export
@@ -76,19 +76,7 @@ def stocked(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for model in MODELS:
-            succeed("train_norm.py", "--model", model, "--save", "base", "--ratio", BASE, *ONCE)
-            succeed(
-                "fine_tune.py",
-                "--model",
-                model,
-                "--prune-fname",
-                "base",
-                "--save",
-                "tuned_0",
-                "--ratio",
-                TUNED,
-                *ONCE,
-            )
+            tune(model, TUNED)
             exported("--model", model, "--save", "tuned_0", "--ratio", TUNED, out=f"taken/{model}")
         Path("net.py").write_text(NETWORK)
         own = ["--model", OWN]
@@ -135,10 +123,6 @@ def assert_equal_outputs(network: nn.Module, folder: Path, size: int = 32) -> No
             outputs.shape == exact.shape
             and (outputs - exact).abs().max() <= 1e-5 * exact.abs().max()
         )
-
-
-def said(folder: Path) -> dict:
-    return json.loads((folder / "architecture.json").read_text())
 
 
 # --- the same outputs -----------------------------------------------------------------------------

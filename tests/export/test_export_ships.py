@@ -12,8 +12,9 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from exports import said, tune
 from PIL import Image
-from running import DIGITS, alone, assert_refused, call, succeed
+from running import ONCE, alone, assert_refused, call, succeed
 from torch import nn
 
 from model.graph.user_network import find
@@ -21,7 +22,6 @@ from utils.data import evaluation_batches, load_data
 from utils.export import export
 from utils.records.networks import load_network
 
-ONCE = [*DIGITS, "--epochs", 1]
 OLDER = ("mean", "std", "classes")
 WEIGHTS = "saved_models/net.Own/seen_0@25.pt"
 SEEN = [
@@ -98,19 +98,7 @@ def stocked(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for model, ratio in ALONE.items():
-            succeed("train_norm.py", "--model", model, "--save", "base", "--ratio", 0.125, *ONCE)
-            succeed(
-                "fine_tune.py",
-                "--model",
-                model,
-                "--prune-fname",
-                "base",
-                "--save",
-                "tuned_0",
-                "--ratio",
-                ratio,
-                *ONCE,
-            )
+            tune(model, ratio)
         draw(Path("pictures"))
         Path("net.py").write_text(NETWORK)
         own = ["--model", "net.py:Own", "--uniform", "--ratios", 0.25]
@@ -170,10 +158,6 @@ def exported(tmp_path, *options) -> Path:
 def taken(tmp_path) -> Path:
     """The export that all tests begin with, at a place that nothing of the project lies beside."""
     return shutil.copytree("taken", tmp_path / "taken" / "away")
-
-
-def said(folder: Path) -> dict:
-    return json.loads((folder / "architecture.json").read_text())
 
 
 def probabilities(network: nn.Module, data) -> torch.Tensor:

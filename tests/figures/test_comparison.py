@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from paper import HEADLINES, pairs, published_best
+from paper import HEADLINES, PARAMETERS, pairs, published_best
 from pictures import assert_is_a_picture, table
 from results import shape_of, write_result
 from running import DIGITS, assert_refused, call, snapshot, succeed
@@ -27,24 +27,13 @@ LABELS = {
     "neuralscale_1": "NeuralScale, iteration 1",
     "neuralscale_15": "NeuralScale, iteration 15",
 }
-PARAMETERS = {  # of uniform networks at the ratios 0.25, 0.5, ...
-    ("vgg", "CIFAR10"): "579786 2311562 5195338 9231114 14418890 20758666 28250442 36894218",
-    ("vgg", "CIFAR100"): "591396 2334692 5229988 9277284 14476580 20827876 28331172 36986468",
-    ("resnet18", "CIFAR100"): "712628 2819844 6321748 11218340 17509620 25195588 34276244 44751588",
-    ("resnet18", "tinyimagenet"): "725784 2846568 6362552 11273736",
-    ("mobilenetv2", "CIFAR100"): "199354 673872 1423654 2448700 3749010 5324584 7175422 9301524",
-    ("mobilenetv2", "tinyimagenet"): "231454 737972 1519754 2576800",
-}
 
 
 def whole(cell: str) -> int:
     return int(cell.replace(",", ""))
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 # --- published ------------------------------------------------------------------------------------
@@ -58,9 +47,7 @@ def test_the_published_curves_are_printed_and_drawn(model, dataset):
         at = curves[f"{label}, published"][0.25]
         assert abs(float(at["mean"]) - mean) < 0.01 + 1e-9 and at["n"] == "5"
     uniform = curves["uniform, published"]
-    assert [whole(at["parameters"]) for at in uniform.values()] == [
-        int(n) for n in PARAMETERS[model, dataset].split()
-    ]
+    assert [whole(at["parameters"]) for at in uniform.values()] == PARAMETERS[model, dataset]
     for ratio, at in uniform.items():
         assert whole(at["parameters"]) == count_params(
             model, uniform_filters(model, ratio), **shape_of(dataset)
@@ -366,14 +353,14 @@ def test_latency_is_measured_and_its_device_named():
     assert_is_a_picture(Path("saved_plots/vgg/digits_accuracy_latency.png"))
 
 
-def test_a_folder_of_ones_own_images_is_a_subject(folder):
+def test_a_folder_of_ones_own_images_is_a_subject(here):
     """The number of classes and the size of the images come from its results."""
     shape = {"num_classes": 3, "image_size": 64}
     params = count_params("vgg", uniform_filters("vgg", 0.25), **shape)
     write_result("mine_0", 50.0, **shape, params=params)
     path = Path("saved_plots/vgg/mine_0_25.json")
     path.write_text(path.read_text().replace('"digits"', '"flowers"'))
-    curves = table(succeed("plot_ratio.py", "--dataset", folder / "flowers", "--runs", "mine=mine"))
+    curves = table(succeed("plot_ratio.py", "--dataset", here / "flowers", "--runs", "mine=mine"))
     assert whole(curves["mine"][0.25]["parameters"]) == params
 
 
@@ -541,7 +528,7 @@ def test_a_search_of_ones_own_is_listed_and_drawn():
         assert_is_a_picture(Path("saved_plots/vgg") / picture)
 
 
-def test_seeds_of_a_pruning_keep_filters_of_their_own(folder):
+def test_seeds_of_a_pruning_keep_filters_of_their_own(here):
     """A point lies at the mean of what they cost; of any other method that is another network."""
     widths = [[8, 8, 8, 8, 8, 8, 8, 8], [8, 8, 8, 8, 8, 8, 8, 10]]
     costs = [count_params("vgg", filters, **shape_of("digits")) for filters in widths]

@@ -14,11 +14,7 @@ from model import BUDGETS, count_macs, count_params, uniform_filters
 from utils.figures.curves import Curve, Point, subject_of
 from utils.figures.front import LARGEST, SMALLEST, best_within, front_of
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def number(text: str) -> float:

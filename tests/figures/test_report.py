@@ -9,9 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
-import pytest
 from results import write_result
-from running import DIGITS, REPOSITORY, assert_refused, call, lasting, snapshot, succeed
+from running import DIGITS, ONCE, REPOSITORY, assert_refused, call, lasting, snapshot, succeed
 
 from model import template, uniform_filters
 from utils.settings import Places, Task
@@ -20,14 +19,7 @@ from utils.training import progress
 from utils.training.loop import State
 from utils.training.progress import in_notebook, time_told
 
-ONCE = [*DIGITS, "--epochs", 1]
 VOID = {"meta", "img", "rect", "br"}
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 class Page(HTMLParser):

@@ -13,11 +13,7 @@ from running import DIGITS, assert_refused, call, snapshot, succeed
 from utils.figures import style
 from utils.figures.training import falls_of, trainings_of
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def write_training(
@@ -165,12 +161,12 @@ def test_the_rate_falls_where_the_picture_says_so():
         ({"dataset": "CIFAR10"}, "CIFAR10"),
     ],
 )
-def test_damaged_results_and_seeds_that_were_trained_otherwise_are_named(change, naming, folder):
+def test_damaged_results_and_seeds_that_were_trained_otherwise_are_named(change, naming, here):
     write_training("run_0")
     other = write_training("run_1", seed=1, **change)
-    before = snapshot(folder)
+    before = snapshot(here)
     assert_refused(call("plot_training.py", "run"), other, naming)
-    assert snapshot(folder) == before
+    assert snapshot(here) == before
 
 
 def test_seeds_of_other_numbers_of_epochs_are_refused():

@@ -90,11 +90,7 @@ def stocked(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def fresh():
-    forget()
-    yield
-    forget()
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 def test_a_record_names_its_network_and_says_what_has_each_width(folder):

@@ -9,7 +9,6 @@ from running import DIGITS, assert_refused, call, snapshot, succeed
 
 from model import build_model, count_params, is_imported, template
 from model.errors import UnreadableNetwork
-from model.graph.user_network import find, imported
 from model.names import argument, parsed, with_arguments
 from utils.errors import UserError
 from utils.records.networks import load_network
@@ -41,12 +40,8 @@ CALLED = file_name_of(NAME)
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for cached in (imported, find):
-        cached.cache_clear()
+def net(here, fresh):
     Path("net.py").write_text(NET)
-    return tmp_path
 
 
 @pytest.mark.parametrize(

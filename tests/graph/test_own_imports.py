@@ -22,7 +22,7 @@ import model
 import utils
 from model import build_model, count_params, template
 from model.errors import UnreadableNetwork
-from model.graph.user_network import find, imported
+from model.graph.user_network import find
 
 NET = """
 import importlib
@@ -73,21 +73,12 @@ def write(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def fresh():
-    for cached in (imported, find):
-        cached.cache_clear()
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 @pytest.mark.parametrize("name", ["research/net.py:Same", "net:Same", "net.py:Net"])
-def test_packages_called_as_this_projects_are_its_own_at_any_time(name, folder, monkeypatch):
-    where = write(folder / "research", FILES)
+def test_packages_called_as_this_projects_are_its_own_at_any_time(name, here, monkeypatch):
+    where = write(here / "research", FILES)
     if "research" not in name:
         monkeypatch.chdir(where)
     network = build_model(name, [5])
@@ -105,8 +96,8 @@ def test_packages_called_as_this_projects_are_its_own_at_any_time(name, folder, 
     assert Path(errors.__file__).parent == REPOSITORY / "utils"
 
 
-def test_a_network_of_such_code_is_stored_copied_and_loaded(folder):
-    write(folder, FILES)
+def test_a_network_of_such_code_is_stored_copied_and_loaded(here):
+    write(here, FILES)
     network, file = build_model("net.py:Net", [5]), io.BytesIO()
     torch.save(network, file)
     for other in (
@@ -132,9 +123,9 @@ class Net(nn.Sequential):
     "stem",
     ["plain_net_of_a_test", "model", "utils", "random", "torch", "check_model", "my-net", "net.v2"],
 )
-def test_a_file_may_be_called_anything(stem, folder):
+def test_a_file_may_be_called_anything(stem, here):
     write(
-        folder,
+        here,
         {
             f"{stem}.py": PLAIN.format(
                 width=6,
@@ -154,10 +145,10 @@ def test_a_file_may_be_called_anything(stem, folder):
     assert (module == stem) == (stem in ("plain_net_of_a_test", "my-net"))
 
 
-def test_what_is_stored_is_loaded_where_the_code_is(folder):
+def test_what_is_stored_is_loaded_where_the_code_is(here):
     """Without this project."""
     write(
-        folder,
+        here,
         {
             "owned_by_a_test.py": PLAIN.format(width=6, more="from beside_a_test import nothing\n"),
             "beside_a_test.py": "nothing = 0\n",
@@ -176,10 +167,10 @@ def test_what_is_stored_is_loaded_where_the_code_is(folder):
     )
 
 
-def test_two_folders_have_modules_of_one_name_each(folder):
+def test_two_folders_have_modules_of_one_name_each(here):
     for number, width in enumerate((6, 9)):
         write(
-            folder / f"{number}",
+            here / f"{number}",
             {
                 "twin_of_a_test.py": PLAIN.format(
                     width="WIDTH", more="from widths_of_a_test import WIDTH\nimport utils.w"
@@ -195,9 +186,9 @@ def test_two_folders_have_modules_of_one_name_each(folder):
         assert type(pickle.loads(pickle.dumps(network))) is type(network)
 
 
-def test_a_file_of_a_package_imports_from_it(folder):
+def test_a_file_of_a_package_imports_from_it(here):
     write(
-        folder,
+        here,
         {
             "project_of_a_test/__init__.py": "",
             "project_of_a_test/nets/__init__.py": "",
@@ -215,9 +206,9 @@ def test_a_file_of_a_package_imports_from_it(folder):
     )
 
 
-def test_code_that_adds_to_where_modules_are_found_finds_them_later_too(folder):
+def test_code_that_adds_to_where_modules_are_found_finds_them_later_too(here):
     write(
-        folder,
+        here,
         {
             "root/utils/w.py": "WIDTH = 4\n",
             "root/later_of_a_test.py": "pass\n",
@@ -234,8 +225,8 @@ def test_code_that_adds_to_where_modules_are_found_finds_them_later_too(folder):
     assert sys.path == before
 
 
-def test_a_module_of_a_folder_in_pythonpath_has_its_own_too(folder):
-    write(folder / "there", FILES)
+def test_a_module_of_a_folder_in_pythonpath_has_its_own_too(here):
+    write(here / "there", FILES)
     outcome = subprocess.run(
         [
             sys.executable,
@@ -247,14 +238,14 @@ def test_a_module_of_a_folder_in_pythonpath_has_its_own_too(folder):
         ],
         text=True,
         capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(folder / "there")},
+        env={**os.environ, "PYTHONPATH": str(here / "there")},
     )
     assert (outcome.returncode, outcome.stderr, outcome.stdout.splitlines()[-1]) == (0, "", "ready")
 
 
-def test_modules_of_libraries_are_everybodys(folder):
+def test_modules_of_libraries_are_everybodys(here):
     write(
-        folder,
+        here,
         {
             "torchvision/data.txt": "a folder of that name is no package",
             "net.py": "from torchvision.models import resnet18\n",
@@ -264,9 +255,9 @@ def test_modules_of_libraries_are_everybodys(folder):
     assert build_model("net.py:resnet18").__class__ is sys.modules["torchvision.models"].ResNet
 
 
-def test_what_is_missing_is_named_as_the_code_does(folder):
+def test_what_is_missing_is_named_as_the_code_does(here):
     write(
-        folder,
+        here,
         {
             "utils/a.py": "",
             "net.py": "import utils.missing\n",
@@ -333,7 +324,7 @@ def state() -> list:
 
 
 @pytest.mark.parametrize("when", ["imported", "called"])
-def test_whatever_its_code_changes_is_as_before(when, folder, monkeypatch):
+def test_whatever_its_code_changes_is_as_before(when, here, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["script", "--and", "its options"])
     code = PLAIN.format(
         width=6, more=CHANGES.format(indent="") + SEEDS if when == "imported" else ""
@@ -341,7 +332,7 @@ def test_whatever_its_code_changes_is_as_before(when, folder, monkeypatch):
     if when == "called":
         changes = CHANGES.format(indent="        ").replace("\nimport", "\n        import")
         code = code.replace("        super()", f"{changes}        super()")
-    write(folder, {"net.py": code})
+    write(here, {"net.py": code})
     before, random_before = (
         state(),
         (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()),
@@ -356,9 +347,9 @@ def test_whatever_its_code_changes_is_as_before(when, folder, monkeypatch):
         assert (random.getstate(), np.random.get_state()[1].tolist()) == random_before[:2]
 
 
-def test_a_script_goes_on_as_if_nothing_had_been(folder):
+def test_a_script_goes_on_as_if_nothing_had_been(here):
     write(
-        folder,
+        here,
         {
             "net.py": PLAIN.format(
                 width=6,
@@ -369,7 +360,7 @@ def test_a_script_goes_on_as_if_nothing_had_been(folder):
     )
     assert (
         run(
-            "check_model.py", "--model", "net.py:Net", "--dataset", "digits", cwd=folder, fresh=True
+            "check_model.py", "--model", "net.py:Net", "--dataset", "digits", cwd=here, fresh=True
         ).out.splitlines()[-1]
         == "ready"
     )
@@ -389,6 +380,6 @@ def test_a_script_goes_on_as_if_nothing_had_been(folder):
     assert Path("saved_plots/net.Net/u_0_50.json").exists()
 
 
-def test_code_that_ends_the_process_is_refused(folder):
-    write(folder, {"net.py": "import sys\n\n\ndef Net(num_classes):\n    sys.exit(0)\n"})
+def test_code_that_ends_the_process_is_refused(here):
+    write(here, {"net.py": "import sys\n\n\ndef Net(num_classes):\n    sys.exit(0)\n"})
     assert_refused(call("check_model.py", "--model", "net.py:Net"), "SystemExit: 0")

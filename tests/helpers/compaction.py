@@ -1,4 +1,4 @@
-"""Search iterations on noise, with closed filters masked or removed, and what must be equal then."""
+"""Search iterations on noise, with closed filters masked or removed; and what is equal then."""
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +39,7 @@ def tensors(network: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def assert_same_but_for_the_dead(masked: Pruning, compacted: Pruning) -> None:
-    """Check that every number that the compacted network still has is the masked network's: weights, momentum,
+    """Check that what the compacted network still has is the masked network's: weights, momentum,
     running statistics."""
     whole, cut = tensors(masked.network), tensors(compacted.network)
     gates = {

@@ -120,7 +120,7 @@ class Device:
         return self
 
     def is_meant(self, device: str | int | None) -> bool:
-        """Whether a name, or a number, is this device's; without either the first is meant."""
+        """Return True if a name, or a number, is this device's; without either the first is meant."""
         return (torch.device(device).index if isinstance(device, str) else device) in (
             self.number,
             *[None] * (self.number == 0),

@@ -9,8 +9,8 @@ from model import build_model, template
 from model.gate import GateLayer
 from model.graph.user_network import find, imported
 
-# a file with a network of a user's: channels that are scaled by what their means say, a sum, a layer
-# that nothing follows from
+# a file with a network of a user's: channels that are scaled by what their means say, a sum, a
+# layer that nothing follows from
 EXCITED = """
 import torch
 from torch import nn

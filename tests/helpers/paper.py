@@ -16,6 +16,20 @@ HEADLINES = {
     ("mobilenetv2", "CIFAR100"): (57.80, 57.51, 66.00, 66.36, 8.56),
     ("mobilenetv2", "tinyimagenet"): (44.22, 44.53, 49.70, 46.82, 2.60),
 }
+RATIOS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+PARAMETERS = {  # of uniform networks at these ratios, for TinyImageNet at the first four
+    tuple(pair.split()): [int(number) for number in numbers.split()]
+    for pair, numbers in {
+        "vgg CIFAR10": "579786 2311562 5195338 9231114 14418890 20758666 28250442 36894218",
+        "vgg CIFAR100": "591396 2334692 5229988 9277284 14476580 20827876 28331172 36986468",
+        "resnet18 CIFAR10": "701018 2796714 6287098 11172170 17451930 25126378 34195514 44659338",
+        "resnet18 CIFAR100": "712628 2819844 6321748 11218340 17509620 25195588 34276244 44751588",
+        "resnet18 tinyimagenet": "725784 2846568 6362552 11273736",
+        "mobilenetv2 CIFAR10": "170464 616182 1337164 2333410 3604920 5151694 6973732 9071034",
+        "mobilenetv2 CIFAR100": "199354 673872 1423654 2448700 3749010 5324584 7175422 9301524",
+        "mobilenetv2 tinyimagenet": "231454 737972 1519754 2576800",
+    }.items()
+}
 pairs = pytest.mark.parametrize("model, dataset", HEADLINES)
 # those whose last number the paper's text says
 told = pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import UserError
+from utils.records.legacy import read_test_accuracy
 
 CURVE = [70.5, 88.25, 87.0]
 MIB = 2**20
@@ -23,6 +24,12 @@ DTYPE, SCALAR, ENCODE = (
 )
 RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
 F8 = DTYPE + b"(S'f8'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntb"
+
+
+def read_curve(path: Path) -> None:
+    """Read the accuracies of a result, which must be some, and numbers in percent."""
+    accuracy = read_test_accuracy(path)
+    assert accuracy and all(type(a) is float and 0 <= a <= 100 for a in accuracy)
 
 
 def valid() -> list[bytes]:

@@ -1,4 +1,4 @@
-"""What the plotting scripts print and draw, read back."""
+"""Readers of what the plotting scripts print and draw."""
 
 import json
 import re

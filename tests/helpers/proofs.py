@@ -17,8 +17,8 @@ PIXELS = 16
 
 
 def prove(make, pixels: int = PIXELS) -> Blueprint:
-    """Check the network that ``make`` gives: counts, outputs at its own widths, gates, compaction, a
-    training step.
+    """Check the network that ``make`` gives: counts, outputs at its own widths, gates, compaction,
+    a training step.
 
     All in double precision where numbers are compared: outputs, and the gradients of all that is
     left.

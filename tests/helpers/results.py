@@ -5,6 +5,7 @@ from pathlib import Path
 from model import count_macs, count_params, uniform_filters
 from utils.records import paths
 from utils.records.files import write_json
+from utils.records.results import read_result
 
 SHAPES = {"CIFAR10": (10, 32), "CIFAR100": (100, 32), "tinyimagenet": (200, 64), "digits": (10, 32)}
 
@@ -54,3 +55,8 @@ def write_result(
         },
     )
     return path
+
+
+def result(name: str, folder: str = "vgg") -> dict:
+    """Read a result, which must be whole."""
+    return read_result(Path("saved_plots") / folder / f"{name}.json")

@@ -9,6 +9,7 @@ import os
 import resource
 import runpy
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,12 +27,18 @@ from utils.training import progress
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted(path.name for path in REPOSITORY.glob("*.py"))
+SOURCES = sorted(
+    path for folder in ("model", "utils") for path in (REPOSITORY / folder).rglob("*.py")
+) + [REPOSITORY / script for script in SCRIPTS]
 DIGITS = ["--dataset", "digits", "--limit-train", "100", "--limit-test", "50", "--batch-size", "50"]
+ONCE = [*DIGITS, "--epochs", 1]
+# an experiment on few digits, whose batch sizes are said apart
+EXPERIMENT = ["--model", "vgg", "--dataset", "digits", "--limit-train", 100, "--limit-test", 50]
 CHANGING = ("seconds", "versions", "commit")  # what two runs of one thing may differ in
 
 
 class Outcome(NamedTuple):
-    """How a script ended: its exit status, what it printed, what it complained of."""
+    """The end of a script: its exit status, what it printed, what it complained of."""
 
     status: int
     out: str
@@ -79,7 +86,7 @@ def usual_warnings():
 
 
 def succeed(script: str, *args) -> str:
-    """What a script prints, that must end well."""
+    """Run a script that must end well; return what it prints."""
     outcome = call(script, *args)
     assert (outcome.status, outcome.err) == (0, ""), f"{script}: {outcome.err}"
     return outcome.out
@@ -151,7 +158,7 @@ def alone(path, *args, cwd) -> Outcome:
 
 
 def alone_in_a_fork(arguments: list[str], place: str, name: str) -> str:
-    """What a piece of Python source prints, as ``utils.export.compare`` asks for it."""
+    """Run a piece of Python source as ``utils.export.compare`` asks for it; return what it prints."""
     (Path(place) / "source.py").write_text(arguments[0])
     ran = alone("source.py", *arguments[1:], cwd=place)
     if ran.status:
@@ -265,6 +272,14 @@ def assert_refused(outcome: Outcome, *naming) -> None:
         assert str(name) in outcome.err, outcome.err
 
 
+def refusal(function, *arguments, **options) -> str:
+    """Return the one line with which a function refuses what a user gave."""
+    with pytest.raises(UserError) as error:
+        function(*arguments, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
 def stop_after(
     patch: pytest.MonkeyPatch, batches: int, which: signal.Signals = signal.SIGINT
 ) -> None:
@@ -281,6 +296,11 @@ def stop_after(
     patch.setattr(progress.Progress, "update", update_and_stop)
 
 
+def generator(seed: int) -> torch.Generator:
+    """Return a source of random numbers of its own."""
+    return torch.Generator().manual_seed(seed)
+
+
 def raising(error: BaseException):
     """A function that raises ``error``, whatever it is called with."""
 
@@ -288,6 +308,11 @@ def raising(error: BaseException):
         raise error
 
     return function
+
+
+def take(source, folder) -> None:
+    """Copy what is in one folder to another, over what is there."""
+    shutil.copytree(source, folder, dirs_exist_ok=True)
 
 
 def snapshot(folder) -> dict[str, bytes]:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from paper import RATIOS
+from results import shape_of
 from running import REPOSITORY
 
 from model import (
@@ -23,12 +25,6 @@ from model import (
 )
 from utils.powerlaw import PowerLaw
 
-RATIOS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
-SHAPES = {
-    "CIFAR10": {"num_classes": 10, "image_size": 32},
-    "CIFAR100": {"num_classes": 100, "image_size": 32},
-    "tinyimagenet": {"num_classes": 200, "image_size": 64},
-}
 PUBLISHED = json.loads((REPOSITORY / "saved_plots" / "published" / "scaling.json").read_text())
 MORPHNET = [  # the pruned widths that the paper's MorphNet baseline scales
     ("vgg", "CIFAR10", [64, 128, 249, 253, 268, 175, 87, 152]),
@@ -170,7 +166,7 @@ def test_uniform_quarters_are_those_of_the_paper():
     "entry", PUBLISHED, ids=lambda e: f"{e['model']}-{e['dataset']}-{e['warmup']}"
 )
 def test_published_laws_are_scaled_to_the_largest_tau_within_the_budget(entry, budget):
-    name, shape = entry["model"], SHAPES[entry["dataset"]]
+    name, shape = entry["model"], shape_of(entry["dataset"])
     for iteration in entry["iterations"][::-7]:
         before = [0] * len(template(name))
         for ratio in RATIOS:
@@ -188,7 +184,7 @@ def test_published_laws_are_scaled_to_the_largest_tau_within_the_budget(entry, b
 
 def test_networks_within_a_budget_use_nearly_all_of_it():
     for entry in PUBLISHED:
-        shape = SHAPES[entry["dataset"]]
+        shape = shape_of(entry["dataset"])
         law = PowerLaw(**entry["iterations"][-1])
         for ratio in (0.25, 1.0):
             used = count_params(
@@ -204,7 +200,7 @@ def test_preparing_takes_milliseconds(budget):
     prepare_filters("vgg", 1.0)  # imports
     times = []
     for entry in PUBLISHED:
-        law, shape = PowerLaw(**entry["iterations"][-1]), SHAPES[entry["dataset"]]
+        law, shape = PowerLaw(**entry["iterations"][-1]), shape_of(entry["dataset"])
         for ratio in (0.25, 1.0, 2.0):
             tries = []
             for _ in range(3):
@@ -225,7 +221,7 @@ def test_preparing_takes_milliseconds(budget):
     ids=[f"{name}-{dataset}" for name, dataset, _ in MORPHNET],
 )
 def test_morphnet_widths_are_scaled_by_the_largest_common_multiplier(name, dataset, widths, budget):
-    shape = SHAPES[dataset]
+    shape = shape_of(dataset)
     for ratio in RATIOS:
         found = prepare_filters(name, ratio, pruned_filters=widths, budget=budget, **shape)
         check_largest_factor(name, ratio, widths, found, budget, **shape)
@@ -240,7 +236,7 @@ def test_morphnet_widths_are_scaled_by_the_largest_common_multiplier(name, datas
 
 def test_layers_whose_widths_share_a_divisor_grow_together():
     found = prepare_filters(
-        "mobilenetv2", 0.75, pruned_filters=MORPHNET[5][2], **SHAPES["tinyimagenet"]
+        "mobilenetv2", 0.75, pruned_filters=MORPHNET[5][2], **shape_of("tinyimagenet")
     )
     assert found == [34, 19, 29, 29, 39, 39, 37, 79, 73, 62, 51, 119, 91, 59, 199, 86, 58, 193, 449]
 
@@ -297,14 +293,16 @@ def test_widths_do_not_depend_on_the_last_digit_of_numpys_logarithms(monkeypatch
         found = []
         for name, dataset, widths in MORPHNET:
             for ratio in RATIOS:
-                found.append(prepare_filters(name, ratio, pruned_filters=widths, **SHAPES[dataset]))
+                found.append(
+                    prepare_filters(name, ratio, pruned_filters=widths, **shape_of(dataset))
+                )
                 # not whole, so not exact
                 tenth = PowerLaw([width / 10 for width in widths], [1.0] * len(widths))
-                assert prepare_filters(name, ratio, scaling=tenth, **SHAPES[dataset]) == found[-1]
+                assert prepare_filters(name, ratio, scaling=tenth, **shape_of(dataset)) == found[-1]
         for entry in PUBLISHED:
             law = PowerLaw(**entry["iterations"][-1])
             found.append(
-                prepare_filters(entry["model"], 0.5, scaling=law, **SHAPES[entry["dataset"]])
+                prepare_filters(entry["model"], 0.5, scaling=law, **shape_of(entry["dataset"]))
             )
         return found
 

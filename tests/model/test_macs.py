@@ -4,6 +4,7 @@ it."""
 import json
 import math
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from pictures import table
 from PIL import Image
 from results import write_result
 from running import (
-    DIGITS,
+    ONCE,
     assert_refused,
     call,
     everything,
@@ -25,6 +26,7 @@ from running import (
     succeed,
     wait_for,
 )
+from searches import SEARCH, last_row, law_of
 
 from model import (
     BUDGETS,
@@ -45,47 +47,17 @@ from utils.records.results import read_result
 from utils.settings import Networks
 from utils.training import progress
 
-SEARCH = [
-    *DIGITS,
-    "--ratio",
-    0.0625,
-    "--epochs",
-    5,
-    "--warmup",
-    0,
-    "--prune-every",
-    1,
-    "--prune-step",
-    5,
-    "--batch-size",
-    20,
-]
-ONCE = [*DIGITS, "--epochs", 1]
 RATIO = 0.125
 
 
 @pytest.fixture(scope="module")
-def stocked(tmp_path_factory):
+def stocked(searched, tmp_path_factory):
     """A folder with a search and a --morph search by parameters, and a base network."""
-    folder = tmp_path_factory.mktemp("stocked")
+    folder = shutil.copytree(searched, tmp_path_factory.mktemp("stocked") / "folder")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        succeed("architecture_descent.py", "--save", "found", *SEARCH, "--iterations", 2)
-        succeed("architecture_descent.py", "--save", "morphed", *SEARCH, "--morph")
         succeed("train_norm.py", "--save", "base", "--ratio", 0.25, *ONCE)
     return folder
-
-
-def law_of(name: str) -> PowerLaw:
-    entry = json.loads(Path(f"prune_record/{name}.json").read_text())["iterations"][-1]
-    return PowerLaw(entry["alpha"], entry["beta"])
-
-
-def last_row(name: str) -> list[int]:
-    return [
-        int(width)
-        for width in Path(f"prune_record/{name}_0.csv").read_text().split()[-1].split(",")
-    ]
 
 
 def say(name: str, budget: str | None) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import table
 from results import write_result
-from running import DIGITS, assert_refused, call, succeed
+from running import ONCE, assert_refused, call, succeed
 
 from model import BUDGETS, MODELS, prepare_filters, template, uniform_filters
 from model.rounding import round_widths
@@ -23,14 +23,10 @@ from utils.records.results import read_result
 from utils.settings import Networks, dataset_facts
 
 LAWS = read_json(PUBLISHED_DIR / "scaling.json")
-ONCE = [*DIGITS, "--epochs", 1]
 budgets = pytest.mark.parametrize("budget", BUDGETS)
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def cost_of(budget: str, name: str, filters, **shape) -> int:

@@ -5,11 +5,8 @@ import io
 import tokenize
 
 import pytest
-from running import REPOSITORY, SCRIPTS
+from running import REPOSITORY, SOURCES
 
-FILES = sorted(
-    path for folder in ("model", "utils") for path in (REPOSITORY / folder).rglob("*.py")
-) + [REPOSITORY / script for script in SCRIPTS]
 RIDDLES = {"what", "whether", "of", "how", "which", "where", "when", "that"}
 LONGEST = 60  # lines of a function
 TOKENS, BLANK = 9.0, 0.04  # the most tokens a line, the least share of blank lines in functions
@@ -46,7 +43,7 @@ def name_of(path) -> str:
     return path.relative_to(REPOSITORY).as_posix()
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_docstrings_begin_with_a_verb_or_a_noun(path):
     assert riddles_in(path.read_text()) == []
 
@@ -56,7 +53,7 @@ def test_a_riddle_is_found():
     assert riddles_in(source) == ["Whether it is.", "Of all, the last."]
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_functions_are_short(path):
     long = [
         (function.name, length)
@@ -68,7 +65,7 @@ def test_functions_are_short(path):
 
 def test_there_is_air():
     tokens = lines = inside = blank = 0
-    for path in FILES:
+    for path in SOURCES:
         text = path.read_text()
         found = [
             token

@@ -95,15 +95,6 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
                 write(folder / name, good)
 
 
-@pytest.fixture(scope="module")
-def stocked(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stocked")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        succeed("train_norm.py", "--save", "base", *DIGITS, "--ratio", 0.08, "--epochs", 1)
-    return folder
-
-
 @pytest.mark.parametrize("script", COMMANDS)
 def test_a_script_stops_at_the_first_file_and_goes_on_when_there_is_room(
     script, folder, tmp_path_factory, monkeypatch

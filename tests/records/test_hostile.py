@@ -18,30 +18,17 @@ import numpy as np
 import pytest
 import torch
 from paper import HEADLINES
+from pickles import read_curve
 from running import DIGITS, SCRIPTS, assert_refused, call, run, snapshot, succeed
+from searches import SEARCH
 
 from model import build_model, prepare_filters, template
 from utils.errors import UserError
 from utils.figures import comparison, curves
 from utils.powerlaw import PowerLaw
-from utils.records import files, legacy, paths, published, results, searches
+from utils.records import files, paths, published, results, searches
 
 MODEL, DATASET = "vgg", "digits"
-SEARCH = [
-    *DIGITS,
-    "--ratio",
-    0.0625,
-    "--epochs",
-    5,
-    "--warmup",
-    0,
-    "--prune-every",
-    1,
-    "--prune-step",
-    5,
-    "--batch-size",
-    20,
-]
 TRAIN = [*DIGITS, "--epochs", 2]
 
 
@@ -56,14 +43,12 @@ class Bomb:
 
 
 @pytest.fixture(scope="module")
-def stocked(tmp_path_factory):
+def stocked(searched, tmp_path_factory):
     """One file of each kind: record, rows, result, weights, unfinished search, unfinished training,
     .pk result."""
-    folder = tmp_path_factory.mktemp("stocked")
+    folder = shutil.copytree(searched, tmp_path_factory.mktemp("stocked") / "folder")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        succeed("architecture_descent.py", "--save", "found", *SEARCH, "--iterations", 2)
-        succeed("architecture_descent.py", "--save", "morphed", *SEARCH, "--morph")
         succeed("train_norm.py", "--save", "base", *TRAIN, "--ratio", 0.08)
         succeed("ratio_swipe.py", "--save", "done_0", "--uniform", "--ratios", 0.0625, *TRAIN)
         keep_checkpoint(patch)
@@ -158,16 +143,11 @@ def read_tensors(path: Path) -> None:
     assert isinstance(files.read_tensors(path), dict)
 
 
-def read_pk(path: Path) -> None:
-    accuracy = legacy.read_test_accuracy(path)
-    assert accuracy and all(isinstance(a, float) and 0 <= a <= 100 for a in accuracy)
-
-
 READERS = {
     "prune_record/found.json": read_search,
     "prune_record/found_0.csv": read_rows,
     "saved_plots/vgg/done_0_6.json": read_result,
-    "saved_plots/vgg/vgg_uni_c10_0_25.pk": read_pk,
+    "saved_plots/vgg/vgg_uni_c10_0_25.pk": read_curve,
     "saved_models/vgg/base.pt": read_tensors,
     "saved_models/vgg/begun@search.pt": read_tensors,
     "saved_models/vgg/begun_base@unfinished.pt": read_tensors,
@@ -615,7 +595,7 @@ def test_code_in_a_pk_is_not_run(protocol, folder):
     for bomb in bombs(target):
         for content in wrapped(bomb):
             path.write_bytes(pickle.dumps(content, protocol))
-            assert refused(read_pk, path)
+            assert refused(read_curve, path)
             assert not any(folder.glob("created*"))
 
 
@@ -696,7 +676,7 @@ def test_weights_in_a_file_or_of_a_layer_called_code_are_read(tmp_path):
 def test_a_pk_that_names_anything_but_numbers_is_refused(text, folder):
     path = folder / "saved_plots" / "vgg" / "vgg_uni_c10_0_25.pk"
     path.write_bytes(text)
-    assert refused(read_pk, path)
+    assert refused(read_curve, path)
     assert not any(folder.glob("created*"))
 
 
@@ -705,7 +685,7 @@ def test_a_pk_of_numbers_that_are_not_in_the_file_is_refused(folder):
     path = folder / "saved_plots" / "vgg" / "vgg_uni_c10_0_25.pk"
     for count in (5, 90_000, 10**7):
         path.write_bytes(pickle.dumps({"test_acc": Bomb(np.ndarray, (count,), "f8")}, 4))
-        assert refused(read_pk, path)
+        assert refused(read_curve, path)
 
 
 def test_a_small_pk_that_unfolds_into_a_trillion_numbers_is_refused_at_once(folder):
@@ -719,7 +699,7 @@ def test_a_small_pk_that_unfolds_into_a_trillion_numbers_is_refused_at_once(fold
         now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (now + 2**30,) * 2)
         try:
-            os._exit(0 if refused(read_pk, path) else 1)
+            os._exit(0 if refused(read_curve, path) else 1)
         finally:
             os._exit(2)
     deadline = time.monotonic() + 10

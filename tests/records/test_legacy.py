@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pickles import CURVE, crafted, mutated, read_all, valid
+from pickles import CURVE, crafted, mutated, read_all, read_curve, valid
 from running import DIGITS, assert_refused, call, snapshot, succeed
 
 from model import prepare_filters
@@ -17,11 +17,6 @@ from utils.records.published import read_published_scaling
 from utils.records.results import read_result
 
 
-def read_accuracy(path: Path) -> None:
-    accuracy = legacy.read_test_accuracy(path)
-    assert accuracy and all(type(a) is float and 0 <= a <= 100 for a in accuracy)
-
-
 @pytest.mark.parametrize("number", range(len(valid())))
 def test_every_valid_result_is_read(number, tmp_path):
     (tmp_path / "x.pk").write_bytes(valid()[number])
@@ -29,13 +24,13 @@ def test_every_valid_result_is_read(number, tmp_path):
 
 
 def test_no_mutation_of_a_result_does_harm(tmp_path):
-    read_all(mutated(valid(), 2000), read_accuracy, tmp_path / "x.pk")
+    read_all(mutated(valid(), 2000), read_curve, tmp_path / "x.pk")
 
 
 def test_no_crafted_result_does_harm(tmp_path):
     files = crafted()
     assert len(files) >= 200
-    read_all(files, read_accuracy, tmp_path / "x.pk")
+    read_all(files, read_curve, tmp_path / "x.pk")
 
 
 # --- records of searches --------------------------------------------------------------------------

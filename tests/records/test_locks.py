@@ -12,19 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from running import REPOSITORY, wait_for
+from running import REPOSITORY, refusal, wait_for
 
-from utils.errors import UserError
 from utils.records import locks, paths
-
-
-def refused(function, *arguments) -> str:
-    """The one line that a user reads."""
-    with pytest.raises(UserError) as error:
-        function(*arguments)
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
 
 HOLD = """
 import sys
@@ -68,7 +58,7 @@ def test_a_name_that_another_process_works_on_is_refused_until_that_one_is_done(
         with Holder(path) as second, Holder(tmp_path / "records" / "y.json") as other:
             assert str(path) in second.answer and "another process" in second.answer
             assert other.answer == "held"
-        assert "another process" in refused(locks.exclusive(path).__enter__)
+        assert "another process" in refusal(locks.exclusive(path).__enter__)
     with Holder(path) as third:
         assert third.answer == "held"
     assert os.listdir(path.parent) == []  # and nothing stays behind
@@ -83,7 +73,7 @@ def test_a_name_is_free_again_after_its_process_was_killed(tmp_path):
     with Holder(path) as second:
         assert second.answer == "held"
     with locks.exclusive(path):
-        assert "another process" in refused(locks.exclusive(path).__enter__)
+        assert "another process" in refusal(locks.exclusive(path).__enter__)
     with locks.exclusive(path):
         pass
 
@@ -110,7 +100,7 @@ def test_all_paths_are_held_or_none(tmp_path):
     )
     with Holder(checkpoint) as first:
         assert first.answer == "held"
-        assert str(checkpoint) in refused(locks.exclusive(result, checkpoint).__enter__)
+        assert str(checkpoint) in refusal(locks.exclusive(result, checkpoint).__enter__)
         with Holder(result) as second:  # which the refused one has let go
             assert second.answer == "held"
     with (
@@ -184,7 +174,7 @@ def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_keeps_its_content
         locks.wait_for_lock(path, "").__enter__,
         lambda: locks.is_locked(path),
     ):
-        assert str(lock) in refused(ask)
+        assert str(lock) in refusal(ask)
     assert (
         victim.read_text() == "mine"
         and not (tmp_path / "nowhere").exists()
@@ -199,7 +189,7 @@ def test_a_link_that_comes_to_the_lock_s_place_meanwhile_is_not_followed(tmp_pat
     # which looked before it was there
     monkeypatch.setattr(locks, "refuse_other_than_locks", lambda lock: None)
     for ask in (locks.exclusive(path).__enter__, lambda: locks.is_locked(path)):
-        assert str(paths.lock_of(path)) in refused(ask)
+        assert str(paths.lock_of(path)) in refusal(ask)
     assert victim.read_text() == "mine"
 
 
@@ -234,7 +224,7 @@ def test_a_lock_of_another_user_is_seen_and_one_that_nobody_holds_is_named(reada
         if readable:
             assert locks.is_locked(path) == held
         else:
-            assert str(lock) in refused(locks.is_locked, path)
+            assert str(lock) in refusal(locks.is_locked, path)
 
     with locks.exclusive(path):
         lock.chmod(0o644 if readable else 0o600)
@@ -242,7 +232,7 @@ def test_a_lock_of_another_user_is_seen_and_one_that_nobody_holds_is_named(reada
     lock.touch(0o644 if readable else 0o600)  # as a process leaves it that is killed
 
     def begin() -> None:
-        line = refused(locks.exclusive(path).__enter__)
+        line = refusal(locks.exclusive(path).__enter__)
         assert str(lock) in line and "remove it" in line
 
     assert as_another_user(lambda: look(False)) == 0
@@ -255,8 +245,8 @@ def test_a_folder_that_can_not_be_written_to_is_one_line(shared):
     shared.chmod(0o755)
 
     def begin() -> None:
-        assert "can't be written to" in refused(locks.exclusive(shared / "x.json").__enter__)
-        assert "can't be written to" in refused(
+        assert "can't be written to" in refusal(locks.exclusive(shared / "x.json").__enter__)
+        assert "can't be written to" in refusal(
             locks.exclusive(shared / "deeper" / "x.json").__enter__
         )
         assert not locks.is_locked(shared / "x.json")
@@ -269,4 +259,4 @@ def test_a_disk_without_locks_is_one_line(tmp_path, monkeypatch):
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    assert "another disk" in refused(locks.exclusive(tmp_path / "x.json").__enter__)
+    assert "another disk" in refusal(locks.exclusive(tmp_path / "x.json").__enter__)

@@ -7,39 +7,20 @@ from pathlib import Path
 
 import pytest
 from running import DIGITS, call, succeed
+from searches import SEARCH
 
 from model import count_params, prepare_filters, uniform_filters
 from utils.records.methods import method_of, methods_of, origin, read_scalings
 from utils.records.results import read_result
 from utils.settings import Networks
 
-SEARCH = [
-    *DIGITS,
-    "--ratio",
-    0.0625,
-    "--epochs",
-    5,
-    "--warmup",
-    0,
-    "--prune-every",
-    1,
-    "--prune-step",
-    5,
-    "--batch-size",
-    20,
-]
 RATIOS = (0.0625, 0.125)
 
 
 @pytest.fixture(scope="module")
-def stocked(tmp_path_factory):
+def stocked(searched):
     """A folder with a search of two iterations and a --morph search, on digits."""
-    folder = tmp_path_factory.mktemp("stocked")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        succeed("architecture_descent.py", "--save", "found", *SEARCH, "--iterations", 2)
-        succeed("architecture_descent.py", "--save", "morphed", *SEARCH, "--morph")
-    return folder
+    return searched
 
 
 def listed(name: str) -> list[dict]:

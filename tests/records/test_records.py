@@ -7,19 +7,11 @@ import threading
 
 import pytest
 import torch
+from running import refusal
 
 from utils.errors import UserError
 from utils.records import files, paths, run, searches
 from utils.settings import Storage, check_name
-
-
-def refused(function, *arguments) -> str:
-    """The one line that a user reads."""
-    with pytest.raises(UserError) as error:
-        function(*arguments)
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
 
 # --- writing --------------------------------------------------------------------------------------
 
@@ -52,7 +44,7 @@ def test_an_error_while_writing_leaves_the_old_content_and_nothing_else(
     path = tmp_path / "x.dat"
     path.write_text("old")
     monkeypatch.setattr(os, failing, no_space)
-    message = refused(write, path, content)
+    message = refusal(write, path, content)
     assert str(path) in message and "No space left on device" in message
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["x.dat"]
@@ -125,7 +117,7 @@ def test_what_lies_where_a_file_would_be_written_is_not_written_to(tmp_path, mon
         monkeypatch.setattr(files.secrets, "token_hex", lambda length: "guessed")
         temporary = tmp_path / ".a.json.guessed.tmp.json"
         temporary.symlink_to(victim) if name == "link" else os.link(victim, temporary)
-        assert "File exists" in refused(files.write_json, tmp_path / "a.json", {})
+        assert "File exists" in refusal(files.write_json, tmp_path / "a.json", {})
         assert victim.read_text() == "mine"
 
 
@@ -185,7 +177,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
 )
 def test_json_that_is_torn_or_holds_nan_or_infinity_is_named(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
-    assert str(tmp_path / "x.json") in refused(files.read_json, tmp_path / "x.json")
+    assert str(tmp_path / "x.json") in refusal(files.read_json, tmp_path / "x.json")
 
 
 def test_every_torn_beginning_of_a_record_is_refused(tmp_path):
@@ -194,7 +186,7 @@ def test_every_torn_beginning_of_a_record_is_refused(tmp_path):
     whole = path.read_bytes()
     for end in range(len(whole) - 1):  # the last byte is only the end of the line
         path.write_bytes(whole[:end])
-        refused(files.read_json, path)
+        refusal(files.read_json, path)
 
 
 def test_files_that_are_missing_or_no_text_or_folders_are_named(tmp_path):
@@ -204,7 +196,7 @@ def test_files_that_are_missing_or_no_text_or_folders_are_named(tmp_path):
         ("binary", "can't be read"),
         ("", "can't be read"),
     ):
-        message = refused(files.read_json, tmp_path / name, "do this")
+        message = refusal(files.read_json, tmp_path / name, "do this")
         assert str(tmp_path / name) in message and reason in message
 
 
@@ -231,7 +223,7 @@ def test_files_that_are_missing_or_no_text_or_folders_are_named(tmp_path):
 )
 def test_rows_that_are_not_widths_of_every_layer_are_named(tmp_path, content):
     (tmp_path / "x_0.csv").write_text(content)
-    assert str(tmp_path / "x_0.csv") in refused(files.read_rows, tmp_path / "x_0.csv", 3)
+    assert str(tmp_path / "x_0.csv") in refusal(files.read_rows, tmp_path / "x_0.csv", 3)
 
 
 def test_rows_are_one_line_of_plain_numbers_each(tmp_path):
@@ -247,21 +239,21 @@ class Malicious:
 def test_reading_weights_runs_no_code_from_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("NEURALSCALE_TEST_PROOF", str(tmp_path / "proof"))
     torch.save({"network": Malicious()}, tmp_path / "x.pt")
-    assert str(tmp_path / "x.pt") in refused(files.read_tensors, tmp_path / "x.pt")
+    assert str(tmp_path / "x.pt") in refusal(files.read_tensors, tmp_path / "x.pt")
     assert not (tmp_path / "proof").exists()
 
 
 def test_weights_that_are_torn_or_missing_or_no_checkpoint_are_named(tmp_path):
     path = tmp_path / "x.pt"
-    assert str(path) in refused(files.read_tensors, path)
+    assert str(path) in refusal(files.read_tensors, path)
     files.write_tensors(path, {"weight": torch.arange(1000.0)})
     assert torch.equal(files.read_tensors(path)["weight"], torch.arange(1000.0))
     whole = path.read_bytes()
     for content in (b"", whole[: len(whole) // 2], whole[:-1], b"not weights"):
         path.write_bytes(content)
-        assert str(path) in refused(files.read_tensors, path)
+        assert str(path) in refusal(files.read_tensors, path)
     torch.save(torch.ones(3), path)
-    assert "Tensor" in refused(files.read_tensors, path)
+    assert "Tensor" in refusal(files.read_tensors, path)
 
 
 def search_record() -> dict:
@@ -289,7 +281,7 @@ def test_a_search_is_read_for_the_model_and_data_set_it_was_made_with(tmp_path):
     assert searches.read_search(tmp_path, "x", "vgg", "digits") == search_record()
     assert searches.read_search(tmp_path, "x", "vgg", None) == search_record()
     for model, dataset in (("resnet18", "digits"), ("vgg", "CIFAR10")):
-        message = refused(searches.read_search, tmp_path, "x", model, dataset)
+        message = refusal(searches.read_search, tmp_path, "x", model, dataset)
         assert str(tmp_path / "x.json") in message and "vgg on digits" in message
 
 
@@ -319,20 +311,20 @@ def test_a_damaged_search_record_is_named(tmp_path, damage):
     record = search_record()
     damage(record)
     (tmp_path / "x.json").write_text(json.dumps(record))
-    assert str(tmp_path / "x.json") in refused(searches.read_search, tmp_path, "x", "vgg", "digits")
+    assert str(tmp_path / "x.json") in refusal(searches.read_search, tmp_path, "x", "vgg", "digits")
 
 
 @pytest.mark.parametrize("content", ["[]", "null", "3", '"text"', "{}"])
 def test_json_of_another_kind_is_no_search_record(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
-    assert str(tmp_path / "x.json") in refused(searches.read_search, tmp_path, "x", "vgg", "digits")
+    assert str(tmp_path / "x.json") in refusal(searches.read_search, tmp_path, "x", "vgg", "digits")
 
 
 def test_iterations_are_counted_from_0_and_the_last_is_minus_1():
     record = {"iterations": [{"alpha": [i], "beta": [0.5]} for i in (1, 2, 3)]}
     assert [searches.law_of(record, i).alpha for i in (0, 2, -1)] == [[1], [3], [3]]
-    assert "0 to 2" in refused(searches.law_of, record, 3)
-    assert "no iteration" in refused(searches.law_of, {"iterations": []}, 0)
+    assert "0 to 2" in refusal(searches.law_of, record, 3)
+    assert "no iteration" in refusal(searches.law_of, {"iterations": []}, 0)
 
 
 # --- names ----------------------------------------------------------------------------------------
@@ -366,8 +358,8 @@ def test_names_of_letters_digits_and_four_signs_are_good(name):
     ],
 )
 def test_names_that_are_paths_hidden_or_taken_are_refused(name):
-    refused(check_name, name)
-    assert "--save" in refused(lambda: Storage(save=name))
+    refusal(check_name, name)
+    assert "--save" in refusal(lambda: Storage(save=name))
 
 
 @pytest.mark.parametrize(
@@ -405,11 +397,11 @@ def test_results_are_named_after_model_save_and_percent():
 def test_work_begun_with_other_settings_is_named_with_both_values(tmp_path):
     stored = {"lr": 0.1, "seed": 0, "iterations": 5}
     run.same_settings(tmp_path, dict(stored), stored)
-    message = refused(run.same_settings, tmp_path, {**stored, "lr": 0.2}, stored)
+    message = refusal(run.same_settings, tmp_path, {**stored, "lr": 0.2}, stored)
     assert all(part in message for part in (str(tmp_path), "lr = 0.1", "0.2", "--overwrite"))
-    refused(run.same_settings, tmp_path, {**stored, "new": 1}, stored)
+    refusal(run.same_settings, tmp_path, {**stored, "new": 1}, stored)
     run.same_settings(tmp_path, {**stored, "iterations": 15}, stored, ("iterations",))
-    refused(run.same_settings, tmp_path, {**stored, "iterations": 4}, stored, ("iterations",))
+    refusal(run.same_settings, tmp_path, {**stored, "iterations": 4}, stored, ("iterations",))
 
 
 # --- on what it was run ---------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from running import (
     start,
     stop_after,
     succeed,
+    take,
     wait_for,
 )
 
@@ -179,11 +180,6 @@ def interrupted(stocked, tmp_path_factory):
         return folder
 
     return result
-
-
-def take(made_folder, folder) -> None:
-    """Copies what is in one folder to another, over what is there."""
-    shutil.copytree(made_folder, folder, dirs_exist_ok=True)
 
 
 # --- killed ---------------------------------------------------------------------------------------

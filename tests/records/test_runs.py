@@ -21,29 +21,16 @@ from running import (
     snapshot,
     stop_after,
     succeed,
+    take,
     wait_for,
 )
+from searches import SEARCH
 
 from utils.records.files import read_tensors, write_tensors
 
 # left by the version before: its commands are EARLIER_COMMANDS, below
 EARLIER = REPOSITORY / "tests" / "earlier"
 NAME = "run"
-SEARCH = [
-    *DIGITS,
-    "--ratio",
-    0.0625,
-    "--epochs",
-    5,
-    "--warmup",
-    0,
-    "--prune-every",
-    1,
-    "--prune-step",
-    5,
-    "--batch-size",
-    20,
-]
 COMMANDS = {
     "architecture_descent.py": [*SEARCH, "--iterations", 2],
     "ratio_swipe.py": [*DIGITS, "--uniform", "--ratios", 0.0625, "--epochs", 4],
@@ -56,16 +43,6 @@ RESULTS_IN = {
 }
 WEIGHTS = {"ratio_swipe.py": "run@6.pt", "train_norm.py": "run.pt", "fine_tune.py": "run@6.pt"}
 scripts = pytest.mark.parametrize("script", COMMANDS)
-
-
-@pytest.fixture(scope="module")
-def stocked(tmp_path_factory):
-    """A folder with the base network that fine_tune.py starts from."""
-    folder = tmp_path_factory.mktemp("stocked")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        succeed("train_norm.py", "--save", "base", *DIGITS, "--ratio", 0.08, "--epochs", 1)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +87,6 @@ def interrupted(stocked, tmp_path_factory):
         return known[str(command)]
 
     return result
-
-
-def take(made_folder: Path, folder: Path) -> None:
-    """Copies what is in one folder to another, over what is there."""
-    shutil.copytree(made_folder, folder, dirs_exist_ok=True)
 
 
 @pytest.fixture

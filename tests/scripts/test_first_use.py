@@ -35,9 +35,7 @@ SEARCH = [
 TINY = ["--epochs", 1, "--dataset", "digits", "--limit-test", 20]
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 # --- a last batch of one image --------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from networks import forget
-from running import DIGITS, assert_refused, call, snapshot, succeed
+from running import DIGITS, ONCE, assert_refused, call, snapshot, succeed
 
 from model import build_model, count_params, layer_names, template
 from utils.records.files import read_tensors, write_tensors
@@ -105,17 +105,12 @@ class Bare(Functional):
         x = torch.relu(F.conv2d(x, self.two.weight, self.two.bias, stride=2)).mean((2, 3))
         return F.linear(x, self.head.weight, self.head.bias)
 '''
-ONCE = [*DIGITS, "--epochs", 1]
 RATIO = ["--ratio", 0.5]
 
 
 @pytest.fixture(autouse=True)
-def fresh(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    forget()
+def nets(here, fresh):
     Path("nets.py").write_text(NETS)
-    yield
-    forget()
 
 
 @pytest.mark.parametrize("name", ["Mixer", "Halves", "Numbered"])

@@ -4,10 +4,9 @@ with every curve of theirs."""
 import re
 import shlex
 
-import numpy as np
 import pytest
+from image_folders import write_images
 from pictures import lines_of, table
-from PIL import Image
 from running import REPOSITORY, succeed
 
 CLASSES = 100  # so that the published laws of CIFAR100 are of these networks
@@ -50,14 +49,8 @@ def recipe() -> list[list[str]]:
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     """A folder CIFAR100 of 100 classes of noise, 2 images each to train on."""
-    folder = tmp_path_factory.mktemp("images") / "CIFAR100"
-    noise = np.random.default_rng(0).integers(0, 256, (CLASSES, 3, 32, 32, 3), dtype=np.uint8)
-    for label, pictures in enumerate(noise):
-        for number, picture in enumerate(pictures):
-            path = folder / ("test" if number == 2 else "train") / f"{label:03}" / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture).save(path)
-    return folder
+    classes = [f"{label:03}" for label in range(CLASSES)]
+    return write_images(tmp_path_factory.mktemp("images") / "CIFAR100", classes, train=2, test=1)
 
 
 def test_the_commands_end_in_a_picture_with_every_curve_of_theirs(images, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from networks import forget
-from running import DIGITS, assert_refused, call, snapshot, succeed
+from running import DIGITS, ONCE, assert_refused, call, snapshot, succeed
 
 from model import count_params, prepare_filters, template, uniform_filters
 from utils.powerlaw import PowerLaw
@@ -59,7 +59,6 @@ QUICK = [
     20,
 ]
 SEARCH = [*MODEL, *QUICK, "--ratio", 1, "--iterations", 1]
-ONCE = [*DIGITS, "--epochs", 1]
 LOUD = "no power law was fitted in"
 
 
@@ -102,11 +101,7 @@ def stocked(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def fresh():
-    forget()
-    yield
-    forget()
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 def recorded(name: str, model: str = "net.py:Net"):

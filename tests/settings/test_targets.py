@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from results import result as result_of
 from results import write_result
-from running import DIGITS, assert_refused, call, everything, snapshot, succeed
+from running import ONCE, assert_refused, call, everything, snapshot, succeed
 
 from model import BUDGETS, MODELS, prepare_filters, template, uniform_filters, widths_of
 from model.errors import OverBudget
@@ -18,24 +19,13 @@ from utils.settings import Limit, Networks, NetworkSize, Target
 from utils.settings.experiment import Experiment
 from utils.settings.target import check_target, is_size, size_order, size_shown, size_told
 
-ONCE = [*DIGITS, "--epochs", 1]
 QUARTER = Limit(Target.parse("25%"), "macs")
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def law_of(name: str) -> PowerLaw:
     """A law of unequal growth, which gives the template's widths at a tau of a million."""
     beta = np.linspace(0.3, 0.7, len(template(name)))
     return PowerLaw((np.array(template(name)) / 1e6**beta).tolist(), beta.tolist())
-
-
-def found(name: str) -> dict:
-    return json.loads(Path(f"saved_plots/vgg/{name}.json").read_text())
 
 
 # --- what a target is -----------------------------------------------------------------------------
@@ -237,7 +227,7 @@ def test_a_sweep_over_targets_is_stored_skipped_drawn_and_exported(here):
     sweep = ["ratio_swipe.py", "--uniform", "--save", "u_0", *ONCE]
     out = succeed(*sweep, "--target", "2%", "300k")
     assert "target 2% of the MACs, uniform" in out
-    part, many = found("u_0_2pct-macs"), found("u_0_300k-macs")
+    part, many = result_of("u_0_2pct-macs"), result_of("u_0_300k-macs")
     assert (part["target"], part["budget"], many["target"]) == ("2%", "macs", "300k")
     whole = BUDGETS["macs"]("vgg", template("vgg"))
     assert part["macs"] <= 0.02 * whole and many["macs"] <= 300_000
@@ -245,9 +235,11 @@ def test_a_sweep_over_targets_is_stored_skipped_drawn_and_exported(here):
 
     # In the other unit it is another result; by ratio nothing says a target.
     succeed(*sweep, "--target", "2%", "--budget", "params")
-    assert found("u_0_2pct-params")["params"] <= 0.02 * BUDGETS["params"]("vgg", template("vgg"))
+    assert result_of("u_0_2pct-params")["params"] <= 0.02 * BUDGETS["params"](
+        "vgg", template("vgg")
+    )
     succeed(*sweep, "--ratios", 0.0625)
-    assert "target" not in found("u_0_6") and found("u_0_6")["ratio"] == 0.0625
+    assert "target" not in result_of("u_0_6") and result_of("u_0_6")["ratio"] == 0.0625
 
     # Finished work is left as it is, other work refused.
     before = snapshot(here / "saved_plots")
@@ -295,7 +287,7 @@ def test_a_pruned_network_is_within_its_target(here):
     succeed("train_norm.py", "--save", "base", "--ratio", 0.25, *ONCE)
     tune = ["fine_tune.py", "--save", "t_0", "--prune-fname", "base", *ONCE]
     succeed(*tune, "--target", "2%")
-    result = found("t_0_2pct-macs")
+    result = result_of("t_0_2pct-macs")
     assert result["macs"] <= 0.02 * BUDGETS["macs"]("vgg", template("vgg"))
     assert result["budget"] == "macs" and Path("saved_models/vgg/t_0@2pct-macs.pt").exists()
 

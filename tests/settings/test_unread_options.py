@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from running import DIGITS, REPOSITORY, SCRIPTS, call, succeed
+from running import DIGITS, ONCE, REPOSITORY, SCRIPTS, call, succeed
 
 from utils.settings import Settings, command_options
 from utils.settings.fields import field_specs
@@ -33,12 +33,11 @@ SEARCH = [
     "--budget",
     "macs",
 ]  # --cost-exponent and --cost-at go with no other
-TRAIN = [*DIGITS, "--epochs", 1]
 RUNS = ["--dataset", "digits", "--runs", "a=done", "--axis", "latency"]
 COMMANDS = {  # in this order; imagenet_* scripts are the same code with other defaults
     "architecture_descent.py": ["--save", "found", *SEARCH],
     "imagenet_architecture_descent.py": ["--save", "found_too", "--model", "resnet18", *SEARCH],
-    "ratio_swipe.py": ["--save", "done_0", "--prune-fname", "found", "--ratios", 0.0625, *TRAIN],
+    "ratio_swipe.py": ["--save", "done_0", "--prune-fname", "found", "--ratios", 0.0625, *ONCE],
     "imagenet_ratio_swipe.py": [
         "--save",
         "done_0",
@@ -48,14 +47,14 @@ COMMANDS = {  # in this order; imagenet_* scripts are the same code with other d
         0.0625,
         "--model",
         "resnet18",
-        *TRAIN,
+        *ONCE,
     ],
-    "train_norm.py": ["--save", "base", "--ratio", 0.125, *TRAIN],
-    "fine_tune.py": ["--save", "tuned_0", "--prune-fname", "base", "--ratio", 0.0625, *TRAIN],
+    "train_norm.py": ["--save", "base", "--ratio", 0.125, *ONCE],
+    "fine_tune.py": ["--save", "tuned_0", "--prune-fname", "base", "--ratio", 0.0625, *ONCE],
     "prune.py": [
         *["--save", "small_0", "--weights", "saved_models/vgg/base.pt", "--target", "50%"],
         *["--prune-fname", "found"],
-        *TRAIN,
+        *ONCE,
     ],
     "list_architecture.py": [
         "--dataset",

@@ -37,10 +37,7 @@ PLACES = Places(
 WIDTHS = {6: 0.0625, 12: 0.125, 18: 0.1875}
 
 
-@pytest.fixture(autouse=True)
-def in_a_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+pytestmark = pytest.mark.usefixtures("here", "one_thread")
 
 
 # --- statistics -----------------------------------------------------------------------------------

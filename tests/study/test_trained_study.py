@@ -8,6 +8,7 @@ from statistics import fmean
 
 import pytest
 from pictures import assert_is_a_picture
+from results import shape_of
 from running import REPOSITORY, succeed
 
 from model import count_macs, count_params, prepare_filters, uniform_filters
@@ -38,7 +39,7 @@ from utils.study.trained import (
     parts,
 )
 
-SHAPE = {"num_classes": 10, "image_size": 32}
+SHAPE = shape_of("CIFAR10")
 IMAGES = 50_000
 BASE = uniform_filters("vgg", TRAINED_BASE.base_ratio)
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from results import result
 from running import DIGITS, assert_refused, run, succeed
+from searches import SEARCH
 
 from model.graph.compaction import Compactor
 from utils.records.files import read_tensors
@@ -15,23 +17,6 @@ from utils.records.searches import read_search
 from utils.settings import SearchSettings
 
 UNIFORM = ["--uniform", "--ratios", 0.0625, *DIGITS, "--epochs", 2, "--lr", 0.01]
-SEARCH = [
-    *DIGITS,
-    "--ratio",
-    0.0625,
-    "--epochs",
-    5,
-    "--warmup",
-    0,
-    "--iterations",
-    1,
-    "--prune-every",
-    1,
-    "--prune-step",
-    5,
-    "--batch-size",
-    20,
-]
 
 
 @pytest.fixture
@@ -50,24 +35,20 @@ def dtypes(tmp_path, monkeypatch):
     handle.remove()
 
 
-def result(name: str) -> dict:
-    return read_result(Path(f"saved_plots/vgg/{name}_6.json"))
-
-
 def test_without_amp_all_is_float32(dtypes):
     succeed("ratio_swipe.py", "--save", "plain", *UNIFORM)
-    assert dtypes == {torch.float32} and result("plain")["settings"]["amp"] is False
+    assert dtypes == {torch.float32} and result("plain_6")["settings"]["amp"] is False
 
 
 def test_amp_trains_in_bfloat16_and_keeps_weights_in_float32(dtypes):
     succeed("ratio_swipe.py", "--save", "amp", *UNIFORM, "--amp")
-    assert dtypes == {torch.bfloat16} and result("amp")["settings"]["amp"] is True
+    assert dtypes == {torch.bfloat16} and result("amp_6")["settings"]["amp"] is True
     weights = read_tensors(Path("saved_models/vgg/amp@6.pt"))["network"]
     assert {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()} == {
         torch.float32
     }
     succeed("ratio_swipe.py", "--save", "plain", *UNIFORM)
-    exact, rounded = result("plain")["train_loss"], result("amp")["train_loss"]
+    exact, rounded = result("plain_6")["train_loss"], result("amp_6")["train_loss"]
     assert exact != rounded and rounded == pytest.approx(exact, rel=0.05)
 
 
@@ -75,7 +56,7 @@ def test_amp_trains_in_bfloat16_and_keeps_weights_in_float32(dtypes):
 def test_a_search_with_amp(masks, dtypes, monkeypatch):
     cuts, compact = [], Compactor.compact
     monkeypatch.setattr(Compactor, "compact", lambda *args: cuts.append(compact(*args)) or cuts[-1])
-    succeed("architecture_descent.py", "--save", "amp", *SEARCH, "--amp", *masks)
+    succeed("architecture_descent.py", "--save", "amp", *SEARCH, "--iterations", 1, "--amp", *masks)
     assert any(cuts) == (not masks)
     assert dtypes == {torch.bfloat16}
     record = read_search("prune_record", "amp", "vgg", "digits")

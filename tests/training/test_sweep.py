@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import DIGITS, assert_refused, call, everything, lasting, snapshot, succeed
+from results import result, shape_of
+from running import DIGITS, ONCE, assert_refused, call, everything, lasting, snapshot, succeed
+from searches import SEARCH, last_row, law_of, recorded
 
 from model import (
     MODELS,
@@ -21,63 +23,27 @@ from model import (
 )
 from utils.data import evaluation_batches, load_data
 from utils.errors import UserError
-from utils.powerlaw import PowerLaw
 from utils.records import paths
 from utils.records import run as runs
 from utils.records.files import read_tensors, write_tensors
 from utils.records.methods import method_of
 from utils.records.published import read_published_scaling
-from utils.records.results import read_result
 from utils.training import loop, sweep
 from utils.training.device import Runner
 
 IMAGES, TEST_IMAGES = 100, 50
-ONCE = [*DIGITS, "--epochs", 1]
 # small ratios at which every layer has filters
 NARROWEST = {"vgg": 0.0625, "resnet18": 0.0625, "mobilenetv2": 0.125}
-SEARCH = [
-    *DIGITS,
-    "--ratio",
-    0.0625,
-    "--epochs",
-    5,
-    "--warmup",
-    0,
-    "--prune-every",
-    1,
-    "--prune-step",
-    5,
-    "--batch-size",
-    20,
-]
-SHAPE = {"num_classes": 10, "image_size": 32}
+SHAPE = shape_of("digits")
 
 
 @pytest.fixture(scope="module")
-def stocked(tmp_path_factory):
+def stocked(searched):
     """A folder with a search of two iterations and a --morph search, on digits."""
-    folder = tmp_path_factory.mktemp("stocked")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        succeed("architecture_descent.py", "--save", "found", *SEARCH, "--iterations", 2)
-        succeed("architecture_descent.py", "--save", "morphed", *SEARCH, "--morph")
-    return folder
-
-
-def result(name: str, model: str = "vgg") -> dict:
-    return read_result(Path("saved_plots") / model / f"{name}.json")
-
-
-def recorded(name: str = "found") -> dict:
-    return json.loads(Path(f"prune_record/{name}.json").read_text())
+    return searched
 
 
 # --- which networks -------------------------------------------------------------------------------
-
-
-def law_of(iteration: int):
-    entry = recorded()["iterations"][iteration]
-    return PowerLaw(entry["alpha"], entry["beta"])
 
 
 METHODS = {  # options -> (name of the method, the filters at a ratio)
@@ -85,24 +51,17 @@ METHODS = {  # options -> (name of the method, the filters at a ratio)
     "--uniform --convcut": ("convcut", lambda ratio: uniform_filters("vgg", ratio)),
     "--prune-fname found": (
         "neuralscale_2",
-        lambda ratio: prepare_filters("vgg", ratio, scaling=law_of(1)),
+        lambda ratio: prepare_filters("vgg", ratio, scaling=law_of("found", 1)),
     ),
     "--prune_fname found --descent_idx 0": (
         "neuralscale_1",
-        lambda ratio: prepare_filters("vgg", ratio, scaling=law_of(0)),
+        lambda ratio: prepare_filters("vgg", ratio, scaling=law_of("found", 0)),
     ),
     "--morph --prune-fname morphed": (
         "morphnet",
         lambda ratio: prepare_filters("vgg", ratio, pruned_filters=last_row("morphed")),
     ),
 }
-
-
-def last_row(name: str) -> list[int]:
-    return [
-        int(width)
-        for width in Path(f"prune_record/{name}_0.csv").read_text().split()[-1].split(",")
-    ]
 
 
 @pytest.mark.parametrize("options", METHODS)

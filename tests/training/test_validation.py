@@ -15,10 +15,7 @@ from utils.data import load_data
 from utils.data.dataset import Wanted
 from utils.errors import UserError
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @settings(max_examples=200, deadline=None)
