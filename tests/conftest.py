@@ -1,5 +1,5 @@
-"""What several test files share: one torch thread, a folder to run scripts in, the published
-figures, the real images.
+"""Fixtures of all rooms: one torch thread, folders to run scripts in, two searches to begin with,
+the published figures, the real images.
 
 Only the tests that ask for ``published`` or ``real_images`` need files beyond the repository;
 without those they skip.
@@ -15,11 +15,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import REPOSITORY, alone_in_a_fork, forked
+from networks import forget
+from running import REPOSITORY, alone_in_a_fork, forked, succeed
 from running import stop_after as stop_run_after
+from searches import SEARCH
 
-from model.graph.user_network import find, imported
 from utils.export import compare
+
+# what these find wrong is shown as in a test
+pytest.register_assert_rewrite("compaction", "photos", "pickles", "pictures", "proofs")
 
 SHARED = REPOSITORY.parent / "shared"
 
@@ -31,8 +35,7 @@ torch.ones(1, requires_grad=True).sum().backward()
 @pytest.fixture(scope="module", autouse=True)
 def networks_of_other_files_are_forgotten():
     """Many files call a network of theirs net.py:Net, and a process imports each name once."""
-    for cached in (imported, find):
-        cached.cache_clear()
+    forget()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -93,6 +96,39 @@ def forking(monkeypatch):
 def stop_after(monkeypatch):
     """stop_after(batches, signal): see running.py."""
     return partial(stop_run_after, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory) -> Path:
+    """A folder with a search of two iterations, ``found``, and a --morph search, ``morphed``, on
+    digits. To be copied, never changed."""
+    folder = tmp_path_factory.mktemp("searched")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        succeed("architecture_descent.py", "--save", "found", *SEARCH, "--iterations", 2)
+        succeed("architecture_descent.py", "--save", "morphed", *SEARCH, "--morph")
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """An empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def one_thread(monkeypatch):
+    """Jobs that are started have one thread each."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def fresh():
+    """Files with networks are imported anew, in the test and behind it."""
+    forget()
+    yield
+    forget()
 
 
 @pytest.fixture
