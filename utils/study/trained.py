@@ -135,14 +135,18 @@ BASES = replace(TAYLOR, label="the base network, not pruned", bases=True)
 
 
 def fewer(arm: Arm, label: str, name: str, *prune_with: str, **more: Any) -> Arm:
-    """Return an arm that is in no test, like another one but for its name and what is given."""
+    """Return an arm that is in no test, like another one but for its name and what is given.
+
+    It is run when the arms of the tests are done, all their seeds.
+    """
+    more = {"turn": len(SEEDS), **more}
     return replace(arm, label=label, name=name, seeds=FEWER, prune_with=prune_with, **more)
 
 
 def for_equal_compute(size: str) -> Arm:
     """Return uniform networks of a size, trained for as much compute as base and pruning."""
     label = "uniform, from scratch, as much compute as base and pruning"
-    epochs, last = EQUAL_COMPUTE[size], len(SEEDS)
+    epochs, last = EQUAL_COMPUTE[size], 2 * len(SEEDS)
     return fewer(SHORT, label, f"uniform_compute_{size}", size=size, epochs=epochs, turn=last)
 
 
@@ -234,5 +238,6 @@ PLANNED_TESTS = 4  # the correction counts all from the start
 
 def parts() -> list[Part]:
     """Return the experiments of the study in the order in which they are run, seed by seed: first
-    question 2, whose trainings are short; of question 1 first the choice of the epochs."""
+    question 2, whose trainings are short, and of it the arms of its tests; of question 1 first the
+    choice of the epochs."""
     return [FROM_TRAINED.part(turn=0), FROM_SCRATCH.part(turn=100, before=CHOICE)]
