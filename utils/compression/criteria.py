@@ -108,3 +108,16 @@ class Random:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.drawn = int(state["drawn"])
+
+
+def criterion_of(
+    name: str, gates: Sequence[Any], norms: Callable[[], list[Tensor]], seed: int
+) -> Criterion:
+    """Return the criterion ``name`` of the settings for these gates; ``norms`` are those of
+    ``Magnitude``."""
+    if name == "magnitude":
+        return Magnitude(norms)
+    if name == "random":
+        return Random(sum(len(gate.weight) for gate in gates), seed)
+    assert name == "taylor", name
+    return Taylor(gates)

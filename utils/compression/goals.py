@@ -147,8 +147,10 @@ def too_small(widths: AskedWidths, amount: int, least: int) -> UserError:
         *["--keep"] * bool(widths.keep),
         *["--round-to"] * (widths.round_to > 1),
     ]
+    target = widths.limit.target
+    near = f"; is it {target}%?" if not target.percent and amount <= 100 else ""
     return UserError(
-        f"--target {widths.limit.target}: is {amount_text(amount, budget)}, and with the fewest "
+        f"--target {target}: is {amount_text(amount, budget)}, and with the fewest "
         f"filters that its layers may have the network has {amount_text(least, budget)}; give "
-        f"another {' or '.join(others)}"
+        f"another {' or '.join(others)}{near}"
     )

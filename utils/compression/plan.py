@@ -9,9 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from model import count_macs, count_params
-from model.architecture import Compaction
 from model.gate import gates_of
-from utils.compression.criteria import Criterion, Magnitude, Random, Taylor
+from utils.compression.criteria import criterion_of
 from utils.compression.given import Given
 from utils.compression.goals import AskedWidths, amount_of, goal_of
 from utils.compression.state import GoalPruner, Rounds, Shrinking
@@ -91,17 +90,17 @@ class PruningPlan:
             return int(getattr(compaction.count(list(alive.split(filters))), budget))
 
         goal = goal_of(self.widths, self.amount, model, filters, price, self.data)
+        norms = partial(filter_norms, compaction)
+        gates = gates_of(compaction.network)
+        criterion = criterion_of(self.criterion, gates, norms, self.settings.seed)
+        return GoalPruner(compaction, criterion, goal, self.rounds)
+
+    @property
+    def rounds(self) -> Rounds:
+        """The rounds in the first part of the training."""
         batches = len(training_batches(self.data, self.settings.batch_size))
         epochs = self.settings.prune_part * self.settings.epochs
-        rounds = Rounds.over(epochs, batches, self.settings.prune_rounds)
-        return GoalPruner(compaction, self._criterion(compaction), goal, rounds)
-
-    def _criterion(self, compaction: Compaction) -> Criterion:
-        if self.criterion == "magnitude":
-            return Magnitude(partial(filter_norms, compaction))
-        if self.criterion == "random":
-            return Random(sum(self.given.filters), self.settings.seed)
-        return Taylor(gates_of(compaction.network))
+        return Rounds.over(epochs, batches, self.settings.prune_rounds)
 
     def begin(
         self, network: nn.Module, optimizer: Any, forward: nn.Module, **more: Any

@@ -136,7 +136,15 @@ def before(network: nn.Module, plan: PruningPlan, runner: Runner) -> dict[str, A
     loss, accuracy = evaluate(network, evaluation_batches(plan.data), runner)
     widths = " ".join(map(str, plan.given.filters))
     print(f"{plan.given.path}: accuracy {accuracy:.2f} %, {plan.whole}; filters {widths}")
-    print(f"pruned to {amount_text(plan.amount, plan.widths.limit.budget)} at most", flush=True)
+    rounds, asked = plan.rounds, plan.settings.prune_rounds
+    few = (
+        f", one a batch, not {asked}: --prune-part has few batches" if rounds.number < asked else ""
+    )
+    print(
+        f"pruned to {amount_text(plan.amount, plan.widths.limit.budget)} at most, in "
+        f"{rounds.number} rounds{few}",
+        flush=True,
+    )
     return {
         "params": plan.whole.params,
         "macs": plan.whole.macs,

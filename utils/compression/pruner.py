@@ -14,11 +14,12 @@ from model.gate import gates_of
 from model.graph.blueprint import Blueprint
 from model.graph.trace import random_state_kept
 from model.images import ImageSize, pixels_of
-from utils.compression.criteria import Criterion, Magnitude, Random, Taylor
+from utils.compression.criteria import criterion_of
 from utils.compression.goals import amount_of, amount_text, fewest_of, saved_per_filter
 from utils.compression.rounds import FreeWidths, Goal, RoundedWidths
 from utils.compression.state import GoalPruner, Rounds
 from utils.errors import UserError
+from utils.settings.compression import CRITERIA
 from utils.settings.target import Limit, Target
 from utils.training.magnitude import filter_norms
 
@@ -60,7 +61,7 @@ class Pruner:
     ):
         if batches < 1 or rounds < 1 or min_width < 1 or round_to < 1:
             raise UserError("batches, rounds, min_width and round_to are 1 or more")
-        if budget not in ("macs", "params") or criterion not in ("taylor", "magnitude", "random"):
+        if budget not in ("macs", "params") or criterion not in CRITERIA:
             raise UserError(f"budget {budget!r}, criterion {criterion!r}: there is no such one")
         # Read a copy of the network, and put gates into the network itself.
         with random_state_kept():
@@ -85,11 +86,8 @@ class Pruner:
         goal: Goal = FreeWidths(full, floors, amount, price, saved)
         if round_to > 1:
             goal = RoundedWidths(goal, round_to, floors, amount, price)
-        scores: Criterion = Taylor(gates_of(network))
-        if criterion == "magnitude":
-            scores = Magnitude(partial(filter_norms, compaction))
-        elif criterion == "random":
-            scores = Random(sum(full), seed)
+        norms = partial(filter_norms, compaction)
+        scores = criterion_of(criterion, gates_of(network), norms, seed)
         self._pruner = GoalPruner(compaction, scores, goal, Rounds(min(rounds, batches), batches))
         self._pruner.listen()
 

@@ -106,7 +106,8 @@ def _check_numbers(found: Parts, wanted: Wanted, batch_size: int) -> None:
     (_, train_labels), (_, test_labels), _, _ = found
     if len(train_labels) < batch_size:
         raise UserError(
-            f"--batch-size {batch_size}: there are only {len(train_labels)} training images"
+            f"--batch-size {batch_size}: there are only {len(train_labels)} training images; give "
+            "that many or fewer"
         )
     for option, limit, labels in (
         ("--limit-train", wanted.train, train_labels),

@@ -3,14 +3,12 @@
 from utils.experiment.state import JobState
 from utils.settings import DATASETS
 
-INSTALLED = {"digits"}  # comes with scikit-learn
-
 
 def fetch(states: list[JobState], data: str) -> None:
     """Download into ``data`` the data sets that unfinished jobs need. Raises UserError."""
+    needed = {state.job.settings.dataset for state in states if state.kind != "finished"}
     for dataset in sorted(
-        {state.job.settings.dataset for state in states if state.kind != "finished"}
-        & {*DATASETS} - INSTALLED
+        needed & {name for name, facts in DATASETS.items() if not facts.installed}
     ):
         from utils.data import load_data
 

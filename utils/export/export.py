@@ -99,6 +99,7 @@ def export_trained(
     # the weights of a base network have no ratio in their name
     if not path.exists() and (base := weights_file(model_dir, task.model, save)).exists():
         path = base
+    expect_weights(path, save)
     stored = read_stored(path, task.model)
     result = result_of(path, stored, task, save, size, folders)
 
@@ -126,6 +127,17 @@ def export_trained(
         overwrite,
         images=images,
     )
+
+
+def expect_weights(path: Path, save: str) -> None:
+    """Raise UserError if ``save`` has no weights in ``path``, but has them at other sizes."""
+    there = [other.stem for other in sorted(path.parent.glob(f"{save}@*.pt"))]
+    found = [name for name in there if not name.endswith("@unfinished")]
+    if found and not path.exists():
+        raise UserError(
+            f"{path}: there is no such file, but there is {', '.join(found)}; give the --ratio, or "
+            "the --target and --budget, of one of them"
+        )
 
 
 def result_of(

@@ -86,7 +86,7 @@ def images_of(
         list(mean) if mean else None,
         list(std) if std else None,
         classes,
-        "nearest" if dataset == "digits" else "bicubic",
+        facts.interpolation,
         channels=channels,
     )
 
@@ -133,7 +133,8 @@ def measured(
 
     ``settings`` are those that chose its images. Raises UserError for a folder that can't be read.
     """
-    if dataset != "digits" and not Path(dataset).is_dir():
+    installed = dataset_facts(dataset).installed
+    if not installed and not Path(dataset).is_dir():
         return {}
     from utils.data import load_data
 
@@ -141,7 +142,7 @@ def measured(
         dataset,
         limit_train=settings.get("limit_train"),
         validate=settings.get("validate"),
-        image_size=None if dataset == "digits" else settings.get("image_size"),
+        image_size=None if installed else settings.get("image_size"),
         channels=settings.get("channels"),
     )
     if len(data.train) != counts.get("images", len(data.train)):

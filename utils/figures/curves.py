@@ -266,7 +266,7 @@ def refuse_no_seed(
         raise UserError(
             f"{path}: of {shape['num_classes']} classes of {pixels_in(shape)} pixels; "
             f"{subject.dataset} has {subject.num_classes} of {pixels_in(subject.shape)}. Two data "
-            "sets have one name; rename a folder, or move the result away"
+            "sets of one name, or another --image-size: rename a folder, or move one result away"
         )
 
 

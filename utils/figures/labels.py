@@ -30,11 +30,17 @@ NAMES = {
 
 
 def default_name(method: str, model: str, dataset: str) -> str:
-    """Return the README's name of a method's runs, without the seed."""
-    if method not in NAMES:  # an iteration of a search between the first and the last
-        short, iteration = dataset_facts(dataset).short, method.removeprefix("neuralscale_")
-        return f"{file_name_of(model)}_10_eff_{short}_{iteration}"
-    return NAMES[method].format(file_name_of(model), dataset_facts(dataset).short)
+    """Return the README's name of a method's runs, without the seed.
+
+    Raises KeyError for a method without one.
+    """
+    name = NAMES.get(method)
+    if name is None:  # an iteration of a search between the first and the last
+        iteration = re.fullmatch(r"neuralscale_((?:it)?\d+)", method)
+        if not iteration:
+            raise KeyError(f"{method}: give it a name in NAMES")
+        name = f"{{}}_10_eff_{{}}_{iteration[1]}"
+    return name.format(file_name_of(model), dataset_facts(dataset).short)
 
 
 def label_of(method: str, warmup: int | None = None, search: str | None = None) -> str:

@@ -57,7 +57,8 @@ def read_search(record_dir: str, save: str, model: str, dataset: str | None) -> 
     released = release_record(record_dir, save)
     record = read_json(
         path,
-        f"is {save!r} the --save name of a finished or begun search?"
+        f"is {save!r} the --save name of a search? Its record begins when its first descent "
+        "iteration ends"
         if not released.exists()
         else f"{released} is the original release's record, and has no rows of filters",
     )

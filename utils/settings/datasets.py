@@ -23,6 +23,8 @@ class Dataset:
     rotation: float = 0.0  # degrees
     search_crop: bool = True  # True if the search crops at random too
     classes: tuple[str, ...] = ()  # names of the classes, by their numbers; (): those of the data
+    installed: bool = False  # True if it comes with a package, and needs no files
+    interpolation: str = "bicubic"  # brings other images to its size
 
 
 CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
@@ -60,7 +62,14 @@ DATASETS = {
         rotation=20.0,
         search_crop=False,
     ),
-    "digits": Dataset("digits", 10, flip=False, classes=tuple("0123456789")),
+    "digits": Dataset(
+        "digits",
+        10,
+        flip=False,
+        classes=tuple("0123456789"),
+        installed=True,  # with scikit-learn
+        interpolation="nearest",
+    ),
 }
 
 
