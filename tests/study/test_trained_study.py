@@ -183,3 +183,25 @@ def test_the_longest_uniform_training_takes_the_compute_of_the_most_expensive_ar
 
     arms = [arm for arm in FROM_SCRATCH.arms if arm.searches]
     assert round(max(map(epochs, arms))) == EPOCHS_OF_EQUAL_COMPUTE
+
+
+def test_the_readme_says_what_is_stored():
+    """Its sentence about a trained network, from the results themselves."""
+
+    def accuracies(arm: str) -> list[float]:
+        files = (REPOSITORY / KEPT["trained"].plot_dir / "vgg").glob(f"given_vgg_c10_{arm}_*.json")
+        return [json.loads(path.read_text())["last"] for path in files]
+
+    base, pruned, short, whole = (
+        accuracies(arm)
+        for arm in ("base", "taylor_prune.25", "uniform_uniform", "uniform_all_uniform")
+    )
+    least = min(map(len, (base, pruned, short, whole)))
+    said = (
+        f"trained for {BASE_EPOCHS} epochs ({fmean(base):.1f} %) and pruned to a quarter of its "
+        f"MACs in {FURTHER} more, has {fmean(pruned):.1f} % ({least} seeds): "
+        f"{fmean(pruned) - fmean(short):.1f} points above a uniform network of that size trained "
+        f"from scratch for {FURTHER} epochs, and {fmean(pruned) - fmean(whole):+.1f} beside one "
+        f"trained for all {BASE_EPOCHS + FURTHER}."
+    )
+    assert said in " ".join((REPOSITORY / "README.md").read_text().split())
