@@ -11,6 +11,7 @@ def main() -> None:
         search_preset,
         machine=["device"],
         dataset="tinyimagenet",
+        # the paper's on TinyImageNet; architecture_descent.py --dataset tinyimagenet takes all
         models=["resnet18", "mobilenetv2"],
     )
     from utils.search.search import search

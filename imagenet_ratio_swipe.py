@@ -12,6 +12,7 @@ def main() -> None:
         training_preset,
         networks_preset,
         dataset="tinyimagenet",
+        # the paper's on TinyImageNet; ratio_swipe.py --dataset tinyimagenet takes all
         models=["resnet18", "mobilenetv2"],
     )
     from utils.training.sweep import sweep

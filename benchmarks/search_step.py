@@ -1,5 +1,5 @@
-"""What a search adds to plain training: a whole search step over a bare one, for the three networks
-in one run.
+"""What a search adds to plain training: a whole search step over a bare one, for the built-in
+networks in one run.
 
 Search step: batch from the data set (crop, flip, normalise), forward, backward, optimizer, Taylor
 criterion, and its share of a pruning round, all filters still in place. Bare step: forward,

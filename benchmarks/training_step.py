@@ -1,4 +1,4 @@
-"""What --amp, --compile and both do for training from scratch: a step with each, for the three
+"""What --amp, --compile and both do for training from scratch: a step with each, for the built-in
 networks in one run.
 
 Step: forward, backward and optimizer of the ungated network, on a batch that is there already. The

@@ -53,7 +53,8 @@ def pieces_of(scale: Scale) -> list[Piece]:
             for model in scale.models:
                 run = partial(work, model=model, amp=amp)
                 name = f"{kind} {model} {form}"
-                found.append(Piece("agreement", name, guess * WEIGHT[model], run))
+                weight = WEIGHT.get(model, max(WEIGHT.values()))
+                found.append(Piece("agreement", name, guess * weight, run))
     for ratio in scale.ratios:
         for model in scale.models:
             run = partial(speed, model=model, ratio=ratio)

@@ -119,7 +119,8 @@ SMALL = Scale(
     speed=4,
 )
 SCALES = {scale.name: scale for scale in (FULL, SMALL)}
-WEIGHT = {"vgg": 1.0, "resnet18": 2.0, "mobilenetv2": 1.5}  # of the guesses
+# of the guesses; a network without one weighs as much as the heaviest
+WEIGHT = {"vgg": 1.0, "resnet18": 2.0, "mobilenetv2": 1.5}
 
 
 def formats() -> dict[str, bool]:

@@ -177,8 +177,8 @@ class UserNetwork(Architecture):
     def _refuse(self, convcut: bool) -> None:
         if convcut:
             raise UnreadableNetwork(
-                f"{self.name}: --convcut is for resnet18 and mobilenetv2; a graph can't say "
-                "what is a shortcut"
+                f"{self.name}: --convcut is for built-in networks with shortcuts; a graph "
+                "can't say what is a shortcut"
             )
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from built_in import small
 from networks import EXCITED
 from results import result as result_of
 from running import DIGITS, assert_refused, call, everything, succeed
 from torch import nn
 
 from model import (
+    MODELS,
     build_model,
     costs_when_pruned,
     count_macs,
@@ -31,11 +33,7 @@ from utils.training.device import Runner
 from utils.training.loop import evaluate
 
 SHORT = [*DIGITS, "--epochs", 3, "--prune-part", 0.5]
-WIDTHS = {  # small enough to train here
-    "vgg": [6, 8, 10, 10, 12, 12, 12, 12],
-    "resnet18": [8] * 5 + [10] * 4 + [12] * 8,
-    "mobilenetv2": [8, 6, 6, 6, *[8] * 15],
-}
+WIDTHS = {model: small(model) for model in MODELS}
 
 
 @pytest.fixture(autouse=True)
@@ -354,7 +352,7 @@ def test_random_scores_differ_by_round_and_seed_and_go_on_as_they_would_have():
 # --- widths of a law within an amount -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["vgg", "resnet18", "mobilenetv2"])
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("budget", ["params", "macs"])
 @pytest.mark.parametrize("law", [False, True])
 def test_the_largest_widths_of_a_law_cost_no_more_and_the_next_ones_do(model, budget, law):

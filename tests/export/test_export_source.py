@@ -10,7 +10,7 @@ import torch.nn.functional as F
 import zoo
 from torch import nn
 
-from model import build_model, uniform_filters
+from model import MODELS, build_model, uniform_filters
 from utils.export import alone
 from utils.export.compare import training_difference
 from utils.export.source.layers import arguments, torch_class
@@ -73,7 +73,7 @@ def test_torchvisions_networks(name, lines):
     assert len(written.text.splitlines()) <= lines
 
 
-@pytest.mark.parametrize("name", ["vgg", "resnet18", "mobilenetv2"])
+@pytest.mark.parametrize("name", MODELS)
 def test_the_projects_own_networks(name):
     network = build_model(
         name, [width + number % 3 for number, width in enumerate(uniform_filters(name, 0.125))]

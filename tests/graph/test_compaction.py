@@ -3,6 +3,7 @@ and a masked one record the same rows and end with the same weights, momentum an
 
 import pytest
 import torch
+from built_in import BUILT_IN
 from compaction import (
     assert_same_but_for_the_dead,
     assert_same_outputs,
@@ -23,15 +24,7 @@ from utils.records.files import read_tensors, write_tensors
 from utils.search.iteration import Pruning
 from utils.training.loop import sgd
 
-FILTERS = {
-    "vgg": [12, 17, 24, 24, 33, 30, 32, 27],
-    "resnet18": [12, 9, 12, 12, 10, 18, 19, 24, 24, 21, 33, 24, 33, 32, 27, 40, 40],
-    "mobilenetv2": [10, 9, 9, 10, 12, 12, 12, 16, 16, 17, 17, 24, 24, 19, 24, 24, 24, 30, 48],
-}
 EVERYWHERE_EQUAL = [18] * 17  # for resnet18: every shortcut of stride 1 is an identity
-PER_ROUND = {"vgg": 24, "resnet18": 24, "mobilenetv2": 36}
-# mobilenetv2 on noise is chaotic: rounding must not grow
-LR = {"vgg": 0.02, "resnet18": 0.02, "mobilenetv2": 2e-4}
 
 
 def begin(
@@ -51,22 +44,21 @@ def begin(
     )
     compactor = Compactor(network, options.get("image_size", 32)) if compact else None
     traced = compactor.network if compact else network
-    pruner = TaylorPruner(gates_of(network), 1, PER_ROUND[name], prune_fraction, cost)
-    return Pruning(traced, sgd(network, LR[name], 0.5, 5e-4), traced, pruner, compactor)
+    record = BUILT_IN[name]
+    pruner = TaylorPruner(gates_of(network), 1, record.per_round, prune_fraction, cost)
+    return Pruning(traced, sgd(network, record.lr, 0.5, 5e-4), traced, pruner, compactor)
 
 
 @pytest.mark.parametrize(
     ("name", "filters", "image_size", "convcut", "fraction"),
     [
-        ("vgg", FILTERS["vgg"], 32, False, 0.95),
-        ("vgg", FILTERS["vgg"], 64, False, 0.5),
-        ("resnet18", FILTERS["resnet18"], 32, False, 0.95),
+        *[(name, BUILT_IN[name].widths, 32, False, 0.95) for name in MODELS],
+        ("vgg", BUILT_IN["vgg"].widths, 64, False, 0.5),
         ("resnet18", EVERYWHERE_EQUAL, 32, False, 0.95),
         ("resnet18", EVERYWHERE_EQUAL, 64, False, 0.4),
         ("resnet18", EVERYWHERE_EQUAL, 32, True, 0.95),
-        ("mobilenetv2", FILTERS["mobilenetv2"], 32, False, 0.95),
-        ("mobilenetv2", FILTERS["mobilenetv2"], 64, False, 0.3),
-        ("mobilenetv2", FILTERS["mobilenetv2"], 32, True, 0.5),
+        ("mobilenetv2", BUILT_IN["mobilenetv2"].widths, 64, False, 0.3),
+        ("mobilenetv2", BUILT_IN["mobilenetv2"].widths, 32, True, 0.5),
     ],
     ids=lambda value: None if isinstance(value, list) else str(value),
 )
@@ -92,11 +84,13 @@ def test_a_compacted_search_is_the_masked_search(name, filters, image_size, conv
 
 @pytest.mark.parametrize(
     ("name", "filters", "fraction"),
+    # A chain, a residual stream, depthwise layers: what a filter costs of any other network is
+    # held against built ones in tests/model/test_macs.py, and a search takes seconds.
     [
-        ("vgg", FILTERS["vgg"], 0.95),
-        ("resnet18", FILTERS["resnet18"], 0.95),
+        ("vgg", BUILT_IN["vgg"].widths, 0.95),
+        ("resnet18", BUILT_IN["resnet18"].widths, 0.95),
         ("resnet18", EVERYWHERE_EQUAL, 0.95),
-        ("mobilenetv2", FILTERS["mobilenetv2"], 0.5),
+        ("mobilenetv2", BUILT_IN["mobilenetv2"].widths, 0.5),
     ],
     ids=["vgg", "resnet18", "resnet18-equal", "mobilenetv2"],
 )
@@ -118,7 +112,7 @@ def test_a_compacted_search_by_macs_is_the_masked_search(name, filters, fraction
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_fresh_network_restored_from_a_file_is_the_one_that_was_saved(name, tmp_path):
-    whole, interrupted, restored = (begin(name, FILTERS[name], True) for _ in range(3))
+    whole, interrupted, restored = (begin(name, BUILT_IN[name].widths, True) for _ in range(3))
     first, rest = list(batches(32, 5))[:3], list(batches(32, 5))[3:]
     train(whole, first)
     train(interrupted, first)
@@ -170,10 +164,12 @@ def test_widths_are_rounded_up_to_multiples_of_8_with_dead_filters():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_without_closed_gates_nothing_is_removed(name):
-    network = build_model(name, FILTERS[name], gated=True)
+    network = build_model(name, BUILT_IN[name].widths, gated=True)
     compactor = Compactor(network)
-    assert not compactor.compact([torch.ones(width, dtype=torch.bool) for width in FILTERS[name]])
-    assert [len(filters) for filters in compactor.kept_filters()] == FILTERS[name]
+    assert not compactor.compact(
+        [torch.ones(width, dtype=torch.bool) for width in BUILT_IN[name].widths]
+    )
+    assert [len(filters) for filters in compactor.kept_filters()] == BUILT_IN[name].widths
 
 
 def test_a_channel_of_a_residual_stream_stays_for_as_long_as_any_block_reads_it():

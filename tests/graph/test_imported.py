@@ -12,7 +12,7 @@ import torch
 from networks import forget
 from running import DIGITS, assert_refused, call, everything, fork, run, snapshot, succeed, wait_for
 
-from model import count_params, expect, template
+from model import MODELS, count_params, expect, template
 from model.errors import UnreadableNetwork
 from utils.errors import UserError
 from utils.records.networks import load_network
@@ -373,8 +373,8 @@ REFUSED = {
     "exits.py:Net": ["SystemExit"],
     "no_such_module:Net": ["no_such_module"],
     "torchvision.models:resnet19": ["has no resnet19; is it", "resnet18"],
-    "torchvision.models": ["is none of vgg, resnet18, mobilenetv2, nor MODULE:FUNCTION"],
-    "net.py:": ["is none of vgg, resnet18, mobilenetv2, nor MODULE:FUNCTION"],
+    "torchvision.models": [f"is none of {', '.join(MODELS)}, nor MODULE:FUNCTION"],
+    "net.py:": [f"is none of {', '.join(MODELS)}, nor MODULE:FUNCTION"],
     ":Net": ["is none of"],
     "net.py:a b": ["is none of"],
 }

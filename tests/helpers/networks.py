@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
+from built_in import BUILT_IN
 from torch import nn
 
 from model import build_model, template
@@ -56,10 +57,10 @@ def random_filters(name: str, rng: np.random.Generator) -> list[int]:
     for i in range(1, len(filters)):
         if rng.random() < 1 / 3:
             filters[i] = filters[i - 1]
-    if name == "resnet18":  # a block's shortcut joins width 2k to 2k + 2
-        for i in range(2, len(filters), 2):
-            if rng.random() < 1 / 3:
-                filters[i] = filters[i - 2]
+    # so do a third of those that a shortcut joins to one further back
+    for inp, out, _ in BUILT_IN[name].shortcuts(32):
+        if out > inp + 1 and rng.random() < 1 / 3:
+            filters[out] = filters[inp]
     return filters
 
 

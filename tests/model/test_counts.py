@@ -4,6 +4,7 @@ networks."""
 import numpy as np
 import pytest
 import torch
+from built_in import BUILT_IN
 from networks import build, measured_macs, parameters, random_filters
 from paper import PARAMETERS, RATIOS
 from results import shape_of
@@ -77,53 +78,27 @@ def test_only_gated_networks_have_gates_one_per_width_in_order(name):
     assert [len(gate.weight) for gate in gates_of(build(name, filters, gated=True))] == filters
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_networks_have_the_templates_of_the_paper(name):
-    widths = {
-        "vgg": [64, 128, 256, 256, 512, 512, 512, 512],
-        "resnet18": [
-            64,
-            64,
-            64,
-            64,
-            64,
-            128,
-            128,
-            128,
-            128,
-            256,
-            256,
-            256,
-            256,
-            512,
-            512,
-            512,
-            512,
-        ],
-        "mobilenetv2": [
-            32,
-            16,
-            24,
-            24,
-            32,
-            32,
-            32,
-            64,
-            64,
-            64,
-            64,
-            96,
-            96,
-            96,
-            160,
-            160,
-            160,
-            320,
-            1280,
-        ],
-    }
-    assert template(name) == widths[name]
-    assert parameters(build(name)) == parameters(build(name, widths[name]))
+@pytest.mark.parametrize(
+    ("name", "widths"),
+    [
+        ("vgg", [64, 128, 256, 256, 512, 512, 512, 512]),
+        ("resnet18", [64] * 5 + [128] * 4 + [256] * 4 + [512] * 4),
+        (
+            "mobilenetv2",
+            [32, 16, 24, 24] + [32] * 3 + [64] * 4 + [96] * 3 + [160] * 3 + [320, 1280],
+        ),
+    ],
+)
+def test_networks_have_the_templates_of_the_paper(name, widths):
+    assert template(name) == widths
+    assert parameters(build(name)) == parameters(build(name, widths))
+
+
+def test_each_built_in_network_has_a_record_for_the_tests():
+    assert BUILT_IN.keys() == MODELS.keys(), (
+        "BUILT_IN in tests/helpers/built_in.py needs a record for each of MODELS, and no other: "
+        f"see {', '.join(BUILT_IN.keys() ^ MODELS.keys())}"
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -149,5 +124,5 @@ def test_arrays_of_another_number_of_layers_raise_value_error(name, surplus):
 
 @pytest.mark.parametrize("call", [build_model, count_params, count_macs, uniform_filters])
 def test_an_unknown_model_raises_value_error_that_names_the_known(call):
-    with pytest.raises(ValueError, match=r"'vgg16'.*vgg, resnet18, mobilenetv2"):
+    with pytest.raises(ValueError, match=f"'vgg16'.*{', '.join(MODELS)}"):
         call("vgg16", 1.0 if call is uniform_filters else [8])

@@ -23,6 +23,7 @@ from model import (
     template,
     uniform_filters,
 )
+from model.registry import network
 from utils.powerlaw import PowerLaw
 
 PUBLISHED = json.loads((REPOSITORY / "saved_plots" / "published" / "scaling.json").read_text())
@@ -337,7 +338,8 @@ def test_a_shape_of_ones_grows_to_equal_widths(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_search_adds_10_filters_to_widths_below_10_but_for_vgg(name):
+def test_search_adds_a_networks_extra_filters_to_widths_below_10(name):
+    extra = network(name).search_extra
     law = PowerLaw([width / 100 for width in template(name)], [0.3] * len(template(name)))
     for options in (
         {"ratio": 0.1},
@@ -349,12 +351,17 @@ def test_search_adds_10_filters_to_widths_below_10_but_for_vgg(name):
             prepare_filters(name, **options, search=True),
         )
         assert min(plain) < 10
-        assert searched == [
-            width + 10 if width < 10 and name != "vgg" else width for width in plain
-        ]
+        assert searched == [width + extra if width < 10 else width for width in plain]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])
+@pytest.mark.parametrize(("name", "extra"), [("vgg", 0), ("resnet18", 10), ("mobilenetv2", 10)])
+def test_the_papers_searches_add_10_filters_but_for_vgg(name, extra):
+    widths, searched = prepare_filters(name, 0.1), prepare_filters(name, 0.1, search=True)
+    small = [more for width, more in zip(widths, searched) if width < 10]
+    assert small == [width + extra for width in widths if width < 10] != []
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])  # no less than 10 before, 10 more
 def test_search_adds_nothing_to_widths_from_10_on(name):
     widths = [9, 10, 11] + [40] * (len(template(name)) - 3)
     budget_ratio = max(

@@ -6,19 +6,12 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from built_in import BUILT_IN
 from torch import nn
 
 from model import MODELS, build_model
 from model.gate import GateLayer, gates_of
 from utils.training.loop import sgd
-
-# Few filters, so that every one matters; widths that join a shortcut differ in some blocks and
-# agree in others.
-FILTERS = {
-    "vgg": [4, 5, 6, 5, 4, 6, 5, 4],
-    "resnet18": [4, 5, 4, 6, 5, 4, 6, 5, 6, 4, 5, 6, 5, 4, 6, 5, 6],
-    "mobilenetv2": [4, 4, 5, 5, 4, 6, 6, 5, 5, 4, 6, 5, 5, 6, 4, 4, 5, 6, 8],
-}
 
 
 @pytest.fixture(params=MODELS)
@@ -36,7 +29,7 @@ def gated_network(name: str) -> nn.Module:
     """In float64, with batch norms that have seen data and whose scale and shift differ from filter
     to filter."""
     torch.manual_seed(0)
-    network = build_model(name, FILTERS[name], gated=True).double()
+    network = build_model(name, BUILT_IN[name].few, gated=True).double()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -48,26 +41,11 @@ def gated_network(name: str) -> nn.Module:
 
 
 def ungated_twin(name: str, gated: nn.Module) -> nn.Module:
-    twin = build_model(name, FILTERS[name]).double().eval()
+    twin = build_model(name, BUILT_IN[name].few).double().eval()
     twin.load_state_dict(
         {key: value for key, value in gated.state_dict().items() if not key.endswith("gate.weight")}
     )
     return twin
-
-
-def gate_places(name: str, ungated: nn.Module) -> list[nn.Module]:
-    """The modules of the ungated network behind whose output the paper puts the gates."""
-    if name == "vgg":
-        return [module for module in ungated.features if isinstance(module, nn.BatchNorm2d)]
-    if name == "resnet18":
-        return [norm for block in ungated.blocks for norm in (block.bn1, block.bn2)] + [
-            ungated.pool
-        ]
-    return [
-        ungated.stem[1],
-        *[bottleneck.gate for bottleneck in ungated.bottlenecks],
-        ungated.head[1],
-    ]
 
 
 @torch.no_grad()
@@ -77,9 +55,9 @@ def test_a_closed_gate_zeroes_its_filter_and_nothing_else(name):
     whole = network(x)
     torch.testing.assert_close(whole, ungated(x), rtol=0, atol=1e-12)
     for layer, (gate, place) in enumerate(
-        zip(gates_of(network), gate_places(name, ungated), strict=True)
+        zip(gates_of(network), BUILT_IN[name].gate_places(ungated), strict=True)
     ):
-        channel = layer % FILTERS[name][layer]
+        channel = layer % BUILT_IN[name].few[layer]
 
         def without_it(module, inputs, output, channel=channel):
             output = output.clone()

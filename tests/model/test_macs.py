@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from built_in import BUILT_IN
 from networks import build, measured_macs, random_filters
 from pictures import table
 from PIL import Image
@@ -34,8 +35,6 @@ from model import (
     count_macs,
     count_params,
     macs_per_filter,
-    mobilenetv2,
-    preact_resnet,
     prepare_filters,
     template,
     uniform_filters,
@@ -289,15 +288,8 @@ def test_a_curve_scaled_to_macs_says_so_and_is_not_mixed_with_one_of_parameters(
 def fixed_macs(name: str, widths: list[int], built: list[int], image_size: int) -> int:
     """Those of a network with a convolution in every shortcut, without the shortcuts that ``built``
     has as identities."""
-    blocks = {
-        "vgg": lambda: [],
-        "resnet18": lambda: zip(
-            range(0, 16, 2), range(2, 18, 2), preact_resnet.strides(image_size)
-        ),
-        "mobilenetv2": lambda: zip(range(17), range(1, 18), mobilenetv2.strides(image_size)),
-    }[name]()
     macs, size = count_macs(name, widths, image_size=image_size, convcut=True), image_size
-    for inp, out, stride in blocks:
+    for inp, out, stride in BUILT_IN[name].shortcuts(image_size):
         size //= stride
         if stride == 1 and built[inp] == built[out]:
             macs -= widths[inp] * widths[out] * size**2
@@ -325,7 +317,7 @@ def test_what_a_filter_costs_is_what_the_network_saves_without_it(name, image_si
         ]
         assert found == [before - fixed_macs(name, fewer, built, image_size) for fewer in without]
         assert min(found) > 0 and all(type(macs) is int for macs in found)
-    assert parted == 0 if name == "vgg" else parted > 20
+    assert parted > 20 if BUILT_IN[name].residual else parted == 0
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -143,7 +143,7 @@ def test_a_uniform_network_is_the_largest_within_an_amount(name, budget):
 
 @pytest.mark.parametrize("convcut", [False, True])
 def test_an_amount_is_never_exceeded(convcut):
-    for name in ("resnet18", "mobilenetv2"):
+    for name in MODELS:
         for amount in (400_000, 1_234_567):
             widths = prepare_filters(name, amount=amount, scaling=law_of(name), convcut=convcut)
             assert BUDGETS["params"](name, widths, convcut=convcut) <= amount

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from built_in import BUILT_IN, narrowest
 from results import result, shape_of
 from running import DIGITS, ONCE, assert_refused, call, everything, lasting, snapshot, succeed
 from searches import SEARCH, last_row, law_of, recorded
@@ -17,8 +18,8 @@ from model import (
     build_model,
     count_macs,
     count_params,
+    layer_names,
     prepare_filters,
-    template,
     uniform_filters,
 )
 from utils.data import evaluation_batches, load_data
@@ -32,8 +33,6 @@ from utils.training import loop, sweep
 from utils.training.device import Runner
 
 IMAGES, TEST_IMAGES = 100, 50
-# small ratios at which every layer has filters
-NARROWEST = {"vgg": 0.0625, "resnet18": 0.0625, "mobilenetv2": 0.125}
 SHAPE = shape_of("digits")
 
 
@@ -89,9 +88,9 @@ def test_a_method_trains_its_networks_within_the_budget(options, folder):
         assert sum(p.numel() for p in network.parameters()) == found["params"]
 
 
-@pytest.mark.parametrize("model", ["resnet18", "mobilenetv2"])
+@pytest.mark.parametrize("model", [name for name in MODELS if BUILT_IN[name].residual])
 def test_convcut_counts_the_convolution_in_every_shortcut(model, folder):
-    ratio = NARROWEST[model]
+    ratio = narrowest(model)
     succeed(
         "ratio_swipe.py",
         "--model",
@@ -312,7 +311,7 @@ def test_settings_and_versions_are_stored(folder):
 def test_fine_tuning_keeps_the_filters_with_the_largest_norms_within_the_budget(model, folder):
     """fine_tune.py on a base network of any architecture; its pruned network is the masked one,
     rebuilt small."""
-    wide, narrow = 1.5 * NARROWEST[model], NARROWEST[model]
+    wide, narrow = 1.5 * narrowest(model), narrowest(model)
     succeed("train_norm.py", "--model", model, "--save", "base", "--ratio", wide, *ONCE)
     base = read_tensors(Path(f"saved_models/{model}/base.pt"))
     assert base["filters"] == uniform_filters(model, wide)
@@ -338,9 +337,8 @@ def test_fine_tuning_keeps_the_filters_with_the_largest_norms_within_the_budget(
 
     network = build_model(model, base["filters"])
     network.load_state_dict(base["network"])
-    for layer, (conv, kept) in enumerate(
-        zip(convolutions_before_gates(model, network), found["kept"])
-    ):
+    for layer, (names, kept) in enumerate(zip(layer_names(model), found["kept"], strict=True)):
+        conv = network.get_submodule(names[0])  # whose output each gate multiplies first
         norms = conv.weight.detach().abs().sum(dim=(1, 2, 3))
         assert len(kept) == found["filters"][layer]
         pruned = sorted(set(range(len(norms))) - set(kept))
@@ -349,7 +347,7 @@ def test_fine_tuning_keeps_the_filters_with_the_largest_norms_within_the_budget(
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_parameters_of_a_fine_tuned_network_are_told_right_and_within_the_budget(model, folder):
-    wide, narrow = 1.5 * NARROWEST[model], NARROWEST[model]
+    wide, narrow = 1.5 * narrowest(model), narrowest(model)
     succeed("train_norm.py", "--model", model, "--save", "base", "--ratio", wide, *ONCE)
     out = succeed(
         "fine_tune.py",
@@ -373,22 +371,12 @@ def test_the_parameters_of_a_fine_tuned_network_are_told_right_and_within_the_bu
     assert told == trained
     stated = result(f"tuned_{paths.percent(narrow)}", model)["params"]
     assert stated <= count_params(model, uniform_filters(model, narrow))
-    # the others keep the channels of a residual stream that any block reads: the widths alone don't
+    # channels of a residual stream stay for as long as any block reads them: the widths alone don't
     # tell
-    if model == "vgg":
-        assert stated == trained
-    else:
+    if BUILT_IN[model].residual:
         assert stated <= trained
-
-
-def convolutions_before_gates(model: str, network) -> list:
-    """The convolution whose output each gate multiplies first, written down by hand."""
-    if model == "vgg":
-        return [module for module in network.features if isinstance(module, torch.nn.Conv2d)]
-    if model == "resnet18":  # the stream's gates follow the convolution that was added to it last
-        blocks = list(network.blocks)
-        return [network.stem, *(conv for block in blocks for conv in (block.conv1, block.conv2))]
-    return [network.stem[0], *(block.branch[6] for block in network.bottlenecks), network.head[0]]
+    else:
+        assert stated == trained
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -397,7 +385,7 @@ def test_the_small_network_gives_the_masked_ones_outputs(model, folder):
     from utils.training.magnitude import compactor_of, largest_filters, prune, pruned_widths
 
     torch.manual_seed(0)
-    filters = uniform_filters(model, 2 * NARROWEST[model])
+    filters = uniform_filters(model, 2 * narrowest(model))
     network = build_model(model, filters, gated=True).double()
     for module in network.modules():  # a trained network's statistics
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -405,7 +393,7 @@ def test_the_small_network_gives_the_masked_ones_outputs(model, folder):
             torch.nn.init.normal_(module.running_mean)
             torch.nn.init.normal_(module.bias)
     compactor = compactor_of(model, network)
-    kept = largest_filters(compactor, pruned_widths(model, NARROWEST[model], filters, **SHAPE))
+    kept = largest_filters(compactor, pruned_widths(model, narrowest(model), filters, **SHAPE))
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -587,8 +575,3 @@ def test_weights_that_ran_away_in_the_last_step_of_an_epoch_are_not_stored(
     )
     for checkpoint in folder.glob("saved_models/vgg/run*@unfinished.pt"):
         assert finite(read_tensors(checkpoint))
-
-
-def test_every_template_width_has_a_filter_at_the_smallest_ratios_used_here():
-    for model, ratio in NARROWEST.items():
-        assert min(int(width * ratio) for width in template(model)) >= 1

@@ -8,7 +8,15 @@ import sys
 import pytest
 import torch
 
-from model import build_model, count_macs, count_params, prepare_filters, template, uniform_filters
+from model import (
+    MODELS,
+    build_model,
+    count_macs,
+    count_params,
+    prepare_filters,
+    template,
+    uniform_filters,
+)
 from model.gate import gates_of
 from utils.errors import UserError
 from utils.powerlaw import PowerLaw
@@ -207,7 +215,7 @@ def test_morph_takes_the_last_row_of_a_morph_search_and_refuses_others(tmp_path)
             ask(name, model, dataset)
 
 
-@pytest.mark.parametrize("model", ["vgg", "resnet18", "mobilenetv2"])
+@pytest.mark.parametrize("model", MODELS)
 def test_magnitude_keeps_the_filters_with_the_largest_norms_and_removing_the_rest_changes_no_output(
     model,
 ):
