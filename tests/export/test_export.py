@@ -641,11 +641,6 @@ def test_missing_packages_are_asked_for_before_anything_is_computed(missing, fol
         assert_refused(call(*command), *missing, "pip install -r requirements-export.txt")
 
 
-def test_a_pytorch_that_is_too_old_is_said(folder, monkeypatch):
-    monkeypatch.setattr(torch, "__version__", "2.6.0+cpu")
-    assert_refused(call(*QUICK), "PyTorch 2.7", "2.6.0+cpu", "requirements-export.txt")
-
-
 def test_a_full_disk_is_one_line_and_leaves_no_folder(folder):
     before = snapshot(folder)
     outcome = run(*QUICK, "--out", "out", cwd=folder, largest_file=20_000)

@@ -12,11 +12,6 @@ from model.errors import UnreadableNetwork
 from model.graph.blueprint import Blueprint
 from model.registry import build_model, count_params, template
 
-SIZES_ARE_TRACED = pytest.mark.skipif(
-    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 7),
-    reason="torch.fx of PyTorch 2.6 can't trace it, which is said in a line",
-)
-
 
 class Plain(Base):
     """No norm at all; view, mean and arithmetic with shapes instead of modules."""
@@ -248,7 +243,7 @@ NETWORKS = [
     Auxiliary,
     ChannelsLast,
     InPlace,
-    pytest.param(Options, marks=SIZES_ARE_TRACED),
+    Options,
 ]
 TEMPLATES = {
     "Plain": [16, 12],
@@ -420,10 +415,7 @@ MIXED = {  # not known to keep channels apart, or counting them
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=SIZES_ARE_TRACED) if name == "split with sizes" else name
-        for name in RIGHT
-    ],
+    RIGHT,
 )
 def test_an_operation_is_right(name):
     operation, features = RIGHT[name]

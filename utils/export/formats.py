@@ -61,21 +61,12 @@ class FromPixels(nn.Module):
         return self.network(images.permute(0, 3, 1, 2).float() * self.scale - self.shift)
 
 
-OLDEST = (2, 7)  # of PyTorch; the ONNX exporter of earlier versions doesn't know batch norms
-
-
 def check_packages() -> None:
-    """Raise UserError if a package is missing that exporting needs, or too old."""
+    """Raise UserError if a package is missing that exporting needs."""
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         raise UserError(
             f"export needs {', '.join(missing)}, not installed here: python3 -m pip install -r "
             "requirements-export.txt"
-        )
-    version = tuple(map(int, torch.__version__.split(".")[:2]))
-    if version < OLDEST:
-        raise UserError(
-            f"export needs PyTorch {'.'.join(map(str, OLDEST))} or newer, here is "
-            f"{torch.__version__}: python3 -m pip install -r requirements-export.txt"
         )
 
 
