@@ -253,6 +253,8 @@ def test_timms_norms_with_an_activation_and_its_dropped_paths():
     network = nn.Sequential(
         nn.Conv2d(3, 8, 1),
         BatchNormAct2d(8, nn.SiLU()),
+        nn.Conv2d(8, 8, 1),
+        BatchNormAct2d(8, nn.Identity()),  # as at the end of a linear bottleneck
         Branch(nn.PReLU()),
         Branch(nn.PReLU()),
         nn.Flatten(),

@@ -59,15 +59,21 @@ def torch_class(module: nn.Module) -> type[nn.Module]:
                 "extra_repr",
             }
 
-            if not other or activated(module) or (other == {"forward"} and spells_out(module)):
+            same = is_timm_norm(module) or (other == {"forward"} and spells_out(module))
+            if not other or same:
                 return base
             break
     raise NotWritableError(f"{kind.__qualname__} is no layer of torch.nn")
 
 
+def is_timm_norm(module: nn.Module) -> bool:
+    """Return True for a norm of timm's, which calls torch's and then layers of its own."""
+    return isinstance(module, _NormBase) and type(module).__module__.startswith("timm.layers")
+
+
 def activated(module: nn.Module) -> list[str]:
     """Return the names of the layers after a norm of timm's that do something."""
-    if not isinstance(module, _NormBase) or not type(module).__module__.startswith("timm.layers"):
+    if not is_timm_norm(module):
         return []
     return [name for name, child in module.named_children() if not isinstance(child, nn.Identity)]
 
