@@ -131,7 +131,7 @@ def test_a_network_given_by_name_is_pruned_and_goes_on_being_pruned():
     "options, holds",
     [
         ("--uniform", lambda widths: max(widths[4:]) - min(widths[4:]) <= 1),
-        ("--keep features.0.0", lambda widths: widths[0] == 6),
+        ("--keep features.0.0", lambda widths: widths[0] == WIDTHS["vgg"][0]),
         ("--min-width 4", lambda widths: min(widths) >= 4),
         ("--round-to 4 --target 60%", lambda widths: all(width % 4 == 0 for width in widths)),
         ("--criterion random", lambda widths: True),

@@ -91,5 +91,5 @@ def narrowest(name: str) -> float:
 
 
 def small(name: str) -> list[int]:
-    """Return widths of 6 to 12 that follow the template: small enough to train in a test."""
-    return [min(12, max(6, width // 16)) for width in template(name)]
+    """Return widths of 8 to 12 that follow the template: small enough to train in a test."""
+    return [min(12, max(8, width // 32)) for width in template(name)]
