@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from networks import Sandwich
 from proofs import prove, prove_gates
 from torch import nn
+from versions import OLD
 
 from model.cost import Cost
 from model.graph.blueprint import Blueprint
@@ -78,6 +79,8 @@ OPERATIONS = [
     "weight again",
     "buffer",
 ]
+# chunks of traced size, joined, are what an old torch.fx can't trace
+TRACED = [name for name in OPERATIONS if not (OLD and name == "pixels in two")]
 
 
 class Mixed(nn.Module):
@@ -191,7 +194,7 @@ class Mixed(nn.Module):
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 20)), min_size=2, max_size=6))
+@given(st.lists(st.tuples(st.sampled_from(TRACED), st.integers(0, 20)), min_size=2, max_size=6))
 def test_networks_that_mix_channels_are_right_in_whatever_order(plan):
     blueprint = prove(lambda: Mixed([("conv", 1), *plan, ("conv", 2)]), 6)
     assert blueprint.why_graph == ""  # at other widths its own code does what was read

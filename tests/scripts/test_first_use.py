@@ -10,6 +10,7 @@ import pytest
 import torch
 from running import DIGITS, assert_refused, call, run, succeed
 from torch import nn
+from versions import OLD
 
 from utils.data import Augmentation, Batches, Data, Split
 from utils.errors import UserError
@@ -165,7 +166,14 @@ def test_adaptive_max_pooling_is_exported(pooling, inside, tmp_path):
 
 @pytest.mark.parametrize(
     "layer, named",
-    [(nn.RReLU(), "aten.rrelu"), (WithPlaces(), "aten.adaptive_max_pool2d")],
+    [
+        (nn.RReLU(), "aten.rrelu"),
+        pytest.param(
+            WithPlaces(),
+            "aten.adaptive_max_pool2d",
+            marks=pytest.mark.skipif(OLD, reason="PyTorch 2.7 stops at network.pt2, before ONNX"),
+        ),
+    ],
     ids=["RReLU", "places"],
 )
 def test_what_onnx_has_no_counterpart_of_is_named_in_a_line(layer, named):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from model.pointwise import has_strided_pointwise
 from utils.errors import UserError, is_out_of_memory
 
 
@@ -27,9 +28,15 @@ class Runner:
             torch.autocast(self.device.split(":")[0], torch.bfloat16) if self.amp else nullcontext()
         )
 
+    def layout(self, network: nn.Module) -> torch.memory_format:
+        """Return the layout of a network's weights and images in training: channels_last (5 to 20 %
+        faster) where that is right."""
+        wrong = self.device == "cpu" and has_strided_pointwise(network)
+        return torch.contiguous_format if wrong else torch.channels_last
+
     def place(self, network: nn.Module) -> nn.Module:
-        """Move a network to the device, with channels_last convolutions (5 to 20 % faster)."""
-        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        """Move a network to the device, in its layout."""
+        return network.to(self.device, memory_format=self.layout(network))  # type: ignore[call-overload]
 
     def compiled(self, network: nn.Module) -> nn.Module:
         """Return the module to call for a forward pass, compiled if asked for."""

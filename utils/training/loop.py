@@ -221,6 +221,7 @@ def train_one_epoch(
     """
     state.network.train()
     totals, progress, epoch = Totals(runner.device), Progress(title, len(batches)), state.epoch
+    layout = runner.layout(state.network)
 
     def numbers() -> str:
         totals.check(epoch)
@@ -229,6 +230,7 @@ def train_one_epoch(
     # the pruner raises FloatingPointError for gradients that are not finite
     try:
         for images, labels in batches.epoch(draw):
+            images = images.contiguous(memory_format=layout)
             loss, logits = training_step(state.forward, state.optimizer, images, labels, runner)
             totals.add(loss, logits, labels)
             go_on = state.after_step()
