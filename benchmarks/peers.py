@@ -232,15 +232,23 @@ def table(out: Path, network: str) -> str:
     for name, results in found.items():
         n = len(results)
         mean = {key: fmean(one[key] for one in results) for key in NUMBERS}
-        accuracies = [f"{mean[key]:.2f} ± {deviation[key] / math.sqrt(n):.2f}" for key in deviation]
+        accuracies = [
+            f"{mean[key]:.2f}{give_or_take(deviation[key] / math.sqrt(n))}" for key in deviation
+        ]
         beside = ""
         if name not in ("base", REFERENCE) and REFERENCE in found:
             other = found[REFERENCE]
             error = deviation["test"] * math.sqrt(1 / n + 1 / len(other))
-            beside = f"{mean['test'] - fmean(one['test'] for one in other):+.2f} ± {error:.2f}"
+            difference = mean["test"] - fmean(one["test"] for one in other)
+            beside = f"{difference:+.2f}{give_or_take(error)}"
         sizes = f"{mean['params'] / 1e3:.0f} | {mean['macs'] / 1e6:.2f}"
         lines.append(f"| {WORDS[name]} | {n} | {' | '.join(accuracies)} | {beside} | {sizes} |")
     return "\n".join(lines)
+
+
+def give_or_take(error: float) -> str:
+    """Return a standard error as the table has it; nothing where one result of each gives none."""
+    return "" if math.isnan(error) else f" ± {error:.2f}"
 
 
 def main() -> None:
